@@ -1,0 +1,1 @@
+"""Files of OpenMX: ``.scfout``, the input text (``.dat``), ``.Band``."""

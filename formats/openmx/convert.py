@@ -1,0 +1,198 @@
+"""From OpenMX's ``.scfout`` to a block file."""
+
+import os
+import threading
+from dataclasses import dataclass
+
+from moireio.formats.openmx import scfout
+
+from moireio.blocks import CastView, UpperView, row_bytes
+from moireio.errors import MoireioError
+from moireio.stream import check_stdout, write_target
+
+SUFFIX = {"h5": ".h5", "zarr": ".zarr", "zip": ".zarr.zip"}
+SLAB_BYTES = 4 << 20
+
+
+def convert(
+    source,
+    target,
+    *,
+    operators=("hamiltonian", "overlap"),
+    storage=None,
+    precision=None,
+    container=None,
+    compression="none",
+    dat=None,
+    check_coordinates=True,
+    force=False,
+    arguments=(),
+    progress=None,
+):
+    """Convert one ``.scfout``.
+
+    Parameters
+    ----------
+    source : str
+        The ``.scfout``.
+    target : str
+        Block file to make; "-" is standard output.
+    operators : sequence of str
+        Which operators to take.
+    storage : {"full", "upper"}, optional
+        By default full. Position matrices always are.
+    precision : {"float32", "float64"}, optional
+        By default float64.
+    container : {"h5", "zarr", "zip"}, optional
+        By default told from the target's name.
+    compression : str
+        How arrays are stored.
+    dat : str, optional
+        OpenMX input file, where the ``.scfout`` carries none.
+    check_coordinates : bool
+        Compare the coordinates with those of the input text.
+    force : bool
+        Replace an existing target.
+    arguments : sequence of str
+        For the history.
+    progress : callable, optional
+        Called with steps that add up to the size of the file.
+
+    Returns
+    -------
+    list of str
+        What could not be verified.
+
+    Raises
+    ------
+    MoireioError
+        If the file is damaged or lacks something; then nothing is written.
+    """
+    if target == "-":
+        check_stdout()
+    with scfout.read(source, dat, check_coordinates) as file:
+        sources = [file.operator(name) for name in operators]
+        total = sum(int(row_bytes(s).sum()) for s in sources) or 1
+        size = os.path.getsize(source)
+        # The digest reads the file once more, on its own thread and without the lock.
+        digest = _Background(file.digest, operators)
+        with write_target(
+            target, force=force, container=container, compression=compression
+        ) as writer:
+            writer.structure(file.structure)
+            writer.basis(file.basis)
+            writer.electrons(file.electrons)
+            if file.kpath:
+                points = [[start, end] for _, start, end, _ in file.kpath]
+                labels = [ends for *_, ends in file.kpath]
+                writer.kpath(points, labels, [count for count, *_ in file.kpath])
+            for operator in sources:
+                view = _Recorded(operator, storage, precision)
+                step = progress and (lambda done: progress(int(done * size / total)))
+                writer.operator(view, progress=step, slab_bytes=SLAB_BYTES)
+            name = os.path.basename(source)
+            writer.history("openmx2h5", arguments, [(name, digest.result())])
+        return file.warnings
+
+
+class _Recorded:
+    """An operator in the storage and precision asked for, with the residual of the original."""
+
+    def __init__(self, operator, storage, precision):
+        self._operator = view = operator
+        if storage == "upper" and operator.meta.parity:
+            view = UpperView(view)
+        if precision == "float32":
+            view = CastView(view, precision)
+        self._view = view
+        self.meta, self.pairs, self.sizes = view.meta, view.pairs, view.sizes
+
+    @property
+    def residual(self):
+        return self._operator.residual
+
+    def rows(self, i0, i1):
+        return self._view.rows(i0, i1)
+
+
+class _Background:
+    """A function's result, computed on another thread."""
+
+    def __init__(self, function, *args):
+        self._value = self._error = None
+        self._thread = threading.Thread(target=self._run, args=(function, args), daemon=True)
+        self._thread.start()
+
+    def _run(self, function, args):
+        try:
+            self._value = function(*args)
+        except Exception as error:
+            self._error = error
+
+    def result(self):
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file of many.
+
+    Parameters
+    ----------
+    source, target : str
+        From and to.
+    done : bool
+        The target exists and is newer than the source.
+    stale : bool
+        The target exists and is older than the source.
+    """
+
+    source: str
+    target: str
+    done: bool
+    stale: bool
+
+
+def plan_folder(sources, folder, container="h5", force=False):
+    """Choose the targets of several files.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        The ``.scfout`` files.
+    folder : str
+        Where the block files go.
+    container : {"h5", "zarr", "zip"}
+        What they are.
+    force : bool
+        Convert again what is done.
+
+    Returns
+    -------
+    list of Task
+        Named after the files; where two have the same name, after their folders too.
+
+    Raises
+    ------
+    MoireioError
+        If a file is named twice.
+    """
+    absolute = [os.path.abspath(s) for s in sources]
+    if len(set(absolute)) < len(absolute):
+        twice = next(s for s in absolute if absolute.count(s) > 1)
+        raise MoireioError("is named twice", path=twice)
+    stems = [os.path.splitext(os.path.basename(s))[0] for s in absolute]
+    if len(set(stems)) < len(stems):
+        top = os.path.commonpath([os.path.dirname(s) for s in absolute])
+        stems = [os.path.splitext(os.path.relpath(s, top))[0] for s in absolute]
+    tasks = []
+    for source, stem in zip(sources, stems, strict=True):
+        target = os.path.join(folder, stem + SUFFIX[container])
+        exists = os.path.lexists(target)
+        fresh = exists and os.path.exists(source)
+        fresh = fresh and os.path.getmtime(target) >= os.path.getmtime(source)
+        tasks.append(Task(source, target, done=fresh and not force, stale=exists and not fresh))
+    return tasks

@@ -1,0 +1,49 @@
+"""moireio: from DFT output to the topology of twisted two-dimensional materials.
+
+The public names are `open`, `create`, `BlockFile`, `Operator`, `Structure`, `Basis`,
+`SpeciesBasis`, `BandStructure`, `KPath`, `make_path`, `solve_bands`, `plot_bands`, `validate`
+and `MoireioError`. They are imported when first used, so that a command's ``--help`` is quick.
+"""
+
+from importlib import import_module
+from pathlib import Path
+
+__version__ = "0.1.0"
+
+_NAMES = {
+    "open": ("moireio.blockfile", "open_blockfile"),
+    "create": ("moireio.stream", "write_target"),
+    "BlockFile": ("moireio.blockfile", "BlockFile"),
+    "Operator": ("moireio.operator", "Operator"),
+    "Structure": ("moireio.structure", "Structure"),
+    "Basis": ("moireio.basis", "Basis"),
+    "SpeciesBasis": ("moireio.basis", "SpeciesBasis"),
+    "BandStructure": ("moireio.results", "BandStructure"),
+    "KPath": ("moireio.results", "KPath"),
+    "make_path": ("moireio.kpath", "make_path"),
+    "solve_bands": ("moireio.bands", "solve_bands"),
+    "plot_bands": ("moireio.plots", "plot_bands"),
+    "validate": ("moireio.validate", "validate"),
+    "MoireioError": ("moireio.errors", "MoireioError"),
+}
+__all__ = sorted(_NAMES)
+
+# In a clone that is not installed, formats/, tools/ and schemas/ lie beside this folder.
+_root = Path(__file__).resolve().parent.parent
+if (_root / "pyproject.toml").is_file() and (_root / "formats").is_dir():
+    __path__.append(str(_root))
+
+
+def __getattr__(name):
+    """Import a public name when it is first used."""
+    if name not in _NAMES:
+        raise AttributeError(f"module 'moireio' has no attribute {name!r}")
+    module, attribute = _NAMES[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    """List the public names."""
+    return [*__all__, "__version__"]

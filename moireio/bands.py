@@ -1,0 +1,135 @@
+"""Energies of a block file's Hamiltonian at many k points."""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+
+from moireio.errors import MoireioError
+from moireio.results import BandStructure
+from moireio.solvers import EigenProblem, make_solver
+
+# Below this many multiplications in all, starting processes costs more than it saves.
+SERIAL_WORK = 5e9
+
+
+def solve_bands(
+    file, path, *, bands=None, around=None, solver="auto", device="cpu", jobs=None, progress=None
+):
+    """Return the energies of a block file along a path.
+
+    Parameters
+    ----------
+    file : BlockFile
+        With a Hamiltonian, and an overlap unless its basis is orthogonal.
+    path : KPath
+        The k points.
+    bands : int, optional
+        How many bands; by default all. The same bands are kept at every k.
+    around : float, optional
+        Energy in eV around which they are chosen; by default the Fermi level.
+    solver : {"auto", "dense"}
+        How to solve.
+    device : {"cpu", "cuda"}
+        Where to compute.
+    jobs : int, optional
+        Processes that share the k points; by default one per core.
+    progress : callable, optional
+        Called with 1 after every k point.
+
+    Returns
+    -------
+    BandStructure
+        Energies in eV.
+
+    Raises
+    ------
+    MoireioError
+        If H or S is missing, S not positive definite, or the Fermi level needed and unknown.
+    """
+    hamiltonian = file.hamiltonian
+    spin = hamiltonian.meta.spin
+    channels = range(2) if spin == "collinear" else (None,)
+    overlap = file.overlap
+    if overlap is not None:
+        overlap = overlap.assembler(spinor=spin == "spinor")
+    sums = [hamiltonian.assembler(component=c) for c in channels]
+    engine = make_solver(solver, device)
+    tasks = [(c, n) for c in range(len(sums)) for n in range(len(path))]
+    window = None
+    if bands is not None:
+        if around is None:
+            around = file.electrons.fermi
+        if around is None:
+            raise MoireioError(
+                "the Fermi level is unknown", path=file.label, remedy="say --around E in eV"
+            )
+        window = _window(sums, overlap, path, engine, bands, around)
+    state = (engine, sums, overlap, path.k, window)
+    width = sums[0].n if window is None else window[1] - window[0] + 1
+    energies = np.empty((len(sums), len(path), width))
+    for (channel, n), found in _run(state, tasks, jobs, engine.forks):
+        energies[channel, n] = found
+        if progress:
+            progress(1)
+    return BandStructure(
+        path,
+        energies,
+        fermi=file.electrons.fermi,
+        electrons=file.electrons.count,
+        spinor=spin == "spinor",
+        first_band=0 if window is None else window[0],
+        source=hamiltonian.meta.source,
+    )
+
+
+def _window(sums, overlap, path, engine, count, around):
+    """Choose which bands lie around an energy, from a few points of the path."""
+    n = sums[0].n
+    if not 1 <= count <= n:
+        raise MoireioError(f"{count} bands were asked for, there are {n}")
+    sample = np.unique(np.linspace(0, len(path) - 1, min(4, len(path))).astype(int))
+    below = [
+        np.searchsorted(engine.energies(EigenProblem(s, overlap, path.k[p])), around)
+        for s in sums
+        for p in sample
+    ]
+    first = round(float(np.mean(below)) - count / 2)
+    first = min(max(first, 0), n - count)
+    return first, first + count - 1
+
+
+_STATE = None
+
+
+def _initialise(state):
+    global _STATE
+    _STATE = state
+
+
+def _solve(task):
+    from threadpoolctl import threadpool_limits
+
+    engine, sums, overlap, k, window = _STATE
+    channel, n = task
+    with threadpool_limits(1):
+        return task, engine.energies(EigenProblem(sums[channel], overlap, k[n]), window)
+
+
+def _run(state, tasks, jobs, forks):
+    """Yield (task, energies), k points shared among processes where that pays."""
+    engine, sums, overlap, k, window = state
+    n = sums[0].n
+    jobs = min(jobs or os.cpu_count() or 1, len(tasks))
+    if jobs == 1 or not forks or len(tasks) * float(n) ** 3 < SERIAL_WORK:
+        for channel, point in tasks:
+            problem = EigenProblem(sums[channel], overlap, k[point])
+            yield (channel, point), engine.energies(problem, window)
+        return
+    import multiprocessing
+
+    # A forked child shares the blocks with its parent instead of receiving a copy.
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(jobs, context, _initialise, (state,)) as pool:
+        yield from pool.map(_solve, tasks)

@@ -1,0 +1,225 @@
+"""From blocks O(R) to matrices O(k): the Bloch sum, dense or sparse.
+
+The pattern is worked out once; every k point then costs one pass over the blocks. Of a
+Hermitian operator only the blocks with i ≤ j are summed, so that O(k) is Hermitian to the
+last bit.
+"""
+
+import numpy as np
+
+from moireio.blocks import by_shape, components, row_bytes, slab_bounds, starts, take_blocks
+
+
+class BlochSum:
+    """O(k) = Σ_R e^{+2πi k·R} O(R) from blocks in memory.
+
+    Parameters
+    ----------
+    sizes : (N,) array of int
+        Rows that an atom takes in a block.
+    i, j : (p,) arrays of int
+        Atoms of the blocks, sorted by (i, j).
+    R : (p, 3) array of int
+        Their cells.
+    blocks : (n,) array
+        Blocks one after another, each row-major.
+    parity : {1, -1, 0}
+        With ±1 only blocks with i ≤ j are given, and the others follow; with 0 all are given.
+    half_diagonal : bool
+        Of the blocks with i = j only those with R ≥ 0 are given ("upper" storage).
+    spinor : bool
+        Repeat the blocks for both spins.
+    """
+
+    def __init__(self, sizes, i, j, R, blocks, *, parity=1, half_diagonal=False, spinor=False):
+        self.sizes = np.asarray(sizes, dtype=np.int64)
+        self.parity = parity
+        self.copies = 2 if spinor else 1
+        self.atom_start = starts(self.sizes * self.copies)
+        self.n = int(self.atom_start[-1])
+        self.dtype = blocks.dtype
+        offsets = starts(self.sizes[i] * self.sizes[j])
+        self._groups = []
+        for shape, members in by_shape(self.sizes[i], self.sizes[j]):
+            gi, gj = i[members], j[members]
+            new = np.flatnonzero(np.concatenate([[True], (np.diff(gi) != 0) | (np.diff(gj) != 0)]))
+            values = take_blocks(blocks, offsets[:-1][members], shape)
+            # A kept block (i, i, R > 0) stands for its partner (i, i, −R) too.
+            lone = np.zeros(len(members), dtype=bool)
+            if half_diagonal:
+                lone = (gi == gj) & R[members].any(axis=1)
+            self._groups.append(
+                _Group(shape, R[members].astype(np.float64), values, new, gi[new], gj[new], lone)
+            )
+        self._pattern = None
+
+    @classmethod
+    def from_source(cls, source, *, component=0, spinor=False):
+        """Read what is needed of an operator.
+
+        Parameters
+        ----------
+        source : OperatorSource
+            Any operator, "full" or "upper".
+        component : int
+            Which of several components.
+        spinor : bool
+            Repeat a spinless operator for both spins.
+
+        Returns
+        -------
+        BlochSum
+            With its blocks in memory: of a Hermitian operator only those with i ≤ j.
+        """
+        pairs, sizes, parity = source.pairs, source.sizes, source.meta.parity
+        i = pairs.i
+        kept = (i <= pairs.j) if parity else np.ones(len(pairs), dtype=bool)
+        elements = pairs.block_elements(sizes)
+        blocks = np.empty(int(elements[kept].sum()), dtype=source.meta.dtype)
+        filled = 0
+        for i0, i1 in slab_bounds(row_bytes(source)):
+            span = pairs.rows(i0, i1)
+            part = components(source.rows(i0, i1))[component]
+            if not kept[span].all():
+                part = part[np.repeat(kept[span], elements[span])]
+            blocks[filled : filled + len(part)] = part
+            filled += len(part)
+        return cls(
+            sizes,
+            i[kept],
+            pairs.j[kept],
+            pairs.R[kept],
+            blocks,
+            parity=parity,
+            half_diagonal=source.meta.storage == "upper",
+            spinor=spinor,
+        )
+
+    def is_real(self, k):
+        """Tell whether O(k) is real: real blocks, and 2k a reciprocal lattice vector.
+
+        Parameters
+        ----------
+        k : sequence of three float
+            Fractional coordinates.
+
+        Returns
+        -------
+        bool
+            True where `dense` and `csr` return real matrices.
+        """
+        twice = 2 * np.asarray(k, dtype=float)
+        return self.dtype.kind == "f" and bool((np.abs(twice - np.rint(twice)) < 1e-14).all())
+
+    def _sums(self, k):
+        """Yield each group with its summed blocks, shape (unique pairs, rows, columns)."""
+        k = np.asarray(k, dtype=float)
+        real = self.is_real(k)
+        for group in self._groups:
+            angle = 2 * np.pi * (group.R @ k)
+            phase = np.rint(np.cos(angle)) if real else np.exp(1j * angle)
+            if real:
+                phase = phase.astype(self.dtype)
+            values = phase[:, None, None] * group.values
+            if group.lone.any():
+                partners = values[group.lone]
+                values[group.lone] += self.parity * np.swapaxes(partners, 1, 2).conj()
+            yield group, np.add.reduceat(values, group.first, axis=0)
+
+    def dense(self, k, *, upper=False):
+        """Return O(k) as an array.
+
+        Parameters
+        ----------
+        k : sequence of three float
+            Fractional coordinates.
+        upper : bool
+            Fill only the blocks with i ≤ j, all that LAPACK's upper triangle needs.
+
+        Returns
+        -------
+        (n, n) array
+            Real where `is_real` says so, else complex.
+        """
+        dtype = self.dtype if self.is_real(k) else np.result_type(self.dtype, np.complex64)
+        out = np.zeros((self.n, self.n), dtype=dtype)
+        for group, sums in self._sums(k):
+            for spin in range(self.copies):
+                row, column = self._corners(group, spin)
+                rows = row[:, None, None] + np.arange(group.shape[0])[:, None]
+                columns = column[:, None, None] + np.arange(group.shape[1])
+                out[rows, columns] = sums
+                off = group.i != group.j
+                if self.parity and not upper and off.any():
+                    turned = self.parity * np.swapaxes(sums[off], 1, 2).conj()
+                    out[
+                        column[off][:, None, None] + np.arange(group.shape[1])[:, None],
+                        row[off][:, None, None] + np.arange(group.shape[0]),
+                    ] = turned
+        return out
+
+    def _corners(self, group, spin):
+        row = self.atom_start[group.i] + spin * group.shape[0]
+        column = self.atom_start[group.j] + spin * group.shape[1]
+        return row, column
+
+    def csr(self, k):
+        """Return O(k) as a sparse matrix.
+
+        Parameters
+        ----------
+        k : sequence of three float
+            Fractional coordinates.
+
+        Returns
+        -------
+        (n, n) scipy.sparse.csr_array
+            With every element of the stored blocks, zeros included; columns sorted.
+        """
+        from scipy.sparse import csr_array
+
+        if self._pattern is None:
+            self._pattern = self._make_pattern()
+        indptr, indices, order = self._pattern
+        values = []
+        for group, sums in self._sums(k):
+            for _ in range(self.copies):
+                values.append(sums.ravel())
+                off = group.i != group.j
+                if self.parity and off.any():
+                    values.append((self.parity * np.swapaxes(sums[off], 1, 2).conj()).ravel())
+        flat = np.concatenate(values)[order] if values else np.zeros(0)
+        return csr_array((flat, indices, indptr), shape=(self.n, self.n))
+
+    def _make_pattern(self):
+        """Return CSR's indptr and indices, and where each of its values stands in the sums."""
+        rows, columns = [], []
+
+        def add(row, column, shape):
+            full = (len(row), *shape)
+            r = row[:, None, None] + np.arange(shape[0])[:, None]
+            c = column[:, None, None] + np.arange(shape[1])
+            rows.append(np.broadcast_to(r, full).ravel())
+            columns.append(np.broadcast_to(c, full).ravel())
+
+        for group in self._groups:
+            off = group.i != group.j
+            for spin in range(self.copies):
+                row, column = self._corners(group, spin)
+                add(row, column, group.shape)
+                if self.parity and off.any():
+                    add(column[off], row[off], group.shape[::-1])
+        if not rows:
+            return np.zeros(self.n + 1, dtype=np.int64), np.zeros(0, dtype=np.int64), slice(None)
+        rows, columns = np.concatenate(rows), np.concatenate(columns)
+        order = np.argsort(rows * self.n + columns, kind="stable")
+        indptr = starts(np.bincount(rows, minlength=self.n))
+        return indptr, columns[order], order
+
+
+class _Group:
+    """Blocks of one shape."""
+
+    def __init__(self, shape, R, values, first, i, j, lone):
+        self.shape, self.R, self.values = shape, R, values
+        self.first, self.i, self.j, self.lone = first, i, j, lone

@@ -1,0 +1,149 @@
+"""What commands compute and a block file keeps: bands, electrons, k paths."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moireio.errors import MoireioError
+
+
+@dataclass(frozen=True)
+class Electrons:
+    """Occupation of the bands.
+
+    Parameters
+    ----------
+    count : float, optional
+        Valence electrons in the cell.
+    fermi : float, optional
+        Fermi level, eV.
+    temperature : float, optional
+        Electronic temperature, K.
+    spin : float, optional
+        Total S_z, ħ.
+    """
+
+    count: float | None = None
+    fermi: float | None = None
+    temperature: float | None = None
+    spin: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class KPath:
+    """Points along a path in the Brillouin zone.
+
+    Parameters
+    ----------
+    k : (nk, 3) array
+        Fractional coordinates in the reciprocal cell.
+    distance : (nk,) array
+        Length of the path so far, Å⁻¹ with the 2π; a jump between two segments has none.
+    label_index : (nl,) array of int
+        Points that carry a label.
+    labels : tuple of str
+        Their labels.
+    """
+
+    k: np.ndarray
+    distance: np.ndarray
+    label_index: np.ndarray
+    labels: tuple
+
+    def __len__(self):
+        """Return the number of points."""
+        return len(self.k)
+
+    @property
+    def breaks(self):
+        """Indices at which a new, unconnected segment begins."""
+        moved = np.abs(np.diff(self.k, axis=0)).max(axis=1, initial=0) > 1e-9
+        return np.flatnonzero(moved & (np.diff(self.distance) == 0)) + 1
+
+
+@dataclass(frozen=True, eq=False)
+class BandStructure:
+    """Energies along a path or at a list of k points.
+
+    Parameters
+    ----------
+    path : KPath
+        The k points.
+    energies : (ns, nk, nb) array
+        eV, ascending; ns = 2 for collinear spin (up, down), else 1.
+    fermi : float, optional
+        Fermi level, eV.
+    electrons : float, optional
+        Valence electrons in the cell.
+    spinor : bool
+        Whether a band holds one electron (spinors) or two.
+    first_band : int
+        Index from 0 of the lowest band that is kept.
+    source : str
+        Where the Hamiltonian came from: "dft", "model", …
+    """
+
+    path: KPath
+    energies: np.ndarray
+    fermi: float | None = None
+    electrons: float | None = None
+    spinor: bool = False
+    first_band: int = 0
+    source: str = "dft"
+
+    def valence_top(self):
+        """Return the highest energy of the occupied bands of an insulator, eV.
+
+        Returns
+        -------
+        float
+            Maximum over k of the last occupied band.
+
+        Raises
+        ------
+        MoireioError
+            If the number of electrons is unknown, or the band is not among those kept.
+        """
+        if self.electrons is None:
+            raise MoireioError("the number of electrons is unknown, so there is no valence top")
+        if len(self.energies) == 2:
+            return self._collinear_top()
+        filled = self.electrons if self.spinor else self.electrons / 2
+        index = round(filled) - 1 - self.first_band
+        if not 0 <= index < self.energies.shape[2]:
+            raise MoireioError("the last occupied band is not among the bands that were kept")
+        return float(self.energies[0, :, index].max())
+
+    def _collinear_top(self):
+        if self.first_band:
+            raise MoireioError("the valence top of collinear spin needs the bands from the lowest")
+        both = np.sort(np.concatenate(list(self.energies), axis=1), axis=1)
+        return float(both[:, round(self.electrons) - 1].max())
+
+    def zero(self, level):
+        """Return the energy that a named level has, eV.
+
+        Parameters
+        ----------
+        level : {"fermi", "vbm", "none"} or float
+            Fermi level, valence band maximum, no shift, or an energy in eV.
+
+        Returns
+        -------
+        float
+            The energy to subtract.
+
+        Raises
+        ------
+        MoireioError
+            If that level is unknown.
+        """
+        if level == "none":
+            return 0.0
+        if level == "vbm":
+            return self.valence_top()
+        if level == "fermi":
+            if self.fermi is None:
+                raise MoireioError("the Fermi level is unknown", remedy="use --zero vbm or none")
+            return self.fermi
+        return float(level)

@@ -1,0 +1,124 @@
+"""Solvers of H ψ = E S ψ at one k point, side by side behind one interface."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from moireio.errors import MoireioError
+
+
+@dataclass(frozen=True, eq=False)
+class EigenProblem:
+    """H ψ = E S ψ at one k point, assembled on demand.
+
+    Parameters
+    ----------
+    hamiltonian : moireio.kspace.BlochSum
+        H.
+    overlap : moireio.kspace.BlochSum or None
+        S; None where the basis is orthogonal.
+    k : (3,) array
+        Fractional coordinates.
+    """
+
+    hamiltonian: object
+    overlap: object
+    k: object
+
+    @property
+    def size(self):
+        """Number of states."""
+        return self.hamiltonian.n
+
+    def dense(self):
+        """Return the upper triangles of H and S as arrays; S is None if orthogonal."""
+        h = self.hamiltonian.dense(self.k, upper=True)
+        s = None if self.overlap is None else self.overlap.dense(self.k, upper=True)
+        return h, s
+
+    def csr(self):
+        """Return H and S as CSR matrices; S is None if orthogonal."""
+        h = self.hamiltonian.csr(self.k)
+        return h, None if self.overlap is None else self.overlap.csr(self.k)
+
+
+class Solver(Protocol):
+    """Finds eigenvalues of an `EigenProblem`.
+
+    A solver that works in the calling process sets `forks` to True if k points may be given
+    to copies of the process.
+    """
+
+    name: str
+    forks: bool
+
+    def energies(self, problem, window=None):
+        """Return energies in eV, ascending.
+
+        Parameters
+        ----------
+        problem : EigenProblem
+            What to solve.
+        window : tuple of two int, optional
+            First and last index (inclusive, from 0) of the states wanted; by default all.
+
+        Returns
+        -------
+        (nb,) array
+            The energies.
+
+        Raises
+        ------
+        MoireioError
+            If S is not positive definite.
+        """
+
+
+def make_solver(name, device="cpu"):
+    """Return a solver by name.
+
+    Parameters
+    ----------
+    name : {"auto", "dense"}
+        "dense" is LAPACK, or torch where the device is a GPU.
+    device : {"cpu", "cuda"}
+        Where to compute.
+
+    Returns
+    -------
+    Solver
+        Ready for use.
+
+    Raises
+    ------
+    MoireioError
+        If the name is unknown, or the device absent.
+    """
+    if name not in ("auto", "dense"):
+        raise MoireioError(f"no solver is called {name!r}", remedy="use dense")
+    if device == "cpu":
+        from moireio.solvers.lapack import LapackSolver
+
+        return LapackSolver()
+    from moireio.solvers.torch_dense import TorchSolver
+
+    return TorchSolver(device)
+
+
+def not_positive(k):
+    """Return the error for an overlap that is not positive definite.
+
+    Parameters
+    ----------
+    k : (3,) array
+        Where.
+
+    Returns
+    -------
+    MoireioError
+        To be raised.
+    """
+    where = " ".join(f"{v:g}" for v in k)
+    return MoireioError(
+        f"the overlap is not positive definite at k = {where}",
+        remedy="is the basis nearly dependent, or the file damaged? See h5-validate",
+    )

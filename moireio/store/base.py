@@ -1,0 +1,173 @@
+"""The interface that every container offers."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+CHUNK_BYTES = 1 << 20
+SHARD_CHUNKS = 64
+COMPRESSIONS = ("none", "lzf", "gzip", "zstd")
+
+
+@dataclass(frozen=True)
+class ArrayInfo:
+    """What a container knows of an array without reading it.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Its shape.
+    dtype : str
+        NumPy's name of the element type, or "string".
+    stored_bytes : int
+        Bytes on disk, compressed as they are; -1 where the container cannot tell cheaply.
+    """
+
+    shape: tuple
+    dtype: str
+    stored_bytes: int = -1
+
+
+@runtime_checkable
+class Container(Protocol):
+    """A tree of groups, arrays and attributes; names are paths such as ``structure/cell``.
+
+    The root is the empty name. Reading raises `moireio.errors.DamagedError` for whatever the
+    back-end finds wrong, naming the file and the array.
+    """
+
+    kind: str
+    path: str
+    label: str
+
+    def groups(self, name=""):
+        """Return the names of the groups directly inside a group, sorted."""
+
+    def arrays(self, name=""):
+        """Return the names of the arrays directly inside a group, sorted."""
+
+    def attributes(self, name=""):
+        """Return a group's attributes as a dict of plain Python values."""
+
+    def info(self, name):
+        """Return the `ArrayInfo` of an array."""
+
+    def read(self, name, start=None, stop=None, axis=-1):
+        """Read an array, or ``start:stop`` of its first (0) or last (-1) axis."""
+
+    def create_group(self, name, attributes=None):
+        """Make a group (and those above it) and set attributes."""
+
+    def set_attributes(self, name, attributes):
+        """Set attributes of an existing group."""
+
+    def create_array(self, name, shape, dtype, compression="none"):
+        """Make an empty array; return the length of the runs in which it is best written."""
+
+    def write(self, name, values, start=None, axis=-1):
+        """Write all of an array, or a run from `start` along its first or last axis."""
+
+    def close(self):
+        """Flush and close."""
+
+
+def plain(value):
+    """Turn an attribute of any back-end into a plain Python value.
+
+    Parameters
+    ----------
+    value : object
+        A NumPy scalar or array, bytes, or a plain value already.
+
+    Returns
+    -------
+    str, int, float, bool or list
+        The same, without NumPy.
+    """
+    if isinstance(value, np.ndarray):
+        return [plain(entry) for entry in value.tolist()]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    return value
+
+
+def fill_value(dtype):
+    """Return what an element reads as before it is written: NaN where the type has one.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Element type.
+
+    Returns
+    -------
+    float, complex, int or bool
+        The fill value.
+    """
+    if dtype.kind == "c":
+        return complex(np.nan, np.nan)
+    if dtype.kind == "f":
+        return np.nan
+    return False if dtype.kind == "b" else 0
+
+
+def long_axis(shape):
+    """Return the axis along which an array is cut: 0 for tables of few columns, else -1.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the array.
+
+    Returns
+    -------
+    int
+        0 or -1.
+    """
+    return 0 if len(shape) > 1 and shape[-1] < 64 and shape[0] > shape[-1] else -1
+
+
+def window(start, stop, axis):
+    """Return the index expression of ``start:stop`` along the first or last axis.
+
+    Parameters
+    ----------
+    start, stop : int or None
+        Bounds.
+    axis : {0, -1}
+        Axis.
+
+    Returns
+    -------
+    tuple or slice
+        For ``array[...]``.
+    """
+    return slice(start, stop) if axis == 0 else (Ellipsis, slice(start, stop))
+
+
+def chunk_shape(shape, dtype):
+    """Return the chunk of an array: about 1 MiB along its long axis.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the array, without zeros.
+    dtype : numpy.dtype
+        Element type.
+
+    Returns
+    -------
+    tuple of int
+        Chunk shape; leading axes of `(c, n)` data are cut singly, small arrays not at all.
+    """
+    if int(np.prod(shape, dtype=np.int64)) * dtype.itemsize <= CHUNK_BYTES:
+        return tuple(shape)
+    if long_axis(shape) == 0:
+        row = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+        return (min(shape[0], max(1, CHUNK_BYTES // row)), *shape[1:])
+    return (*(1 for _ in shape[:-1]), min(shape[-1], CHUNK_BYTES // dtype.itemsize))

@@ -1,0 +1,210 @@
+"""HDF5 container, through h5py.
+
+Files use the newest HDF5 layout, whose metadata carry checksums: a damaged header is found
+by the library instead of being followed.
+"""
+
+import os
+
+import h5py
+import numpy as np
+
+from moireio.errors import DamagedError, MoireioError, first_line
+from moireio.store.base import ArrayInfo, chunk_shape, fill_value, long_axis, plain, window
+
+CACHE_BYTES = 8 << 20
+
+
+class Hdf5Container:
+    """A block file in HDF5.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    label : str, optional
+        The name that error messages show.
+    mode : {"r", "w"}
+        Read an existing file, or make a new one.
+    """
+
+    kind = "h5"
+
+    def __init__(self, path, label=None, mode="r"):
+        self.path = str(path)
+        self.label = label or self.path
+        self._stream = None
+        try:
+            options = {"libver": "latest"} if mode == "w" else {}
+            target = self.path
+            if mode == "r" and not os.path.exists(os.path.realpath(target)):
+                # A spool in memory (memfd) has no name that HDF5 could resolve.
+                target = self._stream = open(target, "rb")  # noqa: SIM115
+            self._file = h5py.File(target, mode, rdcc_nbytes=CACHE_BYTES, **options)
+        except OSError as error:
+            text = first_line(error)
+            if mode == "w":
+                raise MoireioError(f"cannot be written: {text}", path=self.label) from error
+            if "truncated" in text:
+                raise DamagedError(
+                    "is cut short",
+                    path=self.label,
+                    remedy="the command that wrote it did not finish; make it again",
+                ) from error
+            if "lock" in text:
+                raise MoireioError(
+                    "is being written by another program",
+                    path=self.label,
+                    remedy="wait, or set HDF5_USE_FILE_LOCKING=FALSE on a file system without locks",
+                ) from error
+            raise DamagedError(f"HDF5 cannot open it: {text}", path=self.label) from error
+
+    @property
+    def h5(self):
+        """The h5py file underneath."""
+        return self._file
+
+    def _damaged(self, name, error):
+        return DamagedError(
+            f"/{name} cannot be read: {first_line(error)}",
+            path=self.label,
+            remedy="the file is damaged; make it again",
+        )
+
+    def _children(self, name, wanted):
+        try:
+            group = self._file[name] if name else self._file
+            return sorted(
+                key for key in group if isinstance(group.get(key), wanted) and key is not None
+            )
+        except Exception as error:
+            raise self._damaged(name, error) from error
+
+    def groups(self, name=""):
+        """Return the names of the groups directly inside a group, sorted."""
+        return self._children(name, h5py.Group)
+
+    def arrays(self, name=""):
+        """Return the names of the arrays directly inside a group, sorted."""
+        return self._children(name, h5py.Dataset)
+
+    def attributes(self, name=""):
+        """Return a group's attributes as a dict of plain Python values."""
+        try:
+            attrs = (self._file[name] if name else self._file).attrs
+            return {key: plain(attrs[key]) for key in attrs}
+        except Exception as error:
+            raise self._damaged(name, error) from error
+
+    def _dataset(self, name):
+        try:
+            dataset = self._file[name]
+            if not isinstance(dataset, h5py.Dataset):
+                raise KeyError(f"{name} is a group")
+            return dataset
+        except Exception as error:
+            raise self._damaged(name, error) from error
+
+    def info(self, name):
+        """Return the `ArrayInfo` of an array."""
+        dataset = self._dataset(name)
+        try:
+            text = h5py.check_string_dtype(dataset.dtype) is not None
+            return ArrayInfo(
+                tuple(dataset.shape),
+                "string" if text else dataset.dtype.name,
+                int(dataset.id.get_storage_size()),
+            )
+        except Exception as error:
+            raise self._damaged(name, error) from error
+
+    def read(self, name, start=None, stop=None, axis=-1):
+        """Read an array, or ``start:stop`` of its first (0) or last (-1) axis."""
+        dataset = self._dataset(name)
+        try:
+            if h5py.check_string_dtype(dataset.dtype) is not None:
+                return np.asarray(dataset.asstr()[...], dtype=object)
+            if start is None and stop is None:
+                return dataset[...]
+            return dataset[window(start, stop, axis)]
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise self._damaged(name, error) from error
+
+    def create_group(self, name, attributes=None):
+        """Make a group (and those above it) and set attributes."""
+        if name:
+            self._file.require_group(name)
+        self.set_attributes(name, attributes or {})
+
+    def set_attributes(self, name, attributes):
+        """Set attributes of an existing group."""
+        attrs = (self._file[name] if name else self._file).attrs
+        for key, value in attributes.items():
+            attrs[key] = value
+
+    def create_array(self, name, shape, dtype, compression="none"):
+        """Make an empty array; return the length of the runs in which it is best written."""
+        shape = tuple(int(n) for n in shape)
+        if str(dtype) == "string":
+            self._file.create_dataset(name, shape, dtype=h5py.string_dtype())
+            return None
+        dtype = np.dtype(dtype)
+        if 0 in shape or shape == ():
+            self._file.create_dataset(name, shape, dtype=dtype)
+            return None
+        filters = {
+            "none": {},
+            "lzf": {"compression": "lzf", "shuffle": True},
+            "gzip": {"compression": "gzip", "compression_opts": 4, "shuffle": True},
+        }
+        if compression not in filters:
+            raise MoireioError(
+                f"HDF5 here has no {compression} compression",
+                path=self.label,
+                remedy="use lzf or gzip, or a zarr container",
+            )
+        chunks = chunk_shape(shape, dtype)
+        self._file.create_dataset(
+            name,
+            shape,
+            dtype=dtype,
+            chunks=chunks,
+            fletcher32=True,
+            fillvalue=fill_value(dtype),
+            **filters[compression],
+        )
+        return chunks[long_axis(shape)]
+
+    def write(self, name, values, start=None, axis=-1):
+        """Write all of an array, or a run from `start` along its first or last axis."""
+        dataset = self._file[name]
+        values = np.asarray(values)
+        if values.size == 0:
+            return
+        if start is None:
+            dataset[...] = values
+        else:
+            dataset[window(start, start + values.shape[axis], axis)] = values
+
+    def copy_group(self, source, name):
+        """Copy a group of another HDF5 container, chunks and checksums as they are.
+
+        Parameters
+        ----------
+        source : Hdf5Container
+            Where the group is.
+        name : str
+            The group's name, the same here.
+        """
+        try:
+            source.h5.copy(name, self._file, name=name)
+        except Exception as error:
+            raise source._damaged(name, error) from error
+
+    def close(self):
+        """Flush and close."""
+        self._file.close()
+        if self._stream is not None:
+            self._stream.close()

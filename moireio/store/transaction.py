@@ -1,0 +1,259 @@
+"""Writing that either completes or leaves no trace.
+
+A new file is written beside its target and renamed. What an existing block file already
+holds is taken over chunk by chunk without decoding where the container stays the same, and
+array by array otherwise. In place, a zarr folder only gains (or swaps) whole groups by
+renaming; HDF5 and zip are written anew beside and renamed.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import zipfile
+
+import numpy as np
+
+from moireio.errors import DamagedError, MoireioError
+from moireio.store import kind_of_name
+from moireio.store.base import CHUNK_BYTES, long_axis
+
+COPY_BYTES = 8 * CHUNK_BYTES
+
+
+@contextlib.contextmanager
+def write_container(target, *, kind=None, force=False, base=None, in_place=False, drop=()):
+    """Make or extend a block file, all or nothing.
+
+    Parameters
+    ----------
+    target : str or path-like
+        The file or folder to make; in place, the file of `base` itself.
+    kind : {"h5", "zarr", "zip"}, optional
+        Container; by default told from the target's suffix.
+    force : bool
+        Replace a target that exists.
+    base : Container, optional
+        A block file whose contents are taken over.
+    in_place : bool
+        Add to `base` itself.
+    drop : tuple of str
+        Groups of `base` that are not taken over, because they are written anew.
+
+    Yields
+    ------
+    Container
+        To be written; on a normal exit it becomes the target, on an exception it vanishes.
+
+    Raises
+    ------
+    MoireioError
+        If the target exists, has an unknown suffix, or cannot be written.
+    """
+    target = os.fspath(target).rstrip("/")
+    kind = kind or (base.kind if in_place else kind_of_name(target))
+    if kind is None:
+        raise MoireioError(
+            "has no suffix of a block file", path=target, remedy="use .h5, .zarr or .zarr.zip"
+        )
+    if os.path.lexists(target) and not (force or in_place):
+        raise MoireioError("exists already", path=target, remedy="use --force to replace it")
+    work = _work_folder(target)
+    try:
+        overlay = in_place and kind == "zarr"
+        raw_zip = kind == "zip" and base is not None and base.kind == "zip"
+        fresh = os.path.join(work, "new.h5" if kind == "h5" else "new.zarr")
+        if kind == "zarr" and base is not None and base.kind == "zarr" and not overlay:
+            _copy_folder(base.path, fresh, drop, target)
+            container = _reopen_zarr(fresh, target)
+        else:
+            container = _new(fresh, kind, target)
+            if base is not None and not overlay and not raw_zip:
+                copy_tree(base, container, drop)
+        try:
+            yield container
+        finally:
+            container.close()
+        if kind == "zip":
+            packed = os.path.join(work, "new.zip")
+            _pack(fresh, packed, base if raw_zip else None, drop)
+            fresh = packed
+        if overlay:
+            _merge(fresh, target, work)
+        else:
+            _put(fresh, target, work)
+    except OSError as error:
+        raise MoireioError(f"cannot be written: {error.strerror or error}", path=target) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _work_folder(target):
+    parent = os.path.dirname(target) or "."
+    try:
+        return tempfile.mkdtemp(prefix=f".{os.path.basename(target)}.part-", dir=parent)
+    except OSError as error:
+        raise MoireioError(
+            f"cannot be written: {error.strerror}",
+            path=target,
+            remedy="is the folder there, and may you write in it?",
+        ) from error
+
+
+def _new(path, kind, label):
+    if kind == "h5":
+        from moireio.store.hdf5 import Hdf5Container
+
+        return Hdf5Container(path, label=label, mode="w")
+    from moireio.store.zarr import ZarrContainer
+
+    return ZarrContainer(path, label=label, mode="w")
+
+
+def _reopen_zarr(path, label):
+    from moireio.store.zarr import ZarrContainer
+
+    return ZarrContainer(path, label=label, mode="a")
+
+
+def copy_tree(source, target, drop=(), name=""):
+    """Copy groups and arrays from one container to another, in bounded memory.
+
+    Parameters
+    ----------
+    source, target : Container
+        From and to; `target` is open for writing.
+    drop : tuple of str
+        Names of groups that are left out.
+    name : str
+        The group to start from; the root by default.
+    """
+    target.create_group(name, source.attributes(name))
+    for child in source.arrays(name):
+        copy_array(source, target, _join(name, child))
+    for child in source.groups(name):
+        path = _join(name, child)
+        if path in drop:
+            continue
+        inside = any(entry.startswith(f"{path}/") for entry in drop)
+        if source.kind == target.kind == "h5" and not inside:
+            target.copy_group(source, path)
+        else:
+            copy_tree(source, target, drop, path)
+
+
+def copy_array(source, target, name, compression="none"):
+    """Copy one array, decoded, a few chunks at a time.
+
+    Parameters
+    ----------
+    source, target : Container
+        From and to.
+    name : str
+        The array's name in both.
+    compression : str
+        How the target stores it.
+    """
+    info = source.info(name)
+    run = target.create_array(name, info.shape, info.dtype, compression=compression)
+    if run is None:
+        target.write(name, source.read(name))
+        return
+    axis = long_axis(info.shape)
+    extent = info.shape[axis]
+    row_bytes = np.dtype(info.dtype).itemsize * int(np.prod(info.shape)) // extent
+    step = run * max(1, COPY_BYTES // (row_bytes * run))
+    for start in range(0, extent, step):
+        target.write(name, source.read(name, start, start + step, axis=axis), start, axis=axis)
+
+
+def _join(name, child):
+    return f"{name}/{child}" if name else child
+
+
+def _copy_folder(source, target, drop, label):
+    dropped = {os.path.normpath(os.path.join(source, *entry.split("/"))) for entry in drop}
+
+    def ignore(folder, names):
+        return [name for name in names if os.path.normpath(os.path.join(folder, name)) in dropped]
+
+    try:
+        shutil.copytree(source, target, ignore=ignore)
+    except shutil.Error as error:
+        raise MoireioError(f"cannot be copied: {error.args[0][0][2]}", path=label) from error
+
+
+def _pack(folder, packed, base, drop):
+    """Zip a zarr folder; members of `base` that are not replaced are carried over first."""
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED, allowZip64=True) as target:
+        written = set()
+        if base is not None:
+            # The root's metadata, with the attributes of the whole file, stay the base's.
+            written = _carry(base, target, drop)
+        for here, folders, files in os.walk(folder):
+            folders.sort()
+            for file in sorted(files):
+                full = os.path.join(here, file)
+                name = os.path.relpath(full, folder).replace(os.sep, "/")
+                if name not in written:
+                    target.write(full, name)
+
+
+def _carry(base, target, drop):
+    written = set()
+    try:
+        with zipfile.ZipFile(base.path) as source:
+            for member in source.infolist():
+                name = member.filename
+                if name in written or any(name.startswith(f"{entry}/") for entry in drop):
+                    continue
+                with (
+                    source.open(name) as reader,
+                    target.open(zipfile.ZipInfo(name), "w", force_zip64=True) as writer,
+                ):
+                    shutil.copyfileobj(reader, writer, COPY_BYTES)
+                written.add(name)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise DamagedError(f"the zip is damaged: {error}", path=base.label) from error
+    return written
+
+
+def _merge(fresh, target, work):
+    """Move the groups of a small fresh store into a zarr folder, each by one rename."""
+    moves = []
+    for here, folders, _ in os.walk(fresh):
+        relative = os.path.relpath(here, fresh)
+        for name in sorted(folders):
+            path = os.path.normpath(os.path.join(relative, name))
+            there = os.path.join(target, path)
+            # "history" and others that only hold groups are entered, the rest moved whole
+            if os.path.isdir(there) and path in ("history", "moire"):
+                continue
+            moves.append((os.path.join(fresh, path), there))
+        folders[:] = [
+            name
+            for name in folders
+            if os.path.normpath(os.path.join(relative, name)) in ("history", "moire")
+            and os.path.isdir(os.path.join(target, relative, name))
+        ]
+    for count, (new, there) in enumerate(moves):
+        if os.path.isdir(there):
+            os.rename(there, os.path.join(work, f"old-{count}"))
+        os.rename(new, there)
+
+
+def _put(fresh, target, work):
+    """Rename a finished file or folder to its target, which may exist."""
+    if os.path.isdir(fresh) or os.path.isdir(target):
+        if os.path.lexists(target):
+            old = os.path.join(work, "old")
+            os.rename(target, old)
+            try:
+                os.rename(fresh, target)
+            except OSError:
+                os.rename(old, target)
+                raise
+        else:
+            os.rename(fresh, target)
+    else:
+        os.replace(fresh, target)

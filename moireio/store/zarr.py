@@ -1,0 +1,229 @@
+"""zarr v3 container, in a folder or (read-only) in a zip.
+
+A zip is written by `moireio.store.transaction` from a folder, once and whole, because a zip
+keeps a second copy of every member that is written again.
+"""
+
+import os
+
+import numpy as np
+
+from moireio.errors import DamagedError, MoireioError, first_line
+from moireio.store.base import (
+    SHARD_CHUNKS,
+    ArrayInfo,
+    chunk_shape,
+    fill_value,
+    long_axis,
+    plain,
+    window,
+)
+
+
+class ZarrContainer:
+    """A block file in zarr v3.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Folder or zip.
+    kind : {"zarr", "zip"}
+        Which of the two.
+    label : str, optional
+        The name that error messages show.
+    mode : {"r", "w", "a"}
+        Read an existing store, make a new one, or extend one (folders only).
+    """
+
+    def __init__(self, path, kind="zarr", label=None, mode="r"):
+        import zarr
+        from zarr.storage import LocalStore, ZipStore
+
+        self.kind = kind
+        self.path = os.fspath(path)
+        self.label = label or self.path
+        self._arrays = {}
+        try:
+            if kind == "zip":
+                self._store = ZipStore(self.path, mode="r")
+            else:
+                self._store = LocalStore(self.path, read_only=mode == "r")
+            modes = {"r": "r", "w": "w-", "a": "r+"}
+            self._root = zarr.open_group(store=self._store, mode=modes[mode], zarr_format=3)
+        except OSError as error:
+            if mode == "w":
+                raise MoireioError(
+                    f"cannot be written: {error.strerror or error}", path=self.label
+                ) from error
+            raise self._unreadable(error) from error
+        except Exception as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error):
+        if self.kind == "zip":
+            what = "is cut short or damaged: the zip's directory cannot be read"
+            return DamagedError(
+                what,
+                path=self.label,
+                remedy="the command that wrote it did not finish; make it again",
+            )
+        return DamagedError(f"zarr cannot open it: {first_line(error)}", path=self.label)
+
+    def _damaged(self, name, error):
+        return DamagedError(
+            f"/{name} cannot be read: {first_line(error)}",
+            path=self.label,
+            remedy="the store is damaged; make it again",
+        )
+
+    def _group(self, name):
+        import zarr
+
+        try:
+            group = self._root[name] if name else self._root
+            if not isinstance(group, zarr.Group):
+                raise KeyError(f"{name} is an array")
+            return group
+        except Exception as error:
+            raise self._damaged(name, error) from error
+
+    def _array(self, name):
+        import zarr
+
+        if name not in self._arrays:
+            try:
+                array = self._root[name]
+                if not isinstance(array, zarr.Array):
+                    raise KeyError(f"{name} is a group")
+            except Exception as error:
+                raise self._damaged(name, error) from error
+            self._arrays[name] = array
+        return self._arrays[name]
+
+    def groups(self, name=""):
+        """Return the names of the groups directly inside a group, sorted."""
+        group = self._group(name)
+        try:
+            return sorted(group.group_keys())
+        except Exception as error:
+            raise self._damaged(name, error) from error
+
+    def arrays(self, name=""):
+        """Return the names of the arrays directly inside a group, sorted."""
+        group = self._group(name)
+        try:
+            return sorted(group.array_keys())
+        except Exception as error:
+            raise self._damaged(name, error) from error
+
+    def attributes(self, name=""):
+        """Return a group's attributes as a dict of plain Python values."""
+        group = self._group(name)
+        try:
+            return {key: plain(value) for key, value in dict(group.attrs).items()}
+        except Exception as error:
+            raise self._damaged(name, error) from error
+
+    def info(self, name):
+        """Return the `ArrayInfo` of an array."""
+        array = self._array(name)
+        try:
+            text = array.dtype.kind in "OTU"
+            return ArrayInfo(
+                tuple(array.shape),
+                "string" if text else array.dtype.name,
+                int(array.nbytes_stored()),
+            )
+        except Exception as error:
+            raise self._damaged(name, error) from error
+
+    def read(self, name, start=None, stop=None, axis=-1):
+        """Read an array, or ``start:stop`` of its first (0) or last (-1) axis."""
+        array = self._array(name)
+        try:
+            if array.dtype.kind in "OTU":
+                return np.array([str(entry) for entry in np.ravel(array[...])], dtype=object)
+            if start is None and stop is None:
+                return np.asarray(array[...])
+            return np.asarray(array[window(start, stop, axis)])
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise self._damaged(name, error) from error
+
+    def create_group(self, name, attributes=None):
+        """Make a group (and those above it) and set attributes."""
+        if name:
+            self._root.require_group(name)
+        self.set_attributes(name, attributes or {})
+
+    def set_attributes(self, name, attributes):
+        """Set attributes of an existing group."""
+        if attributes:
+            group = self._root[name] if name else self._root
+            group.update_attributes({key: plain(value) for key, value in attributes.items()})
+
+    def create_array(self, name, shape, dtype, compression="none"):
+        """Make an empty array; return the length of the runs in which it is best written."""
+        from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec
+
+        shape = tuple(int(n) for n in shape)
+        if str(dtype) == "string":
+            self._arrays[name] = self._root.create_array(
+                name, shape=shape, dtype="string", chunks=tuple(max(1, n) for n in shape)
+            )
+            return None
+        dtype = np.dtype(dtype)
+        codecs = {
+            "none": lambda: (),
+            "gzip": lambda: (GzipCodec(level=4),),
+            "zstd": lambda: (BloscCodec(cname="zstd", clevel=3, typesize=dtype.itemsize),),
+        }
+        if compression not in codecs:
+            raise MoireioError(
+                f"zarr has no {compression} compression",
+                path=self.label,
+                remedy="use gzip or zstd, or an HDF5 container",
+            )
+        if 0 in shape:
+            chunks, shards = tuple(max(1, n) for n in shape), None
+        else:
+            chunks, shards = _chunks_and_shards(shape, dtype)
+        self._arrays[name] = self._root.create_array(
+            name,
+            shape=shape,
+            dtype=dtype,
+            chunks=chunks,
+            shards=shards,
+            compressors=(*codecs[compression](), Crc32cCodec()),
+            fill_value=fill_value(dtype),
+        )
+        return (shards or chunks)[long_axis(shape)] if shape else None
+
+    def write(self, name, values, start=None, axis=-1):
+        """Write all of an array, or a run from `start` along its first or last axis."""
+        array = self._array(name)
+        values = np.asarray(values)
+        if values.size == 0:
+            return
+        if start is None:
+            array[...] = values
+        else:
+            array[window(start, start + values.shape[axis], axis)] = values
+
+    def close(self):
+        """Flush and close."""
+        self._arrays.clear()
+        self._store.close()
+
+
+def _chunks_and_shards(shape, dtype):
+    """Return the chunk shape and, where there are several chunks, the shard shape."""
+    chunks = chunk_shape(shape, dtype)
+    if chunks == shape:
+        return chunks, None
+    axis = long_axis(shape)
+    count = min(SHARD_CHUNKS, -(-shape[axis] // chunks[axis]))
+    shards = list(chunks)
+    shards[axis] *= count
+    return chunks, tuple(shards)

@@ -1,0 +1,198 @@
+"""``band``: energies along a path, as a table, a picture, or in the block file."""
+
+import click
+from moireio.tools.common import (
+    Command,
+    arguments,
+    check_outputs,
+    destination,
+    options,
+    progress,
+    say,
+    source_argument,
+)
+
+
+@click.command("band", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@source_argument
+@click.option(
+    "--path",
+    "-p",
+    help="Corners as GMKG (a comma jumps: GMK,GX); or points '0,0,0 M=0.5,0,0'; 'input' for the "
+    "path of the OpenMX input; or the points of a FILE.Band or FILE.dat.  [default: the usual "
+    "path of the lattice]",
+)
+@click.option(
+    "--points",
+    "-n",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="k points along the whole path.",
+)
+@click.option(
+    "--kpoints",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Text file of k points, three fractional coordinates a line, instead of a path.",
+)
+@click.option(
+    "--convention",
+    type=click.Choice(["ase", "seekpath"]),
+    default="ase",
+    show_default=True,
+    help="Whose letters three-dimensional crystals have.",
+)
+@click.option("--bands", type=click.IntRange(1), help="Number of bands.  [default: all]")
+@click.option(
+    "--around", type=float, help="Energy (eV) around which --bands are.  [default: Fermi level]"
+)
+@click.option(
+    "--solver",
+    type=click.Choice(["auto", "dense"]),
+    default="auto",
+    show_default=True,
+    help="How the eigenproblem is solved.",
+)
+@options("device", "jobs")
+@click.option(
+    "--overlay",
+    multiple=True,
+    type=click.Path(exists=True),
+    help="Block file or OpenMX .Band to lay over the plot: lines for DFT, dots for predictions.",
+)
+@click.option(
+    "--zero",
+    default=None,
+    help="Level drawn as 0, in each data set its own: fermi, vbm (valence band maximum), none, "
+    "or an energy in eV.  [default: fermi, where it is known]",
+)
+@click.option(
+    "--window",
+    nargs=2,
+    type=float,
+    help="Lowest and highest energy of the plot, eV from its zero.  [default: all, or -6 6]",
+)
+@click.option("--title", help="Title of the plot.")
+@options("plot", "text", "json", "output", "in_place", "name", "container", "force")
+@click.pass_context
+def main(ctx, source, path, points, kpoints, convention, **opts):
+    """Find the bands of a block file along a path in the Brillouin zone.
+
+    SOURCE holds H and (unless its basis is orthogonal) S; one that holds only bands is drawn.
+    Without -o, --plot, --text or --json the energies (eV) are printed as a table.
+    """
+    from moireio import plots
+    from moireio.banddata import choose_path, overlay_points
+    from moireio.bands import solve_bands
+    from moireio.stream import open_source, write_target
+
+    destination(opts["output"], opts["in_place"])
+    check_outputs(opts["plot"], opts["text"], opts["output"], force=opts["force"])
+    if opts["plot"]:
+        plots.check_format(opts["plot"])
+    zero = _zero(opts["zero"])
+    foreign = _foreign(path, kpoints, opts["overlay"])
+    group = f"bands-{opts['name']}" if opts["name"] else "bands"
+    with open_source(source) as file:
+        stored = group in file and "hamiltonian" not in file
+        if stored:
+            bands = file.bands(group)
+        else:
+            kpath = choose_path(
+                file, foreign.get("path", path), points, foreign.get("kpoints"), convention
+            )
+            count = len(kpath) * (2 if file.hamiltonian.meta.spin == "collinear" else 1)
+            with progress(ctx, count, "band") as update:
+                bands = solve_bands(
+                    file,
+                    kpath,
+                    bands=opts["bands"],
+                    around=opts["around"],
+                    solver=opts["solver"],
+                    device=opts["device"],
+                    jobs=opts["jobs"],
+                    progress=update,
+                )
+        if zero is None:
+            zero = "fermi" if bands.fermi is not None else "none"
+        if opts["plot"]:
+            overlays = []
+            for name, data in foreign["overlays"]:
+                place, energies, missing = overlay_points(file, bands, data, name, zero)
+                overlays.append((place, energies))
+                if missing:
+                    say(ctx, f"note: {name}: {missing} of its k points are not on this path")
+            names = [file.label, *opts["overlay"]]
+            figure = plots.plot_bands(
+                bands,
+                overlays,
+                zero=zero,
+                window=opts["window"],
+                title=opts["title"],
+                labels=[_short(n) for n in names] if overlays else None,
+            )
+            plots.save(figure, opts["plot"])
+        if (opts["output"] or opts["in_place"]) and not stored:
+            with write_target(
+                opts["output"],
+                base=file,
+                in_place=opts["in_place"],
+                force=opts["force"],
+                container=opts["container"],
+                drop=(group,),
+            ) as writer:
+                writer.bands(bands, group)
+                writer.history("band", arguments(), [(file.label, file.digest())])
+    _print(bands, opts)
+
+
+def _print(bands, opts):
+    from moireio.banddata import bands_json, bands_table
+
+    if opts["text"] and opts["text"] != "-":
+        with open(opts["text"], "w", encoding="utf-8") as stream:
+            stream.write(bands_table(bands))
+    to_stdout = opts["output"] == "-"
+    if opts["as_json"]:
+        click.echo(bands_json(bands), err=to_stdout)
+    elif opts["text"] == "-" or not any(
+        opts[name] for name in ("text", "plot", "output", "in_place")
+    ):
+        click.echo(bands_table(bands), nl=False, err=to_stdout)
+
+
+def _zero(text):
+    if text is None or text in ("fermi", "vbm", "none"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither fermi, vbm, none nor an energy in eV")
+
+
+def _foreign(path, kpoints, overlays):
+    """Read files of other programs that the options name."""
+    from moireio.formats.openmx import band as openmx_band
+    from moireio.formats.openmx import dat as openmx_dat
+
+    from moireio.banddata import read_kpoints
+
+    out = {"overlays": []}
+    if path and openmx_band.is_band_file(path):
+        out["path"] = openmx_band.read(path).path()
+    elif path and path.lower().endswith(".dat"):
+        out["path"] = openmx_dat.read(path).kpath
+    if kpoints:
+        out["kpoints"] = read_kpoints(kpoints)
+    for name in overlays:
+        data = openmx_band.read(name).band_structure() if openmx_band.is_band_file(name) else None
+        out["overlays"].append((name, data))
+    return out
+
+
+def _short(name):
+    return name.rstrip("/").rsplit("/", 1)[-1]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""What all commands share: options, errors, progress, the history entry."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import warnings
+
+import click
+
+from moireio.errors import MoireioError, first_line
+
+LOG_SECONDS = 30
+
+
+class Command(click.Command):
+    """A command whose failures are one line on standard error and exit code 1."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")
+        )
+        self.params.append(click.Option(["--quiet", "-q"], is_flag=True, help="No progress."))
+
+    def invoke(self, ctx):
+        """Run the command and turn errors into one line."""
+        debug = ctx.params.pop("debug")
+        ctx.meta["moireio.quiet"] = ctx.params.pop("quiet")
+        with contextlib.suppress(ValueError):  # not in the main thread, as in tests
+            signal.signal(signal.SIGTERM, _terminate)
+        try:
+            with warnings.catch_warnings():
+                if not debug:
+                    warnings.simplefilter("ignore")
+                return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            fail(_one_line(error, ctx))
+
+
+def _terminate(number, frame):
+    raise SystemExit(128 + number)
+
+
+def _one_line(error, ctx):
+    if isinstance(error, MoireioError):
+        return str(error)
+    source = ctx.params.get("source") or ctx.params.get("sources") or ctx.info_name
+    source = source[0] if isinstance(source, tuple) and source else source
+    if isinstance(error, MemoryError):
+        return f"{source}: does not fit into memory ({first_line(error)})"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    kind = type(error).__name__
+    return (
+        f"{source}: unexpected {kind}: {first_line(error)} "
+        "(the file may be damaged, see h5-validate; --debug shows where)"
+    )
+
+
+def fail(text):
+    """Print ``error: text`` on standard error and exit with code 1.
+
+    Parameters
+    ----------
+    text : str
+        One line.
+    """
+    click.echo(f"error: {text}", err=True)
+    sys.exit(1)
+
+
+def say(ctx, text):
+    """Print a remark on standard error unless ``--quiet``.
+
+    Parameters
+    ----------
+    ctx : click.Context
+        The running command.
+    text : str
+        One line.
+    """
+    if not ctx.meta.get("moireio.quiet"):
+        click.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def progress(ctx, length, label):
+    """Show progress with an ETA: a bar on a terminal, else a line now and then.
+
+    Parameters
+    ----------
+    ctx : click.Context
+        The running command.
+    length : int
+        Steps in all.
+    label : str
+        What is being done.
+
+    Yields
+    ------
+    callable
+        To be called with the number of steps done since the last call.
+    """
+    if ctx.meta.get("moireio.quiet") or length <= 0:
+        yield lambda steps: None
+        return
+    if sys.stderr.isatty():
+        with click.progressbar(
+            length=length, label=label, file=sys.stderr, show_eta=True, update_min_steps=1
+        ) as bar:
+            yield bar.update
+        return
+    begin = last = time.monotonic()
+    done = 0
+
+    def update(steps):
+        nonlocal done, last
+        done += steps
+        now = time.monotonic()
+        if now - last > LOG_SECONDS and done:
+            left = (now - begin) * (length - done) / done
+            click.echo(f"{label}: {100 * done // length} %, about {left:.0f} s left", err=True)
+            last = now
+
+    yield update
+
+
+def arguments():
+    """Return the command line as the history records it, a list of str."""
+    return sys.argv[1:]
+
+
+def source_argument(function):
+    """Add the argument SOURCE, by default standard input."""
+    return click.argument("source", default="-", type=click.Path(allow_dash=True))(function)
+
+
+_OPTIONS = {
+    "output": click.option(
+        "-o",
+        "--output",
+        type=click.Path(allow_dash=True),
+        help="File to write: .h5, .zarr (folder) or .zarr.zip; '-' is standard output.",
+    ),
+    "in_place": click.option("--in-place", is_flag=True, help="Add the result to SOURCE itself."),
+    "force": click.option("--force", is_flag=True, help="Replace files that exist."),
+    "container": click.option(
+        "--container",
+        type=click.Choice(["h5", "zarr", "zip"]),
+        help="Container of the output, where its name does not tell.",
+    ),
+    "compression": click.option(
+        "--compression",
+        type=click.Choice(["none", "lzf", "gzip", "zstd"]),
+        default="none",
+        show_default=True,
+        help="Of arrays; lzf is HDF5's, zstd is zarr's.",
+    ),
+    "storage": click.option(
+        "--storage",
+        type=click.Choice(["full", "upper"]),
+        help="Both partners of every atom pair, or one (half the size).",
+    ),
+    "precision": click.option(
+        "--precision", type=click.Choice(["float32", "float64"]), help="Of matrix elements."
+    ),
+    "jobs": click.option(
+        "-j", "--jobs", type=click.IntRange(1), help="Processes.  [default: one per core]"
+    ),
+    "device": click.option(
+        "--device",
+        type=click.Choice(["cpu", "cuda"]),
+        default="cpu",
+        show_default=True,
+        help="Where dense linear algebra runs (cuda needs torch).",
+    ),
+    "name": click.option(
+        "--name", help="Keep the result apart under this name instead of replacing the last one."
+    ),
+    "plot": click.option(
+        "--plot", type=click.Path(), help="Draw the result: FILE.png, .pdf or .svg."
+    ),
+    "text": click.option(
+        "--text", type=click.Path(allow_dash=True), help="Write the result as a text table."
+    ),
+    "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+}
+
+
+def options(*names):
+    """Add options that several commands share.
+
+    Parameters
+    ----------
+    *names : str
+        Which: output, in_place, force, container, compression, storage, precision, jobs,
+        device, name, plot, text, json.
+
+    Returns
+    -------
+    callable
+        A decorator.
+    """
+
+    def decorate(function):
+        for name in reversed(names):
+            function = _OPTIONS[name](function)
+        return function
+
+    return decorate
+
+
+def destination(output, in_place):
+    """Check that a command has at most one place for its output.
+
+    Parameters
+    ----------
+    output : str or None
+        The value of ``-o``.
+    in_place : bool
+        The value of ``--in-place``.
+    """
+    if output and in_place:
+        raise click.UsageError("-o and --in-place exclude each other.")
+
+
+def check_outputs(*paths, force=False):
+    """Refuse to replace existing files before any work is done.
+
+    Parameters
+    ----------
+    *paths : str or None
+        Files that will be written; None and "-" are passed over.
+    force : bool
+        Replace them.
+    """
+    for path in paths:
+        if not path or path == "-":
+            continue
+        if os.path.lexists(path) and not force:
+            raise MoireioError("exists already", path=path, remedy="use --force to replace it")
+        folder = os.path.dirname(path.rstrip("/")) or "."
+        if not os.path.isdir(folder):
+            raise MoireioError("the folder does not exist", path=path, remedy=f"mkdir -p {folder}")

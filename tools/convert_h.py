@@ -1,0 +1,52 @@
+"""``convert-h``: the same operators in another container, storage or precision."""
+
+import click
+from moireio.tools.common import (
+    Command,
+    arguments,
+    check_outputs,
+    options,
+    progress,
+    source_argument,
+)
+
+
+@click.command("convert-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@source_argument
+@options("output", "container", "storage", "precision", "compression", "force")
+@click.pass_context
+def main(ctx, source, output, container, storage, precision, compression, force):
+    """Copy a block file into another container (HDF5, zarr, zip), storage or precision.
+
+    By default to standard output. Values do not change, unless --precision float32 rounds them.
+    """
+    from moireio.blocks import row_bytes
+    from moireio.convert import converted_operators
+    from moireio.stream import open_source, write_target
+
+    output = output or "-"
+    check_outputs(output, force=force)
+    with open_source(source) as file:
+        changed = converted_operators(file, storage, precision)
+        if compression != "none":
+            done = {s.meta.name for s in changed}
+            changed += [file.operator(n) for n in file.operators if n not in done]
+        total = sum(int(row_bytes(s).sum()) for s in changed)
+        with (
+            write_target(
+                output,
+                base=file,
+                container=container,
+                force=force,
+                drop=tuple(s.meta.name for s in changed),
+                compression=compression,
+            ) as writer,
+            progress(ctx, total, "convert-h") as update,
+        ):
+            for operator in changed:
+                writer.operator(operator, progress=update)
+            writer.history("convert-h", arguments(), [(file.label, file.digest())])
+
+
+if __name__ == "__main__":
+    main()

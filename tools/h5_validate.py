@@ -1,0 +1,53 @@
+"""``h5-validate``: is a block file what it should be?"""
+
+import json
+import sys
+
+import click
+from moireio.tools.common import Command, options, progress, source_argument
+
+
+@click.command("h5-validate", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@source_argument
+@options("json")
+@click.option(
+    "--samples",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="k points (Γ and pseudo-random ones) where S must be positive definite.",
+)
+@click.pass_context
+def main(ctx, source, as_json, samples):
+    """Check a block file; one line per finding, exit code 1 if anything is wrong.
+
+    Checked: schema and version, checksums, finite numbers, sorted pairs and on-site blocks, that
+    every pair has its partner and is Hermitian with it, that S is positive definite, that H has
+    no pairs beyond those of S.
+    """
+    from moireio.blocks import row_bytes
+    from moireio.errors import MoireioError
+    from moireio.stream import open_source
+    from moireio.validate import validate
+
+    with open_source(source) as file:
+        try:
+            total = sum(int(row_bytes(file.operator(n)).sum()) for n in file.operators)
+        except MoireioError:
+            total = 0
+        with progress(ctx, total, "h5-validate") as update:
+            findings = validate(file, samples, update)
+        label = file.label
+    if as_json:
+        click.echo(json.dumps([vars(f) for f in findings], ensure_ascii=False))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.level}: {label}: {finding.where}: {finding.what}")
+        if not findings:
+            click.echo(f"{label}: valid")
+    if any(f.level == "error" for f in findings):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""``moireio COMMAND`` and ``python -m moireio COMMAND``: all commands under one name."""
+
+import os
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "openmx2h5": "read H(R), S(R) of OpenMX calculations into block files",
+    "band": "find the bands along a path, draw and compare them",
+    "convert-h": "change container, storage, precision or compression",
+    "h5-info": "tell what is in a block file",
+    "h5-validate": "check a block file",
+}
+
+
+class Group(click.Group):
+    """Commands that are imported when they are called."""
+
+    def list_commands(self, ctx):
+        """Return the names of the commands."""
+        return [*COMMANDS, "completion"]
+
+    def get_command(self, ctx, name):
+        """Import a command."""
+        if name == "completion":
+            return completion
+        if name not in COMMANDS:
+            return None
+        return import_module(f"moireio.tools.{name.replace('-', '_')}").main
+
+    def format_commands(self, ctx, formatter):
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            rows = [*COMMANDS.items(), ("completion", "print completion for your shell")]
+            formatter.write_dl(rows)
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell):
+    """Print completion of all commands for a shell.
+
+    As in: moireio completion bash > ~/.local/share/moireio.bash; source it from your profile.
+    """
+    from click.shell_completion import get_completion_class
+
+    for name in ["moireio", *COMMANDS]:
+        variable = f"_{name.replace('-', '_').upper()}_COMPLETE"
+        command = main if name == "moireio" else main.get_command(None, name)
+        click.echo(get_completion_class(shell)(command, {}, name, variable).source())
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="moireio", prog_name="moireio")
+def main():
+    """From DFT output to the topology of twisted two-dimensional materials.
+
+    Each command reads a block file, adds one thing, and can stand in a pipeline; each is also
+    a program of its own name. Energies are eV, lengths Å.
+    """
+
+
+# Let the commands find their share of the cores themselves instead of BLAS taking all twice.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
