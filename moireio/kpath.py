@@ -1,5 +1,6 @@
 """Paths through the Brillouin zone: corners by letter, points between them."""
 
+import itertools
 import re
 
 import numpy as np
@@ -335,7 +336,7 @@ def place_on_path(path, k, structure, tolerance=1e-5):
     corners = sorted(
         {0, len(path) - 1, *path.label_index.tolist(), *breaks, *(b - 1 for b in breaks)}
     )
-    for first, last in zip(corners[:-1], corners[1:], strict=True):
+    for first, last in itertools.pairwise(corners):
         if last in breaks:
             continue
         start, step = points[first], points[last] - points[first]

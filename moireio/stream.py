@@ -11,10 +11,11 @@ import stat
 import sys
 import tempfile
 
-from moireio.blockfile import BlockWriter, open_blockfile
+from moireio.blockfile import open_blockfile
 from moireio.errors import MoireioError
 from moireio.store import kind_of_name
 from moireio.store.transaction import write_container
+from moireio.writer import BlockWriter
 
 SPOOL_BYTES = 256 << 20
 PIECE_BYTES = 1 << 20

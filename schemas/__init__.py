@@ -1,1 +1,1 @@
-"""The schema of the block file: prose in ``blockfile-1.md``, JSON Schema in ``blockfile-1.json``."""
+"""The schema of the block file: ``blockfile-1.md`` is prose, ``blockfile-1.json`` JSON Schema."""

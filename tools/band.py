@@ -167,7 +167,8 @@ def _zero(text):
     try:
         return float(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is neither fermi, vbm, none nor an energy in eV")
+        message = f"{text!r} is neither fermi, vbm, none nor an energy in eV"
+        raise click.BadParameter(message) from None
 
 
 def _foreign(path, kpoints, overlays):

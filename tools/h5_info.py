@@ -1,4 +1,4 @@
-"""``h5-info``: what is in a block file?"""
+"""``h5-info``: what is in a block file."""
 
 import json
 

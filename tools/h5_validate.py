@@ -1,4 +1,4 @@
-"""``h5-validate``: is a block file what it should be?"""
+"""``h5-validate``: whether a block file is what it should be."""
 
 import json
 import sys

@@ -55,7 +55,7 @@ class Hdf5Container:
                 raise MoireioError(
                     "is being written by another program",
                     path=self.label,
-                    remedy="wait, or set HDF5_USE_FILE_LOCKING=FALSE on a file system without locks",
+                    remedy="wait, or set HDF5_USE_FILE_LOCKING=FALSE if the disk has no locks",
                 ) from error
             raise DamagedError(f"HDF5 cannot open it: {text}", path=self.label) from error
 
