@@ -148,6 +148,7 @@ def take_blocks(flat, offsets, shape):
     nbytes = shape[0] * shape[1] * flat.itemsize
     if len(offsets) == 0:
         return np.empty((0, *shape), dtype=flat.dtype)
+    flat = np.ascontiguousarray(flat)
     runs = gather(flat, np.asarray(offsets) * flat.itemsize, nbytes)
     return runs.view(flat.dtype).reshape(len(offsets), *shape)
 
@@ -337,7 +338,8 @@ class UpperView:
         span = pairs.rows(i0, i1)
         elements = np.repeat(self.sizes[i0:i1], np.diff(pairs.indptr[i0 : i1 + 1]))
         elements = elements * self.sizes[pairs.j[span]]
-        return self._source.rows(i0, i1)[..., np.repeat(self._kept[span], elements)]
+        kept = np.repeat(self._kept[span], elements)
+        return np.compress(kept, self._source.rows(i0, i1), axis=-1)
 
 
 class FullView:
@@ -430,3 +432,57 @@ def require_partners(pairs, label):
         name = pair_name(pairs.i[first], pairs.j[first], pairs.R[first])
         raise DamagedError(f"{name} has no partner ({len(alone)} such pairs)", path=label)
     return partner
+
+
+class ArraySource:
+    """An operator whose blocks are in memory, as from another code or a model.
+
+    Parameters
+    ----------
+    meta : OperatorMeta
+        Name, unit, spin and so on.
+    sizes : (N,) array of int
+        Rows that an atom takes in a block, spin included.
+    pairs : Pairs
+        The pairs.
+    data : (n,) or (c, n) array
+        Blocks one after another, each row-major.
+    """
+
+    def __init__(self, meta, sizes, pairs, data):
+        self.meta, self.pairs = meta, pairs
+        self.sizes = np.asarray(sizes, dtype=np.int64)
+        self.data = data
+        self._starts = starts(pairs.block_elements(self.sizes))
+        if data.shape[-1] != self._starts[-1]:
+            raise ValueError(f"{self._starts[-1]} elements expected, {data.shape[-1]} given")
+
+    @classmethod
+    def from_blocks(cls, meta, sizes, blocks):
+        """Make a source from a dict of blocks.
+
+        Parameters
+        ----------
+        meta : OperatorMeta
+            Name, unit, spin and so on; components and dtype are taken as they are.
+        sizes : (N,) array of int
+            Rows that an atom takes in a block, spin included.
+        blocks : dict of (i, j, (R1, R2, R3)) to array
+            Blocks (rows, columns), or (c, rows, columns).
+
+        Returns
+        -------
+        ArraySource
+            With the pairs sorted.
+        """
+        i, j, R = zip(*blocks, strict=True)
+        pairs, order = Pairs.sort(len(sizes), i, j, R)
+        listed = list(blocks.values())
+        lead = () if meta.components == 1 else (meta.components,)
+        flat = [np.asarray(listed[o]).reshape(*lead, -1) for o in order]
+        return cls(meta, sizes, pairs, np.concatenate(flat, axis=-1).astype(meta.dtype))
+
+    def rows(self, i0, i1):
+        """Return all blocks of the atoms ``i0 <= i < i1``."""
+        span = self.pairs.rows(i0, i1)
+        return self.data[..., self._starts[span.start] : self._starts[span.stop]]

@@ -123,8 +123,12 @@ class BlochSum:
             values = phase[:, None, None] * group.values
             if group.lone.any():
                 partners = values[group.lone]
-                values[group.lone] += self.parity * np.swapaxes(partners, 1, 2).conj()
-            yield group, np.add.reduceat(values, group.first, axis=0)
+                values[group.lone] += self.parity * _turned(partners)
+            sums = np.add.reduceat(values, group.first, axis=0)
+            same = group.i == group.j
+            if self.parity and same.any():  # R and −R were added in an order of no symmetry
+                sums[same] = 0.5 * (sums[same] + self.parity * _turned(sums[same]))
+            yield group, sums
 
     def dense(self, k, *, upper=False):
         """Return O(k) as an array.
@@ -151,7 +155,7 @@ class BlochSum:
                 out[rows, columns] = sums
                 off = group.i != group.j
                 if self.parity and not upper and off.any():
-                    turned = self.parity * np.swapaxes(sums[off], 1, 2).conj()
+                    turned = self.parity * _turned(sums[off])
                     out[
                         column[off][:, None, None] + np.arange(group.shape[1])[:, None],
                         row[off][:, None, None] + np.arange(group.shape[0]),
@@ -187,7 +191,7 @@ class BlochSum:
                 values.append(sums.ravel())
                 off = group.i != group.j
                 if self.parity and off.any():
-                    values.append((self.parity * np.swapaxes(sums[off], 1, 2).conj()).ravel())
+                    values.append((self.parity * _turned(sums[off])).ravel())
         flat = np.concatenate(values)[order] if values else np.zeros(0)
         return csr_array((flat, indices, indptr), shape=(self.n, self.n))
 
@@ -215,6 +219,10 @@ class BlochSum:
         order = np.argsort(rows * self.n + columns, kind="stable")
         indptr = starts(np.bincount(rows, minlength=self.n))
         return indptr, columns[order], order
+
+
+def _turned(blocks):
+    return np.swapaxes(blocks, 1, 2).conj()
 
 
 class _Group:

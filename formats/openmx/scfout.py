@@ -98,6 +98,21 @@ class Scfout:
         """Unmap the file."""
         self._map.close()
 
+    def bytes(self, begin, length):
+        """Return bytes of the file.
+
+        Parameters
+        ----------
+        begin, length : int
+            Which.
+
+        Returns
+        -------
+        bytes
+            A copy.
+        """
+        return self._map[begin : begin + length]
+
     @property
     def operators(self):
         """Names of the operators that the file holds completely."""
@@ -168,12 +183,8 @@ class Scfout:
         with open(self.path, "rb") as stream:
             for begin, length in ranges:
                 stream.seek(begin)
-                while length > 0:
-                    piece = stream.read(min(length, DIGEST_BYTES))
-                    if not piece:
-                        break
-                    state.update(piece)
-                    length -= len(piece)
+                for at in range(0, length, DIGEST_BYTES):
+                    state.update(stream.read(min(length - at, DIGEST_BYTES)))
         return f"blake2b:{state.hexdigest()}"
 
 
