@@ -23,7 +23,7 @@ _NAMES = {
     "make_path": ("moireio.kpath", "make_path"),
     "solve_bands": ("moireio.bands", "solve_bands"),
     "plot_bands": ("moireio.plots", "plot_bands"),
-    "validate": ("moireio.validate", "validate"),
+    "validate": ("moireio.checks", "validate"),
     "MoireioError": ("moireio.errors", "MoireioError"),
 }
 __all__ = sorted(_NAMES)

@@ -26,9 +26,9 @@ def main(ctx, source, as_json, samples):
     no pairs beyond those of S.
     """
     from moireio.blocks import row_bytes
+    from moireio.checks import validate
     from moireio.errors import MoireioError
     from moireio.stream import open_source
-    from moireio.validate import validate
 
     with open_source(source) as file:
         try:

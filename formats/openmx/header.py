@@ -301,14 +301,17 @@ def read_header(data, path):
 
 
 def _byte_order(data, path):
-    """Return the byte order in which the second number (spin and layout) is small."""
+    """Return the byte order in which the counts of the first record fit the file."""
     if len(data) < 24:
         raise DamagedError(f"is cut short: {len(data)} bytes", path=path)
-    for order in ("=", "<" if np.dtype(">i4").isnative else ">"):
-        prefix = order
-        code = struct.unpack(prefix + "2i", data[:8])[1]
-        if 0 <= code < 4 * 64:
+    orders = ("=", ">" if np.dtype("<i4").isnative else "<")
+    small = [o for o in orders if 0 <= struct.unpack(o + "6i", data[:24])[1] < 4 * 64]
+    for order in small:
+        n_atoms, *_, n_cells = struct.unpack(order + "6i", data[:24])
+        if 1 <= n_atoms <= len(data) // 40 and 0 <= n_cells <= len(data) // 48:
             return order
+    if small:
+        return small[0]  # the counts are wrong; the reader says how
     raise DamagedError(
         "is not an OpenMX .scfout: its second number is no spin switch",
         path=path,

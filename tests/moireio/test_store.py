@@ -67,7 +67,7 @@ def test_large_arrays_in_pieces(tmp_path, suffix, compression):
                 out.write("x", values[:, start : start + 400_000], start)
 
     if compression == wrong:
-        with pytest.raises(MoireioError, match="no .* compression"):
+        with pytest.raises(MoireioError, match=r"no .* compression"):
             write()
         assert list(tmp_path.iterdir()) == []
         return
