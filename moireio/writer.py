@@ -177,8 +177,12 @@ class BlockWriter:
         """
         from moireio import __version__
 
-        count = len(self._base.history) if self._base is not None else 0
-        group = f"history/{count + 1:04d}"
+        taken = set()
+        for container in (self.container, self._base and self._base.container):
+            if container is not None and "history" in container.groups():
+                taken |= set(container.groups("history"))
+        last = max((int(name) for name in taken if name.isdigit()), default=0)
+        group = f"history/{last + 1:04d}"
         self.container.create_group("history")
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.container.create_group(
