@@ -37,8 +37,8 @@ class BlockFile:
                 "is not a block file: the root has no attribute format = moireio", path=self.label
             )
         version = str(attributes.get("format_version"))
-        major = version.split(".")[0]
-        if not major.isdigit():
+        major, _, minor = version.partition(".")
+        if not (major.isdigit() and minor.isdigit() and int(major) >= 1):
             raise DamagedError(f"has the unknown format version {version!r}", path=self.label)
         if int(major) > int(FORMAT_VERSION.split(".")[0]):
             raise MoireioError(
@@ -47,6 +47,7 @@ class BlockFile:
                 remedy="update moireio",
             )
         self.attributes = attributes
+        self.minor = int(minor)
         self._groups = container.groups()
 
     def __enter__(self):

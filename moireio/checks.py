@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moireio.blockfile import FORMAT_VERSION
 from moireio.blocks import adjoint, by_shape, components, read_pairs, row_bytes, slab_bounds, starts
 from moireio.blocks import take_blocks as take
 from moireio.errors import MoireioError
@@ -56,7 +57,8 @@ def validate(file, samples=4, progress=None):
     list of Finding
         Empty if all is well.
     """
-    found = [Finding(where, what) for where, what in violations(file.container)]
+    newer = file.minor > int(FORMAT_VERSION.split(".")[1])
+    found = [Finding(where, what) for where, what in violations(file.container, newer)]
     for part in ("structure", "basis", "electrons", "kpath", "history"):
         if part in file or part in ("structure", "basis"):
             try:

@@ -43,13 +43,15 @@ def tree(container, name=""):
     }
 
 
-def violations(container):
+def violations(container, newer=False):
     """Return how a container's tree departs from the schema.
 
     Parameters
     ----------
     container : Container
         Open for reading.
+    newer : bool
+        The file is of a newer minor version: names that are not known are passed over.
 
     Returns
     -------
@@ -68,6 +70,8 @@ def violations(container):
             missing = [n for n in error.validator_value if n not in error.instance]
             what = f"{kind.get(path[-1] if path else '', 'part')} {', '.join(missing)} is missing"
         elif error.validator == "additionalProperties":
+            if newer:
+                continue
             known = set(error.schema.get("properties", {}))
             extra = sorted(set(error.instance) - known)
             what = f"unknown {kind.get(path[-1] if path else '', 'part')} {', '.join(extra)}"

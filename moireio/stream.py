@@ -145,7 +145,11 @@ def write_target(
         return
     if target != "-":
         if base is not None and os.path.exists(target) and _same(target, base.container.path):
-            raise MoireioError("is the input too", path=target, remedy="use --in-place")
+            raise MoireioError(
+                "is the input too",
+                path=target,
+                remedy="name another file, or --in-place",
+            )
         kind = container or kind_of_name(target)
         with write_container(target, kind=kind, force=force, **options) as out:
             yield BlockWriter(out, base, compression)

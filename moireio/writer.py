@@ -237,7 +237,9 @@ class OperatorWriter:
             self._array(name, values, compression)
         self._array("row_offset", self.row_offset, "none")
         self._crc = np.zeros(pairs.n_atoms, dtype=np.uint32)
-        self._pending, self._pending_at = None, 0
+        self._data = f"{self._name}/data"
+        self._buffer = None
+        self._base, self._low, self._high = -1, 0, 0
 
     def _array(self, name, values, compression):
         path = f"{self._name}/{name}"
@@ -267,24 +269,35 @@ class OperatorWriter:
         self._push(int(self.row_offset[i0]), data)
 
     def _push(self, begin, data):
-        if self._pending is not None and begin != self._pending_at + self._pending.shape[-1]:
-            self._flush()
-        if self._pending is None:
-            self._pending_at = begin
-        else:
-            data = np.concatenate([self._pending, data], axis=-1)
-        run = self._run or data.shape[-1]
-        whole = (self._pending_at + data.shape[-1]) // run * run - self._pending_at
-        if whole > 0:
-            self._container.write(f"{self._name}/data", data[..., :whole], self._pending_at)
-            self._pending_at += whole
-            data = data[..., whole:]
-        self._pending = data.copy() if data.shape[-1] else None
+        """Write whole runs as they are; what is left waits in a buffer of one run."""
+        run = self._run or max(1, data.shape[-1])
+        at, end = 0, data.shape[-1]
+        while at < end:
+            place = (begin + at) % run
+            if place == 0 and end - at >= run:
+                self._flush()
+                whole = (end - at) // run * run
+                self._container.write(self._data, data[..., at : at + whole], begin + at)
+                at += whole
+                continue
+            base = begin + at - place
+            if self._base != base or self._high != place:
+                self._flush()
+                self._base, self._low = base, place
+            count = min(run - place, end - at)
+            if self._buffer is None:
+                self._buffer = np.empty((*data.shape[:-1], run), dtype=data.dtype)
+            self._buffer[..., place : place + count] = data[..., at : at + count]
+            self._high = place + count
+            at += count
+            if self._high == run:
+                self._flush()
 
     def _flush(self):
-        if self._pending is not None:
-            self._container.write(f"{self._name}/data", self._pending, self._pending_at)
-            self._pending = None
+        if self._high > self._low:
+            part = self._buffer[..., self._low : self._high]
+            self._container.write(self._data, part, self._base + self._low)
+        self._base, self._low, self._high = -1, 0, 0
 
     def __enter__(self):
         """Return itself."""

@@ -1,6 +1,7 @@
 """``band``: energies along a path, as a table, a picture, or in the block file."""
 
 import click
+
 from moireio.tools.common import (
     Command,
     arguments,
@@ -173,10 +174,9 @@ def _zero(text):
 
 def _foreign(path, kpoints, overlays):
     """Read files of other programs that the options name."""
+    from moireio.banddata import read_kpoints
     from moireio.formats.openmx import band as openmx_band
     from moireio.formats.openmx import dat as openmx_dat
-
-    from moireio.banddata import read_kpoints
 
     out = {"overlays": []}
     if path and openmx_band.is_band_file(path):

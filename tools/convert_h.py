@@ -1,6 +1,7 @@
 """``convert-h``: the same operators in another container, storage or precision."""
 
 import click
+
 from moireio.tools.common import (
     Command,
     arguments,

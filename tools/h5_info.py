@@ -3,6 +3,7 @@
 import json
 
 import click
+
 from moireio.tools.common import Command, options, source_argument
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 
 import click
+
 from moireio.tools.common import Command, options, progress, source_argument
 
 

@@ -3,6 +3,7 @@
 import os
 
 import click
+
 from moireio.tools.common import (
     Command,
     arguments,
@@ -62,7 +63,7 @@ def main(ctx, sources, output, container, force, jobs, **settings):
         for note in notes:
             say(ctx, f"note: {sources[0]}: {note}")
         return
-    tasks = plan_folder(sources, output, container or "h5", force)
+    tasks = plan_folder(sources, output, container or "h5", force, settings["operators"])
     waiting = [task for task in tasks if not task.done]
     if len(tasks) > len(waiting):
         say(ctx, f"{len(tasks) - len(waiting)} of {len(tasks)} are converted already")

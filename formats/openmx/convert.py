@@ -4,11 +4,11 @@ import os
 import threading
 from dataclasses import dataclass
 
-from moireio.formats.openmx import scfout
-
+from moireio.blockfile import open_blockfile
 from moireio.blocks import CastView, UpperView, row_bytes
 from moireio.errors import MoireioError
-from moireio.stream import check_stdout, write_target
+from moireio.formats.openmx import scfout
+from moireio.stream import check_stdout, source_file, write_target
 
 SUFFIX = {"h5": ".h5", "zarr": ".zarr", "zip": ".zarr.zip"}
 SLAB_BYTES = 4 << 20
@@ -34,7 +34,7 @@ def convert(
     Parameters
     ----------
     source : str
-        The ``.scfout``.
+        The ``.scfout``; "-" is standard input.
     target : str
         Block file to make; "-" is standard output.
     operators : sequence of str
@@ -70,10 +70,13 @@ def convert(
     """
     if target == "-":
         check_stdout()
-    with scfout.read(source, dat, check_coordinates) as file:
+    with (
+        source_file(source) as (path, label),
+        scfout.read(path, dat, check_coordinates, label) as file,
+    ):
         sources = [file.operator(name) for name in operators]
         total = sum(int(row_bytes(s).sum()) for s in sources) or 1
-        size = os.path.getsize(source)
+        size = os.path.getsize(path)
         # The digest reads the file once more, on its own thread and without the lock.
         digest = _Background(file.digest, operators)
         with write_target(
@@ -90,7 +93,7 @@ def convert(
                 view = _Recorded(operator, storage, precision)
                 step = progress and (lambda done: progress(int(done * size / total)))
                 writer.operator(view, progress=step, slab_bytes=SLAB_BYTES)
-            name = os.path.basename(source)
+            name = os.path.basename(label)
             writer.history("openmx2h5", arguments, [(name, digest.result())])
         return file.warnings
 
@@ -145,9 +148,9 @@ class Task:
     source, target : str
         From and to.
     done : bool
-        The target exists and is newer than the source.
+        The target exists, is newer than the source, and holds what is asked for.
     stale : bool
-        The target exists and is older than the source.
+        The target exists, but is not done.
     """
 
     source: str
@@ -156,7 +159,7 @@ class Task:
     stale: bool
 
 
-def plan_folder(sources, folder, container="h5", force=False):
+def plan_folder(sources, folder, container="h5", force=False, operators=()):
     """Choose the targets of several files.
 
     Parameters
@@ -169,6 +172,8 @@ def plan_folder(sources, folder, container="h5", force=False):
         What they are.
     force : bool
         Convert again what is done.
+    operators : sequence of str
+        What a finished file must hold.
 
     Returns
     -------
@@ -194,5 +199,15 @@ def plan_folder(sources, folder, container="h5", force=False):
         exists = os.path.lexists(target)
         fresh = exists and os.path.exists(source)
         fresh = fresh and os.path.getmtime(target) >= os.path.getmtime(source)
+        fresh = fresh and _holds(target, operators)
         tasks.append(Task(source, target, done=fresh and not force, stale=exists and not fresh))
     return tasks
+
+
+def _holds(target, operators):
+    """Tell whether a file is a block file with these operators."""
+    try:
+        with open_blockfile(target) as file:
+            return set(operators) <= set(file.operators)
+    except MoireioError:
+        return False

@@ -4,9 +4,9 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
-from moireio.formats.openmx import dat as openmx_dat
 
 from moireio.errors import DamagedError, MoireioError
+from moireio.formats.openmx import dat as openmx_dat
 from moireio.units import BOHR_ANGSTROM
 
 SPINS = {0: "none", 1: "collinear", 3: "spinor"}
@@ -156,9 +156,16 @@ class Header:
             raise DamagedError(
                 f"has spin {self.spin}, but its input text {text.spin}", path=self.path
             )
+        warnings = []
+        expected = float(text.charges.sum()) - text.system_charge
+        if len(text.charges) and abs(expected - self.electron_count) > 1e-6:
+            warnings.append(
+                f"it counts {self.electron_count:g} electrons, the initial charges of its input "
+                f"text add up to {expected:g}: the valence of its species is left unknown"
+            )
         if not check_coordinates:
-            return text, ["cell and positions were not compared with the input text"]
-        return text, self._compare(text)
+            return text, [*warnings, "cell and positions were not compared with the input text"]
+        return text, warnings + self._compare(text)
 
     def _compare(self, text):
         warnings = []
@@ -335,8 +342,8 @@ def _check_geometry(cell, reciprocal, positions, vectors, triples, wrong):
 def _read_tail(cursor, wrong):
     if cursor.at + 88 > len(cursor.data):
         raise DamagedError(
-            f"is cut short or damaged: the matrices would end at byte {cursor.at}, the file has "
-            f"{len(cursor.data)}",
+            f"is cut short or damaged: matrices and Fermi level would end at byte "
+            f"{cursor.at + 88}, the file has {len(cursor.data)}",
             path=cursor.path,
             remedy="was the disk full, or OpenMX still writing?",
         )

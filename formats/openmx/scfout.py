@@ -29,11 +29,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from moireio.formats.openmx.header import Header, read_header
-from moireio.formats.openmx.orbitals import permutation
 
 from moireio.blocks import OperatorMeta, gather, scatter, starts
 from moireio.errors import DamagedError, MoireioError
+from moireio.formats.openmx.header import Header, read_header
+from moireio.formats.openmx.orbitals import permutation
 from moireio.pairs import Pairs, pair_name
 from moireio.results import Electrons
 from moireio.structure import Structure
@@ -49,6 +49,7 @@ LIMITS = {
     "density": 1e-3,
 }
 DIGEST_BYTES = 1 << 20
+RESIDENT_BYTES = 8 << 20
 
 
 @dataclass(eq=False)
@@ -180,15 +181,13 @@ class Scfout:
             (header.matrix_start + m * header.matrix_bytes, header.matrix_bytes) for m in used
         ]
         ranges.append((header.matrix_end, header.tail_end - header.matrix_end))
-        with open(self.path, "rb") as stream:
-            for begin, length in ranges:
-                stream.seek(begin)
-                for at in range(0, length, DIGEST_BYTES):
-                    state.update(stream.read(min(length - at, DIGEST_BYTES)))
+        for begin, length in ranges:
+            for at in range(begin, begin + length, DIGEST_BYTES):
+                state.update(self.bytes(at, min(begin + length - at, DIGEST_BYTES)))
         return f"blake2b:{state.hexdigest()}"
 
 
-def read(path, dat=None, check_coordinates=True):
+def read(path, dat=None, check_coordinates=True, label=None):
     """Open a ``.scfout``.
 
     Parameters
@@ -199,6 +198,8 @@ def read(path, dat=None, check_coordinates=True):
         Input file to take species and basis names from, where the appended text is absent.
     check_coordinates : bool
         Compare cell and positions with those of the input text.
+    label : str, optional
+        The name that error messages show, when it is not `path`.
 
     Returns
     -------
@@ -213,15 +214,16 @@ def read(path, dat=None, check_coordinates=True):
         If it is cut short, of an unknown version, or contradicts itself.
     """
     path = os.fspath(path)
+    label = label or path
     try:
         with open(path, "rb") as stream:
             if os.fstat(stream.fileno()).st_size == 0:
-                raise DamagedError("is empty", path=path, remedy="OpenMX did not write it")
+                raise DamagedError("is empty", path=label, remedy="OpenMX did not write it")
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise MoireioError(f"cannot be read: {error.strerror}", path=path) from error
+        raise MoireioError(f"cannot be read: {error.strerror}", path=label) from error
     try:
-        return _open(path, mapped, dat, check_coordinates)
+        return _open(label, mapped, dat, check_coordinates)
     except BaseException:
         mapped.close()
         raise
@@ -312,6 +314,7 @@ class ScfoutOperator:
         )
         self.sizes = file.header.orbitals * self.meta.spin_factor
         self.residual = 0.0
+        self._touched = 0
         self._matrices = file.header.matrices_of(name)
         self._orders = [permutation(file.basis[s].l) for s in file.structure.species_names]
         self._species = file.structure.species
@@ -335,8 +338,10 @@ class ScfoutOperator:
                     flat[:] = part.ravel()
                 else:
                     scatter(flat, offsets[members], part.reshape(len(members), -1))
-        if hasattr(self._file._map, "madvise"):  # keep the resident part of the map small
-            self._file._map.madvise(mmap.MADV_DONTNEED)
+        self._touched += out.nbytes
+        if self._touched > RESIDENT_BYTES and hasattr(self._file._map, "madvise"):
+            self._file._map.madvise(mmap.MADV_DONTNEED)  # keep the resident part small
+            self._touched = 0
         return out
 
     def _blocks(self, members, first, second):
@@ -346,7 +351,7 @@ class ScfoutOperator:
         if name == "position":
             return self._position(pick, members)
         if name == "overlap":
-            return self._overlap(pick, members)
+            return pick.reorder(self._overlap(pick, members))
         if self.meta.spin == "spinor":
             return self._spinor(pick, members)
         scale = {"hamiltonian": HARTREE_EV, "momentum": 1 / BOHR_ANGSTROM}.get(name, 1.0)
@@ -357,7 +362,7 @@ class ScfoutOperator:
             own, partner = pick.own(matrix), pick.partner(matrix)
             if self.meta.parity < 0:
                 np.negative(partner, out=partner)
-            parts.append(self._mean(own, partner, scale, members))
+            parts.append(pick.reorder(self._mean(own, partner, scale, members)))
         return parts[0] if self.meta.components == 1 else parts
 
     def _overlap(self, pick, members):
@@ -372,11 +377,24 @@ class ScfoutOperator:
         if self.meta.name == "overlap":
             self._compare(own, partner, 1.0, members)
         i, j = self.pairs.i[members], self.pairs.j[members]
-        same = i == j
-        upper = np.where(same[:, None, None], pick.above_diagonal, (i < j)[:, None, None])
-        np.copyto(own, partner, where=upper)
-        middle = same[:, None, None] & pick.on_diagonal
-        np.copyto(own, 0.5 * (own + partner), where=middle)
+        onsite = np.flatnonzero((i == j) & ~self.pairs.R[members].any(axis=1))
+        norms = own[onsite].diagonal(axis1=1, axis2=2)
+        if not (norms > 0).all():
+            atom = int(i[onsite[np.flatnonzero(~(norms > 0).all(axis=1))[0]]])
+            raise DamagedError(
+                f"the overlap of an orbital of atom {atom} with itself is not positive",
+                path=self._file.path,
+                remedy="the file is damaged; run OpenMX again",
+            )
+        own[i < j] = partner[i < j]
+        same = np.flatnonzero(i == j)
+        if len(same) == 0:
+            return own
+        upper = np.triu_indices(own.shape[1], 1)
+        own[same[:, None], *upper] = partner[same[:, None], *upper]
+        middle = np.arange(min(own.shape[1:]))
+        mean = 0.5 * (own[:, middle, middle] + partner[:, middle, middle])[same]
+        own[same[:, None], middle, middle] = mean
         return own
 
     def _mean(self, own, partner, scale, members):
@@ -395,10 +413,10 @@ class ScfoutOperator:
         value = float(worst[top]) * scale
         if not value <= LIMITS[self.meta.name]:
             pair = members[top]
+            unit = "" if self.meta.unit == "1" else f" {self.meta.unit}"
             who = pair_name(self.pairs.i[pair], self.pairs.j[pair], self.pairs.R[pair])
             raise DamagedError(
-                f"the {self.meta.name} of {who} and of its partner differ by {value:.1e} "
-                f"{self.meta.unit}",
+                f"the {self.meta.name} of {who} and of its partner differ by {value:.1e}{unit}",
                 path=self._file.path,
                 remedy="the file is damaged; run OpenMX again",
             )
@@ -424,8 +442,9 @@ class ScfoutOperator:
             self._mean(value(pick.own, e), value(pick.partner, e).conj(), scale, members)
             for e in plan[:2]
         ]
-        up_down = value(pick.own, plan[2]) * scale
-        down_up = value(pick.partner, plan[2]).conj() * scale
+        diagonal = [pick.reorder(blocks) for blocks in diagonal]
+        up_down = pick.reorder(value(pick.own, plan[2])) * scale
+        down_up = pick.reorder(value(pick.partner, plan[2]).conj()) * scale
         if not np.isfinite(up_down.sum() + down_up.sum()):
             raise DamagedError(
                 f"the {self.meta.name} contains a number that is not finite", path=self._file.path
@@ -443,38 +462,39 @@ class ScfoutOperator:
         parts = []
         for axis, matrix in enumerate(self._matrices):
             moved = pick.partner(matrix) + shift[:, axis, None, None] * overlap
-            parts.append(self._mean(pick.own(matrix), moved, BOHR_ANGSTROM, members))
+            mean = self._mean(pick.own(matrix), moved, BOHR_ANGSTROM, members)
+            parts.append(pick.reorder(mean))
         return parts
 
 
 class _Picker:
-    """Takes the blocks of some pairs out of the matrices, orbitals reordered."""
+    """Takes the blocks of some pairs of two species out of the matrices."""
 
     def __init__(self, file, members, rows, columns):
         self._header, self._map = file.header, file._map
-        n, m = len(rows), len(columns)
-        self._shape = (len(members), n, m)
+        self._shape = (len(members), len(rows), len(columns))
         self._own = file.block_offset[members]
         self._other = file.block_offset[file.partner[members]]
-        self.above_diagonal = rows[:, None] < columns[None, :]  # in OpenMX's order
-        self.on_diagonal = rows[:, None] == columns[None, :]
-        self._own_order = (rows[:, None] * m + columns[None, :]).ravel()
-        # The partner's block is (columns, rows); this order also transposes it.
-        self._other_order = (columns[None, :] * n + rows[:, None]).ravel()
+        self._order = (rows[:, None] * len(columns) + columns[None, :]).ravel()
 
-    def _take(self, matrix, offsets, order):
+    def _take(self, matrix, offsets):
         header = self._header
         base = header.matrix_start + matrix * header.matrix_bytes
         raw = gather(self._map, base + 8 * offsets, 8 * self._shape[1] * self._shape[2])
         values = raw.view(header.byte_order + "f8")
-        if header.byte_order != "=":
-            values = values.astype(np.float64)
-        return values.take(order, axis=1).reshape(self._shape)
+        return values if header.byte_order == "=" else values.astype(np.float64)
 
     def own(self, matrix):
-        """Return the blocks ⟨i,0|O|j,R⟩, shape (p, rows, columns)."""
-        return self._take(matrix, self._own, self._own_order)
+        """Return the blocks ⟨i,0|O|j,R⟩ in OpenMX's order, shape (p, rows, columns)."""
+        return self._take(matrix, self._own).reshape(self._shape)
 
     def partner(self, matrix):
         """Return the transposed blocks of the partners ⟨j,0|O|i,−R⟩, the same shape."""
-        return self._take(matrix, self._other, self._other_order)
+        count, rows, columns = self._shape
+        blocks = self._take(matrix, self._other).reshape(count, columns, rows)
+        return np.ascontiguousarray(blocks.transpose(0, 2, 1))
+
+    def reorder(self, blocks):
+        """Return blocks with their orbitals in moireio's order."""
+        flat = blocks.reshape(len(blocks), -1)
+        return flat.take(self._order, axis=1).reshape(blocks.shape)

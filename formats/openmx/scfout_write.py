@@ -7,10 +7,10 @@ over; unused numbers are written as 0.
 from dataclasses import replace
 
 import numpy as np
-from moireio.formats.openmx.header import LINE_BYTES
-from moireio.formats.openmx.scfout import read
 
 from moireio.errors import MoireioError
+from moireio.formats.openmx.header import LINE_BYTES
+from moireio.formats.openmx.scfout import read
 from moireio.units import BOHR_ANGSTROM
 
 PIECE_BYTES = 16 << 20

@@ -1,7 +1,7 @@
 """HDF5 container, through h5py.
 
-Files use the newest HDF5 layout, whose metadata carry checksums: a damaged header is found
-by the library instead of being followed.
+Files use the layout of HDF5 1.10, whose metadata carry checksums (a damaged header is found
+by the library instead of being followed) and which every library since 2016 reads.
 """
 
 import os
@@ -12,6 +12,7 @@ import numpy as np
 from moireio.errors import DamagedError, MoireioError, first_line
 from moireio.store.base import ArrayInfo, chunk_shape, fill_value, long_axis, plain, window
 
+LAYOUT = ("v110", "v110")
 CACHE_BYTES = 8 << 20
 
 
@@ -35,7 +36,7 @@ class Hdf5Container:
         self.label = label or self.path
         self._stream = None
         try:
-            options = {"libver": "latest"} if mode == "w" else {}
+            options = {"libver": LAYOUT} if mode == "w" else {}
             target = self.path
             if mode == "r" and not os.path.exists(os.path.realpath(target)):
                 # A spool in memory (memfd) has no name that HDF5 could resolve.

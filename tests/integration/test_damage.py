@@ -6,11 +6,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from moireio.formats.openmx import scfout
-from moireio.formats.openmx.convert import convert
 
 import moireio
 from moireio.errors import MoireioError
+from moireio.formats.openmx import scfout
+from moireio.formats.openmx.convert import convert
 
 NAMES = ["gr_ab", "hbn_soc", "o2_col", "gr_ab_v38"]
 

@@ -130,7 +130,7 @@ def test_overlay_of_another_cell_says_what_is_missing(tmp_path, data, made, run)
         "band", made["gr_ab"], "--path", "GM", "--points", 9, "--plot", tmp_path / "x.png",
         "--overlay", data / "gr_ab.Band",
     )  # fmt: skip
-    assert "15 of its k points are not on this path" in done.stderr
+    assert "14 of its k points are not on this path" in done.stderr
 
 
 def test_in_place_and_names(tmp_path, data, run):

@@ -2,23 +2,20 @@
 
 import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
+from naive_scfout import Naive
+from scipy.linalg import eigh
+
+import moireio
+from moireio.errors import DamagedError, MoireioError
 from moireio.formats.openmx import band as openmx_band
 from moireio.formats.openmx import scfout
 from moireio.formats.openmx.convert import convert
 from moireio.formats.openmx.orbitals import permutation
 from moireio.formats.openmx.scfout_write import repeat
-from scipy.linalg import eigh
-
-import moireio
-from moireio.errors import DamagedError, MoireioError
 from moireio.units import BOHR_ANGSTROM, HARTREE_EV
-
-sys.path.insert(0, str(Path(__file__).parent))
-from reference import Naive
 
 
 def test_eigenvalues_equal_openmx(scfout_case, tmp_path):
