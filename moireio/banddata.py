@@ -45,7 +45,7 @@ def choose_path(file, path=None, points=200, kpoints=None, convention="ase"):
         return path_of_points(structure, path.k, path.label_index, path.labels)
     if isinstance(path, list):
         if not path:
-            raise MoireioError("the OpenMX input has no Band.kpath")
+            raise MoireioError("the OpenMX input that --path names has no Band.kpath")
         return path_of_segments(structure, path)
     if path == "input":
         stored = file.kpath
@@ -94,7 +94,7 @@ def read_kpoints(path):
                     point = [float(v) for v in words[:3]]
                 except ValueError:
                     point = []
-                if len(point) != 3 or not np.isfinite(point).all():
+                if len(point) != 3 or not (np.abs(point) < 1e3).all():
                     raise MoireioError(
                         f"line {number} has no three coordinates",
                         path=path,

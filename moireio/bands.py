@@ -1,11 +1,11 @@
 """Energies of a block file's Hamiltonian at many k points."""
 
 import os
-from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
 from moireio.errors import MoireioError
+from moireio.processes import worker_pool
 from moireio.results import BandStructure
 from moireio.solvers import EigenProblem, make_solver
 
@@ -86,6 +86,8 @@ def solve_bands(
 def _window(sums, overlap, path, engine, count, around):
     """Choose which bands lie around an energy, from a few points of the path."""
     n = sums[0].n
+    if not np.isfinite(around):
+        raise MoireioError(f"{around} is no energy")
     if not 1 <= count <= n:
         raise MoireioError(f"{count} bands were asked for, there are {n}")
     sample = np.unique(np.linspace(0, len(path) - 1, min(4, len(path))).astype(int))
@@ -126,10 +128,5 @@ def _run(state, tasks, jobs, forks):
             problem = EigenProblem(sums[channel], overlap, k[point])
             yield (channel, point), engine.energies(problem, window)
         return
-    import multiprocessing
-
-    # A forked child shares the blocks with its parent instead of receiving a copy.
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    with ProcessPoolExecutor(jobs, context, _initialise, (state,)) as pool:
+    with worker_pool(jobs, _initialise, (state,)) as pool:
         yield from pool.map(_solve, tasks)

@@ -11,6 +11,7 @@ from moireio.errors import DamagedError, MoireioError
 from moireio.operator import OPERATORS, Operator
 from moireio.results import BandStructure, Electrons, KPath
 from moireio.store import open_container
+from moireio.store.base import verify
 from moireio.structure import Structure
 
 FORMAT = "moireio"
@@ -46,7 +47,7 @@ class BlockFile:
                 path=self.label,
                 remedy="update moireio",
             )
-        self.attributes = attributes
+        self.attributes = verify(container, "")
         self.minor = int(minor)
         self._groups = container.groups()
 
@@ -92,6 +93,7 @@ class BlockFile:
     def structure(self):
         """The `Structure`."""
         self._need("structure")
+        verify(self._container, "structure")
         names = self._container.arrays("structure")
         wanted = {f.name for f in fields(Structure)}
         values = {n: self._container.read(f"structure/{n}") for n in names if n in wanted}
@@ -111,7 +113,7 @@ class BlockFile:
         for name in self._container.groups("basis"):
             group = f"basis/{name}"
             arrays = self._container.arrays(group)
-            attributes = self._container.attributes(group)
+            attributes = verify(self._container, group)
             if "l" not in arrays:
                 raise DamagedError(f"/{group} has no l", path=self.label)
             radial = None
@@ -128,7 +130,7 @@ class BlockFile:
                 )
             except (MoireioError, TypeError, ValueError) as error:
                 raise DamagedError(f"/{group}: {error}", path=self.label) from error
-        orthogonal = bool(self._container.attributes("basis").get("orthogonal", False))
+        orthogonal = bool(verify(self._container, "basis").get("orthogonal", False))
         basis = Basis(species, orthogonal)
         for name in self.structure.species_names:
             if name not in species:
@@ -188,7 +190,7 @@ class BlockFile:
         """The `Electrons`, with None for what is unknown."""
         if "electrons" not in self._groups:
             return Electrons()
-        found = self._container.attributes("electrons")
+        found = verify(self._container, "electrons")
         values = {f.name: found.get(f.name) for f in fields(Electrons)}
         for name, value in values.items():
             if value is not None and not (isinstance(value, (int, float)) and np.isfinite(value)):
@@ -203,11 +205,16 @@ class BlockFile:
         """
         if "kpath" not in self._groups:
             return None
+        verify(self._container, "kpath")
         names = ("points", "labels", "counts")
         values = {n: self._container.read(f"kpath/{n}") for n in names}
-        count = len(values["counts"])
+        count = values["counts"].size
+        if values["labels"].size != 2 * count:
+            raise DamagedError("/kpath: labels and counts do not fit", path=self.label)
         values["labels"] = values["labels"].reshape(-1, 2)
-        if values["points"].shape != (count, 2, 3) or len(values["labels"]) != count:
+        whole = values["counts"].ndim == 1 and values["counts"].dtype.kind in "iu"
+        whole = whole and (values["counts"] > 0).all()
+        if not whole or values["points"].shape != (count, 2, 3) or len(values["labels"]) != count:
             raise DamagedError("/kpath: points, labels and counts do not fit", path=self.label)
         return values
 
@@ -225,24 +232,34 @@ class BlockFile:
             With energies in eV.
         """
         self._need(name)
-        read, found = self._container.read, self._container.attributes(name)
+        read, found = self._container.read, verify(self._container, name)
         path = KPath(
             read(f"{name}/k"),
             read(f"{name}/distance"),
             read(f"{name}/label_index"),
             tuple(read(f"{name}/labels")),
         )
-        energies = read(f"{name}/energies")
-        if energies.ndim != 3 or energies.shape[1] != len(path.k) or path.k.shape[1:] != (3,):
-            raise DamagedError(f"/{name}: energies and k do not fit", path=self.label)
+        energies, count = read(f"{name}/energies"), len(path.k)
+        index = np.asarray(path.label_index)
+        sound = energies.ndim == 3 and len(energies) in (1, 2) and energies.shape[1] == count
+        sound = sound and path.k.shape == (count, 3) and path.distance.shape == (count,)
+        sound = sound and index.shape == (len(path.labels),) and index.dtype.kind in "iu"
+        sound = sound and (index >= 0).all() and (index < count).all()
+        try:
+            numbers = {k: found.get(k) for k in ("fermi", "electrons")}
+            numbers = {k: None if v is None else float(v) for k, v in numbers.items()}
+            first = int(found.get("first_band", 0))
+        except (TypeError, ValueError, OverflowError):
+            sound = False
+        if not sound:
+            raise DamagedError(f"/{name}: its arrays do not fit together", path=self.label)
         return BandStructure(
             path,
             energies,
-            fermi=found.get("fermi"),
-            electrons=found.get("electrons"),
             spinor=bool(found.get("spinor", False)),
-            first_band=int(found.get("first_band", 0)),
+            first_band=first,
             source=str(found.get("source", "dft")),
+            **numbers,
         )
 
     @property
@@ -252,7 +269,7 @@ class BlockFile:
         if "history" in self._groups:
             for name in self._container.groups("history"):
                 group = f"history/{name}"
-                entry = dict(self._container.attributes(group))
+                entry = verify(self._container, group)
                 for array in self._container.arrays(group):
                     entry[array] = [str(v) for v in self._container.read(f"{group}/{array}")]
                 entries.append(entry)

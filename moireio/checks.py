@@ -7,7 +7,7 @@ import numpy as np
 from moireio.blockfile import FORMAT_VERSION
 from moireio.blocks import adjoint, by_shape, components, read_pairs, row_bytes, slab_bounds, starts
 from moireio.blocks import take_blocks as take
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, first_line
 from moireio.operator import checksum
 from moireio.pairs import pair_name
 from moireio.schema import violations
@@ -65,6 +65,8 @@ def validate(file, samples=4, progress=None):
                 getattr(file, part)
             except MoireioError as error:
                 found.append(Finding(f"/{part}", error.what))
+            except Exception as error:
+                found.append(Finding(f"/{part}", f"cannot be understood: {first_line(error)}"))
     for name in file.groups:
         if name == "bands" or name.startswith("bands-"):
             found += _check_bands(file, name)

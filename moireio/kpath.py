@@ -186,7 +186,7 @@ def _parse_points(text):
             k = np.array([float(v) for v in match.group("k").split(",")])
         except (AttributeError, ValueError):
             k = np.empty(0)
-        if k.shape != (3,) or not np.isfinite(k).all():
+        if k.shape != (3,) or not (np.abs(k) < 1e3).all():
             raise MoireioError(
                 f"{word!r} is not a k point", remedy="expected k1,k2,k3 or LABEL=k1,k2,k3"
             )

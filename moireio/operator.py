@@ -14,11 +14,14 @@ from moireio.blocks import (
     components,
     read_pairs,
     require_partners,
+    row_bytes,
+    slab_bounds,
     starts,
     take_blocks,
 )
 from moireio.errors import DamagedError, MoireioError
 from moireio.pairs import Pairs, pair_name
+from moireio.store.base import verify
 
 OPERATORS = ("hamiltonian", "overlap", "position", "momentum", "density")
 SPINS = ("none", "collinear", "spinor")
@@ -338,6 +341,24 @@ class Operator:
         """
         return FullView(self) if self.meta.storage == "upper" else self
 
+    def check(self, progress=None):
+        """Read everything once and compare the checksums.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the number of bytes after every run of atoms.
+
+        Raises
+        ------
+        DamagedError
+            If one differs.
+        """
+        for i0, i1 in slab_bounds(row_bytes(self)):
+            data = self.rows(i0, i1)
+            if progress:
+                progress(data.nbytes)
+
     def deviation(self, i0, i1):
         """Return how far stored blocks of a run of atoms are from their partners' adjoints.
 
@@ -402,7 +423,7 @@ def checksum(j, R, data):
 
 
 def _read_meta(container, name):
-    attributes = dict(container.attributes(name))
+    attributes = verify(container, name)
     data = container.info(f"{name}/data")
     known = {"unit": str, "spin": str, "storage": str, "parity": int, "source": str}
     values = {}

@@ -1,7 +1,10 @@
 """Figures, with matplotlib."""
 
+import os
+
 import numpy as np
 
+from moireio.cleanup import work_folder
 from moireio.errors import MoireioError
 
 LINE, DOTS = "#1f4e8c", "#c8442b"
@@ -73,7 +76,7 @@ def plot_bands(bands, overlays=(), *, zero="fermi", window=None, title=None, lab
     if legend:
         figure.legend(*legend, loc="outside upper right", ncols=2, fontsize=8, frameon=False)
     if title:
-        axes.set_title(title, fontsize=10)
+        axes.set_title(title, fontsize=10, parse_math=False)
     return figure
 
 
@@ -148,12 +151,9 @@ def save(figure, path):
     MoireioError
         If it cannot be written.
     """
-    import os
-    import tempfile
-
     folder = os.path.dirname(path) or "."
     try:
-        with tempfile.TemporaryDirectory(prefix=".moireio-", dir=folder) as work:
+        with work_folder(".moireio-", folder) as work:
             part = os.path.join(work, os.path.basename(path))
             figure.savefig(part, metadata={"Creator": "moireio"} if path.endswith("pdf") else None)
             os.replace(part, path)

@@ -46,7 +46,6 @@ def summarise(file):
         operator = file.operator(name)
         meta = operator.meta
         parts = [f"{name}/{a}" for a in container.arrays(name)]
-        bytes_stored = [container.info(p).stored_bytes for p in parts]
         out["operators"][name] = {
             "pairs": operator.n_pairs,
             "dtype": meta.dtype,
@@ -55,7 +54,7 @@ def summarise(file):
             "storage": meta.storage,
             "source": meta.source,
             "residual": meta.residual,
-            "stored_bytes": sum(bytes_stored) if min(bytes_stored) >= 0 else None,
+            "stored_bytes": sum(container.stored_bytes(p) for p in parts),
             **{k: v for k, v in meta.extra.items() if isinstance(v, (str, int, float))},
         }
     electrons = file.electrons
@@ -127,7 +126,7 @@ def summary_text(summary):
         text += f", {own['valence']:g} electrons" if own["valence"] is not None else ""
         lines.append(text)
     for name, own in summary["operators"].items():
-        size = "" if own["stored_bytes"] is None else f", {_bytes(own['stored_bytes'])}"
+        size = f", {_bytes(own['stored_bytes'])}"
         unit = "" if own["unit"] == "1" else f"{own['unit']}, "
         program = f", {own['program']} {own.get('program_version', '')}" if "program" in own else ""
         lines.append(

@@ -8,7 +8,7 @@ import numpy as np
 from moireio.blockfile import FORMAT, FORMAT_VERSION
 from moireio.blocks import SLAB_BYTES, require_partners, row_bytes, slab_bounds, starts
 from moireio.operator import checksum
-from moireio.store.base import CHUNK_BYTES, SHARD_CHUNKS
+from moireio.store.base import CHUNK_BYTES, SHARD_CHUNKS, seal
 from moireio.units import BOHR_ANGSTROM, HARTREE_EV
 
 
@@ -31,6 +31,7 @@ class BlockWriter:
         self._base = base
         if container.attributes().get("format") != FORMAT:
             container.create_group("", root_attributes())
+            seal(container, "")
 
     def array(self, name, values):
         """Write a whole array.
@@ -64,6 +65,7 @@ class BlockWriter:
             value = getattr(structure, field.name)
             if value is not None:
                 self.array(f"structure/{field.name}", value)
+        seal(self.container, "structure")
 
     def basis(self, basis):
         """Write ``/basis``.
@@ -87,6 +89,9 @@ class BlockWriter:
                 self.container.create_group(f"{group}/radial")
                 self.array(f"{group}/radial/r", species.radial[0])
                 self.array(f"{group}/radial/R", species.radial[1])
+                seal(self.container, f"{group}/radial")
+            seal(self.container, group)
+        seal(self.container, "basis")
 
     def electrons(self, electrons):
         """Write ``/electrons``.
@@ -99,6 +104,7 @@ class BlockWriter:
         values = {f.name: getattr(electrons, f.name) for f in fields(electrons)}
         values = {k: float(v) for k, v in values.items() if v is not None}
         self.container.create_group("electrons", values)
+        seal(self.container, "electrons")
 
     def kpath(self, points, labels, counts):
         """Write ``/kpath``, the corners of a path.
@@ -116,6 +122,7 @@ class BlockWriter:
         self.array("kpath/points", np.asarray(points, dtype=np.float64))
         self.array("kpath/labels", np.asarray(labels, dtype=object))
         self.array("kpath/counts", np.asarray(counts, dtype=np.int32))
+        seal(self.container, "kpath")
 
     def bands(self, bands, name="bands"):
         """Write a band structure.
@@ -142,6 +149,7 @@ class BlockWriter:
         self.array(f"{name}/label_index", np.asarray(bands.path.label_index, dtype=np.int32))
         self.array(f"{name}/labels", np.asarray(bands.path.labels, dtype=object))
         self.array(f"{name}/energies", bands.energies)
+        seal(self.container, name)
 
     def operator(self, source, progress=None, slab_bytes=SLAB_BYTES):
         """Write an operator, one run of atoms after another.
@@ -188,9 +196,16 @@ class BlockWriter:
         self.container.create_group(
             group, {"command": command, "version": __version__, "time": now}
         )
-        self.array(f"{group}/arguments", np.array([str(a) for a in arguments], dtype=object))
-        self.array(f"{group}/inputs", np.array([str(n) for n, _ in inputs], dtype=object))
-        self.array(f"{group}/digests", np.array([str(d) for _, d in inputs], dtype=object))
+        texts = {
+            "arguments": arguments,
+            "inputs": [name for name, _ in inputs],
+            "digests": [digest for _, digest in inputs],
+        }
+        for name, values in texts.items():
+            # File names need not be UTF-8; what is not is replaced.
+            values = [str(v).encode("utf-8", "replace").decode("utf-8") for v in values]
+            self.array(f"{group}/{name}", np.array(values, dtype=object))
+        seal(self.container, group)
 
 
 class OperatorWriter:
@@ -313,6 +328,7 @@ class OperatorWriter:
         attributes = {name: getattr(meta, name) for name in ("unit", "spin", "storage", "source")}
         attributes |= {"parity": int(meta.parity), "residual": float(self.residual)}
         self._container.set_attributes(self._name, attributes | dict(meta.extra))
+        seal(self._container, self._name)
 
 
 def _row_offset(lengths, slab_starts, run):

@@ -1,11 +1,14 @@
 """``band``: energies along a path, as a table, a picture, or in the block file."""
 
+import math
+import os
+import re
+
 import click
 
 from moireio.tools.common import (
     Command,
     arguments,
-    check_outputs,
     destination,
     options,
     progress,
@@ -85,13 +88,17 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     from moireio import plots
     from moireio.banddata import choose_path, overlay_points
     from moireio.bands import solve_bands
-    from moireio.stream import open_source, write_target
+    from moireio.stream import check_container, check_outputs, open_source, write_target
 
     destination(opts["output"], opts["in_place"])
-    check_outputs(opts["plot"], opts["text"], opts["output"], force=opts["force"])
-    if opts["plot"]:
+    if opts["plot"] is not None:
         plots.check_format(opts["plot"])
     zero = _zero(opts["zero"])
+    _check_numbers(opts)
+    outputs = [opts["plot"], opts["text"], opts["output"]]
+    inputs = [source, kpoints, path and os.path.exists(path) and path, *opts["overlay"]]
+    check_outputs(outputs, inputs, opts["force"])
+    check_container(opts["output"], opts["container"])
     foreign = _foreign(path, kpoints, opts["overlay"])
     group = f"bands-{opts['name']}" if opts["name"] else "bands"
     with open_source(source) as file:
@@ -149,9 +156,10 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
 
 def _print(bands, opts):
     from moireio.banddata import bands_json, bands_table
+    from moireio.stream import write_text
 
     if opts["text"] and opts["text"] != "-":
-        with open(opts["text"], "w", encoding="utf-8") as stream:
+        with write_text(opts["text"]) as stream:
             stream.write(bands_table(bands))
     to_stdout = opts["output"] == "-"
     if opts["as_json"]:
@@ -166,10 +174,25 @@ def _zero(text):
     if text is None or text in ("fermi", "vbm", "none"):
         return text
     try:
-        return float(text)
+        if math.isfinite(float(text)):
+            return float(text)
+        raise ValueError
     except ValueError:
         message = f"{text!r} is neither fermi, vbm, none nor an energy in eV"
         raise click.BadParameter(message) from None
+
+
+def _check_numbers(opts):
+    """Refuse numbers and names that make no sense, as wrong usage."""
+    low, high = opts["window"] or (0.0, 1.0)
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise click.BadParameter("--window takes the lowest energy, then the highest, in eV")
+    if opts["around"] is not None and not math.isfinite(opts["around"]):
+        raise click.BadParameter("--around takes an energy in eV")
+    if opts["name"] is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", opts["name"]):
+        raise click.BadParameter("--name takes letters, digits, '.', '_' and '-'")
+    if opts["overlay"] and not opts["plot"]:
+        raise click.UsageError("--overlay needs --plot.")
 
 
 def _foreign(path, kpoints, overlays):
@@ -179,6 +202,8 @@ def _foreign(path, kpoints, overlays):
     from moireio.formats.openmx import dat as openmx_dat
 
     out = {"overlays": []}
+    if path == "":
+        raise click.BadParameter("--path is empty")
     if path and openmx_band.is_band_file(path):
         out["path"] = openmx_band.read(path).path()
     elif path and path.lower().endswith(".dat"):

@@ -28,8 +28,11 @@ class Command(click.Command):
         """Run the command and turn errors into one line."""
         debug = ctx.params.pop("debug")
         ctx.meta["moireio.quiet"] = ctx.params.pop("quiet")
-        with contextlib.suppress(ValueError):  # not in the main thread, as in tests
-            signal.signal(signal.SIGTERM, _terminate)
+        with contextlib.suppress(ValueError, AttributeError):  # another thread; Windows
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                signal.signal(number, _terminate)
+        if sys.stdout is None:
+            fail("standard output: is closed (send it to a file or /dev/null)")
         try:
             with warnings.catch_warnings():
                 if not debug:
@@ -44,18 +47,30 @@ class Command(click.Command):
 
 
 def _terminate(number, frame):
-    raise SystemExit(128 + number)
+    """Tidy up and go, without raising an exception wherever Python happens to be."""
+    from moireio.cleanup import remove_all
+
+    if "multiprocessing.process" in sys.modules:
+        for process in sys.modules["multiprocessing.process"].active_children():
+            process.terminate()
+    remove_all()
+    if number == signal.SIGINT:
+        os.write(2, b"error: interrupted\n")
+    os._exit(128 + number)
 
 
 def _one_line(error, ctx):
-    if isinstance(error, MoireioError):
-        return str(error)
     source = ctx.params.get("source") or ctx.params.get("sources") or ctx.info_name
     source = source[0] if isinstance(source, tuple) and source else source
+    source = "standard input" if source == "-" else source
+    if isinstance(error, MoireioError):
+        return str(error) if error.path else f"{source}: {error}"
     if isinstance(error, MemoryError):
         return f"{source}: does not fit into memory ({first_line(error)})"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"standard output: {error.strerror}"
     kind = type(error).__name__
     return (
         f"{source}: unexpected {kind}: {first_line(error)} "
@@ -228,23 +243,3 @@ def destination(output, in_place):
     """
     if output and in_place:
         raise click.UsageError("-o and --in-place exclude each other.")
-
-
-def check_outputs(*paths, force=False):
-    """Refuse to replace existing files before any work is done.
-
-    Parameters
-    ----------
-    *paths : str or None
-        Files that will be written; None and "-" are passed over.
-    force : bool
-        Replace them.
-    """
-    for path in paths:
-        if not path or path == "-":
-            continue
-        if os.path.lexists(path) and not force:
-            raise MoireioError("exists already", path=path, remedy="use --force to replace it")
-        folder = os.path.dirname(path.rstrip("/")) or "."
-        if not os.path.isdir(folder):
-            raise MoireioError("the folder does not exist", path=path, remedy=f"mkdir -p {folder}")

@@ -5,7 +5,6 @@ import click
 from moireio.tools.common import (
     Command,
     arguments,
-    check_outputs,
     options,
     progress,
     source_argument,
@@ -23,16 +22,19 @@ def main(ctx, source, output, container, storage, precision, compression, force)
     """
     from moireio.blocks import row_bytes
     from moireio.convert import converted_operators
-    from moireio.stream import open_source, write_target
+    from moireio.stream import check_container, check_outputs, open_source, write_target
 
-    output = output or "-"
-    check_outputs(output, force=force)
+    output = "-" if output is None else output
+    check_outputs([output], [source], force)
+    check_container(output, container)
     with open_source(source) as file:
         changed = converted_operators(file, storage, precision)
         if compression != "none":
             done = {s.meta.name for s in changed}
             changed += [file.operator(n) for n in file.operators if n not in done]
-        total = sum(int(row_bytes(s).sum()) for s in changed)
+        done = {s.meta.name for s in changed}
+        kept = [file.operator(n) for n in file.operators if n not in done]
+        total = sum(int(row_bytes(s).sum()) for s in (*changed, *kept))
         with (
             write_target(
                 output,
@@ -44,6 +46,8 @@ def main(ctx, source, output, container, storage, precision, compression, force)
             ) as writer,
             progress(ctx, total, "convert-h") as update,
         ):
+            for operator in kept:  # copied as they are, chunk by chunk: look at them once
+                operator.check(update)
             for operator in changed:
                 writer.operator(operator, progress=update)
             writer.history("convert-h", arguments(), [(file.label, file.digest())])

@@ -7,7 +7,6 @@ import click
 from moireio.tools.common import (
     Command,
     arguments,
-    check_outputs,
     fail,
     options,
     progress,
@@ -40,6 +39,7 @@ def main(ctx, sources, output, container, force, jobs, **settings):
     are made exactly Hermitian, and the deviation found is recorded.
     """
     from moireio.formats.openmx.convert import convert, plan_folder
+    from moireio.stream import check_container, check_outputs
 
     settings["operators"] = ["hamiltonian", "overlap"]
     settings["operators"] += [n for n in ("position", "momentum", "density") if settings.pop(n)]
@@ -50,8 +50,9 @@ def main(ctx, sources, output, container, force, jobs, **settings):
     if len(sources) > 1 and not into_folder:
         raise click.UsageError("several files need a folder: -o DIR/")
     if not into_folder:
-        target = output or "-"
-        check_outputs(target, force=force)
+        target = "-" if output is None else output
+        check_outputs([target], [*sources, settings["dat"]], force)
+        check_container(target, container)
         with progress(
             ctx,
             os.path.getsize(sources[0]) if os.path.exists(sources[0]) else 0,
@@ -82,12 +83,13 @@ def main(ctx, sources, output, container, force, jobs, **settings):
 
 def _run(convert, tasks, jobs, force, container, settings):
     """Convert files in processes; yield (task, error or None, notes)."""
-    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures import as_completed
 
-    from moireio.errors import MoireioError
+    from moireio.errors import MoireioError, first_line
+    from moireio.processes import worker_pool
 
     jobs = min(jobs or os.cpu_count() or 1, len(tasks) or 1)
-    with ProcessPoolExecutor(jobs) as pool:
+    with worker_pool(jobs) as pool:
         futures = {}
         for task in tasks:
             os.makedirs(os.path.dirname(task.target) or ".", exist_ok=True)
@@ -105,6 +107,9 @@ def _run(convert, tasks, jobs, force, container, settings):
                 yield futures[future], None, future.result()
             except MoireioError as error:
                 yield futures[future], error, None
+            except Exception as error:
+                text = f"{futures[future].source}: {type(error).__name__}: {first_line(error)}"
+                yield futures[future], text, None
 
 
 if __name__ == "__main__":

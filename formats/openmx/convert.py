@@ -95,7 +95,31 @@ def convert(
                 writer.operator(view, progress=step, slab_bytes=SLAB_BYTES)
             name = os.path.basename(label)
             writer.history("openmx2h5", arguments, [(name, digest.result())])
-        return file.warnings
+        return file.warnings + [_residual_note(s) for s in sources if s.residual > usual(s)]
+
+
+def usual(operator):
+    """Return how far matrices of OpenMX are from their partner rule at most, in good files.
+
+    Parameters
+    ----------
+    operator : ScfoutOperator
+        Which.
+
+    Returns
+    -------
+    float
+        About ten times the largest seen, in the operator's unit.
+    """
+    return scfout.LIMITS[operator.meta.name] * 1e-3 if operator.meta.parity > 0 else float("inf")
+
+
+def _residual_note(operator):
+    unit = "" if operator.meta.unit == "1" else f" {operator.meta.unit}"
+    return (
+        f"the {operator.meta.name} is {operator.residual:.1e}{unit} away from Hermitian, more than "
+        "OpenMX's usually are: is the file intact?"
+    )
 
 
 class _Recorded:
@@ -193,6 +217,9 @@ def plan_folder(sources, folder, container="h5", force=False, operators=()):
     if len(set(stems)) < len(stems):
         top = os.path.commonpath([os.path.dirname(s) for s in absolute])
         stems = [os.path.splitext(os.path.relpath(s, top))[0] for s in absolute]
+    if len(set(stems)) < len(stems):
+        twice = next(s for s in stems if stems.count(s) > 1)
+        raise MoireioError("two files would go to the same name", path=twice)
     tasks = []
     for source, stem in zip(sources, stems, strict=True):
         target = os.path.join(folder, stem + SUFFIX[container])

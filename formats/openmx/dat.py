@@ -76,7 +76,10 @@ class OpenMXInput:
         trusted = electron_count is not None and abs(total - electron_count) < 1e-6
         species, elements = {}, {}
         for name, text in self.species.items():
-            parsed, element = parse_name(text)
+            try:
+                parsed, element = parse_name(text)
+            except MoireioError as error:
+                raise MoireioError(error.what, path=self.label, remedy=error.remedy) from error
             own = {c for s, c in zip(self.symbols, self.charges, strict=True) if s == name}
             valence = own.pop() if trusted and len(own) == 1 else None
             species[name] = SpeciesBasis(
@@ -207,6 +210,8 @@ def _cell(rows, unit):
 def _positions(rows, unit, cell):
     if not rows:
         return None, 0.0
+    if min(len(row) for row in rows) < 7:
+        raise ValueError("a line of Atoms.SpeciesAndCoordinates is cut short")
     numbers = np.array([[float(v) for v in row[2:5]] for row in rows])
     decimals = min(len(v.partition(".")[2]) for row in rows for v in row[2:5])
     digit = 10.0**-decimals
@@ -220,6 +225,8 @@ def _positions(rows, unit, cell):
 
 
 def _segment(row):
+    if len(row) < 7:
+        raise ValueError("a line of Band.kpath is cut short")
     labels = (row[7], row[8]) if len(row) > 8 else ("", "")
     start, end = ([float(v) for v in row[a : a + 3]] for a in (1, 4))
     return int(row[0]), start, end, labels

@@ -169,6 +169,7 @@ class Header:
 
     def _compare(self, text):
         warnings = []
+        where = "" if text.label == self.path else f" {text.label}"
         if text.cell is None:
             warnings.append("the low digits of the cell could not be verified (not in the text)")
         if text.positions is None:
@@ -182,7 +183,7 @@ class Header:
             # Cells are often given with fewer digits than positions.
             if not gap <= max(tolerance, 1e-9):
                 raise DamagedError(
-                    f"the cell differs from that of its input text by {gap:.1e} Å",
+                    f"the cell differs from that of its input text{where} by {gap:.1e} Å",
                     path=self.path,
                     remedy=remedy,
                 )
@@ -192,7 +193,7 @@ class Header:
             atom = int(np.argmax(np.where(np.isnan(gaps), np.inf, gaps)))
             if not gaps[atom] <= max(tolerance, 1e-9):
                 raise DamagedError(
-                    f"the position of atom {atom + 1} differs from that of its input text by "
+                    f"the position of atom {atom + 1} differs from that of its text{where} by "
                     f"{gaps[atom]:.1e} Å",
                     path=self.path,
                     remedy=remedy,

@@ -13,6 +13,7 @@ __all__ = [
     "COMPRESSIONS",
     "ArrayInfo",
     "Container",
+    "kind_of_bytes",
     "kind_of_file",
     "kind_of_name",
     "open_container",
@@ -73,7 +74,30 @@ def kind_of_file(path, label=None):
             head = stream.read(8)
     except OSError as error:
         raise MoireioError(f"cannot be read: {error.strerror}", path=label) from error
-    if head == HDF5_SIGNATURE:
+    return kind_of_bytes(head, label)
+
+
+def kind_of_bytes(head, label):
+    """Tell the container from the first bytes of a file or stream.
+
+    Parameters
+    ----------
+    head : bytes
+        At least the first eight, where there are so many.
+    label : str
+        The name that error messages show.
+
+    Returns
+    -------
+    str
+        "h5" or "zip".
+
+    Raises
+    ------
+    MoireioError
+        If it is neither.
+    """
+    if head[:8] == HDF5_SIGNATURE:
         return "h5"
     if head[:4] == ZIP_SIGNATURE:
         return "zip"
@@ -81,11 +105,10 @@ def kind_of_file(path, label=None):
         raise MoireioError(
             "is empty", path=label, remedy="the command that should have written it failed"
         )
-    remedy = "convert it first, as with openmx2h5" if str(label).endswith("scfout") else None
     raise MoireioError(
         "is not a block file: its first bytes are neither HDF5's nor zip's",
         path=label,
-        remedy=remedy or "an OpenMX .scfout is converted with openmx2h5",
+        remedy="an OpenMX .scfout is converted with openmx2h5",
     )
 
 

@@ -1,12 +1,17 @@
 """The interface that every container offers."""
 
+import json
+import zlib
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from moireio.errors import DamagedError
+
 CHUNK_BYTES = 1 << 20
 SHARD_CHUNKS = 64
+SEAL = "metadata_crc"
 COMPRESSIONS = ("none", "lzf", "gzip", "zstd")
 
 
@@ -20,13 +25,10 @@ class ArrayInfo:
         Its shape.
     dtype : str
         NumPy's name of the element type, or "string".
-    stored_bytes : int
-        Bytes on disk, compressed as they are; -1 where the container cannot tell cheaply.
     """
 
     shape: tuple
     dtype: str
-    stored_bytes: int = -1
 
 
 @runtime_checkable
@@ -52,6 +54,9 @@ class Container(Protocol):
 
     def info(self, name):
         """Return the `ArrayInfo` of an array."""
+
+    def stored_bytes(self, name):
+        """Return the bytes that an array takes on disk, compressed as they are."""
 
     def read(self, name, start=None, stop=None, axis=-1):
         """Read an array, or ``start:stop`` of its first (0) or last (-1) axis."""
@@ -86,14 +91,73 @@ def plain(value):
         The same, without NumPy.
     """
     if isinstance(value, np.ndarray):
-        return [plain(entry) for entry in value.tolist()]
+        value = value.tolist()
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, (list, tuple)):
         return [plain(entry) for entry in value]
-    return value
+    if isinstance(value, (str, int, float)):
+        return value
+    raise TypeError(f"an attribute is of the type {type(value).__name__}")
+
+
+def seal(container, group):
+    """Record a checksum of what no chunk's checksum covers: attributes, names, shapes, texts.
+
+    Parameters
+    ----------
+    container : Container
+        Open for writing; the group is complete.
+    group : str
+        Its name; groups inside it have seals of their own.
+    """
+    container.set_attributes(group, {SEAL: _metadata_crc(container, group)})
+
+
+def verify(container, group):
+    """Compare a group with its seal; a group without one (another writer's) passes.
+
+    Parameters
+    ----------
+    container : Container
+        Open for reading.
+    group : str
+        Its name.
+
+    Returns
+    -------
+    dict
+        The group's attributes without the seal.
+
+    Raises
+    ------
+    DamagedError
+        If they do not fit.
+    """
+    attributes = container.attributes(group)
+    found = attributes.pop(SEAL, None)
+    if found is not None and found != _metadata_crc(container, group):
+        raise DamagedError(
+            f"/{group}: attributes, shapes or texts do not fit their checksum",
+            path=container.label,
+            remedy="the file was altered; make it again",
+        )
+    return attributes
+
+
+def _metadata_crc(container, group):
+    attributes = container.attributes(group)
+    attributes.pop(SEAL, None)
+    arrays = {}
+    for name in container.arrays(group) if group else ():
+        path = f"{group}/{name}"
+        info = container.info(path)
+        text = [str(v) for v in container.read(path)] if info.dtype == "string" else None
+        arrays[name] = [info.dtype, list(info.shape), text]
+    parts = json.dumps([attributes, arrays], sort_keys=True, ensure_ascii=True)
+    return zlib.crc32(parts.encode("ascii"))
 
 
 def fill_value(dtype):

@@ -4,6 +4,7 @@ Files use the layout of HDF5 1.10, whose metadata carry checksums (a damaged hea
 by the library instead of being followed) and which every library since 2016 reads.
 """
 
+import io
 import os
 
 import h5py
@@ -32,20 +33,23 @@ class Hdf5Container:
     kind = "h5"
 
     def __init__(self, path, label=None, mode="r"):
-        self.path = str(path)
+        self.path, self.mode = str(path), mode
         self.label = label or self.path
         self._stream = None
         try:
             options = {"libver": LAYOUT} if mode == "w" else {}
             target = self.path
-            if mode == "r" and not os.path.exists(os.path.realpath(target)):
+            if mode == "w":
+                target = self._stream = _Sink(self.path)
+            elif not os.path.exists(os.path.realpath(target)):
                 # A spool in memory (memfd) has no name that HDF5 could resolve.
                 target = self._stream = open(target, "rb")  # noqa: SIM115
             self._file = h5py.File(target, mode, rdcc_nbytes=CACHE_BYTES, **options)
         except OSError as error:
-            text = first_line(error)
             if mode == "w":
+                text = error.strerror or first_line(error)
                 raise MoireioError(f"cannot be written: {text}", path=self.label) from error
+            text = first_line(error)
             if "truncated" in text:
                 raise DamagedError(
                     "is cut short",
@@ -75,11 +79,22 @@ class Hdf5Container:
     def _children(self, name, wanted):
         try:
             group = self._file[name] if name else self._file
-            return sorted(
-                key for key in group if isinstance(group.get(key), wanted) and key is not None
-            )
+            found = []
+            for key in group:
+                # A damaged object raises here; group.get() would pass it over in silence.
+                if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+                    raise TypeError(f"{key} is a link to elsewhere")
+                if isinstance(group[key], wanted):
+                    found.append(key)
+            return sorted(found)
         except Exception as error:
             raise self._damaged(name, error) from error
+
+    def _check_space(self):
+        """Raise what went wrong below HDF5 while writing."""
+        if isinstance(self._stream, _Sink) and self._stream.error is not None:
+            text = self._stream.error.strerror
+            raise MoireioError(f"cannot be written: {text}", path=self.label)
 
     def groups(self, name=""):
         """Return the names of the groups directly inside a group, sorted."""
@@ -110,21 +125,30 @@ class Hdf5Container:
         """Return the `ArrayInfo` of an array."""
         dataset = self._dataset(name)
         try:
+            if dataset.shape is None:
+                raise TypeError("it is empty")
             text = h5py.check_string_dtype(dataset.dtype) is not None
             return ArrayInfo(
                 tuple(dataset.shape),
                 "string" if text else dataset.dtype.name,
-                int(dataset.id.get_storage_size()),
             )
         except Exception as error:
             raise self._damaged(name, error) from error
+
+    def stored_bytes(self, name):
+        """Return the bytes that an array takes on disk, compressed as they are."""
+        return int(self._dataset(name).id.get_storage_size())
 
     def read(self, name, start=None, stop=None, axis=-1):
         """Read an array, or ``start:stop`` of its first (0) or last (-1) axis."""
         dataset = self._dataset(name)
         try:
+            if dataset.shape is None:
+                raise TypeError("it is empty")
             if h5py.check_string_dtype(dataset.dtype) is not None:
                 return np.asarray(dataset.asstr()[...], dtype=object)
+            if dataset.dtype.kind not in "biufc":
+                raise TypeError(f"its elements are {dataset.dtype}")
             if start is None and stop is None:
                 return dataset[...]
             return dataset[window(start, stop, axis)]
@@ -188,6 +212,7 @@ class Hdf5Container:
             dataset[...] = values
         else:
             dataset[window(start, start + values.shape[axis], axis)] = values
+        self._check_space()
 
     def copy_group(self, source, name):
         """Copy a group of another HDF5 container, chunks and checksums as they are.
@@ -202,10 +227,71 @@ class Hdf5Container:
         try:
             source.h5.copy(name, self._file, name=name)
         except Exception as error:
+            self._check_space()
             raise source._damaged(name, error) from error
+        self._check_space()
 
     def close(self):
         """Flush and close."""
         self._file.close()
         if self._stream is not None:
             self._stream.close()
+            self._check_space()
+
+
+class _Sink(io.RawIOBase):
+    """The file under an HDF5 file that is being made.
+
+    HDF5 cannot be closed after a failed write (the process crashes), so on a full disk the
+    sink keeps the error, and pretends to go on.
+    """
+
+    def __init__(self, path):
+        self._file = open(path, "w+b", buffering=0)  # noqa: SIM115
+        self.error = None
+
+    def readable(self):
+        return True
+
+    def writable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def seek(self, offset, whence=0):
+        return self._file.seek(offset, whence)
+
+    def tell(self):
+        return self._file.tell()
+
+    def truncate(self, size=None):
+        return self._try(lambda: self._file.truncate(size), size)
+
+    def readinto(self, buffer):
+        count = self._file.readinto(buffer)
+        if self.error is not None and count < len(buffer):
+            buffer[count:] = bytes(len(buffer) - count)
+            count = len(buffer)
+        return count
+
+    def write(self, data):
+        view, done = memoryview(data).cast("B"), 0
+        while done < len(view):
+            step = self._try(lambda rest=view[done:]: self._file.write(rest), len(view) - done)
+            done += step
+        return len(view)
+
+    def _try(self, action, pretended):
+        if self.error is not None:
+            return pretended
+        try:
+            return action()
+        except OSError as error:
+            self.error = error
+            return pretended
+
+    def close(self):
+        if not self.closed:
+            self._file.close()
+        super().close()

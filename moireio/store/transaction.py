@@ -9,11 +9,11 @@ renaming; HDF5 and zip are written anew beside and renamed.
 import contextlib
 import os
 import shutil
-import tempfile
 import zipfile
 
 import numpy as np
 
+from moireio.cleanup import work_folder
 from moireio.errors import DamagedError, MoireioError
 from moireio.store import kind_of_name
 from moireio.store.base import CHUNK_BYTES, long_axis
@@ -50,54 +50,78 @@ def write_container(target, *, kind=None, force=False, base=None, in_place=False
     MoireioError
         If the target exists, has an unknown suffix, or cannot be written.
     """
-    target = os.fspath(target).rstrip("/")
+    named = os.fspath(target)
+    target = os.path.realpath(named)  # a link is written through, not replaced
     kind = kind or (base.kind if in_place else kind_of_name(target))
     if kind is None:
         raise MoireioError(
-            "has no suffix of a block file", path=target, remedy="use .h5, .zarr or .zarr.zip"
+            "has no suffix of a block file", path=named, remedy="use .h5, .zarr or .zarr.zip"
         )
-    if os.path.lexists(target) and not (force or in_place):
-        raise MoireioError("exists already", path=target, remedy="use --force to replace it")
-    work = _work_folder(target)
+    if not in_place:
+        check_target(named, force)
     try:
-        overlay = in_place and kind == "zarr"
-        raw_zip = kind == "zip" and base is not None and base.kind == "zip"
-        fresh = os.path.join(work, "new.h5" if kind == "h5" else "new.zarr")
-        if kind == "zarr" and base is not None and base.kind == "zarr" and not overlay:
-            _copy_folder(base.path, fresh, drop, target)
-            container = _reopen_zarr(fresh, target)
-        else:
-            container = _new(fresh, kind, target)
-            if base is not None and not overlay and not raw_zip:
-                copy_tree(base, container, drop)
-        try:
-            yield container
-        finally:
+        with work_folder(f".{os.path.basename(target)}.part-", os.path.dirname(target)) as work:
+            overlay = in_place and kind == "zarr"
+            raw_zip = kind == "zip" and base is not None and base.kind == "zip"
+            fresh = os.path.join(work, "new.h5" if kind == "h5" else "new.zarr")
+            if kind == "zarr" and base is not None and base.kind == "zarr" and not overlay:
+                _copy_folder(base.path, fresh, drop, target)
+                container = _reopen_zarr(fresh, target)
+            else:
+                container = _new(fresh, kind, target)
+            try:
+                if base is not None and not overlay and not raw_zip and container.mode == "w":
+                    copy_tree(base, container, drop)
+                yield container
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    container.close()
+                raise
             container.close()
-        if kind == "zip":
-            packed = os.path.join(work, "new.zip")
-            _pack(fresh, packed, base if raw_zip else None, drop)
-            fresh = packed
-        if overlay:
-            _merge(fresh, target, work)
-        else:
-            _put(fresh, target, work)
-    except OSError as error:
-        raise MoireioError(f"cannot be written: {error.strerror or error}", path=target) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _work_folder(target):
-    parent = os.path.dirname(target) or "."
-    try:
-        return tempfile.mkdtemp(prefix=f".{os.path.basename(target)}.part-", dir=parent)
+            if kind == "zip":
+                packed = os.path.join(work, "new.zip")
+                _pack(fresh, packed, base if raw_zip else None, drop)
+                fresh = packed
+            if overlay:
+                _merge(fresh, target, work)
+            else:
+                _put(fresh, target, work)
     except OSError as error:
         raise MoireioError(
-            f"cannot be written: {error.strerror}",
-            path=target,
-            remedy="is the folder there, and may you write in it?",
+            f"cannot be written: {error.strerror or error}",
+            path=named,
+            remedy="is there space, and may you write in its folder?",
         ) from error
+
+
+def check_target(path, force=False):
+    """Refuse to write where something is that must not be replaced.
+
+    Parameters
+    ----------
+    path : str
+        A file or folder that is about to be made.
+    force : bool
+        Replace a regular file or a zarr store, but never another folder or a device.
+
+    Raises
+    ------
+    MoireioError
+        If it exists, or its folder does not.
+    """
+    real = os.path.realpath(path)
+    folder = os.path.dirname(real)
+    if not os.path.isdir(folder):
+        raise MoireioError("its folder does not exist", path=path, remedy=f"mkdir -p {folder}")
+    if not os.path.lexists(real):
+        return
+    if os.path.isdir(real):
+        if not os.path.isfile(os.path.join(real, "zarr.json")):
+            raise MoireioError("is a folder, and no zarr store to be replaced", path=path)
+    elif not os.path.isfile(real):
+        raise MoireioError("is neither a file nor a folder", path=path)
+    if not force:
+        raise MoireioError("exists already", path=path, remedy="use --force to replace it")
 
 
 def _new(path, kind, label):

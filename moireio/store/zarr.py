@@ -4,7 +4,10 @@ A zip is written by `moireio.store.transaction` from a folder, once and whole, b
 keeps a second copy of every member that is written again.
 """
 
+import itertools
+import logging
 import os
+import zipfile
 
 import numpy as np
 
@@ -39,12 +42,16 @@ class ZarrContainer:
         import zarr
         from zarr.storage import LocalStore, ZipStore
 
-        self.kind = kind
+        self.kind, self.mode = kind, mode
         self.path = os.fspath(path)
         self.label = label or self.path
-        self._arrays = {}
+        self._arrays, self._members = {}, frozenset()
+        # zarr reports a second failure of one listing as a traceback of its own.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         try:
             if kind == "zip":
+                with zipfile.ZipFile(self.path) as file:
+                    self._members = frozenset(file.namelist())
                 self._store = ZipStore(self.path, mode="r")
             else:
                 self._store = LocalStore(self.path, read_only=mode == "r")
@@ -104,7 +111,9 @@ class ZarrContainer:
         """Return the names of the groups directly inside a group, sorted."""
         group = self._group(name)
         try:
-            return sorted(group.group_keys())
+            found = sorted(group.group_keys())
+            self._require_metadata(name, [*found, *group.array_keys()])
+            return found
         except Exception as error:
             raise self._damaged(name, error) from error
 
@@ -132,8 +141,14 @@ class ZarrContainer:
             return ArrayInfo(
                 tuple(array.shape),
                 "string" if text else array.dtype.name,
-                int(array.nbytes_stored()),
             )
+        except Exception as error:
+            raise self._damaged(name, error) from error
+
+    def stored_bytes(self, name):
+        """Return the bytes that an array takes on disk, compressed as they are."""
+        try:
+            return int(self._array(name).nbytes_stored())
         except Exception as error:
             raise self._damaged(name, error) from error
 
@@ -141,8 +156,11 @@ class ZarrContainer:
         """Read an array, or ``start:stop`` of its first (0) or last (-1) axis."""
         array = self._array(name)
         try:
+            self._require_chunks(array, name, start, stop, axis)
             if array.dtype.kind in "OTU":
                 return np.array([str(entry) for entry in np.ravel(array[...])], dtype=object)
+            if array.dtype.kind not in "biufc":
+                raise TypeError(f"its elements are {array.dtype}")
             if start is None and stop is None:
                 return np.asarray(array[...])
             return np.asarray(array[window(start, stop, axis)])
@@ -150,6 +168,31 @@ class ZarrContainer:
             raise
         except Exception as error:
             raise self._damaged(name, error) from error
+
+    def _require_chunks(self, array, name, start, stop, axis):
+        """Raise if a chunk is lost: zarr would read it as the fill value, in silence."""
+        if 0 in array.shape:
+            return
+        outer = array.shards or array.chunks
+        ranges = [range(-(-n // c)) for n, c in zip(array.shape, outer, strict=True)]
+        if ranges and (start is not None or stop is not None):
+            first, last, _ = slice(start, stop).indices(array.shape[axis])
+            ranges[axis] = range(first // outer[axis], -(-last // outer[axis]))
+        for place in itertools.product(*ranges):
+            member = f"{name}/{array.metadata.encode_chunk_key(place)}"
+            if member not in self._members and not os.path.isfile(f"{self.path}/{member}"):
+                raise KeyError(f"the chunk {member} is lost")
+
+    def _require_metadata(self, name, known):
+        """Raise if a folder has lost its zarr.json: zarr would pass it over, in silence."""
+        prefix = f"{name}/" if name else ""
+        if self.kind == "zip":
+            names = {m[len(prefix) :].split("/")[0] for m in self._members if m.startswith(prefix)}
+        else:
+            names = {e.name for e in os.scandir(f"{self.path}/{name}") if e.is_dir()}
+        for child in sorted(names - set(known) - {"zarr.json", ""}):
+            if not child.startswith("."):
+                raise KeyError(f"{child} has lost its zarr.json")
 
     def create_group(self, name, attributes=None):
         """Make a group (and those above it) and set attributes."""
@@ -170,7 +213,11 @@ class ZarrContainer:
         shape = tuple(int(n) for n in shape)
         if str(dtype) == "string":
             self._arrays[name] = self._root.create_array(
-                name, shape=shape, dtype="string", chunks=tuple(max(1, n) for n in shape)
+                name,
+                shape=shape,
+                dtype="string",
+                chunks=tuple(max(1, n) for n in shape),
+                config={"write_empty_chunks": True},
             )
             return None
         dtype = np.dtype(dtype)
@@ -197,6 +244,7 @@ class ZarrContainer:
             shards=shards,
             compressors=(*codecs[compression](), Crc32cCodec()),
             fill_value=fill_value(dtype),
+            config={"write_empty_chunks": True},
         )
         return (shards or chunks)[long_axis(shape)] if shape else None
 

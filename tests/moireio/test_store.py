@@ -147,15 +147,37 @@ def test_failure_leaves_no_trace(tmp_path, suffix):
     assert sorted(os.listdir(tmp_path)) == [path.name]
 
 
-def test_unwritten_numbers_read_as_nan(tmp_path):
-    for suffix in SUFFIXES:
-        with write_container(tmp_path / f"x{suffix}") as out:
-            out.create_array("x", (10,), np.float64)
-            out.create_array("z", (10,), np.complex64)
-        found = open_container(tmp_path / f"x{suffix}")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_lost_numbers_are_never_zero(tmp_path, suffix):
+    with write_container(tmp_path / f"x{suffix}") as out:
+        for name, dtype in (("x", np.float64), ("z", np.complex64), ("n", np.int32)):
+            out.create_array(name, (10,), dtype)
+    found = open_container(tmp_path / f"x{suffix}")
+    if suffix == ".h5":
         assert np.isnan(found.read("x")).all()
         assert np.isnan(found.read("z")).all()
-        found.close()
+    else:
+        for name in "xzn":
+            with pytest.raises(DamagedError, match="is lost"):
+                found.read(name)
+    found.close()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("what", ["attribute", "text"])
+def test_seals_cover_what_chunks_do_not(tmp_path, made, suffix, what):
+    """Attributes and texts carry no checksum of the container's own."""
+    path = tmp_path / f"x{suffix}"
+    with moireio.open(made["gr_ab"]) as file, write_container(path) as out:
+        from moireio.store.transaction import copy_tree
+
+        copy_tree(file.container, out, drop=("history",))
+        if what == "attribute":
+            out.set_attributes("electrons", {"fermi": -1.0})
+        else:
+            out.write("structure/species_names", np.array(["Si"], dtype=object))
+    with moireio.open(path) as file, pytest.raises(DamagedError, match="do not fit their checksum"):
+        print(file.structure, file.electrons)
 
 
 def test_versions(tmp_path):
@@ -164,11 +186,100 @@ def test_versions(tmp_path):
     path = write_file(tmp_path / "x.h5", structure, basis, source)
     import h5py
 
-    for version, good in (("1.7", True), ("2.0", False), ("new", False)):
+    for version, good in (
+        ("1.7", True),
+        ("2.0", False),
+        ("0.9", False),
+        ("1", False),
+        ("new", False),
+    ):
         with h5py.File(path, "r+") as file:
             file.attrs["format_version"] = version
+            file.attrs.pop("metadata_crc", None)
         if good:
             moireio.open(path).close()
         else:
             with pytest.raises(MoireioError, match="version"):
                 moireio.open(path)
+
+
+def test_a_newer_minor_version_may_have_more(tmp_path):
+    import h5py
+
+    structure, basis = random_system(0)
+    source, _ = random_operator(0, basis.sizes(structure))
+    path = write_file(tmp_path / "x.h5", structure, basis, source)
+    with h5py.File(path, "r+") as file:
+        file.create_group("novelty")
+    with moireio.open(path) as file:
+        assert any("novelty" in f.what for f in moireio.validate(file))
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = "1.9"
+        del file.attrs["metadata_crc"]
+    with moireio.open(path) as file:
+        assert [f.level for f in moireio.validate(file)] == ["note"]  # no overlap
+
+
+def test_what_must_not_be_replaced(tmp_path):
+    structure, basis = random_system(0)
+    source, _ = random_operator(0, basis.sizes(structure))
+    folder = tmp_path / "papers.zarr"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("...")
+    with pytest.raises(MoireioError, match="no zarr store"):
+        write_file(folder, structure, basis, source, force=True)
+    os.mkfifo(tmp_path / "pipe.h5")
+    with pytest.raises(MoireioError, match="neither a file nor a folder"):
+        write_file(tmp_path / "pipe.h5", structure, basis, source, force=True)
+    real = tmp_path / "real.h5"
+    write_file(real, structure, basis, source)
+    (tmp_path / "link.h5").symlink_to(real)
+    write_file(tmp_path / "link.h5", structure, basis, source, force=True)
+    assert (tmp_path / "link.h5").is_symlink()
+    assert (folder / "thesis.tex").exists()
+
+
+def test_a_damaged_object_header_is_not_passed_over(tmp_path, made):
+    """One bit in the header of any object of an HDF5 file: found, never a missing group."""
+    import re
+
+    whole = made["o2_col"].read_bytes()
+    headers = [m.start() for m in re.finditer(b"OHDR", whole)]
+    assert len(headers) > 30
+    for place in headers:
+        raw = bytearray(whole)
+        raw[place + 20] ^= 1
+        path = tmp_path / "x.h5"
+        path.write_bytes(raw)
+        try:
+            with moireio.open(path) as file:
+                found = moireio.validate(file)
+        except MoireioError:
+            continue
+        assert any(f.level == "error" for f in found), place
+
+
+def test_a_full_disk(tmp_path):
+    """Writing stops with one line; HDF5 does not crash. Runs under a limit of the file size."""
+    import subprocess
+    import sys
+
+    code = (
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "from moireio.tools.openmx2h5 import main\n"
+        "main()\n"
+    )
+    scfout = __import__("pathlib").Path(__file__).parent.parent / "data" / "o2_col.scfout"
+    for suffix in SUFFIXES:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(scfout), "-o", f"x{suffix}", "--position"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 1, done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert f"x{suffix}: cannot be written: File too large" in done.stderr
+        assert os.listdir(tmp_path) == []
