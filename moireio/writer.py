@@ -1,6 +1,7 @@
 """Writing the parts of a block file."""
 
 import datetime
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
 import numpy as np
@@ -164,8 +165,8 @@ class BlockWriter:
             Bytes of blocks handled at a time.
         """
         with OperatorWriter(self.container, source, self.compression) as writer:
-            for i0, i1 in slab_bounds(row_bytes(source), slab_bytes):
-                data = source.rows(i0, i1)
+            bounds = slab_bounds(row_bytes(source), slab_bytes)
+            for (i0, i1), data in zip(bounds, _ahead(source, bounds), strict=True):
                 writer.write(i0, i1, data)
                 if progress:
                     progress(data.nbytes)
@@ -329,6 +330,19 @@ class OperatorWriter:
         attributes |= {"parity": int(meta.parity), "residual": float(self.residual)}
         self._container.set_attributes(self._name, attributes | dict(meta.extra))
         seal(self._container, self._name)
+
+
+def _ahead(source, bounds):
+    """Yield the blocks of each run of atoms; the next is read while one is being written."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting = None
+        for i0, i1 in bounds:
+            following = thread.submit(source.rows, i0, i1)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
 
 
 def _row_offset(lengths, slab_starts, run):

@@ -11,7 +11,7 @@ from moireio.formats.openmx import scfout
 from moireio.stream import check_stdout, source_file, write_target
 
 SUFFIX = {"h5": ".h5", "zarr": ".zarr", "zip": ".zarr.zip"}
-SLAB_BYTES = 4 << 20
+SLAB_BYTES = 1 << 20
 
 
 def convert(

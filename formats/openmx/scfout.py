@@ -49,7 +49,9 @@ LIMITS = {
     "density": 1e-3,
 }
 DIGEST_BYTES = 1 << 20
-RESIDENT_BYTES = 8 << 20
+RESIDENT_BYTES = 64 << 20
+FAULT_BYTES = 1 << 16  # the kernel maps so much around a block that is read
+BATCH_BYTES = 1 << 19  # what a few temporary arrays of this size need stays in the cache
 
 
 @dataclass(eq=False)
@@ -329,20 +331,26 @@ class ScfoutOperator:
         lead = () if meta.components == 1 else (meta.components,)
         out = np.empty((*lead, int(offsets[-1])), dtype=meta.dtype)
         kinds = self._species[i] * len(self._orders) + self._species[j]
+        flats = out.reshape(meta.components, -1)
         for kind in np.unique(kinds):
-            members = np.flatnonzero(kinds == kind)
-            blocks = self._blocks(members + span.start, *divmod(int(kind), len(self._orders)))
-            parts = [blocks] if meta.components == 1 else list(blocks)
-            for flat, part in zip(out.reshape(len(parts), -1), parts, strict=True):
-                if len(kinds) == len(members):
-                    flat[:] = part.ravel()
-                else:
+            first, second = divmod(int(kind), len(self._orders))
+            every = np.flatnonzero(kinds == kind)
+            size = int(self.sizes[i[every[0]]] * self.sizes[j[every[0]]])
+            step = max(1, BATCH_BYTES // (size * out.itemsize))
+            for members in np.split(every, range(step, len(every), step)):
+                blocks = self._blocks(members + span.start, first, second)
+                parts = [blocks] if meta.components == 1 else blocks
+                for flat, part in zip(flats, parts, strict=True):
                     scatter(flat, offsets[members], part.reshape(len(members), -1))
-        self._touched += out.nbytes
-        if self._touched > RESIDENT_BYTES and hasattr(self._file._map, "madvise"):
-            self._file._map.madvise(mmap.MADV_DONTNEED)  # keep the resident part small
-            self._touched = 0
+                self._release(len(members))
         return out
+
+    def _release(self, pairs):
+        """Let go of mapped pages now and then, so that memory does not grow with the file."""
+        self._touched += pairs * len(self._matrices) * FAULT_BYTES
+        if self._touched > RESIDENT_BYTES and hasattr(self._file._map, "madvise"):
+            self._file._map.madvise(mmap.MADV_DONTNEED)
+            self._touched = 0
 
     def _blocks(self, members, first, second):
         """Return the finished blocks of pairs of two species, (p, rows, columns) or (c, …)."""
