@@ -10,7 +10,9 @@ from moireio.results import BandStructure
 from moireio.solvers import EigenProblem, make_solver
 
 # Below this many multiplications in all, starting processes costs more than it saves.
-SERIAL_WORK = 5e9
+SERIAL_WORK = 5e8
+THREADED_SIZE = 600
+WORK_MATRICES = 5  # H, S and LAPACK's workspace
 
 
 def solve_bands(
@@ -120,13 +122,26 @@ def _solve(task):
 
 def _run(state, tasks, jobs, forks):
     """Yield (task, energies), k points shared among processes where that pays."""
+    from threadpoolctl import threadpool_limits
+
     engine, sums, overlap, k, window = state
     n = sums[0].n
-    jobs = min(jobs or os.cpu_count() or 1, len(tasks))
+    jobs = min(jobs or os.cpu_count() or 1, len(tasks), _fitting(n))
     if jobs == 1 or not forks or len(tasks) * float(n) ** 3 < SERIAL_WORK:
-        for channel, point in tasks:
-            problem = EigenProblem(sums[channel], overlap, k[point])
-            yield (channel, point), engine.energies(problem, window)
+        # BLAS threads only pay for large matrices.
+        with threadpool_limits(1 if n < THREADED_SIZE else None):
+            for channel, point in tasks:
+                problem = EigenProblem(sums[channel], overlap, k[point])
+                yield (channel, point), engine.energies(problem, window)
         return
     with worker_pool(jobs, _initialise, (state,)) as pool:
         yield from pool.map(_solve, tasks)
+
+
+def _fitting(n):
+    """Return how many dense problems of n states fit into half of the machine's memory."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 1
+    return max(1, int(memory / 2 / (WORK_MATRICES * 16 * float(n) ** 2)))

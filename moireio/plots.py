@@ -67,21 +67,21 @@ def plot_bands(bands, overlays=(), *, zero="fermi", window=None, title=None, lab
     if window is None and zero != "none" and reach > 2 * WINDOW and not bands.first_band:
         window = (-WINDOW, WINDOW)
     _dress(axes, bands, zero, window)
-    if labels and len(handles) > 1:
-        legend = handles, labels
-    elif len(bands.energies) == 2:
-        legend = handles[0], ("spin up", "spin down")
-    else:
-        legend = None
-    if legend:
-        figure.legend(*legend, loc="outside upper right", ncols=2, fontsize=8, frameon=False)
+    names = list(labels) if labels and len(handles) > 1 else [""]
+    entries = []
+    for lines, name in zip(handles, names, strict=False):
+        spins = ("spin up", "spin down") if len(lines) == 2 else ("",)
+        entries += [(n, f"{name} {s}".strip()) for n, s in zip(lines, spins, strict=True)]
+    if any(text for _, text in entries):
+        lines, texts = zip(*entries, strict=True)
+        figure.legend(lines, texts, loc="outside upper right", ncols=2, fontsize=8, frameon=False)
     if title:
         axes.set_title(title, fontsize=10, parse_math=False)
     return figure
 
 
 def _draw(axes, bands, energies, dotted):
-    """Draw one band structure; return what a legend shows (a pair for two spins)."""
+    """Draw one band structure; return one of its lines for each spin."""
     pieces = np.split(np.arange(len(bands.path)), bands.path.breaks)
     handles = []
     for channel, values in enumerate(energies):
@@ -92,10 +92,11 @@ def _draw(axes, bands, energies, dotted):
         for piece in pieces:
             lines = axes.plot(bands.path.distance[piece], values[piece], color=colour, **style)
         handles.append(lines[0])
-    return handles[0] if len(handles) == 1 else tuple(handles)
+    return handles
 
 
 def _draw_points(axes, distance, energies, solid):
+    handles = []
     for channel, values in enumerate(energies):
         colour = SPIN_COLOURS[1][channel]
         if solid and len(distance) > 1:
@@ -104,7 +105,8 @@ def _draw_points(axes, distance, energies, solid):
             lines = axes.plot(
                 distance, values, "o", color=colour, ms=2.6, mfc="none", mew=0.8, zorder=3
             )
-    return lines[0]
+        handles.append(lines[0])
+    return handles
 
 
 def _dress(axes, bands, zero, window):

@@ -130,7 +130,8 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                 overlays.append((place, energies))
                 if missing:
                     say(ctx, f"note: {name}: {missing} of its k points are not on this path")
-            names = [file.label, *opts["overlay"]]
+            own = file.structure.formula if source == "-" else file.label
+            names = [own, *opts["overlay"]]
             figure = plots.plot_bands(
                 bands,
                 overlays,
