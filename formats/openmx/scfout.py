@@ -183,9 +183,12 @@ class Scfout:
             (header.matrix_start + m * header.matrix_bytes, header.matrix_bytes) for m in used
         ]
         ranges.append((header.matrix_end, header.tail_end - header.matrix_end))
-        for begin, length in ranges:
-            for at in range(begin, begin + length, DIGEST_BYTES):
-                state.update(self.bytes(at, min(begin + length - at, DIGEST_BYTES)))
+        # A view, not a copy: hashing then runs beside the conversion without its lock.
+        with memoryview(self._map) as whole:
+            for begin, length in ranges:
+                for at in range(begin, begin + length, DIGEST_BYTES):
+                    with whole[at : min(begin + length, at + DIGEST_BYTES)] as piece:
+                        state.update(piece)
         return f"blake2b:{state.hexdigest()}"
 
 
@@ -431,35 +434,35 @@ class ScfoutOperator:
         self.residual = max(self.residual, value)
 
     def _spinor(self, pick, members):
-        density = self.meta.name == "density"
-        scale = 1.0 if density else HARTREE_EV
-        if density:
-            real, imaginary = self._matrices[:4], self._matrices[4:]
-            plan = [(real[0], -1, (imaginary[0],)), (real[1], -1, (imaginary[1],))]
-            plan.append((real[2], -1, (real[3],)))
-        else:
-            real, imaginary = self._matrices[:4], self._matrices[4:]
-            plan = [(real[0], 1, (imaginary[0],)), (real[1], 1, (imaginary[1],))]
-            plan.append((real[2], 1, (real[3], imaginary[2])))
-
-        def value(get, entry):
-            matrix, sign, others = entry
-            return get(matrix) + 1j * sign * sum(get(other) for other in others)
-
-        diagonal = [
-            self._mean(value(pick.own, e), value(pick.partner, e).conj(), scale, members)
-            for e in plan[:2]
-        ]
-        diagonal = [pick.reorder(blocks) for blocks in diagonal]
-        up_down = pick.reorder(value(pick.own, plan[2])) * scale
-        down_up = pick.reorder(value(pick.partner, plan[2]).conj()) * scale
-        if not np.isfinite(up_down.sum() + down_up.sum()):
+        """Return spinor blocks; of the four spin parts the file holds ↑↑, ↓↓ and ↑↓."""
+        real, imaginary = self._matrices[:4], self._matrices[4:]
+        scale, sign = (1.0, -1) if self.meta.name == "density" else (HARTREE_EV, 1)
+        count, n, m = pick.shape
+        out = np.empty((count, 2, n, 2, m), dtype=np.complex128)
+        for spin in (0, 1):
+            part = out[:, spin, :, spin, :]
+            matrix = real[spin]
+            mean = self._mean(pick.own(matrix), pick.partner(matrix), scale, members)
+            part.real = pick.reorder(mean)
+            matrix = imaginary[spin]
+            adjoint = np.negative(pick.partner(matrix))
+            mean = self._mean(pick.own(matrix), adjoint, scale, members)
+            part.imag = sign * pick.reorder(mean)
+        # ↑↓ is real[2] + i (real[3] + imaginary[2]); ↓↑ is the adjoint of the partner's ↑↓.
+        for get, part, phase in (
+            (pick.own, out[:, 0, :, 1, :], sign),
+            (pick.partner, out[:, 1, :, 0, :], -sign),
+        ):
+            part.real = scale * pick.reorder(get(real[2]))
+            mixed = get(real[3])
+            for matrix in imaginary[2:]:
+                mixed = mixed + get(matrix)
+            part.imag = (phase * scale) * pick.reorder(mixed)
+        if not np.isfinite(out.sum()):
             raise DamagedError(
                 f"the {self.meta.name} contains a number that is not finite", path=self._file.path
             )
-        top = np.concatenate([diagonal[0], up_down], axis=2)
-        bottom = np.concatenate([down_up, diagonal[1]], axis=2)
-        return np.concatenate([top, bottom], axis=1)
+        return out.reshape(count, 2 * n, 2 * m)
 
     def _position(self, pick, members):
         """Return ⟨iα,0| r − τ_i |jβ,R⟩, Å; the partner's rule moves the origin from j to i."""
@@ -480,7 +483,7 @@ class _Picker:
 
     def __init__(self, file, members, rows, columns):
         self._header, self._map = file.header, file._map
-        self._shape = (len(members), len(rows), len(columns))
+        self.shape = (len(members), len(rows), len(columns))
         self._own = file.block_offset[members]
         self._other = file.block_offset[file.partner[members]]
         self._order = (rows[:, None] * len(columns) + columns[None, :]).ravel()
@@ -488,17 +491,17 @@ class _Picker:
     def _take(self, matrix, offsets):
         header = self._header
         base = header.matrix_start + matrix * header.matrix_bytes
-        raw = gather(self._map, base + 8 * offsets, 8 * self._shape[1] * self._shape[2])
+        raw = gather(self._map, base + 8 * offsets, 8 * self.shape[1] * self.shape[2])
         values = raw.view(header.byte_order + "f8")
         return values if header.byte_order == "=" else values.astype(np.float64)
 
     def own(self, matrix):
         """Return the blocks ⟨i,0|O|j,R⟩ in OpenMX's order, shape (p, rows, columns)."""
-        return self._take(matrix, self._own).reshape(self._shape)
+        return self._take(matrix, self._own).reshape(self.shape)
 
     def partner(self, matrix):
         """Return the transposed blocks of the partners ⟨j,0|O|i,−R⟩, the same shape."""
-        count, rows, columns = self._shape
+        count, rows, columns = self.shape
         blocks = self._take(matrix, self._other).reshape(count, columns, rows)
         return np.ascontiguousarray(blocks.transpose(0, 2, 1))
 
