@@ -1,8 +1,8 @@
 """moireio: from DFT output to the topology of twisted two-dimensional materials.
 
-The public names are `open`, `create`, `BlockFile`, `Operator`, `Structure`, `Basis`,
-`SpeciesBasis`, `BandStructure`, `KPath`, `make_path`, `solve_bands`, `plot_bands`, `validate`
-and `MoireioError`. They are imported when first used, so that a command's ``--help`` is quick.
+The public names are `open`, `create`, `BlockFile`, `Structure`, `Basis`, `BandStructure`,
+`KPath`, `make_path`, `solve_bands`, `plot_bands`, `validate` and `MoireioError`. They are imported
+when first used, so that a command's ``--help`` is quick.
 """
 
 from importlib import import_module
@@ -14,10 +14,8 @@ _NAMES = {
     "open": ("moireio.blockfile", "open_blockfile"),
     "create": ("moireio.stream", "write_target"),
     "BlockFile": ("moireio.blockfile", "BlockFile"),
-    "Operator": ("moireio.operator", "Operator"),
     "Structure": ("moireio.structure", "Structure"),
     "Basis": ("moireio.basis", "Basis"),
-    "SpeciesBasis": ("moireio.basis", "SpeciesBasis"),
     "BandStructure": ("moireio.results", "BandStructure"),
     "KPath": ("moireio.results", "KPath"),
     "make_path": ("moireio.kpath", "make_path"),

@@ -101,7 +101,7 @@ class Scfout:
         """Unmap the file."""
         self._map.close()
 
-    def bytes(self, begin, length):
+    def raw(self, begin, length):
         """Return bytes of the file.
 
         Parameters

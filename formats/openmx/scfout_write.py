@@ -124,7 +124,7 @@ def _pieces(file, matrix, copies):
     header = file.header
     begin = header.matrix_start + matrix * header.matrix_bytes
     whole = np.frombuffer(
-        file.bytes(begin, header.matrix_bytes), dtype=np.dtype(header.byte_order + "f8")
+        file.raw(begin, header.matrix_bytes), dtype=np.dtype(header.byte_order + "f8")
     )
     many = max(1, PIECE_BYTES // max(1, whole.nbytes))
     for done in range(0, copies, many):

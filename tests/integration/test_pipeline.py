@@ -229,16 +229,11 @@ def test_killed_while_writing(tmp_path, data, number):
             assert os.listdir(tmp_path / "out") == []
 
 
-def test_help_is_quick_and_says_units(run):
+def test_help_imports_nothing_heavy_and_says_units(run):
     from moireio.tools.main import COMMANDS
 
     for name in (*COMMANDS, "completion"):
-        best = 9.0
-        for _ in range(3):
-            begin = time.perf_counter()
-            text = run(name, "--help").text
-            best = min(best, time.perf_counter() - begin)
-        assert name in text
+        assert name in run(name, "--help").text
         modules = subprocess.run(
             [sys.executable, "-X", "importtime", "-m", "moireio", name, "--help"],
             capture_output=True,
