@@ -14,7 +14,7 @@ from moireio.schema import violations
 
 TOLERANCE = {"float32": 1e-5, "complex64": 1e-5, "float64": 1e-9, "complex128": 1e-9}
 DENSE_ORBITALS = 3000
-SPARSE_ORBITALS = 60_000
+SPARSE_ORBITALS = 10_000
 
 
 @dataclass(frozen=True)
