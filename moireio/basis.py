@@ -89,9 +89,26 @@ class Basis:
         try:
             return self.species[name]
         except KeyError:
+            known = ", ".join(self.species) or "none"
             raise MoireioError(
-                f"no basis for species {name}", remedy="known: " + ", ".join(self.species)
+                f"no basis for species {name}",
+                remedy=f"known: {known}; build-twist and overlap take --basis",
             ) from None
+
+    def covers(self, structure):
+        """Tell whether every species of a structure has a basis.
+
+        Parameters
+        ----------
+        structure : Structure
+            The atoms.
+
+        Returns
+        -------
+        bool
+            False if one is missing.
+        """
+        return all(name in self.species for name in structure.species_names)
 
     def sizes(self, structure):
         """Return the number of orbitals of every atom, spin not counted.

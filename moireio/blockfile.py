@@ -9,7 +9,7 @@ import numpy as np
 from moireio.basis import Basis, SpeciesBasis
 from moireio.errors import DamagedError, MoireioError
 from moireio.operator import OPERATORS, Operator
-from moireio.results import BandStructure, Electrons, KPath
+from moireio.results import BandStructure, Electrons, KPath, Moire, MoireLayer
 from moireio.store import open_container
 from moireio.store.base import verify
 from moireio.structure import Structure
@@ -107,7 +107,7 @@ class BlockFile:
 
     @cached_property
     def basis(self):
-        """The `Basis`."""
+        """The `Basis`; without blocks, species may be missing from it."""
         self._need("basis")
         species = {}
         for name in self._container.groups("basis"):
@@ -132,7 +132,8 @@ class BlockFile:
                 raise DamagedError(f"/{group}: {error}", path=self.label) from error
         orthogonal = bool(verify(self._container, "basis").get("orthogonal", False))
         basis = Basis(species, orthogonal)
-        for name in self.structure.species_names:
+        # A structure may come before its basis; blocks cannot.
+        for name in self.structure.species_names if self.operators else ():
             if name not in species:
                 raise DamagedError(f"/basis has no species {name}", path=self.label)
         return basis
@@ -196,6 +197,35 @@ class BlockFile:
             if value is not None and not (isinstance(value, (int, float)) and np.isfinite(value)):
                 raise DamagedError(f"/electrons: {name} is not a finite number", path=self.label)
         return Electrons(**values)
+
+    @cached_property
+    def moire(self):
+        """How the moiré cell was built, a `Moire`; None if the file does not say."""
+        if "moire" not in self._groups:
+            return None
+        found = verify(self._container, "moire")
+        layers = []
+        for name in sorted(self._container.groups("moire"), key=lambda n: (len(n), n)):
+            group = f"moire/{name}"
+            values = dict(verify(self._container, group))
+            arrays = self._container.arrays(group)
+            for array in ("lattice", "matrix", "strain"):
+                if array not in arrays:
+                    raise DamagedError(f"/{group} has no {array}", path=self.label)
+                values[array] = self._container.read(f"{group}/{array}")
+                if values[array].shape != (2, 2):
+                    raise DamagedError(f"/{group}/{array} is not 2 x 2", path=self.label)
+            known = {f.name for f in fields(MoireLayer)}
+            values = {k: v for k, v in values.items() if k in known}
+            for vector in ("shift", "centre"):
+                values[vector] = np.asarray(values.get(vector, (0.0, 0.0)), dtype=float)
+            layers.append(MoireLayer(**({"name": name, "angle": 0.0} | values)))
+        return Moire(
+            layers=tuple(layers),
+            place=str(found.get("place", "none")),
+            repeat=tuple(int(v) for v in found.get("repeat", (1, 1))),
+            open_axis=int(found.get("open_axis", 0)),
+        )
 
     @cached_property
     def kpath(self):

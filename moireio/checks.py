@@ -59,7 +59,7 @@ def validate(file, samples=4, progress=None):
     """
     newer = file.minor > int(FORMAT_VERSION.split(".")[1])
     found = [Finding(where, what) for where, what in violations(file.container, newer)]
-    for part in ("structure", "basis", "electrons", "kpath", "history"):
+    for part in ("structure", "moire", "basis", "electrons", "kpath", "history"):
         if part in file or part in ("structure", "basis"):
             try:
                 getattr(file, part)
@@ -70,6 +70,10 @@ def validate(file, samples=4, progress=None):
     for name in file.groups:
         if name == "bands" or name.startswith("bands-"):
             found += _check_bands(file, name)
+    if not found:
+        found += _check_moire(file)
+        if not file.basis.covers(file.structure):
+            found.append(Finding("/basis", "some species have none yet", "note"))
     operators = {}
     for name in file.operators:
         try:
@@ -91,6 +95,24 @@ def validate(file, samples=4, progress=None):
         found += _check_positive(operators["overlap"], samples)
     elif "hamiltonian" in operators and "basis" in file and not file.basis.orthogonal:
         found.append(Finding("/overlap", "not computed yet", "note"))
+    return found
+
+
+def _check_moire(file):
+    """Check that every layer's matrix, strain and angle make the cell of the structure."""
+    moire, structure = file.moire, file.structure
+    if moire is None:
+        return []
+    found = []
+    for number, layer in enumerate(moire.layers):
+        cell = layer.cell * np.array(moire.repeat)[:, None]
+        rows = [n for n in (0, 1) if n + 1 != moire.open_axis]
+        gap = np.abs(cell[rows] - structure.cell[rows, :2]).max()
+        if gap > 1e-8 * np.abs(structure.cell).max():
+            text = f"matrix, strain and angle do not make the cell (off by {gap:.1e} Å)"
+            found.append(Finding(f"/moire/{number}", text))
+    if structure.layer is not None and int(structure.layer.max(initial=0)) >= len(moire.layers):
+        found.append(Finding("/moire", "has fewer layers than /structure"))
     return found
 
 

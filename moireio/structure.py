@@ -92,6 +92,37 @@ class Structure:
         return [self.species_names[s] for s in self.species]
 
     @property
+    def element_symbols(self):
+        """Element symbol of each atom, a list of N strings; "X" for an empty atom."""
+        from ase.data import chemical_symbols
+
+        return [chemical_symbols[n] for n in self.numbers]
+
+    def closest_pair(self, radius):
+        """Find the two closest atoms, if they are closer than a radius.
+
+        Parameters
+        ----------
+        radius : float
+            Å.
+
+        Returns
+        -------
+        (float, int, int) or None
+            Their distance in Å and indices; None if no two atoms are as close.
+        """
+        if len(self) == 0:
+            return None
+        from vesin import NeighborList
+
+        search = NeighborList(cutoff=radius, full_list=False, n_threads=1)
+        i, j, d = search.compute(self.positions, self.cell, self.pbc.tolist(), "ijd")
+        if len(d) == 0:
+            return None
+        nearest = int(d.argmin())
+        return float(d[nearest]), int(i[nearest]), int(j[nearest])
+
+    @property
     def formula(self):
         """Composition such as ``Mo2Te4``, species in the order of `species_names`."""
         counts = np.bincount(self.species, minlength=len(self.species_names))

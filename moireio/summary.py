@@ -31,7 +31,7 @@ def summarise(file):
         "operators": {},
         "results": {},
     }
-    if "basis" in file:
+    if "basis" in file and file.basis.covers(structure):
         out["orbitals"] = int(file.orbitals.sum())
         out["orthogonal"] = file.basis.orthogonal
         for name in structure.species_names:
@@ -57,6 +57,8 @@ def summarise(file):
             "stored_bytes": sum(container.stored_bytes(p) for p in parts),
             **{k: v for k, v in meta.extra.items() if isinstance(v, (str, int, float))},
         }
+    if file.moire is not None:
+        out["moire"] = _moire(file.moire)
     electrons = file.electrons
     if "electrons" in file:
         out["electrons"] = {k: v for k, v in vars(electrons).items() if v is not None}
@@ -73,10 +75,44 @@ def summarise(file):
                 "lowest": float(np.min(bands.energies)),
                 "highest": float(np.max(bands.energies)),
             }
-        elif name in ("dos", "symmetry", "chern", "edges", "flat", "moire"):
+        elif name in ("dos", "symmetry", "chern", "edges", "flat"):
             out["results"][name] = {}
     out["history"] = file.history
     return out
+
+
+def _moire(moire):
+    layers = [
+        {
+            "name": layer.name,
+            "angle": layer.angle,
+            "turned": layer.turned,
+            "matrix": np.asarray(layer.matrix).tolist(),
+            "strain": np.asarray(layer.strain).tolist(),
+            "shift": layer.shift.tolist(),
+        }
+        for layer in moire.layers
+    ]
+    repeat, axis = list(moire.repeat), moire.open_axis
+    return {"layers": layers, "place": moire.place, "repeat": repeat, "open_axis": axis}
+
+
+def _moire_lines(moire):
+    lines = []
+    for number, own in enumerate(moire["layers"]):
+        rows = " ".join(f"({a} {b})" for a, b in own["matrix"])
+        text = f"layer {number:<6} {own['name']}, {own['angle']:.6f}°, cell {rows}"
+        text += ", turned by 180°" if own["turned"] else ""
+        (xx, xy), (_, yy) = own["strain"]
+        if xx or xy or yy:
+            text += f", strain xx {100 * xx:.4f} yy {100 * yy:.4f} xy {100 * xy:.4f} %"
+        lines.append(text)
+    if moire["open_axis"]:
+        width = moire["repeat"][moire["open_axis"] - 1]
+        lines.append(f"ribbon       {width} cells, open along {'ab'[moire['open_axis'] - 1]}")
+    elif moire["repeat"] != [1, 1]:
+        lines.append("repeated     {} × {} moiré cells".format(*moire["repeat"]))
+    return lines
 
 
 def _segments(labels):
@@ -117,6 +153,8 @@ def summary_text(summary):
     for name, row, periodic in zip("abc", summary["cell"], summary["pbc"], strict=True):
         text = " ".join(f"{v:12.6f}" for v in row)
         lines.append(f"  {name}         {text} Å{'' if periodic else '   (not periodic)'}")
+    if "moire" in summary:
+        lines += _moire_lines(summary["moire"])
     if summary["basis"]:
         kind = ", orthogonal" if summary["orthogonal"] else ""
         lines.append(f"basis        {summary['orbitals']} orbitals{kind}")

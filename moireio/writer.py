@@ -94,6 +94,27 @@ class BlockWriter:
             seal(self.container, group)
         seal(self.container, "basis")
 
+    def moire(self, moire):
+        """Write ``/moire``.
+
+        Parameters
+        ----------
+        moire : Moire
+            What to write.
+        """
+        attributes = {"place": moire.place, "repeat": list(moire.repeat)}
+        self.container.create_group("moire", attributes | {"open_axis": int(moire.open_axis)})
+        for number, layer in enumerate(moire.layers):
+            group = f"moire/{number}"
+            attributes = {"name": layer.name, "angle": layer.angle, "turned": bool(layer.turned)}
+            attributes |= {n: [float(v) for v in getattr(layer, n)] for n in ("shift", "centre")}
+            self.container.create_group(group, attributes)
+            self.array(f"{group}/lattice", layer.lattice)
+            self.array(f"{group}/matrix", np.asarray(layer.matrix, dtype=np.int64))
+            self.array(f"{group}/strain", layer.strain)
+            seal(self.container, group)
+        seal(self.container, "moire")
+
     def electrons(self, electrons):
         """Write ``/electrons``.
 

@@ -1,0 +1,213 @@
+"""Structure files of other programs, by ASE; block files and OpenMX inputs besides.
+
+Read: whatever ASE reads (its first or only image), block files, OpenMX's ``.dat``. Kept: cell,
+positions, elements, periodicity, initial magnetic moments. Lost: everything else.
+
+Written: POSCAR, cif, extended xyz (with the layers), LAMMPS data (its cell is turned into LAMMPS's
+own axes), OpenMX's ``.dat``, and what else ASE recognises by the suffix. Lost there: the record of
+how a moiré cell was built, and the order of atoms in POSCAR, which is by element.
+"""
+
+import os
+
+from moireio.cleanup import work_folder
+from moireio.errors import MoireioError, first_line
+from moireio.moire import layers
+from moireio.store import kind_of_name
+from moireio.stream import open_source
+from moireio.structure import Structure
+
+SUFFIXES = {
+    ".vasp": "vasp",
+    ".poscar": "vasp",
+    ".cif": "cif",
+    ".xyz": "extxyz",
+    ".extxyz": "extxyz",
+    ".lmp": "lammps-data",
+    ".lammps": "lammps-data",
+    ".data": "lammps-data",
+    ".dat": "openmx",
+}
+
+
+def kind(path):
+    """Tell the format that a file name asks for.
+
+    Parameters
+    ----------
+    path : str
+        A file name.
+
+    Returns
+    -------
+    str or None
+        "block" for a block file, "openmx", or ASE's name; None if the suffix says nothing.
+    """
+    if path == "-" or kind_of_name(path) is not None:
+        return "block"
+    base, suffix = os.path.basename(path), os.path.splitext(path)[1].lower()
+    if base.upper().startswith(("POSCAR", "CONTCAR")):
+        return "vasp"
+    if suffix in SUFFIXES:
+        return SUFFIXES[suffix]
+    from ase.io.formats import UnknownFileTypeError, filetype
+
+    try:
+        return filetype(path, read=False, guess=True) if suffix else None
+    except (UnknownFileTypeError, OSError):
+        return None
+
+
+def read(path):
+    """Read a structure.
+
+    Parameters
+    ----------
+    path : str
+        A block file or a structure file.
+
+    Returns
+    -------
+    Structure
+        One species per element, unless a block file says otherwise.
+
+    Raises
+    ------
+    MoireioError
+        If it cannot be read.
+    """
+    if kind_of_name(path) is not None:
+        with open_source(path) as file:
+            return file.structure
+    if path.lower().endswith(".dat"):
+        return _read_openmx(path)
+    import ase.io
+
+    try:
+        atoms = ase.io.read(path)
+        if atoms.cell.rank == 2:  # a layer without a third vector
+            atoms.center(vacuum=10.0, axis=2)
+            atoms.pbc = (*atoms.pbc[:2], False)
+    except Exception as error:  # ASE's readers raise whatever the file makes them
+        raise MoireioError(
+            f"cannot be read as a structure: {first_line(error)}", path=path
+        ) from error
+    if atoms.cell.rank < 3:
+        raise MoireioError("has no lattice", path=path, remedy="a layer needs two lattice vectors")
+    return Structure.from_ase(atoms)
+
+
+def _read_openmx(path):
+    import numpy as np
+    from ase.data import atomic_numbers
+
+    from moireio.formats.openmx import dat
+
+    found = dat.read(path)
+    if found.cell is None or found.positions is None:
+        raise MoireioError("has no cell or no atoms", path=path)
+    _, elements = found.basis()
+    names = list(found.species)
+    numbers = {name: atomic_numbers.get(elements[name], 0) for name in names}
+    return Structure(
+        cell=found.cell,
+        positions=found.positions,
+        numbers=np.array([numbers[s] for s in found.symbols]),
+        species=np.array([names.index(s) for s in found.symbols]),
+        species_names=names,
+        pbc=[True] * 3,
+    )
+
+
+def read_layer(name):
+    """Return a layer of the table, or that of a file.
+
+    Parameters
+    ----------
+    name : str
+        A known layer or a structure file; a file of that name comes first.
+
+    Returns
+    -------
+    Layer
+        Ready to be stacked.
+
+    Raises
+    ------
+    MoireioError
+        If it is neither, or holds no layer.
+    """
+    if os.path.exists(name):
+        label = os.path.splitext(os.path.basename(name.rstrip("/")))[0]
+        return layers.from_structure(read(name), label, path=name)
+    layer = layers.named(name)
+    if layer is None:
+        raise MoireioError(
+            "is neither a file nor a known layer",
+            path=name,
+            remedy="known: " + ", ".join(layers.known()),
+        )
+    return layer
+
+
+def write(path, structure, basis=None, comment=""):
+    """Write a structure; it appears whole or not at all.
+
+    Parameters
+    ----------
+    path : str
+        File name, whose suffix chooses the format.
+    structure : Structure
+        What to write.
+    basis : Basis, optional
+        For OpenMX.
+    comment : str
+        A line for formats that have one.
+
+    Raises
+    ------
+    MoireioError
+        If the format is unknown or the file cannot be written.
+    """
+    form = kind(path)
+    folder = os.path.dirname(os.path.realpath(path))
+    try:
+        with work_folder(".moireio-", folder) as work:
+            part = os.path.join(work, os.path.basename(path))
+            if form == "openmx":
+                from moireio.formats.openmx import dat_write
+
+                name = os.path.splitext(os.path.basename(path))[0]
+                text = dat_write.text(structure, dat_write.Settings(name=name), basis)
+                with open(part, "w", encoding="utf-8") as stream:
+                    stream.write(text)
+            else:
+                _write_ase(part, form, structure, comment)
+            os.replace(part, os.path.realpath(path))
+    except OSError as error:
+        raise MoireioError(f"cannot be written: {error.strerror or error}", path=path) from error
+
+
+def _write_ase(path, form, structure, comment):
+    import ase.io
+
+    atoms = structure.to_ase()
+    atoms.set_tags(None)
+    options = {}
+    if form == "vasp":
+        options = {"sort": True, "direct": True, "label": comment or structure.formula}
+    elif form == "lammps-data":
+        order = dict.fromkeys(structure.element_symbols)
+        options = {"specorder": list(order), "masses": True}
+    elif form == "extxyz":
+        if structure.layer is not None:
+            atoms.set_array("layer", structure.layer)
+        atoms.info["comment"] = comment
+    try:
+        ase.io.write(path, atoms, format=form, **options)
+    except OSError:
+        raise
+    except Exception as error:
+        raise MoireioError(
+            f"cannot be written as {form}: {first_line(error)}", path=os.path.basename(path)
+        ) from error

@@ -1,0 +1,1 @@
+"""Moiré structures: layers, commensurate cells, strain, twisted stacks, ribbons."""

@@ -1,0 +1,405 @@
+"""Common cells of two plane lattices: exact families and the coincidence search."""
+
+from dataclasses import dataclass, field
+from math import gcd
+
+import numpy as np
+
+from moireio.errors import MoireioError
+from moireio.moire import plane
+
+EXACT = 1e-10
+CHUNK = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A cell that two layers share.
+
+    The strain is what the second layer would need if the first had none: the gradient
+    F = (1 + mismatch) R(angle) maps the second lattice onto the cell of the first.
+
+    Parameters
+    ----------
+    matrices : (2, 2, 2) array of int
+        Rows of the cell in the lattice of the first and of the second layer.
+    angle : float
+        By which the second layer is turned, degrees, counter-clockwise.
+    mismatch : (2, 2) array
+        Symmetric tensor in the axes of the first layer.
+    """
+
+    matrices: np.ndarray
+    angle: float
+    mismatch: np.ndarray = field(default_factory=lambda: np.zeros((2, 2)))
+
+    @property
+    def multiples(self):
+        """Cells of the first and of the second layer in this cell."""
+        (a, b), (c, d) = np.moveaxis(np.asarray(self.matrices, dtype=np.int64), 0, -1)
+        return tuple(int(v) for v in a * d - b * c)
+
+
+def match(first, second, matrices):
+    """Return the cell that two integer matrices make.
+
+    Parameters
+    ----------
+    first, second : (2, 2) array
+        Lattice vectors as rows, Å.
+    matrices : (2, 2, 2) array of int
+        Rows of the cell in each.
+
+    Returns
+    -------
+    Cell
+        With angle and mismatch computed from the lattices.
+    """
+    matrices = np.asarray(matrices, dtype=np.int64)
+    gradient = np.linalg.solve(matrices[1] @ second, matrices[0] @ first).T
+    strain, angle = plane.polar(gradient)
+    if np.abs(strain).max() < EXACT:
+        strain = np.zeros((2, 2))
+    return Cell(matrices, float(angle), strain)
+
+
+def from_index(first, second, m, n):
+    """Return the exact cell (m, n) of two equal hexagonal or square lattices.
+
+    Parameters
+    ----------
+    first, second : (2, 2) array
+        Lattice vectors as rows, Å; hexagonal ones at 60 degrees.
+    m, n : int
+        Hexagonal: rows (m, n), (−n, m+n) below and (n, m), (−m, m+n) above, so that
+        cos θ = (m² + 4mn + n²) / 2(m² + mn + n²), clockwise for m > n. Square: (m, n), (−n, m)
+        and (n, m), (−m, n), so that cos θ = 2mn / (m² + n²).
+
+    Returns
+    -------
+    Cell
+        Strained if the two lattices differ.
+
+    Raises
+    ------
+    MoireioError
+        If the lattices are of other kinds, or m and n make no twist.
+    """
+    kinds = plane.kind(first), plane.kind(second)
+    if kinds[0] != kinds[1] or kinds[0] not in ("hexagonal", "square"):
+        raise MoireioError(
+            f"--index needs two hexagonal or two square lattices, not {kinds[0]} and {kinds[1]}",
+            remedy="use --angle",
+        )
+    if min(m, n) < 0 or m == n or gcd(m, n) != 1:
+        raise MoireioError(
+            f"indices {m} {n} make no new twisted cell",
+            remedy="use two different numbers without a common factor, none negative",
+        )
+    if kinds[0] == "hexagonal":
+        rows = [[[m, n], [-n, m + n]], [[n, m], [-m, m + n]]]
+    else:
+        rows = [[[m, n], [-n, m]], [[n, m], [-m, n]]]
+    return match(first, second, rows)
+
+
+def smaller_index(kind, m, n):
+    """Return the indices of a smaller cell with the same twist, if there is one.
+
+    Parameters
+    ----------
+    kind : {"hexagonal", "square"}
+        The lattice.
+    m, n : int
+        Indices of the cell.
+
+    Returns
+    -------
+    int
+        How many times the exact coincidence cell fits into the cell (m, n).
+    """
+    if kind == "hexagonal":
+        return 3 if (m - n) % 3 == 0 else 1
+    return 2 if (m - n) % 2 == 0 else 1
+
+
+def find(
+    first,
+    second,
+    window,
+    max_area,
+    max_strain,
+    *,
+    target=None,
+    max_aspect=4.0,
+    progress=None,
+):
+    """Search common cells of two lattices.
+
+    Vectors of the first lattice are paired with vectors of the second that are nearly as long;
+    such a pair fixes the rotation up to the strain, and only the few lattice points near the image
+    of a second vector remain (after Zur and McGill, J. Appl. Phys. 55, 378 (1984)). All reduced
+    cells within the limits are found.
+
+    Parameters
+    ----------
+    first, second : (2, 2) array
+        Lattice vectors as rows, Å, right-handed.
+    window : (float, float)
+        Lowest and highest twist angle, degrees.
+    max_area : float
+        Largest area of the cell, Å².
+    max_strain : float
+        Largest principal value of mismatch (or of its difference from `target`).
+    target : (2, 2) array, optional
+        Strain that the second layer shall have.
+    max_aspect : float
+        Longer over shorter side of the reduced cell.
+    progress : callable, optional
+        Called with the number of degrees done.
+
+    Returns
+    -------
+    list of Cell
+        Each once (cells that differ by a common rotation of two equally symmetric lattices count
+        as one), without multiples of smaller ones.
+    """
+    low, high = (float(v) for v in window)
+    limit = max(float(max_strain), EXACT)
+    stretch = np.eye(2) if target is None else np.eye(2) + target
+    # Steps of the angle no wider than what the strain smears anyway keep the candidates few.
+    steps = max(1, int(np.ceil((high - low) / max(0.25, np.degrees(limit)))))
+    edges = np.linspace(low, high, steps + 1)
+    reach = np.sqrt(max_area * 2 / np.sqrt(3)) * (1 + limit)
+    sector = _common_symmetry(first, second) if target is None else 180.0
+    a_points = _points(first, reach * max_aspect)
+    found = []
+    for lower, upper in zip(edges[:-1], edges[1:], strict=True):
+        middle, half = (lower + upper) / 2, np.radians((upper - lower) / 2)
+        turned = second @ plane.rotation(middle).T @ stretch.T
+        for v, w in _pairs(first, turned, a_points, reach, sector, half + limit, limit):
+            found += _complete(
+                first, turned, a_points, v, w, max_area, max_aspect, half, limit
+            )
+        if progress:
+            progress(upper - lower)
+    if not found:
+        return []
+    matrices = np.concatenate(found)
+    return _select(first, second, matrices, low, high, limit, stretch)
+
+
+def find_exact(first, second, window, max_area):
+    """Search common cells without strain; as `find`, for two equal lattices.
+
+    Parameters
+    ----------
+    first, second : (2, 2) array
+        Lattice vectors as rows, Å.
+    window : (float, float)
+        Lowest and highest twist angle, degrees.
+    max_area : float
+        Largest area of the cell, Å².
+
+    Returns
+    -------
+    list of Cell
+        Empty for lattices that are not both hexagonal or both square and of one constant: others
+        fit exactly only by accident.
+    """
+    kinds = {plane.kind(first, 1e-9), plane.kind(second, 1e-9)}
+    if kinds not in ({"hexagonal"}, {"square"}) or np.abs(first - second).max() > 1e-9:
+        return []
+    return find(first, second, window, max_area, 0.0)
+
+
+def _points(rows, radius):
+    """Return integer coordinates of the lattice points within a radius, the nearest first."""
+    bound = np.ceil(radius * np.linalg.norm(np.linalg.inv(rows), axis=0)).astype(int)
+    i, j = (np.arange(-b, b + 1) for b in bound)
+    points = np.stack(np.meshgrid(i, j, indexing="ij"), -1).reshape(-1, 2)
+    lengths = np.linalg.norm(points @ rows, axis=1)
+    inside = np.flatnonzero((lengths > 1e-9) & (lengths <= radius))
+    return points[inside[np.argsort(lengths[inside], kind="stable")]]
+
+
+def _common_symmetry(first, second):
+    """Return the angle over which directions repeat in both lattices, degrees."""
+    kinds = {plane.kind(first, 1e-9), plane.kind(second, 1e-9)}
+    return {frozenset({"hexagonal"}): 60.0, frozenset({"square"}): 90.0}.get(
+        frozenset(kinds), 180.0
+    )
+
+
+def _near(targets, radii, inverse):
+    """List lattice points near given points.
+
+    Parameters
+    ----------
+    targets : (n, 2) array
+        Cartesian points, Å.
+    radii : (n,) array
+        How far from each, Å.
+    inverse : (2, 2) array
+        Inverse of the lattice vectors (rows).
+
+    Returns
+    -------
+    index : (m,) array of int
+        Which target.
+    points : (m, 2) array of int
+        Lattice points whose fractional coordinates lie within the box around the circle.
+    """
+    fractional = targets @ inverse
+    half = radii[:, None] * np.linalg.norm(inverse, axis=0)
+    low = np.ceil(fractional - half).astype(np.int64)
+    count = np.maximum(np.floor(fractional + half).astype(np.int64) - low + 1, 0)
+    total = count[:, 0] * count[:, 1]
+    index = np.repeat(np.arange(len(targets)), total)
+    within = np.arange(len(index)) - np.repeat(np.cumsum(total) - total, total)
+    i, j = np.divmod(within, count[index, 1])
+    return index, low[index] + np.stack([i, j], 1)
+
+
+def _pairs(first, turned, a_points, reach, sector, spread, limit):
+    """Yield vectors of both lattices that can be the same side of a cell, in batches."""
+    vectors = a_points @ first
+    lengths = np.linalg.norm(vectors, axis=1)
+    direction = np.degrees(np.arctan2(vectors[:, 1], vectors[:, 0])) % 360
+    keep = (lengths <= reach) & ((direction < sector - 1e-9) | (direction > 360 - 1e-9))
+    v, vectors, lengths = a_points[keep], vectors[keep], lengths[keep]
+    index, w = _near(vectors, lengths * (spread + 1e-9), np.linalg.inv(turned))
+    image = np.linalg.norm(w @ turned, axis=1)
+    near = np.abs(image - lengths[index]) <= (limit * 1.01 + 1e-12) * np.maximum(
+        image, lengths[index]
+    )
+    index, w = index[near], w[near]
+    for start in range(0, len(index), 4096):
+        yield v[index[start : start + 4096]], w[start : start + 4096]
+
+
+def _complete(first, turned, a_points, v, w, max_area, max_aspect, half, limit):
+    """Find second sides for pairs of first sides; return arrays (n, 2, 2, 2) of matrices."""
+    vectors, images = v @ first, w @ turned
+    all_vectors = a_points @ first
+    all_lengths = np.linalg.norm(all_vectors, axis=1)
+    lengths = np.linalg.norm(vectors, axis=1)
+    turn = np.arctan2(
+        images[:, 1] * vectors[:, 0] - images[:, 0] * vectors[:, 1],
+        (images * vectors).sum(1),
+    )  # from the vector to its image
+    inverse = np.linalg.inv(turned)
+    out = []
+    per_pair = max(1, CHUNK // max(1, len(a_points)))
+    for start in range(0, len(v), per_pair):
+        span = slice(start, start + per_pair)
+        x, y = vectors[span, 0, None], vectors[span, 1, None]
+        cross = x * all_vectors[:, 1] - y * all_vectors[:, 0]
+        dot = x * all_vectors[:, 0] + y * all_vectors[:, 1]
+        own = lengths[span, None]
+        slack = 1 + 2 * limit + 1e-9
+        good = (cross > 1e-9) & (cross <= max_area * slack) & (np.abs(dot) <= own**2 / 2 * slack)
+        good &= (all_lengths * slack >= own) & (all_lengths <= max_aspect * own * slack)
+        pair, second_side = np.nonzero(good)
+        pair += start
+        if not len(pair):
+            continue
+        sides = all_vectors[second_side]
+        c, s = np.cos(turn[pair]), np.sin(turn[pair])
+        expected = np.stack([c * sides[:, 0] - s * sides[:, 1], s * sides[:, 0] + c * sides[:, 1]], 1)
+        radii = all_lengths[second_side] * (2.1 * limit) + 1e-7
+        index, points = _near(expected, radii, inverse)
+        if not len(index):
+            continue
+        pair, second_side = pair[index], second_side[index]
+        p = np.stack([v[pair], a_points[second_side]], 1)
+        q = np.stack([w[pair], points], 1)
+        keep = _fits(p @ first, q @ turned, half, limit)
+        out.append(np.stack([p[keep], q[keep]], 1))
+    return out
+
+
+def _fits(cell, image, half, limit):
+    """Tell which cells agree with their images within strain and angle (a coarse test)."""
+    det = image[:, 0, 0] * image[:, 1, 1] - image[:, 0, 1] * image[:, 1, 0]
+    ok = det > 1e-9
+    det = np.where(ok, det, 1.0)
+    adjugate = np.stack(
+        [
+            np.stack([image[:, 1, 1], -image[:, 0, 1]], -1),
+            np.stack([-image[:, 1, 0], image[:, 0, 0]], -1),
+        ],
+        -2,
+    )
+    gradient = np.swapaxes(adjugate @ cell / det[:, None, None], 1, 2)
+    strain, angle = plane.polar(gradient)
+    small = np.abs(plane.principal(strain)).max(-1) <= limit * 1.05 + 1e-9
+    return ok & small & (np.abs(angle) <= np.degrees(half) + np.degrees(limit) + 1e-6)
+
+
+def _select(first, second, matrices, low, high, limit, stretch):
+    """Keep what lies within the limits, each cell once."""
+    cell, image = matrices[:, 0] @ first, matrices[:, 1] @ second
+    gradient = np.swapaxes(np.linalg.solve(image, cell), 1, 2)
+    strain, angle = plane.polar(gradient)
+    excess = np.abs(plane.principal(strain - (stretch - np.eye(2)))).max(-1)
+    # Angles are told modulo a turn; bring them next to the window.
+    middle = (low + high) / 2
+    angle = middle + (angle - middle + 180) % 360 - 180
+    keep = (excess <= limit * (1 + 1e-9) + 1e-12) & (angle >= low - 1e-7) & (angle <= high + 1e-7)
+    if not keep.any():
+        return []
+    matrices, strain, angle = matrices[keep], strain[keep], angle[keep]
+    det = matrices[:, 0, 0, 0] * matrices[:, 0, 1, 1] - matrices[:, 0, 0, 1] * matrices[:, 0, 1, 0]
+    values = plane.principal(strain)
+    key = np.round(np.column_stack([angle / 1e-6, values / 1e-8])).astype(np.int64)
+    order = np.lexsort((det, key[:, 2], key[:, 1], key[:, 0]))
+    fresh = np.append(True, (np.abs(np.diff(key[order], axis=0)) > 1).any(axis=1))
+    strain[np.abs(strain).max(axis=(1, 2)) < EXACT] = 0.0
+    return [Cell(matrices[i], float(angle[i]), strain[i]) for i in order[fresh]]
+
+
+def standard(first, second, cell):
+    """Choose the reduced form of a cell: two shortest vectors at 60 to 90 degrees.
+
+    Parameters
+    ----------
+    first, second : (2, 2) array
+        Lattice vectors as rows, Å.
+    cell : Cell
+        In any form.
+
+    Returns
+    -------
+    Cell
+        The same, at 60 degrees where it is hexagonal, its first vector pointing to the right.
+    """
+    rows, change = plane.reduce(cell.matrices[0] @ first)
+    if rows[0, 0] < -1e-9 * abs(rows[0, 1]):
+        change = -change
+    return Cell(change @ cell.matrices, cell.angle, cell.mismatch)
+
+
+def cost(angle, strain, atoms, fewest, target=None):
+    """Weigh a cell: 0.1 % of strain, 0.05 degrees off and twice the atoms count the same.
+
+    Parameters
+    ----------
+    angle : float
+        Its twist, degrees.
+    strain : float
+        Largest principal strain beyond what is wanted.
+    atoms : int
+        Its atoms.
+    fewest : int
+        Atoms of the smallest candidate.
+    target : float, optional
+        Wanted angle, degrees.
+
+    Returns
+    -------
+    float
+        Small is good.
+    """
+    off = 0.0 if target is None else abs(angle - target)
+    return strain / 1e-3 + off / 0.05 + float(np.log2(atoms / fewest))

@@ -1,0 +1,292 @@
+"""Single layers: a table of known ones, and any structure file."""
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from moireio.errors import MoireioError
+from moireio.moire import plane
+
+CENTRES = ("hexagon", "atom", "bond", "cell")
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer, periodic in x and y.
+
+    Parameters
+    ----------
+    name : str
+        How it is called in messages and files.
+    lattice : (2, 2) array
+        Lattice vectors as rows, Å, right-handed, the first along x; hexagonal ones at 60 degrees.
+    symbols : tuple of str
+        Elements of the atoms of one cell.
+    positions : (n, 3) array
+        Cartesian positions, Å; z counts from the middle plane between the outermost atoms.
+    spacing : float, optional
+        Distance of the middle planes of two like layers, Å.
+    source : str
+        Where the numbers come from.
+    """
+
+    name: str
+    lattice: np.ndarray
+    symbols: tuple
+    positions: np.ndarray
+    spacing: float | None = None
+    source: str = ""
+
+    def __len__(self):
+        """Return the number of atoms in one cell."""
+        return len(self.symbols)
+
+    @property
+    def thickness(self):
+        """Distance of the outermost atoms along z, Å."""
+        return float(np.ptp(self.positions[:, 2]))
+
+    @property
+    def area(self):
+        """Area of one cell, Å²."""
+        return float(np.linalg.det(self.lattice))
+
+    @cached_property
+    def kind(self):
+        """Bravais class of the lattice, one of `plane.KINDS`."""
+        return plane.kind(self.lattice)
+
+    @cached_property
+    def bond(self):
+        """Shortest distance of two atoms, Å."""
+        return float(np.sqrt(self._neighbours()[0]))
+
+    def _neighbours(self):
+        """Return squared distances and in-plane offsets of all atoms around the first of each."""
+        steps = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 2, indexing="ij"), -1).reshape(-1, 2)
+        shifts = np.pad(steps @ plane.reduce(self.lattice)[0], ((0, 0), (0, 1)))
+        delta = self.positions[None, :, None] + shifts - self.positions[:, None, None]
+        squared = (delta**2).sum(-1)
+        squared[squared < 1e-12] = np.inf
+        best = squared[0].reshape(-1)
+        flat = delta[0].reshape(-1, 3)
+        order = np.argsort(best, kind="stable")
+        return squared.min(), flat[order]
+
+    def centre(self, name):
+        """Return a point to turn the layer about.
+
+        Parameters
+        ----------
+        name : {"hexagon", "atom", "bond", "cell"}
+            The empty threefold site of a hexagonal layer, the first atom, the middle of a bond of
+            the first atom, or the origin of the cell.
+
+        Returns
+        -------
+        (2,) array
+            Cartesian, Å.
+
+        Raises
+        ------
+        MoireioError
+            If the layer has no such point.
+        """
+        first = self.positions[0, :2]
+        if name == "cell":
+            return np.zeros(2)
+        if name == "atom":
+            return first.copy()
+        if name == "bond":
+            aside = [d[:2] for d in self._neighbours()[1] if np.hypot(*d[:2]) > 0.1]
+            return first + aside[0] / 2
+        if name != "hexagon":
+            raise MoireioError(
+                f"{name!r} is no centre", remedy="use one of: " + ", ".join(CENTRES)
+            )
+        if self.kind == "hexagonal":
+            inverse = np.linalg.inv(self.lattice)
+            for third in (2, 1):
+                site = first + np.full(2, third / 3) @ self.lattice
+                offsets = (self.positions[:, :2] - site) @ inverse
+                offsets = (offsets - np.round(offsets)) @ self.lattice
+                if np.hypot(*offsets.T).min() > 0.3:
+                    return site
+        raise MoireioError(
+            f"layer {self.name} has no empty hexagon", remedy="use --centre atom, bond or cell"
+        )
+
+    @property
+    def default_centre(self):
+        """Name of the centre that is taken unless another is asked for."""
+        try:
+            self.centre("hexagon")
+        except MoireioError:
+            return "cell"
+        return "hexagon"
+
+    def resembles(self, other):
+        """Tell whether another layer has the same lattice.
+
+        Parameters
+        ----------
+        other : Layer
+            To be compared.
+
+        Returns
+        -------
+        bool
+            True if the lattice vectors agree within 1e-9 Å.
+        """
+        return bool(np.abs(self.lattice - other.lattice).max() < 1e-9)
+
+
+@lru_cache(maxsize=1)
+def _table():
+    import tomllib
+
+    with open(os.path.join(os.path.dirname(__file__), "layers.toml"), "rb") as stream:
+        entries = tomllib.load(stream)
+    names = {}
+    for name, entry in entries.items():
+        for alias in (name, *entry.get("aliases", ())):
+            names[alias.lower()] = name
+    return entries, names
+
+
+def known():
+    """Return the names of the layers in the table.
+
+    Returns
+    -------
+    list of str
+        Without aliases.
+    """
+    return list(_table()[0])
+
+
+def named(name):
+    """Return a layer of the table.
+
+    Parameters
+    ----------
+    name : str
+        Its name or an alias, in any case.
+
+    Returns
+    -------
+    Layer or None
+        None if the table has no such name.
+    """
+    entries, names = _table()
+    name = names.get(name.lower())
+    return None if name is None else _from_table(name, entries[name])
+
+
+def _from_table(name, entry):
+    (kind, constants), *_ = entry["lattice"].items()
+    if kind == "hexagonal":
+        lattice = constants * np.array([[1, 0], [0.5, np.sqrt(3) / 2]])
+    else:
+        lattice = np.diag(np.asarray(constants, dtype=float))
+    fractions = np.array([[float(Fraction(v)) for v in row[1:3]] for row in entry["atoms"]])
+    heights = np.array([[float(row[3])] for row in entry["atoms"]])
+    return Layer(
+        name=name,
+        lattice=lattice,
+        symbols=tuple(row[0] for row in entry["atoms"]),
+        positions=np.hstack([fractions @ lattice, heights]),
+        spacing=entry["spacing"],
+        source=entry["source"],
+    )
+
+
+def from_structure(structure, name, path=None):
+    """Make a layer of a periodic structure.
+
+    Parameters
+    ----------
+    structure : Structure
+        With its first two lattice vectors in the xy plane.
+    name : str
+        Name of the layer.
+    path : str, optional
+        The file, for messages.
+
+    Returns
+    -------
+    Layer
+        Turned so that its first lattice vector lies along x.
+
+    Raises
+    ------
+    MoireioError
+        If the structure is empty, not periodic in two directions, or tilted out of the plane.
+    """
+    path = path or name
+    cell = structure.cell
+    if len(structure) == 0:
+        raise MoireioError("holds no atoms", path=path)
+    if not structure.pbc[:2].all():
+        raise MoireioError("is not periodic along its first two vectors", path=path)
+    if np.abs(cell[:2, 2]).max() > 1e-6 * np.abs(cell[:2]).max():
+        raise MoireioError(
+            "does not have its first two lattice vectors in the xy plane", path=path
+        )
+    lattice = cell[:2, :2].copy()
+    positions = np.array(structure.positions)
+    if structure.pbc[2]:  # bring together what the border of the cell cuts
+        height = positions @ np.linalg.inv(cell)[:, 2] % 1
+        order = np.sort(height)
+        gaps = np.diff(order, append=order[0] + 1)
+        start = order[(int(gaps.argmax()) + 1) % len(order)]
+        wanted = (height - start + 1e-9) % 1
+        positions += np.outer(wanted - positions @ np.linalg.inv(cell)[:, 2], cell[2])
+    positions[:, 2] -= (positions[:, 2].min() + positions[:, 2].max()) / 2
+    if np.linalg.det(lattice) < 0:
+        lattice[1] = -lattice[1]
+    cosine = lattice[0] @ lattice[1] / np.prod(np.linalg.norm(lattice, axis=1))
+    if not -1e-6 <= cosine <= 0.5 + 1e-6:
+        if plane.kind(lattice) == "hexagonal" and abs(cosine + 0.5) < 1e-6:
+            lattice[1] += lattice[0]  # 120 to 60 degrees, the first vector as in the file
+        else:
+            lattice = plane.reduce(lattice)[0]
+    angle = np.degrees(np.arctan2(lattice[0, 1], lattice[0, 0]))
+    turn = plane.rotation(-angle if abs(angle) > 1e-12 else 0.0)
+    positions[:, :2] = positions[:, :2] @ turn.T
+    lattice = lattice @ turn.T
+    lattice[0, 1] = 0.0
+    symbols = structure.element_symbols
+    return Layer(name, lattice, tuple(symbols), positions, source=str(path))
+
+
+def spacing(lower, upper):
+    """Return the usual distance of the middle planes of two neighbouring layers.
+
+    Parameters
+    ----------
+    lower, upper : Layer
+        The layers.
+
+    Returns
+    -------
+    float
+        Å. The empty space between two different layers is the mean of what each keeps to its like.
+
+    Raises
+    ------
+    MoireioError
+        If it is not known for one of them.
+    """
+    for layer in (lower, upper):
+        if layer.spacing is None:
+            raise MoireioError(
+                "the distance to the next layer is not known",
+                path=layer.source or layer.name,
+                remedy="give --interlayer",
+            )
+    gap = (lower.spacing - lower.thickness + upper.spacing - upper.thickness) / 2
+    return gap + (lower.thickness + upper.thickness) / 2
