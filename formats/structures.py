@@ -41,7 +41,8 @@ def kind(path):
     Returns
     -------
     str or None
-        "block" for a block file, "openmx", or ASE's name; None if the suffix says nothing.
+        "block" for a block file, "openmx", or the name of a format that ASE writes; None if the
+        suffix says nothing.
     """
     if path == "-" or kind_of_name(path) is not None:
         return "block"
@@ -50,12 +51,13 @@ def kind(path):
         return "vasp"
     if suffix in SUFFIXES:
         return SUFFIXES[suffix]
-    from ase.io.formats import UnknownFileTypeError, filetype
+    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
     try:
-        return filetype(path, read=False, guess=True) if suffix else None
+        form = filetype(path, read=False, guess=True) if suffix else None
     except (UnknownFileTypeError, OSError):
         return None
+    return form if form in ioformats and ioformats[form].can_write else None
 
 
 def read(path):
@@ -195,7 +197,7 @@ def _write_ase(path, form, structure, comment):
     atoms.set_tags(None)
     options = {}
     if form == "vasp":
-        options = {"sort": True, "direct": True, "label": comment or structure.formula}
+        options = {"sort": True, "direct": True}
     elif form == "lammps-data":
         order = dict.fromkeys(structure.element_symbols)
         options = {"specorder": list(order), "masses": True}

@@ -44,11 +44,16 @@ def worker_pool(jobs, initializer=None, initargs=()):
 def _begin(parent, initializer, initargs):
     # Ctrl-C reaches every process of a terminal; the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError, AttributeError):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    die_with_parent()
     if os.getppid() != parent and multiprocessing.get_start_method(allow_none=True) == "fork":
         os._exit(1)  # the parent was gone before the line above
     if initializer is not None:
         initializer(*initargs)
+
+
+def die_with_parent():
+    """Ask the system (Linux) to end this process when the thread that started it is gone."""
+    with contextlib.suppress(OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -254,7 +254,7 @@ def check_container(output, container=None):
     """
     if output not in (None, "-") and container is None and kind_of_name(output) is None:
         raise MoireioError(
-            "has no suffix of a block file", path=output, remedy="use .h5, .zarr or .zarr.zip"
+            "has no suffix that tells its format", path=output, remedy="use .h5, .zarr or .zarr.zip"
         )
 
 

@@ -34,8 +34,8 @@ from moireio.tools.layer_options import layer_options, read_stack
     nargs=2,
     multiple=True,
     metavar="LAYER VALUE",
-    help="Strain wanted for a layer (1 is the lowest) or for 'all': a number (0.006 is 0.6 %, along "
-    "--direction), or a tensor XX,XY,YY. The nearest common cell is taken.",
+    help="Strain wanted for a layer (1 is the lowest) or for 'all': a number (0.006 is 0.6 %, "
+    "along --direction), or a tensor XX,XY,YY. The nearest common cell is taken.",
 )
 @click.option(
     "--direction", type=float, default=0.0, show_default=True, help="Of --strain, degrees from x."
@@ -146,24 +146,31 @@ def _candidates(ctx, stack, settings):
     if settings["angle"] is None:
         raise click.UsageError("give --index M N or --angle DEGREES.")
     low, high = _window(settings["angle"], settings["angle_tolerance"])
-    limits = replace(stack.limits, window=(low, high))
+    enough = settings["limit"] if settings["as_list"] else settings["pick"]
+    limits = replace(stack.limits, window=(low, high), enough=enough)
     with progress(ctx, high - low, "searching cells") as update:
         if strain is None:
             found = search.candidates(stack.layers, limits, stack.pattern, update)
             if not found:
                 raise search.nothing(limits)
+            if limits.max_strain is None and found[0].strain and stack.fits_exactly:
+                say(ctx, f"note: no unstrained cell with at most {limits.max_atoms} atoms")
             return found
         group, tensor = strain
         tolerance = settings["strain_tolerance"]
-        call = (stack.layers, limits, group, tensor)
-        found = search.heterostrained(*call, tolerance, stack.pattern, update)
-    if not found:
-        wide = search.heterostrained(*call, search.WIDER * tolerance, stack.pattern)
-        wide.sort(key=lambda c: c.excess)
-        if wide and settings["as_list"]:
-            say(ctx, f"note: none within --strain-tolerance {tolerance:g}; the nearest are listed")
-            return wide
-        raise search.nothing(limits, wide[0] if wide else None)
+        found = search.heterostrained(
+            stack.layers, limits, group, tensor, tolerance, stack.pattern, update
+        )
+    wide = tolerance
+    while not found and wide < search.WIDEST:
+        wide *= 5
+        found = search.heterostrained(stack.layers, limits, group, tensor, wide, stack.pattern)
+        found.sort(key=lambda c: c.excess)
+    if wide == tolerance and found:
+        return found
+    if not found or not settings["as_list"]:
+        raise search.nothing(limits, True, found[0] if found else None)
+    say(ctx, f"note: none within --strain-tolerance {tolerance:g}; the nearest follow")
     return found
 
 
@@ -263,11 +270,10 @@ def _table(found, settings):
         rows = " | ".join(
             " ".join(f"({a} {b})" for a, b in matrix) for matrix in one.cell.matrices.tolist()
         )
-        lines.append(
-            f"{number:4d} {one.cell.angle:11.6f} {one.atoms:8d} {one.cost:6.2f}   {strains}   {rows}"
-        )
+        text = f"{number:4d} {one.cell.angle:11.6f} {one.atoms:8d} {one.cost:6.2f}"
+        lines.append(f"{text}   {strains}   {rows}")
     if len(found) > settings["limit"]:
-        lines.append(f"({len(found) - settings['limit']} more, see --limit)")
+        lines.append(f"({len(found) - settings['limit']} more, and larger ones: see --limit)")
     return "\n".join(lines)
 
 

@@ -31,6 +31,12 @@ class Stack:
         """The first layer that keeps its axes and the first that is turned."""
         return self.layers[0], self.layers[self.pattern.index(1)]
 
+    @property
+    def fits_exactly(self):
+        """Tell whether unstrained twisted cells are to be expected."""
+        first, second = self.heads
+        return first.resembles(second) and first.kind in ("hexagonal", "square")
+
 
 _LAYER_OPTIONS = (
     click.option(
@@ -90,9 +96,7 @@ _LAYER_OPTIONS = (
     click.option(
         "--max-atoms",
         type=click.IntRange(1),
-        default=20_000,
-        show_default=True,
-        help="In the cell, for the search.",
+        help="In the cell, for the search.  [default: 20000; build-dataset: 200]",
     ),
     click.option(
         "--max-strain",
@@ -134,7 +138,7 @@ def layer_options(function):
     return function
 
 
-def read_stack(sources, settings):
+def read_stack(sources, settings, max_atoms=20_000):
     """Load layers and turn options into what the library takes.
 
     Parameters
@@ -143,6 +147,8 @@ def read_stack(sources, settings):
         Names or files; one stands for two like layers.
     settings : dict
         The command's options; ``basis`` becomes a dict.
+    max_atoms : int
+        For the search, unless the user says otherwise.
 
     Returns
     -------
@@ -181,7 +187,7 @@ def read_stack(sources, settings):
     )
     limits = Limits(
         window=(0.0, 0.0),
-        max_atoms=settings["max_atoms"],
+        max_atoms=settings["max_atoms"] or max_atoms,
         max_strain=settings["max_strain"],
         place=settings["strain_on"],
         max_aspect=settings["max_aspect"],

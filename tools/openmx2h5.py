@@ -38,7 +38,7 @@ def main(ctx, sources, output, container, force, jobs, **settings):
     in parallel; those converted already are skipped. H is in eV, positions are in Å; H and S
     are made exactly Hermitian, and the deviation found is recorded.
     """
-    from moireio.formats.openmx.convert import convert, plan_folder
+    from moireio.formats.openmx.convert import convert, convert_all, plan_folder
     from moireio.stream import check_container, check_outputs
 
     settings["operators"] = ["hamiltonian", "overlap"]
@@ -70,7 +70,8 @@ def main(ctx, sources, output, container, force, jobs, **settings):
         say(ctx, f"{len(tasks) - len(waiting)} of {len(tasks)} are converted already")
     failures = 0
     with progress(ctx, len(waiting), "converting") as update:
-        for task, error, notes in _run(convert, waiting, jobs, force, container, settings):
+        done = convert_all(waiting, jobs, force=force, container=container, **settings)
+        for task, error, notes in done:
             update(1)
             for note in notes or ():
                 say(ctx, f"note: {task.source}: {note}")
@@ -79,37 +80,6 @@ def main(ctx, sources, output, container, force, jobs, **settings):
                 click.echo(f"error: {error}", err=True)
     if failures:
         fail(f"{output}: {failures} of {len(tasks)} files could not be converted")
-
-
-def _run(convert, tasks, jobs, force, container, settings):
-    """Convert files in processes; yield (task, error or None, notes)."""
-    from concurrent.futures import as_completed
-
-    from moireio.errors import MoireioError, first_line
-    from moireio.processes import worker_pool
-
-    jobs = min(jobs or os.cpu_count() or 1, len(tasks) or 1)
-    with worker_pool(jobs) as pool:
-        futures = {}
-        for task in tasks:
-            os.makedirs(os.path.dirname(task.target) or ".", exist_ok=True)
-            future = pool.submit(
-                convert,
-                task.source,
-                task.target,
-                container=container,
-                force=force or task.stale,
-                **settings,
-            )
-            futures[future] = task
-        for future in as_completed(futures):
-            try:
-                yield futures[future], None, future.result()
-            except MoireioError as error:
-                yield futures[future], error, None
-            except Exception as error:
-                text = f"{futures[future].source}: {type(error).__name__}: {first_line(error)}"
-                yield futures[future], text, None
 
 
 if __name__ == "__main__":

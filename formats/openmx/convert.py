@@ -2,12 +2,14 @@
 
 import os
 import threading
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 
 from moireio.blockfile import open_blockfile
 from moireio.blocks import CastView, UpperView, row_bytes
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, first_line
 from moireio.formats.openmx import scfout
+from moireio.processes import worker_pool
 from moireio.stream import check_stdout, source_file, write_target
 
 SUFFIX = {"h5": ".h5", "zarr": ".zarr", "zip": ".zarr.zip"}
@@ -238,3 +240,40 @@ def _holds(target, operators):
             return set(operators) <= set(file.operators)
     except MoireioError:
         return False
+
+
+def convert_all(tasks, jobs=None, **settings):
+    """Convert many files in processes.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        What to convert.
+    jobs : int, optional
+        Processes; by default one per core.
+    **settings : dict
+        As of `convert`.
+
+    Yields
+    ------
+    (Task, MoireioError or str or None, list of str or None)
+        As they end: the task, what went wrong, the notes.
+    """
+    jobs = min(jobs or os.cpu_count() or 1, len(tasks) or 1)
+    force = settings.pop("force", False)
+    with worker_pool(jobs) as pool:
+        futures = {}
+        for task in tasks:
+            os.makedirs(os.path.dirname(task.target) or ".", exist_ok=True)
+            future = pool.submit(
+                convert, task.source, task.target, force=force or task.stale, **settings
+            )
+            futures[future] = task
+        for future in as_completed(futures):
+            try:
+                yield futures[future], None, future.result()
+            except MoireioError as error:
+                yield futures[future], error, None
+            except Exception as error:
+                text = f"{futures[future].source}: {type(error).__name__}: {first_line(error)}"
+                yield futures[future], text, None

@@ -1,8 +1,8 @@
 """OpenMX inputs (``.dat``): complete calculations of H(R) and S(R).
 
 Written: species, cell and atoms in Å, exchange and correlation, grid cut-off, k mesh by density,
-spin-orbit coupling, convergence, ``HS.fileout on``. With a template, which is an OpenMX input of the
-user's own, only what belongs to the structure is replaced, and everything else is kept.
+spin-orbit coupling, convergence, ``HS.fileout on``. With a template, which is an OpenMX input of
+the user's own, only what belongs to the structure is replaced, and everything else is kept.
 """
 
 import os

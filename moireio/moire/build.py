@@ -1,6 +1,7 @@
 """Stacks of layers on a common cell: strain, shifts, corrugation, supercells, ribbons."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -204,7 +205,7 @@ def _told(place, records):
 
 def _heights(layers, stacking):
     """Return the height of every middle plane and their distances, Å."""
-    pairs = list(zip(layers[:-1], layers[1:], strict=True))
+    pairs = list(pairwise(layers))
     given = stacking.interlayer
     if given is None:
         distances = [layer_table.spacing(a, b) for a, b in pairs]
@@ -295,9 +296,7 @@ def check(structure, layers, moire):
     MoireioError
         If atoms are missing, or two are closer than the layers' own shortest bond allows.
     """
-    expected = sum(
-        len(a) * r.multiple for a, r in zip(layers, moire.layers, strict=True)
-    )
+    expected = sum(len(a) * r.multiple for a, r in zip(layers, moire.layers, strict=True))
     if len(structure) != expected:
         raise MoireioError(f"the cell holds {len(structure)} atoms instead of {expected}")
     squeeze = max(0.0, *(-float(plane.principal(r.strain).min()) for r in moire.layers))

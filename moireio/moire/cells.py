@@ -1,6 +1,7 @@
 """Common cells of two plane lattices: exact families and the coincidence search."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import gcd
 
 import numpy as np
@@ -174,13 +175,11 @@ def find(
     sector = _common_symmetry(first, second) if target is None else 180.0
     a_points = _points(first, reach * max_aspect)
     found = []
-    for lower, upper in zip(edges[:-1], edges[1:], strict=True):
+    for lower, upper in pairwise(edges.tolist()):
         middle, half = (lower + upper) / 2, np.radians((upper - lower) / 2)
         turned = second @ plane.rotation(middle).T @ stretch.T
         for v, w in _pairs(first, turned, a_points, reach, sector, half + limit, limit):
-            found += _complete(
-                first, turned, a_points, v, w, max_area, max_aspect, half, limit
-            )
+            found += _complete(first, turned, a_points, v, w, max_area, max_aspect, half, limit)
         if progress:
             progress(upper - lower)
     if not found:
@@ -306,7 +305,9 @@ def _complete(first, turned, a_points, v, w, max_area, max_aspect, half, limit):
             continue
         sides = all_vectors[second_side]
         c, s = np.cos(turn[pair]), np.sin(turn[pair])
-        expected = np.stack([c * sides[:, 0] - s * sides[:, 1], s * sides[:, 0] + c * sides[:, 1]], 1)
+        expected = np.stack(
+            [c * sides[:, 0] - s * sides[:, 1], s * sides[:, 0] + c * sides[:, 1]], 1
+        )
         radii = all_lengths[second_side] * (2.1 * limit) + 1e-7
         index, points = _near(expected, radii, inverse)
         if not len(index):
@@ -378,28 +379,3 @@ def standard(first, second, cell):
     if rows[0, 0] < -1e-9 * abs(rows[0, 1]):
         change = -change
     return Cell(change @ cell.matrices, cell.angle, cell.mismatch)
-
-
-def cost(angle, strain, atoms, fewest, target=None):
-    """Weigh a cell: 0.1 % of strain, 0.05 degrees off and twice the atoms count the same.
-
-    Parameters
-    ----------
-    angle : float
-        Its twist, degrees.
-    strain : float
-        Largest principal strain beyond what is wanted.
-    atoms : int
-        Its atoms.
-    fewest : int
-        Atoms of the smallest candidate.
-    target : float, optional
-        Wanted angle, degrees.
-
-    Returns
-    -------
-    float
-        Small is good.
-    """
-    off = 0.0 if target is None else abs(angle - target)
-    return strain / 1e-3 + off / 0.05 + float(np.log2(atoms / fewest))

@@ -104,9 +104,7 @@ class Layer:
             aside = [d[:2] for d in self._neighbours()[1] if np.hypot(*d[:2]) > 0.1]
             return first + aside[0] / 2
         if name != "hexagon":
-            raise MoireioError(
-                f"{name!r} is no centre", remedy="use one of: " + ", ".join(CENTRES)
-            )
+            raise MoireioError(f"{name!r} is no centre", remedy="use one of: " + ", ".join(CENTRES))
         if self.kind == "hexagonal":
             inverse = np.linalg.inv(self.lattice)
             for third in (2, 1):
@@ -233,9 +231,7 @@ def from_structure(structure, name, path=None):
     if not structure.pbc[:2].all():
         raise MoireioError("is not periodic along its first two vectors", path=path)
     if np.abs(cell[:2, 2]).max() > 1e-6 * np.abs(cell[:2]).max():
-        raise MoireioError(
-            "does not have its first two lattice vectors in the xy plane", path=path
-        )
+        raise MoireioError("does not have its first two lattice vectors in the xy plane", path=path)
     lattice = cell[:2, :2].copy()
     positions = np.array(structure.positions)
     if structure.pbc[2]:  # bring together what the border of the cell cuts
@@ -274,7 +270,8 @@ def spacing(lower, upper):
     Returns
     -------
     float
-        Å. The empty space between two different layers is the mean of what each keeps to its like.
+        Å. The empty space between two layers is the mean of what each keeps to its like in the
+        crystal, but no less than the shorter bond: in a moiré pattern atoms also meet head on.
 
     Raises
     ------
@@ -289,4 +286,5 @@ def spacing(lower, upper):
                 remedy="give --interlayer",
             )
     gap = (lower.spacing - lower.thickness + upper.spacing - upper.thickness) / 2
+    gap = max(gap, min(lower.bond, upper.bond))
     return gap + (lower.thickness + upper.thickness) / 2

@@ -185,7 +185,9 @@ def _name(moire, number):
     if moire is None or number >= len(moire.layers):
         return f"layer {number + 1}"
     own = moire.layers[number]
-    text = f"{number + 1}: {own.name}, {own.angle:+.3f}°" if own.angle else f"{number + 1}: {own.name}"
+    text = (
+        f"{number + 1}: {own.name}, {own.angle:+.3f}°" if own.angle else f"{number + 1}: {own.name}"
+    )
     if own.turned:
         text += ", turned by 180°"
     if np.any(own.strain):

@@ -75,22 +75,24 @@ def power(strain, exponent):
 
     Parameters
     ----------
-    strain : (2, 2) array
+    strain : (..., 2, 2) array
         ε, symmetric.
     exponent : float
         Any real number.
 
     Returns
     -------
-    (2, 2) array
-        A strain in the same axes.
+    (..., 2, 2) array
+        Strains in the same axes.
     """
+    strain = np.asarray(strain, dtype=float)
     if exponent == 0:
-        return np.zeros((2, 2))
+        return np.zeros(strain.shape)
     if exponent == 1:
-        return np.array(strain, dtype=float)
+        return strain.copy()
     values, vectors = np.linalg.eigh(strain)
-    return (vectors * np.expm1(exponent * np.log1p(values))) @ vectors.T
+    values = np.expm1(exponent * np.log1p(values))
+    return (vectors * values[..., None, :]) @ np.swapaxes(vectors, -1, -2)
 
 
 def uniaxial(magnitude, direction=0.0, poisson=0.16):
@@ -200,7 +202,7 @@ def supercell_points(matrix):
 
 
 def hilbert_index(fractional, bits):
-    """Number cells of a square grid along a Hilbert curve, so that runs of numbers are compact.
+    """Return places along a Hilbert curve, on which neighbours stay close.
 
     Parameters
     ----------

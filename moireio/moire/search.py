@@ -1,18 +1,23 @@
 """Candidates for the common cell of a stack of layers, best first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from moireio.errors import MoireioError
 from moireio.moire import cells, plane
-from moireio.moire.build import deformations, groups
+from moireio.moire.build import PLACES, deformations, groups
 
 MAX_ATOMS = 20_000
 MAX_STRAIN = 0.005
 ANGLE_TOLERANCE = 0.1
 STRAIN_TOLERANCE = 1e-3
-WIDER = 5.0
+WIDEST = 0.02
+FIRST_ATOMS = 500
+GROWTH = 1.5
+KEPT = 1000
+STRAIN_COST = 1e-3
+ANGLE_COST = 0.05
 MATRIX_FORM = "rows in the lower lattice | in the upper lattice"
 
 
@@ -31,7 +36,7 @@ class Candidate:
     excess : float
         Largest principal value by which they differ from what was asked for.
     cost : float
-        See `moireio.moire.cells.cost`.
+        See `cost`.
     place : str
         Which layer takes the mismatch.
     """
@@ -66,6 +71,8 @@ class Limits:
         Which layer takes the mismatch.
     max_aspect : float
         Longer over shorter side of the reduced cell.
+    enough : int
+        How many of the best cells are wanted.
     """
 
     window: tuple
@@ -73,6 +80,32 @@ class Limits:
     max_strain: float | None = None
     place: str = "shared"
     max_aspect: float = 4.0
+    enough: int = 1
+
+
+def cost(angle, strain, atoms, fewest, target=None):
+    """Weigh a cell: 0.1 % of strain, 0.05 degrees off and twice the atoms count the same.
+
+    Parameters
+    ----------
+    angle : float or (n,) array
+        Its twist, degrees.
+    strain : float or (n,) array
+        Largest principal strain beyond what is wanted.
+    atoms : int or (n,) array
+        Its atoms.
+    fewest : int
+        Atoms of the smallest candidate.
+    target : float, optional
+        Wanted angle, degrees.
+
+    Returns
+    -------
+    float or (n,) array
+        Small is good.
+    """
+    off = 0.0 if target is None else abs(angle - target)
+    return strain / STRAIN_COST + off / ANGLE_COST + np.log2(atoms / fewest)
 
 
 def candidates(layers, limits, pattern=None, progress=None):
@@ -92,30 +125,25 @@ def candidates(layers, limits, pattern=None, progress=None):
     Returns
     -------
     list of Candidate
-        Best first.
+        Best first. At least `enough` of them are the best that exist, if there are so many.
     """
     pattern, heads = groups(layers, pattern)
     first, second = (layers[h].lattice for h in heads)
-    area = _area(layers, pattern, heads, limits.max_atoms)
-    found = []
     if limits.max_strain is None:
+        area = _area(layers, pattern, heads, limits.max_atoms)
         found = cells.find_exact(first, second, limits.window, area)
-    if not found:
-        strain = MAX_STRAIN if limits.max_strain is None else limits.max_strain
+        if found:
+            return _ranked(found, layers, pattern, limits, limits.place, 0.0)
+    strain = MAX_STRAIN if limits.max_strain is None else limits.max_strain
+
+    def search(above, max_atoms, window, strain):
         # Shared mismatch is halved; the cell may shrink or grow a little with the strain.
         between = strain * (2.05 if limits.place == "shared" else 1.05)
-        found = cells.find(
-            first,
-            second,
-            limits.window,
-            area * (1 + 2 * between),
-            between,
-            max_aspect=limits.max_aspect,
-            progress=progress,
-        )
-    else:
-        strain = 0.0
-    return _ranked(found, layers, pattern, limits, limits.place, strain)
+        area = _area(layers, pattern, heads, max_atoms) * (1 + 2 * between)
+        found = cells.find(first, second, window, area, between, max_aspect=limits.max_aspect)
+        return _ranked(found, layers, pattern, limits, limits.place, strain, above=above)
+
+    return _deepen(search, limits, strain, progress)
 
 
 def heterostrained(layers, limits, group, strain, tolerance, pattern=None, progress=None):
@@ -141,25 +169,63 @@ def heterostrained(layers, limits, group, strain, tolerance, pattern=None, progr
     Returns
     -------
     list of Candidate
-        Best first.
+        As of `candidates`.
     """
     pattern, heads = groups(layers, pattern)
     first, second = (layers[h].lattice for h in heads)
     place = ("first", "second")[group]
     target = strain if group == 1 else plane.power(strain, -1)
-    found = cells.find(
-        first,
-        second,
-        limits.window,
-        _area(layers, pattern, heads, limits.max_atoms) * 1.1,
-        tolerance * 1.1,
-        target=target,
-        max_aspect=limits.max_aspect,
-        progress=progress,
-    )
     wanted = [np.zeros((2, 2)), np.zeros((2, 2))]
     wanted[group] = strain
-    return _ranked(found, layers, pattern, limits, place, tolerance, wanted)
+
+    def search(above, max_atoms, window, tolerance):
+        area = _area(layers, pattern, heads, max_atoms) * 1.1
+        options = {"target": target, "max_aspect": limits.max_aspect}
+        found = cells.find(first, second, window, area, tolerance * 1.1, **options)
+        return _ranked(found, layers, pattern, limits, place, tolerance, wanted, above)
+
+    return _deepen(search, limits, tolerance, progress)
+
+
+def _deepen(search, limits, strain, progress):
+    """Search ever larger cells, with less strain and closer to the angle, while they can compete.
+
+    A larger cell costs more, so that it has less left for strain and angle than the worst of the
+    best so far; what lies beyond is not searched.
+    """
+    (low, high), atoms, done = limits.window, 0, []
+    target = _target(limits)
+    while atoms < limits.max_atoms:
+        left = np.inf
+        if len(done) >= limits.enough:
+            fewest = min(c.atoms for c in done)
+            left = done[limits.enough - 1].cost - np.log2(atoms / fewest)
+            if left <= 0:
+                break
+        window = (low, high)
+        if target is not None:
+            window = (max(low, target - left * ANGLE_COST), min(high, target + left * ANGLE_COST))
+        more = min(max(FIRST_ATOMS, int(GROWTH * atoms)), limits.max_atoms)
+        done += search(atoms, more, window, min(strain, left * STRAIN_COST))
+        if done:
+            fewest = min(c.atoms for c in done)
+            done = [_priced(c, fewest, target) for c in done]
+            done.sort(key=lambda c: (round(c.cost, 9), c.atoms, c.cell.angle))
+        if progress:
+            progress(
+                (high - low) * (np.log(more) - np.log(max(atoms, 1))) / np.log(limits.max_atoms)
+            )
+        atoms = more
+    return done
+
+
+def _target(limits):
+    low, high = limits.window
+    return (low + high) / 2 if high - low < 2 * ANGLE_TOLERANCE + 1e-9 else None
+
+
+def _priced(one, fewest, target):
+    return replace(one, cost=cost(one.cell.angle, one.excess, one.atoms, fewest, target))
 
 
 def describe(candidate):
@@ -188,7 +254,9 @@ def describe(candidate):
 
 def _area(layers, pattern, heads, max_atoms):
     """Return the area of the first layer's cell that the number of atoms allows, Å²."""
-    density = sum(len(layer) / layers[heads[g]].area for layer, g in zip(layers, pattern, strict=True))
+    density = sum(
+        len(layer) / layers[heads[g]].area for layer, g in zip(layers, pattern, strict=True)
+    )
     return max_atoms / density
 
 
@@ -201,33 +269,36 @@ def _atoms(layers, pattern, heads, multiples):
     return total
 
 
-def _ranked(found, layers, pattern, limits, place, max_strain, wanted=None):
-    """Keep what the limits allow; the best first."""
-    _, heads = groups(layers, pattern)
-    wanted = wanted or [np.zeros((2, 2))] * 2
-    low, high = limits.window
-    target = (low + high) / 2 if high - low < 2 * ANGLE_TOLERANCE + 1e-9 else None
-    kept = []
-    for cell in found:
-        atoms = _atoms(layers, pattern, heads, cell.multiples)
-        if atoms > limits.max_atoms:
-            continue
-        strains = tuple(plane.polar(f)[0] for f in deformations(cell, place))
-        strains = tuple(s if np.abs(s).max() > 1e-12 else np.zeros((2, 2)) for s in strains)
-        excess = max(
-            float(np.abs(plane.principal(s - w)).max())
-            for s, w in zip(strains, wanted, strict=True)
-        )
-        if excess <= max_strain * (1 + 1e-9) + 1e-10:
-            kept.append((_standard(layers, heads, cell), atoms, strains, excess))
-    if not kept:
+def _ranked(found, layers, pattern, limits, place, max_strain, wanted=None, above=0):
+    """Keep the best of what the limits allow, of more atoms than `above`; the best first."""
+    if not found:
         return []
-    fewest = min(atoms for _, atoms, _, _ in kept)
-    ranked = [
-        Candidate(*one, cells.cost(one[0].angle, one[3], one[1], fewest, target), place)
-        for one in kept
+    _, heads = groups(layers, pattern)
+    mismatch = np.array([cell.mismatch for cell in found])
+    f = PLACES[place]
+    strains = np.stack([plane.power(mismatch, -f), plane.power(mismatch, 1 - f)], 1)
+    strains[np.abs(strains).max(axis=(2, 3)) < 1e-12] = 0.0
+    wanted = np.zeros((2, 2, 2)) if wanted is None else np.array(wanted)
+    excess = np.abs(plane.principal(strains - wanted)).max(axis=(1, 2))
+    atoms = np.array([_atoms(layers, pattern, heads, cell.multiples) for cell in found])
+    keep = (excess <= max_strain * (1 + 1e-9) + 1e-10) & (atoms <= limits.max_atoms)
+    keep &= atoms > above
+    if not keep.any():
+        return []
+    angle = np.array([cell.angle for cell in found])
+    price = cost(angle, excess, atoms, atoms[keep].min(), _target(limits))
+    order = np.lexsort((angle, atoms, np.round(price, 9)))
+    return [
+        Candidate(
+            cell=_standard(layers, heads, found[n]),
+            atoms=int(atoms[n]),
+            strains=tuple(strains[n]),
+            excess=float(excess[n]),
+            cost=float(price[n]),
+            place=place,
+        )
+        for n in order[keep[order]][: max(KEPT, limits.enough)]
     ]
-    return sorted(ranked, key=lambda c: (c.cost, c.atoms, c.cell.angle))
 
 
 def _standard(layers, heads, cell):
@@ -267,7 +338,9 @@ def given(layers, cell, limits, pattern=None):
         cell, _atoms(layers, pattern, heads, cell.multiples), strains, excess, 0.0, limits.place
     )
     if limits.max_strain is not None and excess > limits.max_strain:
-        raise MoireioError(f"this cell needs more strain: {describe(one)}", remedy="raise --max-strain")
+        raise MoireioError(
+            f"this cell needs more strain: {describe(one)}", remedy="raise --max-strain"
+        )
     return one
 
 
@@ -301,13 +374,15 @@ def best(layers, limits, pattern=None, progress=None):
     return found[0]
 
 
-def nothing(limits, nearest=None):
+def nothing(limits, strained=False, nearest=None):
     """Return the error that no cell lies within the limits.
 
     Parameters
     ----------
     limits : Limits
         Of the search.
+    strained : bool
+        A strain was asked for.
     nearest : Candidate, optional
         The best beyond the tolerance.
 
@@ -318,13 +393,13 @@ def nothing(limits, nearest=None):
     """
     low, high = limits.window
     text = f"no common cell between {low:g}° and {high:g}° with at most {limits.max_atoms} atoms"
-    if nearest is not None:
+    if strained:
+        near = "" if nearest is None else f"; the nearest: {describe(nearest)}"
         return MoireioError(
-            f"{text} has that strain; the nearest: {describe(nearest)}",
+            f"{text} has that strain{near}",
             remedy="raise --strain-tolerance or --max-atoms",
         )
     return MoireioError(
         f"{text} has so little strain",
         remedy="raise --max-atoms, --max-strain or --angle-tolerance",
     )
-

@@ -1,0 +1,132 @@
+"""OpenMX's text output (``.out``) and how a calculation ended.
+
+Of the ``.out`` only the history of the self-consistency is read: lines
+``SCF=  22  NormRD=  …  Uele= …`` of the last geometry step. OpenMX stops when Uele changes by less
+than ``scf.criterion`` (Hartree), or after ``scf.maxIter`` steps, and writes its ``.scfout`` in
+either case.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+
+from moireio.errors import MoireioError
+from moireio.formats.openmx import dat, scfout
+from moireio.runs import LOG, is_claimed, read_record
+
+STATES = ("done", "failed", "running", "interrupted", "missing")
+_STEP = re.compile(r"SCF=\s*(\d+)\s+NormRD=\s*(\S+)\s+Uele=\s*(\S+)")
+_COMPLAINT = re.compile(r"error|cannot|could not|fail|killed|abort|segmentation|invalid", re.I)
+TAIL_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a calculation stands.
+
+    Parameters
+    ----------
+    state : str
+        One of `STATES`.
+    reason : str
+        For what failed.
+    """
+
+    state: str
+    reason: str = ""
+
+
+def convergence(path):
+    """Read the last history of a self-consistency.
+
+    Parameters
+    ----------
+    path : str
+        A ``.out`` file.
+
+    Returns
+    -------
+    steps : int
+        Iterations done; 0 if the file holds none.
+    change : float
+        Change of Uele in the last one, Hartree.
+    """
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        found = _STEP.findall(stream.read())
+    if not found:
+        return 0, float("inf")
+    last = max(n for n, row in enumerate(found) if int(row[0]) == 1) if found else 0
+    energies = [float(row[2]) for row in found[last:]]
+    change = abs(energies[-1] - energies[-2]) if len(energies) > 1 else float("inf")
+    return int(found[-1][0]), change
+
+
+def outcome(folder, name):
+    """Tell how the calculation in a folder stands.
+
+    Parameters
+    ----------
+    folder : str
+        Holds ``NAME.dat`` and what OpenMX wrote.
+    name : str
+        ``System.Name``.
+
+    Returns
+    -------
+    Outcome
+        Done means: the ``.scfout`` is whole, and the self-consistency has converged as far as the
+        ``.out`` tells.
+    """
+    if is_claimed(folder):
+        return Outcome("running")
+    result = os.path.join(folder, f"{name}.scfout")
+    whole, complaint = False, f"there is no {name}.scfout"
+    if os.path.exists(result):
+        try:
+            with scfout.read(result, check_coordinates=False):
+                whole = True
+        except MoireioError as error:
+            complaint = f"{name}.scfout {error.what}"
+    record, text = read_record(folder), os.path.join(folder, f"{name}.out")
+    if whole:
+        return _converged(folder, name, text)
+    if record.get("state") == "running":
+        return Outcome("interrupted")
+    said = _complaint(os.path.join(folder, LOG))
+    said = f": {said}" if said else ""
+    if record.get("state") == "timeout":
+        return Outcome("failed", f"did not end within {record.get('seconds', 0):.0f} s")
+    if record.get("code"):
+        code = record["code"]
+        told = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        return Outcome("failed", told + said)
+    if record or os.path.exists(text) or os.path.exists(result):
+        return Outcome("failed", complaint + said)
+    return Outcome("missing")
+
+
+def _converged(folder, name, text):
+    if not os.path.exists(text):
+        return Outcome("done")
+    steps, change = convergence(text)
+    keywords = dat.read(os.path.join(folder, f"{name}.dat")).keywords
+    limit = int(keywords.get("scf.maxiter", "40").split()[0])
+    criterion = float(keywords.get("scf.criterion", "1e-6").split()[0])
+    if steps >= limit and change > criterion:
+        return Outcome(
+            "failed", f"not converged after {steps} steps (Uele moves by {change:.1e} Ha)"
+        )
+    return Outcome("done")
+
+
+def _complaint(path):
+    """Return the last line of a log that reads like an error, or its last line."""
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(max(0, os.path.getsize(path) - TAIL_BYTES))
+            lines = stream.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    lines = [" ".join(n.split()) for n in lines if n.strip(" *-=\t")]
+    bad = [n for n in lines if _COMPLAINT.search(n)]
+    return (bad or lines or [""])[-1][:160]

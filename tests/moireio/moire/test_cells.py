@@ -1,0 +1,177 @@
+"""Cells against formulas and brute force that share no code with the search."""
+
+import numpy as np
+import pytest
+
+from moireio.errors import MoireioError
+from moireio.moire import cells, layers, plane, search
+
+HEX = np.array([[1, 0], [0.5, np.sqrt(3) / 2]])
+
+
+@pytest.mark.parametrize("m", range(1, 38))
+def test_papers_series_of_cells(m):
+    """cos θ = (3m² + 3m + 1/2) / (3m² + 3m + 1); 3m² + 3m + 1 cells per layer."""
+    lattice = 3.52 * HEX
+    cell = cells.from_index(lattice, lattice, m + 1, m)
+    n = 3 * m * m + 3 * m + 1
+    assert cell.multiples == (n, n)
+    assert cell.angle == pytest.approx(-np.degrees(np.arccos((n - 0.5) / n)), abs=1e-9)
+    assert not cell.mismatch.any()
+    rows = cell.matrices[0] @ lattice
+    length = 3.52 / (2 * np.sin(np.radians(-cell.angle) / 2))
+    assert np.linalg.norm(rows, axis=1) == pytest.approx([length] * 2, abs=1e-9)
+    # The moiré lattice is that of the beats of the two reciprocal lattices.
+    b = 2 * np.pi * np.linalg.inv(lattice).T
+    beats = b @ plane.rotation(cell.angle).T - b
+    moire = 2 * np.pi * np.linalg.inv(beats).T
+    change = moire @ np.linalg.inv(rows)
+    assert np.abs(change - np.round(change)).max() < 1e-8
+    assert abs(round(np.linalg.det(change))) == 1
+
+
+def test_papers_angles_and_atoms():
+    told = {1: (21.79, 42), 2: (13.17, 114), 3: (9.43, 222), 5: (6.01, 546), 8: (3.89, 1302)}
+    told |= {17: (1.89, 5514), 37: (0.88, 25314)}
+    for m, (angle, atoms) in told.items():
+        cell = cells.from_index(HEX, HEX, m + 1, m)
+        assert round(-cell.angle, 2) == angle
+        assert 3 * sum(cell.multiples) == atoms
+    assert 2 * sum(cells.from_index(HEX, HEX, 2, 1).multiples) == 28
+
+
+def test_square_family():
+    lattice = 3.9 * np.eye(2)
+    cell = cells.from_index(lattice, lattice, 2, 1)
+    assert cell.angle == pytest.approx(-np.degrees(np.arctan2(3, 4)))
+    assert cell.multiples == (5, 5)
+    assert not cell.mismatch.any()
+
+
+@pytest.mark.parametrize("indices", [(1, 1), (4, 2), (-1, 2), (0, 0)])
+def test_indices_without_a_twist_are_refused(indices):
+    with pytest.raises(MoireioError):
+        cells.from_index(HEX, HEX, *indices)
+
+
+def test_indices_of_rectangular_lattices_are_refused():
+    with pytest.raises(MoireioError, match="--angle"):
+        cells.from_index(np.diag([1, 1.3]), np.diag([1, 1.3]), 2, 1)
+
+
+def test_search_finds_every_exact_hexagonal_angle():
+    """All coprime (m, r): cos θ = (3m² + 3mr + r²/2) / (3m² + 3mr + r²) below 30 degrees."""
+    largest = 130
+    expected = {}
+    for m in range(1, 200):
+        for r in range(1, 200):
+            if np.gcd(m, r) != 1:
+                continue
+            n = 3 * m * m + 3 * m * r + r * r
+            angle = np.degrees(np.arccos((n - r * r / 2) / n))
+            n //= 3 if r % 3 == 0 else 1
+            if n <= largest and angle <= 30:
+                expected[round(angle, 6)] = n
+    area = largest * np.linalg.det(HEX)
+    found = cells.find_exact(HEX, HEX, (0.5, 30.0), area)
+    assert {round(c.angle, 6): c.multiples[0] for c in found} == expected
+
+
+def _brute(first, second, angle, max_area, max_strain):
+    """All strained cells near one angle by trying all integer matrices of small vectors."""
+    reach = np.sqrt(max_area * 2 / np.sqrt(3)) * 4
+    points = np.stack(np.meshgrid(*[np.arange(-6, 7)] * 2, indexing="ij"), -1).reshape(-1, 2)
+    points = points[np.linalg.norm(points @ first, axis=1) < reach]
+    out = set()
+    for p in points:
+        for q in points:
+            cell = np.array([p, q]) @ first
+            det = np.linalg.det(cell)
+            if not 1e-6 < det <= max_area or np.abs(plane.reduce(cell)[1] - np.eye(2)).max() > 0:
+                continue
+            turned = second @ plane.rotation(angle).T
+            near = np.round(cell @ np.linalg.inv(turned)).astype(int)
+            if np.linalg.det(near) < 0.5:
+                continue
+            one = cells.match(first, second, [np.array([p, q]), near])
+            small = np.abs(plane.principal(one.mismatch)).max() <= max_strain
+            if small and abs(one.angle - angle) < 1.5:
+                out.add((round(one.angle, 5), *np.round(plane.principal(one.mismatch), 6)))
+    return out
+
+
+@pytest.mark.parametrize("pair", [("graphene", "hBN"), ("phosphorene", "graphene"), "oblique"])
+def test_search_misses_nothing_that_brute_force_finds(pair):
+    if pair == "oblique":
+        first = np.array([[2.0, 0.0], [0.6, 2.9]])
+        second = np.array([[2.2, 0.0], [-0.3, 2.5]])
+    else:
+        first, second = (layers.named(n).lattice for n in pair)
+    compared = 0
+    for angle in np.arange(2.0, 60.0, 3.0):
+        brute = _brute(first, second, angle, 100.0, 0.05)
+        window = (angle - 1.5, angle + 1.5)
+        found = cells.find(first, second, window, 100.0, 0.05, max_aspect=6)
+        mine = [(round(c.angle, 5), *np.round(plane.principal(c.mismatch), 6)) for c in found]
+        for one in brute:
+            assert min(np.abs(np.subtract(one, m)).max() for m in mine) < 3e-5
+        compared += len(brute)
+    assert compared > 5
+
+
+def test_every_found_cell_fits_both_lattices():
+    a, b = (layers.named(n).lattice for n in ("MoTe2", "WSe2"))
+    found = cells.find(a, b, (10, 14), 800.0, 0.02)
+    assert len(found) > 10
+    for cell in found:
+        gradient = (np.eye(2) + cell.mismatch) @ plane.rotation(cell.angle)
+        gap = cell.matrices[0] @ a - cell.matrices[1] @ b @ gradient.T
+        assert np.abs(gap).max() < 1e-9
+        assert np.abs(plane.principal(cell.mismatch)).max() <= 0.02 + 1e-9
+        assert 10 <= cell.angle <= 14
+
+
+def test_deepening_finds_the_best_of_all():
+    a, b = (layers.named(n) for n in ("graphene", "hBN"))
+    limits = search.Limits((10.0, 12.0), 1500, 0.01, enough=10)
+    quick = search.candidates([a, b], limits)
+    area = search._area([a, b], (0, 1), (0, 1), 1500) * 1.05
+    every = cells.find(a.lattice, b.lattice, (10.0, 12.0), area, 0.0205)
+    slow = search._ranked(every, [a, b], (0, 1), limits, "shared", 0.01)
+    price = [(round(c.cost, 6), c.atoms) for c in quick[:10]]
+    assert price == [(round(c.cost, 6), c.atoms) for c in slow[:10]]
+
+
+def test_phosphorene_of_the_paper():
+    """4756 and 10,588 atoms exist, as (n, n+1) cells of the two layers; the strain is stated."""
+    black = layers.named("phosphorene")
+    for angle, atoms, counts in ((2.36, 4756, (594, 595)), (1.59, 10_588, (1323, 1324))):
+        p, q = {4756: (33, 18), 10_588: (49, 27)}[atoms]
+        cell = cells.match(black.lattice, black.lattice, [[[p, 0], [0, q]], [[p, -1], [1, q]]])
+        one = search.given([black, black], cell, search.Limits((0, 1)))
+        assert one.atoms == atoms
+        assert cell.multiples == counts
+        assert abs(abs(cell.angle) - angle) < 0.02
+        assert one.strain < 1.0e-3
+
+
+@pytest.mark.parametrize("angle", [10.87, 8.49, 2.36, 1.59])
+def test_phosphorene_near_the_papers_angles(angle):
+    black = layers.named("phosphorene")
+    limits = search.Limits((angle - 0.1, angle + 0.1), 12_000, 0.005)
+    best = search.best([black, black], limits)
+    assert abs(best.cell.angle - angle) < 0.1
+    assert best.strain < 1.5e-3
+
+
+@pytest.mark.parametrize("angle", [3.68, 2.05])
+@pytest.mark.parametrize("group", [0, 1])
+def test_heterostrained_cells(angle, group):
+    one = layers.named("graphene")
+    wanted = plane.uniaxial(0.006, 20.0, 0.16)
+    limits = search.Limits((angle - 0.1, angle + 0.1))
+    best = search.heterostrained([one, one], limits, group, wanted, 1e-3)[0]
+    assert abs(best.cell.angle - angle) < 0.1
+    assert 0.005 <= plane.principal(best.strains[group])[1] <= 0.007
+    assert not best.strains[1 - group].any()
+    assert np.abs(plane.principal(best.strains[group] - wanted)).max() <= 1e-3
