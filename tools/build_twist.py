@@ -112,8 +112,8 @@ def main(ctx, sources, output, force, container, plot, as_json, **settings):
         raise click.UsageError(f"--pick {settings['pick']}: there are only {len(found)} cells.")
     chosen = found[settings["pick"] - 1]
     structure, moire = _build(stack, chosen, settings)
-    say(ctx, f"{'/'.join(a.name for a in stack.layers)}: {search.describe(chosen)}")
     basis = _basis(structure, settings["basis"])
+    say(ctx, f"{'/'.join(a.name for a in stack.layers)}: {search.describe(chosen)}")
     if plot:
         from moireio.moire.picture import plot_structure
         from moireio.plots import save
@@ -282,7 +282,7 @@ def _as_json(found, settings):
         {
             "angle": one.cell.angle,
             "atoms": one.atoms,
-            "cost": one.cost,
+            "cost": round(one.cost, 6),
             "matrices": one.cell.matrices.tolist(),
             "strains": [s.tolist() for s in one.strains],
         }

@@ -189,8 +189,11 @@ def text(structure, settings, basis=None):
     """
     basis = basis if basis is not None and basis.species else default_basis(structure)
     if settings.template is not None:
+        # Columns of the atoms and names of pseudopotentials follow the user's settings.
         spinor = re.search(r"(?im)^\s*scf\.spinpolarization\s+nc\b", settings.template)
-        settings = replace(settings, spin_orbit=bool(spinor))
+        named = re.search(r"(?im)^\s*scf\.xctype\s+(\S+)", settings.template)
+        functional = named.group(1).upper() if named else "LDA"  # OpenMX's default
+        settings = replace(settings, spin_orbit=bool(spinor), functional=functional)
         return _body(structure, settings, basis) + _kept(settings.template)
     body = _body(structure, settings, basis)
     spin = "NC" if settings.spin_orbit else "off"

@@ -206,6 +206,7 @@ def _deepen(search, limits, strain, progress):
         if target is not None:
             window = (max(low, target - left * ANGLE_COST), min(high, target + left * ANGLE_COST))
         more = min(max(FIRST_ATOMS, int(GROWTH * atoms)), limits.max_atoms)
+        more = limits.max_atoms if limits.enough > KEPT else more  # everything is wanted
         done += search(atoms, more, window, min(strain, left * STRAIN_COST))
         if done:
             fewest = min(c.atoms for c in done)

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from moireio.tools.main import COMMANDS
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -15,12 +19,16 @@ def blocks(page, *kinds):
     return [text for kind, text in found if kind in kinds]
 
 
-def test_howto_openmx(tmp_path, data):
+HOWTOS = {"howto-openmx.md": ["compare.png"], "howto-build.md": ["tbg.png", "ribbon.h5", "set"]}
+
+
+@pytest.mark.parametrize("page", HOWTOS)
+def test_howto(tmp_path, data, page):
     for path in data.iterdir():
         shutil.copy(path, tmp_path)
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("moireio", "openmx2h5", "band", "convert-h", "h5-info", "h5-validate"):
+    for name in ("moireio", *COMMANDS):
         inner = "" if name == "moireio" else f" {name}"
         (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" -m moireio{inner} "$@"\n')
         (programs / name).chmod(0o755)
@@ -29,15 +37,16 @@ def test_howto_openmx(tmp_path, data):
         "PYTHONPATH": str(ROOT),
         "MPLBACKEND": "Agg",
     }
-    shell = "set -eo pipefail\n" + "\n".join(blocks("docs/howto-openmx.md", "bash", "sh"))
-    python = "\n".join(blocks("docs/howto-openmx.md", "python"))
+    shell = "set -eo pipefail\n" + "\n".join(blocks(f"docs/{page}", "bash", "sh"))
+    python = "\n".join(blocks(f"docs/{page}", "python"))
     python = "\n".join(line for line in python.splitlines() if not line.startswith("%"))
     for words in (["bash", "-c", shell], [sys.executable, "-c", python]):
         done = subprocess.run(
             words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900
         )
         assert done.returncode == 0, done.stderr
-    assert (tmp_path / "compare.png").exists()
+    for name in HOWTOS[page]:
+        assert (tmp_path / name).exists()
 
 
 def test_the_reader_in_the_format_page(tmp_path, made):
