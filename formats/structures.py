@@ -8,12 +8,14 @@ own axes), OpenMX's ``.dat``, and what else ASE recognises by the suffix. Lost t
 how a moiré cell was built, and the order of atoms in POSCAR, which is by element.
 """
 
+import hashlib
 import os
+from dataclasses import replace
 
 from moireio.cleanup import work_folder
 from moireio.errors import MoireioError, first_line
 from moireio.moire import layers
-from moireio.store import kind_of_name
+from moireio.store import kind_of_file, kind_of_name
 from moireio.stream import open_source
 from moireio.structure import Structure
 
@@ -60,6 +62,29 @@ def kind(path):
     return form if form in ioformats and ioformats[form].can_write else None
 
 
+def is_block_file(path):
+    """Tell a block file from a structure file by its contents.
+
+    Parameters
+    ----------
+    path : str
+        A file, a folder, or "-" for standard input.
+
+    Returns
+    -------
+    bool
+        True also for pipes, which cannot be looked into.
+    """
+    if path == "-" or kind_of_name(path) is not None:
+        return True
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        return True
+    try:
+        return kind_of_file(path) is not None
+    except MoireioError:
+        return False
+
+
 def read(path):
     """Read a structure.
 
@@ -78,9 +103,34 @@ def read(path):
     MoireioError
         If it cannot be read.
     """
-    if kind_of_name(path) is not None:
+    if is_block_file(path):
         with open_source(path) as file:
             return file.structure
+    return read_foreign(path)[0]
+
+
+def read_foreign(path):
+    """Read a structure file of another program.
+
+    Parameters
+    ----------
+    path : str
+        What ASE reads, or OpenMX's ``.dat``.
+
+    Returns
+    -------
+    structure : Structure
+        With layers where the file has an array ``layer``.
+    basis : Basis or None
+        As a ``.dat`` names it, without radial functions.
+
+    Raises
+    ------
+    MoireioError
+        If it cannot be read.
+    """
+    if not os.path.exists(path):
+        raise MoireioError("no such file or folder", path=path)
     if path.lower().endswith(".dat"):
         return _read_openmx(path)
     import ase.io
@@ -96,7 +146,29 @@ def read(path):
         ) from error
     if atoms.cell.rank < 3:
         raise MoireioError("has no lattice", path=path, remedy="a layer needs two lattice vectors")
-    return Structure.from_ase(atoms)
+    structure = Structure.from_ase(atoms)
+    layer = atoms.arrays.get("layer")
+    if layer is not None and layer.shape == (len(atoms),) and layer.dtype.kind in "iu":
+        structure = replace(structure, layer=layer)
+    return structure, None
+
+
+def digest(path):
+    """Return a digest of a file's bytes.
+
+    Parameters
+    ----------
+    path : str
+        A structure file.
+
+    Returns
+    -------
+    str
+        ``blake2b:`` and 32 hexadecimal digits.
+    """
+    with open(path, "rb") as stream:
+        state = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16))
+    return f"blake2b:{state.hexdigest()}"
 
 
 def _read_openmx(path):
@@ -108,10 +180,10 @@ def _read_openmx(path):
     found = dat.read(path)
     if found.cell is None or found.positions is None:
         raise MoireioError("has no cell or no atoms", path=path)
-    _, elements = found.basis()
+    basis, elements = found.basis()
     names = list(found.species)
     numbers = {name: atomic_numbers.get(elements[name], 0) for name in names}
-    return Structure(
+    structure = Structure(
         cell=found.cell,
         positions=found.positions,
         numbers=np.array([numbers[s] for s in found.symbols]),
@@ -119,6 +191,7 @@ def _read_openmx(path):
         species_names=names,
         pbc=[True] * 3,
     )
+    return structure, basis
 
 
 def read_layer(name):

@@ -113,10 +113,9 @@ class Structure:
         """
         if len(self) == 0:
             return None
-        from vesin import NeighborList
+        from moireio.neighbours import neighbour_list
 
-        search = NeighborList(cutoff=radius, full_list=False, n_threads=1)
-        i, j, d = search.compute(self.positions, self.cell, self.pbc.tolist(), "ijd")
+        i, j, d = neighbour_list(self, radius, "ijd", full=False)
         if len(d) == 0:
             return None
         nearest = int(d.argmin())

@@ -1,6 +1,7 @@
 """Writing the parts of a block file."""
 
 import datetime
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
@@ -9,6 +10,7 @@ import numpy as np
 from moireio.blockfile import FORMAT, FORMAT_VERSION
 from moireio.blocks import SLAB_BYTES, require_partners, row_bytes, slab_bounds, starts
 from moireio.operator import checksum
+from moireio.processes import worker_pool
 from moireio.store.base import CHUNK_BYTES, SHARD_CHUNKS, seal
 from moireio.units import BOHR_ANGSTROM, HARTREE_EV
 
@@ -173,7 +175,7 @@ class BlockWriter:
         self.array(f"{name}/energies", bands.energies)
         seal(self.container, name)
 
-    def operator(self, source, progress=None, slab_bytes=SLAB_BYTES):
+    def operator(self, source, progress=None, slab_bytes=SLAB_BYTES, jobs=1):
         """Write an operator, one run of atoms after another.
 
         Parameters
@@ -184,10 +186,14 @@ class BlockWriter:
             Called with the number of bytes done after every run.
         slab_bytes : int
             Bytes of blocks handled at a time.
+        jobs : int
+            Processes that make the blocks, for a source that computes rather than reads them.
         """
         with OperatorWriter(self.container, source, self.compression) as writer:
             bounds = slab_bounds(row_bytes(source), slab_bytes)
-            for (i0, i1), data in zip(bounds, _ahead(source, bounds), strict=True):
+            jobs = min(jobs, len(bounds))
+            made = _ahead(source, bounds) if jobs < 2 else _by_workers(source, bounds, jobs)
+            for (i0, i1), data in zip(bounds, made, strict=True):
                 writer.write(i0, i1, data)
                 if progress:
                     progress(data.nbytes)
@@ -364,6 +370,30 @@ def _ahead(source, bounds):
             waiting = following
         if waiting is not None:
             yield waiting.result()
+
+
+_worker_source = None
+
+
+def _by_workers(source, bounds, jobs):
+    """Yield the blocks of each run of atoms in order, made by processes, two runs ahead each."""
+    with worker_pool(jobs, _keep, (source,)) as pool:
+        waiting = deque()
+        for i0, i1 in bounds:
+            waiting.append(pool.submit(_rows, i0, i1))
+            if len(waiting) > 2 * jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _keep(source):
+    global _worker_source
+    _worker_source = source
+
+
+def _rows(i0, i1):
+    return _worker_source.rows(i0, i1)
 
 
 def _row_offset(lengths, slab_starts, run):

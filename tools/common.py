@@ -156,6 +156,32 @@ def source_argument(function):
     return click.argument("source", default="-", type=click.Path(allow_dash=True))(function)
 
 
+def basis_names(ctx, param, words):
+    """Read the values of ``--basis``, as a click callback.
+
+    Parameters
+    ----------
+    ctx : click.Context
+        Not used.
+    param : click.Parameter
+        Not used.
+    words : sequence of str
+        Such as ``C=C6.0-s2p2d1``.
+
+    Returns
+    -------
+    dict of str to str
+        Basis names by species.
+    """
+    names = {}
+    for word in words:
+        species, equals, name = word.partition("=")
+        if not equals:
+            raise click.UsageError(f"--basis {word}: expected one like C=C6.0-s2p2d1.")
+        names[species] = name
+    return names
+
+
 _OPTIONS = {
     "output": click.option(
         "-o",
@@ -195,6 +221,13 @@ _OPTIONS = {
         show_default=True,
         help="Where dense linear algebra runs (cuda needs torch).",
     ),
+    "basis": click.option(
+        "--basis",
+        multiple=True,
+        metavar="X=NAME",
+        callback=basis_names,
+        help="Basis of a species in OpenMX's notation, as Mo=Mo7.0-s3p2d1. Repeatable.",
+    ),
     "name": click.option(
         "--name", help="Keep the result apart under this name instead of replacing the last one."
     ),
@@ -215,7 +248,7 @@ def options(*names):
     ----------
     *names : str
         Which: output, in_place, force, container, compression, storage, precision, jobs,
-        device, name, plot, text, json.
+        device, basis, name, plot, text, json.
 
     Returns
     -------

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import click
 
+from moireio.tools.common import basis_names
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -114,8 +116,9 @@ _LAYER_OPTIONS = (
     click.option(
         "--basis",
         multiple=True,
-        metavar="C=C6.0-s2p2d1",
-        help="Basis of a species; the others get OpenMX's usual one.",
+        metavar="X=NAME",
+        callback=basis_names,
+        help="Basis of a species, as C=C6.0-s2p2d1; the others get OpenMX's usual one.",
     ),
 )
 
@@ -146,7 +149,7 @@ def read_stack(sources, settings, max_atoms=20_000):
     sources : sequence of str
         Names or files; one stands for two like layers.
     settings : dict
-        The command's options; ``basis`` becomes a dict.
+        The command's options.
     max_atoms : int
         For the search, unless the user says otherwise.
 
@@ -170,13 +173,6 @@ def read_stack(sources, settings, max_atoms=20_000):
         if layer != int(layer) or not 1 <= layer <= len(layers):
             raise click.UsageError(f"--shift {layer:g}: there are {len(layers)} layers.")
         shifts[int(layer) - 1] = (u, v)
-    names = {}
-    for word in settings["basis"]:
-        species, equals, name = word.partition("=")
-        if not equals:
-            raise click.UsageError(f"--basis {word}: expected one like C=C6.0-s2p2d1.")
-        names[species] = name
-    settings["basis"] = names
     stacking = Stacking(
         pattern=pattern,
         turned=tuple(settings["stacking"] == "H" and p == 1 for p in pattern),

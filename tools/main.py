@@ -9,6 +9,7 @@ COMMANDS = {
     "openmx2h5": "read H(R), S(R) of OpenMX calculations into block files",
     "build-twist": "build twisted, strained, shifted stacks of layers",
     "build-dataset": "make the calculations of a training set, run and collect them",
+    "overlap": "compute S(R) of any structure from its orbitals",
     "band": "find the bands along a path, draw and compare them",
     "convert-h": "change container, storage, precision or compression",
     "h5-info": "tell what is in a block file",

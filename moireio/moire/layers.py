@@ -11,6 +11,9 @@ from moireio.errors import MoireioError
 from moireio.moire import plane
 
 CENTRES = ("hexagon", "atom", "bond", "cell")
+# Wider than any step inside a layer (phosphorene 2.1 Å), narrower than what separates two.
+LAYER_GAP = 2.3
+FLAT = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,14 +236,7 @@ def from_structure(structure, name, path=None):
     if np.abs(cell[:2, 2]).max() > 1e-6 * np.abs(cell[:2]).max():
         raise MoireioError("does not have its first two lattice vectors in the xy plane", path=path)
     lattice = cell[:2, :2].copy()
-    positions = np.array(structure.positions)
-    if structure.pbc[2]:  # bring together what the border of the cell cuts
-        height = positions @ np.linalg.inv(cell)[:, 2] % 1
-        order = np.sort(height)
-        gaps = np.diff(order, append=order[0] + 1)
-        start = order[(int(gaps.argmax()) + 1) % len(order)]
-        wanted = (height - start + 1e-9) % 1
-        positions += np.outer(wanted - positions @ np.linalg.inv(cell)[:, 2], cell[2])
+    positions = joined(structure)
     positions[:, 2] -= (positions[:, 2].min() + positions[:, 2].max()) / 2
     if np.linalg.det(lattice) < 0:
         lattice[1] = -lattice[1]
@@ -257,6 +253,66 @@ def from_structure(structure, name, path=None):
     lattice[0, 1] = 0.0
     symbols = structure.element_symbols
     return Layer(name, lattice, tuple(symbols), positions, source=str(path))
+
+
+def joined(structure):
+    """Return positions with the atoms that the border of the cell cuts off brought together.
+
+    Parameters
+    ----------
+    structure : Structure
+        Layers.
+
+    Returns
+    -------
+    (N, 3) array
+        Å. Along the third lattice vector the widest gap lies at the border, if it is a period.
+    """
+    positions = np.array(structure.positions)
+    if not structure.pbc[2] or len(structure) == 0:
+        return positions
+    height = positions @ np.linalg.inv(structure.cell)[:, 2]
+    order = np.sort(height % 1)
+    gaps = np.diff(order, append=order[0] + 1)
+    start = order[(int(gaps.argmax()) + 1) % len(order)]
+    wanted = (height - start + 1e-9) % 1
+    return positions + np.outer(wanted - height, structure.cell[2])
+
+
+def assign(structure, count=None):
+    """Tell the layers of a structure by the gaps between atoms.
+
+    Parameters
+    ----------
+    structure : Structure
+        Any stack of layers along the normal of its first two lattice vectors.
+    count : int, optional
+        How many layers; by default as many as gaps wider than `LAYER_GAP` make.
+
+    Returns
+    -------
+    (N,) array of int32
+        Layer of each atom, from 0 at the bottom.
+
+    Raises
+    ------
+    MoireioError
+        If there are not as many gaps.
+    """
+    normal = np.cross(structure.cell[0], structure.cell[1])
+    height = joined(structure) @ (normal / np.linalg.norm(normal))
+    order = np.argsort(height, kind="stable")
+    gaps = np.diff(height[order])
+    if count is None:
+        borders = gaps > LAYER_GAP
+    else:
+        widest = np.sort(np.argsort(-gaps, kind="stable")[: count - 1])
+        if len(widest) < count - 1 or (count > 1 and gaps[widest].min() < FLAT):
+            raise MoireioError(f"the atoms do not lie in {count} layers, one above the other")
+        borders = np.isin(np.arange(len(gaps)), widest)
+    layer = np.zeros(len(structure), dtype=np.int32)
+    layer[order[1:]] = np.cumsum(borders)
+    return layer
 
 
 def spacing(lower, upper):

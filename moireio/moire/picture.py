@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from moireio.neighbours import neighbour_list
+
 COLOURS = ("#1f4e8c", "#d1602a", "#3d8f5f", "#8a4fa3", "#b8952b")
 MAX_DRAWN = 200_000
 FEW = 600
@@ -108,13 +110,9 @@ def _surroundings(structure, low, high):
 def _bonds(structure):
     """Return the bonds inside layers as arrays: atom, vector to its neighbour (in the plane)."""
     from ase.data import covalent_radii
-    from vesin import NeighborList
 
     radii = covalent_radii[structure.numbers]
-    search = NeighborList(cutoff=BOND * 2 * float(radii.max()), full_list=True, n_threads=1)
-    i, j, d, vector = search.compute(
-        structure.positions, structure.cell, structure.pbc.tolist(), "ijdD"
-    )
+    i, j, d, vector = neighbour_list(structure, BOND * 2 * float(radii.max()), "ijdD")
     keep = d < BOND * (radii[i] + radii[j])
     if structure.layer is not None:
         keep &= structure.layer[i] == structure.layer[j]

@@ -19,7 +19,11 @@ def blocks(page, *kinds):
     return [text for kind, text in found if kind in kinds]
 
 
-HOWTOS = {"howto-openmx.md": ["compare.png"], "howto-build.md": ["tbg.png", "ribbon.h5", "set"]}
+HOWTOS = {
+    "howto-openmx.md": ["compare.png"],
+    "howto-build.md": ["tbg.png", "ribbon.h5", "set"],
+    "howto-overlap.md": [],
+}
 
 
 @pytest.mark.parametrize("page", HOWTOS)

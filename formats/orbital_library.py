@@ -1,0 +1,233 @@
+"""Where the radial functions of a structure's orbitals come from.
+
+A library is a folder of OpenMX's ``.pao`` files, or a block file whose basis has radial functions.
+"""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+
+from moireio.basis import Basis
+from moireio.errors import MoireioError
+from moireio.formats.openmx import pao
+from moireio.stream import open_source
+
+
+class PaoFolder:
+    """A folder of orbital files.
+
+    Parameters
+    ----------
+    path : str
+        Holds ``.pao`` files, or the folder ``PAO`` with them.
+    """
+
+    def __init__(self, path):
+        self.label = path
+
+    def default(self, species, element):
+        """Return None: a folder does not tell which basis is meant.
+
+        Parameters
+        ----------
+        species, element : str
+            What is wanted.
+
+        Returns
+        -------
+        None
+            Always.
+        """
+
+    def find(self, species, element, name):
+        """Return a basis by its name.
+
+        Parameters
+        ----------
+        species, element : str
+            What it is for.
+        name : str
+            Such as ``Mo7.0-s3p2d1``.
+
+        Returns
+        -------
+        SpeciesBasis
+            With radial functions.
+        """
+        return pao.species_basis(self.label, name, element)
+
+
+class BasisOfFile:
+    """The basis that a block file brings along.
+
+    Parameters
+    ----------
+    basis : Basis
+        With radial functions.
+    label : str
+        The file.
+    """
+
+    def __init__(self, basis, label):
+        self._basis, self.label = basis, label
+
+    def default(self, species, element):
+        """Return the name of the basis of a species.
+
+        Parameters
+        ----------
+        species, element : str
+            What is wanted; the species comes first.
+
+        Returns
+        -------
+        str or None
+            Such as ``Mo7.0-s3p2d1``.
+        """
+        found = self._of(species, element)
+        return None if found is None else found.name
+
+    def find(self, species, element, name):
+        """Return the basis of a species.
+
+        Parameters
+        ----------
+        species, element : str
+            What it is for.
+        name : str
+            Which it must be.
+
+        Returns
+        -------
+        SpeciesBasis
+            With radial functions.
+
+        Raises
+        ------
+        MoireioError
+            If it is another, or has no radial functions.
+        """
+        found = self._of(species, element)
+        if found is None or found.radial is None:
+            raise MoireioError(f"has no radial functions for {element}", path=self.label)
+        if found.name != name:
+            raise MoireioError(f"has {found.label} for {element}, not {name}", path=self.label)
+        return found
+
+    def _of(self, species, element):
+        known = self._basis.species
+        return known.get(species, known.get(element))
+
+
+def open_library(path):
+    """Return a library of radial functions.
+
+    Parameters
+    ----------
+    path : str
+        A folder of orbital files, or a block file.
+
+    Returns
+    -------
+    PaoFolder or BasisOfFile
+        Ready to be asked.
+
+    Raises
+    ------
+    MoireioError
+        If it is neither.
+    """
+    if os.path.isdir(path) and not os.path.exists(os.path.join(path, "zarr.json")):
+        return PaoFolder(path)
+    if path.lower().endswith(".pao"):
+        raise MoireioError("is one orbital file", path=path, remedy="give the folder it lies in")
+    with open_source(path) as file:
+        if "basis" not in file:
+            raise MoireioError("has no /basis with radial functions", path=path)
+        return BasisOfFile(file.basis, path)
+
+
+def complete(structure, basis, names, library, label):
+    """Return a basis with radial functions for every species of a structure.
+
+    Parameters
+    ----------
+    structure : Structure
+        The atoms.
+    basis : Basis or None
+        What the source brings along.
+    names : dict of str to str
+        Basis names by species that the user gave.
+    library : PaoFolder, BasisOfFile or None
+        Where radial functions are looked up.
+    label : str
+        The source, for messages.
+
+    Returns
+    -------
+    Basis
+        Complete.
+
+    Raises
+    ------
+    MoireioError
+        If a name is missing, or two sources disagree.
+    """
+    extra = sorted(set(names) - set(structure.species_names))
+    if extra:
+        raise MoireioError(f"has no species {extra[0]}, which --basis names", path=label)
+    elements = dict(zip(structure.species_of_atoms, structure.element_symbols, strict=True))
+    known = basis.species if basis is not None else {}
+    if basis is not None and basis.orthogonal:
+        raise MoireioError("its orbitals are orthonormal: S is 1", path=label)
+    out = {}
+    for species in structure.species_names:
+        element = elements.get(species, species)
+        out[species] = _one(
+            species, element, known.get(species), names.get(species), library, label
+        )
+    return Basis(out)
+
+
+def _one(species, element, stored, given, library, label):
+    own = stored.name if stored is not None else None
+    if given and own and given != own:
+        raise MoireioError(
+            f"species {species} has the basis {own}, but --basis says {given}", path=label
+        )
+    has_radial = stored is not None and stored.radial is not None
+    if has_radial and library is None:
+        return stored
+    name = given or own or (library.default(species, element) if library is not None else None)
+    if name is None:
+        raise MoireioError(
+            f"no basis for species {species}",
+            path=label,
+            remedy=f"give --basis {species}=NAME, with a name such as {element}7.0-s2p2d1",
+        )
+    if library is None:
+        raise MoireioError(
+            f"has no radial functions for species {species} ({name})",
+            path=label,
+            remedy="give --pao with the folder of OpenMX's .pao files",
+        )
+    found = library.find(species, element, name)
+    if has_radial and not _same(stored.radial, found.radial):
+        raise MoireioError(
+            f"the radial functions of species {species} differ from those in {library.label}",
+            path=label,
+            remedy="leave --pao out to use those of the file",
+        )
+    if stored is not None and stored.l != found.l:
+        raise MoireioError(f"the orbitals of species {species} are not {name}", path=label)
+    if stored is not None and stored.valence is not None:
+        found = replace(found, valence=stored.valence)
+    return found
+
+
+def _same(a, b):
+    return all(
+        x.shape == y.shape and np.allclose(x, y, rtol=1e-9, atol=1e-12)
+        for x, y in zip(a, b, strict=True)
+    )

@@ -1,0 +1,1 @@
+"""Two-centre integrals of atomic orbitals: overlap, position, and the orbitals themselves."""

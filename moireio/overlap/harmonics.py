@@ -1,0 +1,102 @@
+"""Real spherical harmonics without Condon–Shortley phase, m = −l … l, and their Gaunt integrals."""
+
+from functools import lru_cache
+from math import factorial
+
+import numpy as np
+
+
+def unit_vectors(vectors):
+    """Return lengths and directions.
+
+    Parameters
+    ----------
+    vectors : (3, n) array
+        Any vectors.
+
+    Returns
+    -------
+    length : (n,) array
+        Of each, in their unit.
+    unit : (3, n) array
+        Their directions; z for a vector of length 0.
+    """
+    x, y, z = vectors
+    length = np.sqrt(x * x + y * y + z * z)
+    zero = length == 0
+    safe = np.where(zero, 1.0, length)
+    return length, np.stack([x / safe, y / safe, np.where(zero, 1.0, z / safe)])
+
+
+def harmonics(lmax, vectors):
+    """Return real spherical harmonics of all l ≤ lmax.
+
+    Parameters
+    ----------
+    lmax : int
+        Highest angular momentum.
+    vectors : (3, n) array
+        Unit vectors x, y, z.
+
+    Returns
+    -------
+    ((lmax + 1)², n) array
+        Row l² + l + m; l = 1 is √(3/4π) (y, z, x). Turning a vector round changes the sign of odd
+        l and not a digit else.
+    """
+    x, y, z = vectors
+    out = np.empty(((lmax + 1) ** 2, len(x)))
+    cosine, sine = np.ones_like(x), np.zeros_like(x)  # Re and Im of (x + iy)^m
+    for m in range(lmax + 1):
+        if m:
+            cosine, sine = x * cosine - y * sine, x * sine + y * cosine
+        # Q = P_l^m / sin^m, by the recurrence in l (DLMF 14.10.3 divided by sin^m).
+        below, here = np.zeros_like(x), np.full_like(x, _odd_factorial(m))
+        for l in range(m, lmax + 1):  # noqa: E741
+            if l > m:
+                below, here = here, ((2 * l - 1) * z * here - (l + m - 1) * below) / (l - m)
+            norm = (2 * l + 1) / (4 * np.pi) * factorial(l - m) / factorial(l + m)
+            radial = np.sqrt(norm * (2 if m else 1)) * here
+            out[l * l + l + m] = radial * cosine
+            if m:
+                out[l * l + l - m] = radial * sine
+    return out
+
+
+def _odd_factorial(m):
+    """Return (2m − 1)!!."""
+    return float(np.prod(np.arange(1, 2 * m, 2))) if m else 1.0
+
+
+@lru_cache(maxsize=256)
+def gaunt(l1, l2, l3):
+    """Return the integrals of products of three real spherical harmonics.
+
+    Parameters
+    ----------
+    l1, l2, l3 : int
+        Angular momenta.
+
+    Returns
+    -------
+    (2·l1+1, 2·l2+1, 2·l3+1) array
+        ∫ Y_l1m1 Y_l2m2 Y_l3m3 dΩ, by a quadrature that is exact for these polynomials.
+    """
+    top = max(l1, l2, l3)
+    degree = l1 + l2 + l3
+    z, weight = np.polynomial.legendre.leggauss(degree // 2 + 1)
+    angle = 2 * np.pi * np.arange(degree + 1) / (degree + 1)
+    s = np.sqrt(1 - z * z)
+    vectors = np.stack(
+        [
+            np.outer(s, np.cos(angle)).ravel(),
+            np.outer(s, np.sin(angle)).ravel(),
+            np.repeat(z, len(angle)),
+        ]
+    )
+    values = harmonics(top, vectors)
+    one, two, three = (values[n * n : (n + 1) ** 2] for n in (l1, l2, l3))
+    weights = np.repeat(weight, len(angle)) * 2 * np.pi / len(angle)
+    out = np.einsum("ap,bp,cp,p->abc", one, two, three, weights)
+    out[np.abs(out) < 1e-14] = 0.0
+    return out

@@ -1,0 +1,135 @@
+"""``overlap``: S(R), and positions, from the orbitals alone."""
+
+import contextlib
+
+import click
+
+from moireio.tools.common import (
+    Command,
+    arguments,
+    destination,
+    options,
+    progress,
+    say,
+    source_argument,
+)
+
+
+@click.command("overlap", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@source_argument
+@click.option(
+    "--pao",
+    type=click.Path(exists=True),
+    envvar="MOIREIO_PAO",
+    show_envvar=True,
+    help="Radial functions: folder of OpenMX's .pao files, or a block file that has them. "
+    "Not needed where SOURCE has them.",
+)
+@options("basis")
+@click.option("--position", is_flag=True, help="Also ⟨i| r − τ_i |j⟩, Å (always full storage).")
+@click.option(
+    "--layers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Assign the atoms to N layers, at the widest gaps in height.  "
+    "[default: those of SOURCE, else gaps above 2.3 Å]",
+)
+@options("output", "in_place", "storage", "precision", "compression", "container", "force", "jobs")
+@click.pass_context
+def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **settings):
+    """Compute the overlap S(R) of a structure from its atomic orbitals; no DFT run is needed.
+
+    SOURCE is a block file (with a structure, as of build-twist) or any structure file that ASE
+    reads. All pairs of atoms closer than the sum of their cutoff radii are kept. The result, with
+    /overlap and the radial functions, goes to -o OUT, into SOURCE itself (--in-place), or to
+    standard output. By default one of each pair of partners is stored (--storage upper).
+    """
+    import os
+
+    from moireio.formats import orbital_library, structures
+    from moireio.overlap.neighbours import overlapping_pairs
+    from moireio.overlap.sources import OrbitalIntegrals, OverlapSource, PositionSource
+    from moireio.stream import check_container, check_outputs, open_source, write_target
+
+    destination(output, in_place)
+    output = "-" if output is None and not in_place else output
+    check_outputs([output], [source], settings["force"])
+    check_container(output, settings["container"])
+    with contextlib.ExitStack() as stack:
+        if structures.is_block_file(source):
+            file = stack.enter_context(open_source(source))
+            structure = file.structure
+            known = file.basis if "basis" in file else None
+            label, inputs = file.label, [(file.label, file.digest())]
+        else:
+            if in_place:
+                raise click.UsageError("--in-place needs a block file as SOURCE.")
+            structure, known = structures.read_foreign(source)
+            file, label, inputs = None, source, [(source, structures.digest(source))]
+        library = None if pao is None else orbital_library.open_library(pao)
+        complete = orbital_library.complete(structure, known, basis, library, label)
+        assigned = _layers(structure, layers)
+        pairs = overlapping_pairs(assigned, complete)
+        integrals = OrbitalIntegrals(complete, position)
+        sources = [OverlapSource(assigned, integrals, pairs, settings["storage"] or "upper")]
+        if position:
+            sources.append(PositionSource(assigned, integrals, pairs))
+        sources = [_cast(one, settings["precision"]) for one in sources]
+        say(ctx, _describe(assigned, complete, pairs))
+        drop = ["basis", *(one.meta.name for one in sources)]
+        if assigned is not structure:
+            drop.append("structure")
+        write = stack.enter_context(
+            write_target(
+                output,
+                base=file,
+                in_place=in_place,
+                force=settings["force"],
+                container=settings["container"],
+                compression=settings["compression"],
+                drop=tuple(drop),
+            )
+        )
+        if file is None or assigned is not structure:
+            write.structure(assigned)
+        write.basis(complete)
+        total = sum(_bytes(one) for one in sources)
+        with progress(ctx, total, "overlap") as update:
+            for one in sources:
+                write.operator(one, progress=update, jobs=jobs or os.cpu_count() or 1)
+        write.history("overlap", arguments(), inputs)
+
+
+def _layers(structure, count):
+    """Return the structure with layers; the same one if it has them."""
+    from dataclasses import replace
+
+    from moireio.moire.layers import assign
+
+    if structure.layer is not None and count is None:
+        return structure
+    return replace(structure, layer=assign(structure, count))
+
+
+def _cast(source, precision):
+    from moireio.blocks import CastView
+
+    return CastView(source, "float32") if precision == "float32" else source
+
+
+def _bytes(source):
+    from moireio.blocks import row_bytes
+
+    return int(row_bytes(source).sum())
+
+
+def _describe(structure, basis, pairs):
+    count = int(structure.layer.max()) + 1
+    return (
+        f"{len(structure)} atoms in {count} layer{'s' if count > 1 else ''}, "
+        f"{int(basis.sizes(structure).sum())} orbitals, {len(pairs)} pairs"
+    )
+
+
+if __name__ == "__main__":
+    main()
