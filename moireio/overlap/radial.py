@@ -9,7 +9,7 @@ from moireio.units import BOHR_ANGSTROM
 
 # OpenMX integrates to 60 Bohr⁻¹ (1DFFT.EnergyCutoff 3600 Ry); its overlaps are matched best so.
 Q_MAX = 60.0 / BOHR_ANGSTROM
-R_PANELS, R_POINTS = 150, 8
+R_PANELS, R_POINTS = 400, 4
 STEP = 0.005 * BOHR_ANGSTROM
 # OpenMX integrates 0.5 Bohr past the cutoff. Tables are zero there, but the interpolation runs over
 # in the first step: without it overlaps differ by 3e-6, with it by 2e-8.
