@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moireio.overlap.harmonics import harmonics, unit_vectors
+from moireio.harmonics import harmonics, unit_vectors
 from moireio.overlap.radial import shells
 
 

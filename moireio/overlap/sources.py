@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from moireio.blocks import OperatorMeta, scatter, starts
-from moireio.overlap.harmonics import gaunt
+from moireio.harmonics import gaunt
 from moireio.overlap.radial import shells
 from moireio.overlap.twocentre import TwoCentre
 

@@ -12,7 +12,7 @@ shells.
 
 import numpy as np
 
-from moireio.overlap.harmonics import gaunt, harmonics, unit_vectors
+from moireio.harmonics import gaunt, harmonics, unit_vectors
 from moireio.overlap.radial import STEP, q_grid, tables, transforms
 
 

@@ -10,7 +10,7 @@ from orbitals import gaussian_basis
 
 from moireio.basis import Basis
 from moireio.errors import MoireioError
-from moireio.overlap.harmonics import harmonics, unit_vectors
+from moireio.harmonics import harmonics, unit_vectors
 from moireio.overlap.neighbours import overlapping_pairs
 from moireio.overlap.orbitals import orbital_values
 from moireio.overlap.sources import OrbitalIntegrals, OverlapSource, PositionSource

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moireio.overlap.harmonics import gaunt, harmonics, unit_vectors
+from moireio.harmonics import gaunt, harmonics, unit_vectors
 
 
 def directions(n, seed=0):

@@ -1,0 +1,1 @@
+"""E(3)-equivariant networks that predict Hamiltonians."""

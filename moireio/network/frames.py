@@ -1,0 +1,165 @@
+"""Rotations into the frames of edges, in which the vector of the edge is the z axis."""
+
+import numpy as np
+import torch
+
+from moireio.network.wigner import about_y
+
+
+def edge_frames(vectors, lmax, dtype):
+    """Return the matrices that turn features into the frames of edges.
+
+    Parameters
+    ----------
+    vectors : (n, 3) tensor
+        From the first atom to the second, not zero, Å.
+    lmax : int
+        Highest degree.
+    dtype : torch.dtype
+        Of the result; it is computed in that of `vectors`.
+
+    Returns
+    -------
+    list of (n, 2l + 1, 2l + 1) tensors
+        D_l for l = 0 … lmax, with Y(R r) = D Y(r) and R the turn about z and then y that takes the
+        vector to +z.
+    """
+    x, y, z = (vectors / torch.linalg.norm(vectors, dim=1, keepdim=True)).unbind(1)
+    across = torch.hypot(x, y)
+    safe = across > 0
+    one = torch.ones_like(x)
+    azimuth = torch.where(safe, x / torch.where(safe, across, one), one)
+    turned = torch.where(safe, y / torch.where(safe, across, one), torch.zeros_like(y))
+    # cos and sin of multiples of −β (about y) and −α (about z)
+    about = _multiples(z, -across, lmax), _multiples(azimuth, -turned, lmax)
+    out = []
+    for l in range(lmax + 1):  # noqa: E741
+        table = torch.as_tensor(about_y(l), dtype=vectors.dtype, device=vectors.device)
+        cosine, sine = about[0]
+        terms = torch.stack(
+            [one, *(f for k in range(1, l + 1) for f in (cosine[k], sine[k]))], dim=1
+        )
+        tilt = (terms @ table).reshape(-1, 2 * l + 1, 2 * l + 1)
+        cosine, sine = about[1]
+        degrees = range(-l, l + 1)
+        c = torch.stack([cosine[abs(m)] for m in degrees], dim=1)
+        s = torch.stack([sine[m] if m >= 0 else -sine[-m] for m in degrees], dim=1)
+        out.append((tilt * c[:, None] + tilt.flip(2) * s[:, None]).to(dtype))
+    return out
+
+
+def _multiples(cosine, sine, count):
+    """Return cos kθ and sin kθ for k = 0 … count, two lists."""
+    c, s = [torch.ones_like(cosine)], [torch.zeros_like(sine)]
+    for _ in range(count):
+        c_next = cosine * c[-1] - sine * s[-1]
+        s.append(sine * c[-1] + cosine * s[-1])
+        c.append(c_next)
+    return c, s
+
+
+def into_frames(parts, frames):
+    """Turn features into the frames of edges.
+
+    Parameters
+    ----------
+    parts : list of (n, 2l + 1, channels) tensors
+        Degree by degree.
+    frames : list of tensors or None
+        From `edge_frames`; None leaves them as they are.
+
+    Returns
+    -------
+    list of (n, 2l + 1, channels) tensors
+        The same, turned.
+    """
+    if frames is None:
+        return parts
+    return [p if p.shape[1] == 1 else torch.bmm(D, p) for p, D in zip(parts, frames, strict=False)]
+
+
+def out_of_frames(parts, frames):
+    """Turn features back, the inverse of `into_frames`.
+
+    Parameters
+    ----------
+    parts : list of (n, 2l + 1, channels) tensors
+        Degree by degree.
+    frames : list of tensors or None
+        From `edge_frames`.
+
+    Returns
+    -------
+    list of (n, 2l + 1, channels) tensors
+        The same, turned.
+    """
+    if frames is None:
+        return parts
+    return [
+        p if p.shape[1] == 1 else torch.bmm(D.transpose(1, 2), p)
+        for p, D in zip(parts, frames, strict=False)
+    ]
+
+
+def by_order(parts):
+    """Rearrange features from degrees to orders: |m| = 0, 1, …
+
+    Parameters
+    ----------
+    parts : list of (n, 2l + 1, channels) tensors
+        Degree by degree.
+
+    Returns
+    -------
+    dict of int to (n, width) tensor
+        By signed m, as `Layout.slices` names them; channels of low degrees first.
+    """
+    out = {}
+    for m in range(len(parts)):
+        for signed in (m, -m) if m else (0,):
+            out[signed] = torch.cat([p[:, l + signed] for l, p in enumerate(parts) if l >= m], 1)
+    return out
+
+
+def by_degree(orders, layout):
+    """Rearrange features from orders to degrees, the inverse of `by_order`.
+
+    Parameters
+    ----------
+    orders : dict of int to (n, width) tensor
+        By signed m.
+    layout : Layout
+        Of the features.
+
+    Returns
+    -------
+    list of (n, 2l + 1, channels) tensors
+        Degree by degree.
+    """
+    counts = layout.per_degree
+    pieces = {m: x.split(counts[abs(m) :], dim=1) for m, x in orders.items()}
+    return [
+        torch.stack([pieces[m][l - abs(m)] for m in range(-l, l + 1)], dim=1)
+        for l in range(len(counts))
+    ]
+
+
+def to_numpy_order(layout):
+    """Return where the components of an e3nn feature lie degree by degree.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the features.
+
+    Returns
+    -------
+    (dim,) array of int
+        Number n of a feature in the frame of the crystal is number ``order[n]`` of e3nn's.
+    """
+    first = np.cumsum([0, *(e.mul * (2 * e.l + 1) for e in layout.irreps)])
+    columns = [[] for _ in layout.per_degree]
+    for entry, at in zip(layout.irreps, first, strict=False):
+        grid = at + np.arange(entry.mul * (2 * entry.l + 1)).reshape(entry.mul, -1)
+        columns[entry.l].append(grid.T)
+    return np.concatenate([np.concatenate(c, axis=1).ravel() for c in columns if c])

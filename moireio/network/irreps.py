@@ -1,0 +1,242 @@
+"""Lists of irreducible representations of O(3), and where their channels lie in memory."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from moireio.errors import MoireioError
+
+_TERM = re.compile(r"^(?:(\d+)x)?(\d+)([eo])$")
+
+
+class Irrep(NamedTuple):
+    """Some channels of one representation.
+
+    Parameters
+    ----------
+    mul : int
+        How many channels.
+    l : int
+        Degree.
+    p : {1, -1}
+        Parity.
+    """
+
+    mul: int
+    l: int  # noqa: E741
+    p: int
+
+    @property
+    def kind(self):
+        """(l, p)."""
+        return self.l, self.p
+
+    def __str__(self):
+        """Return a text such as ``32x1o``."""
+        return f"{self.mul}x{self.l}{'e' if self.p == 1 else 'o'}"
+
+
+class Irreps(tuple):
+    """A list of representations, as e3nn writes them: ``64x0e+32x1o``."""
+
+    @classmethod
+    def parse(cls, text):
+        """Read a list.
+
+        Parameters
+        ----------
+        text : str
+            Such as ``64x0e+32x1o+1e``.
+
+        Returns
+        -------
+        Irreps
+            Its entries in order.
+
+        Raises
+        ------
+        MoireioError
+            If it is not a list of representations.
+        """
+        entries = []
+        for term in text.replace(" ", "").split("+"):
+            found = _TERM.match(term)
+            if not found:
+                raise MoireioError(f"{term!r} is not a representation", remedy="as in 64x0e+32x1o")
+            mul, l, p = found.groups()  # noqa: E741
+            entries.append(Irrep(int(mul or 1), int(l), 1 if p == "e" else -1))
+        return cls(entries)
+
+    def __str__(self):
+        """Return the text of the list."""
+        return "+".join(str(e) for e in self)
+
+    def __repr__(self):
+        """Return the text of the list."""
+        return f"<{self}>"
+
+    @property
+    def channels(self):
+        """Number of channels."""
+        return sum(e.mul for e in self)
+
+    @property
+    def dim(self):
+        """Number of components."""
+        return sum(e.mul * (2 * e.l + 1) for e in self)
+
+    @property
+    def lmax(self):
+        """Highest degree."""
+        return max((e.l for e in self), default=0)
+
+    def sort(self):
+        """Return the list sorted by degree, odd before even, otherwise in order.
+
+        Returns
+        -------
+        irreps : Irreps
+            Sorted.
+        order : list of int
+            Entry n of the result is entry ``order[n]`` of this list.
+        """
+        order = sorted(range(len(self)), key=lambda n: self[n].kind)
+        return Irreps(self[n] for n in order), order
+
+    def simplify(self):
+        """Return the list with equal neighbours merged and empty entries left out.
+
+        Returns
+        -------
+        Irreps
+            The same channels.
+        """
+        out = []
+        for entry in self:
+            if entry.mul == 0:
+                continue
+            if out and out[-1].kind == entry.kind:
+                out[-1] = Irrep(out[-1].mul + entry.mul, *entry.kind)
+            else:
+                out.append(entry)
+        return Irreps(out)
+
+
+def reachable(one, two, wanted):
+    """Tell whether a product of two lists contains a representation.
+
+    Parameters
+    ----------
+    one, two : Irreps
+        The factors.
+    wanted : (int, int)
+        (l, p).
+
+    Returns
+    -------
+    bool
+        Whether it does.
+    """
+    l, p = wanted  # noqa: E741
+    return any(
+        a.p * b.p == p and abs(a.l - b.l) <= l <= a.l + b.l and a.mul * b.mul
+        for a in one
+        for b in two
+    )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How features of a list lie in memory.
+
+    Channels are sorted by degree, otherwise in the order of the list. In the frame of the crystal a
+    feature is stored degree by degree, inside a degree component by component (m = −l … l). In the
+    frame of an edge it is stored by |m|: all channels with m = 0, then those with m = +1, those with
+    m = −1, those with m = +2, … So every |m| is a run of numbers in which channels are contiguous.
+
+    Parameters
+    ----------
+    irreps : Irreps
+        The list.
+    """
+
+    irreps: Irreps
+
+    @cached_property
+    def per_degree(self):
+        """Channels of each degree 0 … lmax, a list."""
+        out = [0] * (self.irreps.lmax + 1)
+        for entry in self.irreps:
+            out[entry.l] += entry.mul
+        return out
+
+    @cached_property
+    def entry_starts(self):
+        """First channel of every entry among those of its degree, a list."""
+        seen, out = [0] * (self.irreps.lmax + 1), []
+        for entry in self.irreps:
+            out.append(seen[entry.l])
+            seen[entry.l] += entry.mul
+        return out
+
+    @cached_property
+    def order(self):
+        """Place in the list of every channel here, an (n,) array."""
+        place, groups = 0, [[] for _ in self.per_degree]
+        for entry in self.irreps:
+            groups[entry.l].extend(range(place, place + entry.mul))
+            place += entry.mul
+        return np.array([n for group in groups for n in group], dtype=np.int64)
+
+    def width(self, m):
+        """Return how many channels have components ±m.
+
+        Parameters
+        ----------
+        m : int
+            From 0.
+
+        Returns
+        -------
+        int
+            Channels with l ≥ m.
+        """
+        return sum(self.per_degree[m:])
+
+    @property
+    def dim(self):
+        """Numbers in a feature."""
+        return self.irreps.dim
+
+    @cached_property
+    def slices(self):
+        """Where each m lies in the frame of an edge: a dict of m (signed) to slice."""
+        out, at = {}, 0
+        for m in range(self.irreps.lmax + 1):
+            for signed in (m, -m) if m else (0,):
+                out[signed] = slice(at, at + self.width(m))
+                at += self.width(m)
+        return out
+
+    def split(self, features):
+        """Return the degrees of features in the frame of the crystal.
+
+        Parameters
+        ----------
+        features : (n, dim) tensor
+            Degree by degree.
+
+        Returns
+        -------
+        list of (n, 2l + 1, channels) tensors
+            Views.
+        """
+        out, at = [], 0
+        for l, channels in enumerate(self.per_degree):  # noqa: E741
+            size = (2 * l + 1) * channels
+            out.append(features[:, at : at + size].reshape(-1, 2 * l + 1, channels))
+            at += size
+        return out

@@ -1,0 +1,461 @@
+"""DeepH-E3's layers, evaluated in the frames of edges.
+
+Features of edges stay in the frame of their edge from the first layer to the last. Features of atoms
+are turned into it for a convolution, and its messages are turned back.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from moireio.network.frames import by_degree, by_order, into_frames, out_of_frames
+from moireio.network.irreps import Irrep, Irreps, Layout, reachable
+from moireio.network.maps import AlignedProduct, Linear
+
+# e3nn's second-moment constants, from a million fixed samples.
+SILU, TANH, SIGMOID = 1.6791767923989418, 1.5937334472592695, 1.8467055342154763
+EPSILON = 1e-5
+RADIAL_WIDTH = 64
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Some edges of a graph.
+
+    Parameters
+    ----------
+    i, j : (n,) tensors of int
+        Atoms: the one that receives, and the other.
+    kind : (n,) tensor of int
+        Pair of species, ``species_i * n_species + species_j``.
+    distance : (n,) tensor
+        Lengths, Å.
+    frames : list of tensors or None
+        From `edge_frames`; None for edges of length zero.
+    """
+
+    i: torch.Tensor
+    j: torch.Tensor
+    kind: torch.Tensor
+    distance: torch.Tensor
+    frames: list | None
+
+    def __len__(self):
+        """Return the number of edges."""
+        return len(self.i)
+
+
+def harmonics_irreps(lmax, even=False):
+    """Return the list of an edge's harmonics.
+
+    Parameters
+    ----------
+    lmax : int
+        Highest degree.
+    even : bool
+        All of even parity.
+
+    Returns
+    -------
+    Irreps
+        ``1x0e+1x1o+…``
+    """
+    return Irreps(Irrep(1, n, 1 if even else (-1) ** n) for n in range(lmax + 1))
+
+
+class GateLists:
+    """The lists of e3nn's Gate for what a product can reach.
+
+    Parameters
+    ----------
+    source, harmonics : Irreps
+        Factors of the product.
+    wanted : Irreps
+        What shall come out.
+    """
+
+    def __init__(self, source, harmonics, wanted):
+        kept = [e for e in wanted if reachable(source, harmonics, e.kind)]
+        gate = 1 if reachable(source, harmonics, (0, 1)) else -1
+        self.scalars = Irreps(e for e in kept if e.l == 0).simplify()
+        self.gated = Irreps(e for e in kept if e.l > 0).simplify()
+        self.gates = Irreps(Irrep(e.mul, 0, gate) for e in self.gated).simplify()
+        self.gate_parity = gate
+        self.out = Irreps(self.scalars + self.gated)
+        joined = Irreps(self.scalars + self.gates + self.gated)
+        ordered, order = joined.sort()
+        self.product = ordered.simplify()
+        # column (m = 0) of every channel: scalars, gates, gated ones by degree
+        layout, n_scalars, n_gated = Layout(self.out), self.scalars.channels, self.gated.channels
+        place = np.empty(n_gated, dtype=int)
+        place[layout.order[n_scalars:] - n_scalars] = np.arange(n_gated)
+        columns = np.concatenate(
+            [np.arange(n_scalars), n_scalars + place, n_scalars + n_gated + place]
+        )
+        first = np.cumsum([0, *(e.mul for e in joined)])
+        self.places = [int(c) for n in order for c in columns[first[n] : first[n + 1]]]
+        degrees = [n for n, count in enumerate(layout.per_degree) for _ in range(count)]
+        self.degrees = [0] * (n_scalars + n_gated) + degrees[n_scalars:]
+
+
+class EdgeConvolution(nn.Module):
+    """DeepH-E3's EquiConv: product with the harmonics, gate, factors from the distance.
+
+    Parameters
+    ----------
+    nodes, edges : Irreps
+        Features of the two atoms and of the edge.
+    wanted : Irreps
+        What shall come out; `out` is what can.
+    lmax : int
+        Highest degree of the harmonics.
+    radial : int
+        Number of radial functions.
+    convention : Convention
+        Of e3nn.
+    even : bool
+        All harmonics count as even.
+    """
+
+    def __init__(self, nodes, edges, wanted, lmax, radial, convention, even=False):
+        super().__init__()
+        self.gate = GateLists(Irreps(nodes + edges), harmonics_irreps(lmax, even), wanted)
+        self.out = self.gate.out
+        self.layout = Layout(self.out)
+        self.tp = AlignedProduct(
+            [nodes, nodes, edges],
+            self.gate.product,
+            lmax,
+            convention,
+            self.gate.places,
+            self.gate.degrees,
+            even,
+        )
+        self.fc = nn.Sequential(
+            nn.Linear(radial, RADIAL_WIDTH),
+            nn.SiLU(),
+            nn.Linear(RADIAL_WIDTH, RADIAL_WIDTH),
+            nn.SiLU(),
+            nn.Linear(RADIAL_WIDTH, self.out.channels),
+        )
+        self.register_buffer("order", torch.tensor(self.layout.order), persistent=False)
+        odd = np.concatenate([np.full(e.mul, e.p < 0) for e in self.gate.scalars] or [[]])
+        self.register_buffer("odd", torch.tensor(odd, dtype=torch.bool), persistent=False)
+        self._any_odd = bool(odd.any())
+
+    def prepare(self, edge_map=None):
+        """Make the matrices out of the weights.
+
+        Parameters
+        ----------
+        edge_map : Linear, optional
+            A map of the edges' features that goes before.
+
+        Returns
+        -------
+        PreparedConvolution
+            To be applied to any number of edges.
+        """
+        return PreparedConvolution(self, edge_map)
+
+
+class PreparedConvolution:
+    """The matrices of an `EdgeConvolution`.
+
+    Parameters
+    ----------
+    module : EdgeConvolution
+        Whose.
+    edge_map : Linear, optional
+        Applied to the edges' features first.
+    """
+
+    def __init__(self, module, edge_map=None):
+        self.module, tp = module, module.tp
+        matrices = tp.matrices()
+        before = edge_map.by_order()[0] if edge_map is not None else None
+        offset = edge_map.offset() if edge_map is not None else None
+        self.steps = {}
+        degrees = tp.layouts[0].per_degree
+        for kind in ("keep", "turn", "site"):
+            for m in range(tp.orders):
+                if kind == "turn" and not {(n, m) for n in range(3)} & tp.turns:
+                    continue
+                one, two, edge = (matrices[n, m, kind] for n in range(3))
+                if len(one):  # the two atoms' channels alternate, degree by degree
+                    halves = one.split(degrees[m:]), two.split(degrees[m:])
+                    one = torch.cat([h for pair in zip(*halves, strict=True) for h in pair])
+                if before is not None and len(edge):
+                    if m == 0 and offset is not None:
+                        self.steps[kind, "offset"] = _pad(offset, len(edge)) @ edge
+                    edge = before[m] @ edge
+                self.steps[kind, m] = one, edge
+        last = module.fc[4]
+        self.last = last.weight[module.order], last.bias[module.order]
+
+    def factors(self, radial):
+        """Return the factor of every channel of `out`, from the radial functions."""
+        fc = self.module.fc
+        return nn.functional.linear(fc[:4](radial), *self.last)
+
+    def __call__(self, pair, edge, radial, site=False):
+        """Convolve.
+
+        Parameters
+        ----------
+        pair : dict of int to tensor
+            Features of both atoms by signed m, from `gather_pair`.
+        edge : dict of int to tensor
+            Features of the edges by signed m.
+        radial : (n, k) tensor
+            Radial functions.
+        site : bool
+            Whether the edges have length zero.
+
+        Returns
+        -------
+        dict of int to tensor
+            By signed m.
+        """
+        gate, kind = self.module.gate, "site" if site else "keep"
+        n_scalars, n_gated = gate.scalars.channels, gate.gated.channels
+        w = self.factors(radial)
+        offset = self.steps.get((kind, "offset"))
+        zero = self._apply(kind, 0, pair, edge, 0, offset)
+        scalars, gates, gated = zero.split([n_scalars, n_gated, n_gated], dim=1)
+        if gate.gate_parity == 1:
+            factor = torch.sigmoid(gates) * (SIGMOID * w[:, n_scalars:])
+        else:
+            factor = torch.tanh(gates) * (TANH * w[:, n_scalars:])
+        active = nn.functional.silu(scalars) * SILU
+        if self.module._any_odd:
+            active = torch.where(self.module.odd, torch.tanh(scalars) * TANH, active)
+        out = {0: torch.cat([active * w[:, :n_scalars], gated * factor], dim=1)}
+        for m in range(1, self.module.tp.orders):
+            suffix = factor[:, n_gated - self.module.layout.width(m) :]
+            up, down = (self._apply(kind, m, pair, edge, s) for s in (m, -m))
+            if not site and ("turn", m) in self.steps:
+                up = up + self._apply("turn", m, pair, edge, -m)
+                down = down - self._apply("turn", m, pair, edge, m)
+            out[m], out[-m] = up * suffix, down * suffix
+        return out
+
+    def _apply(self, kind, m, pair, edge, signed, offset=None):
+        nodes, edges = self.steps[kind, m]
+        out = None
+        if len(nodes):
+            x = pair[signed]
+            out = x @ nodes if offset is None else torch.addmm(offset, x, nodes)
+        if len(edges):
+            x = edge[signed]
+            out = x @ edges if out is None else torch.addmm(out, x, edges)
+        return pair[0].new_zeros(len(pair[0]), nodes.shape[1]) if out is None else out
+
+
+def _pad(offset, length):
+    return torch.nn.functional.pad(offset, (0, length - len(offset)))
+
+
+def gather_pair(parts, edges):
+    """Return the features of both atoms of edges in the frames of the edges.
+
+    Parameters
+    ----------
+    parts : list of (N, 2l + 1, channels) tensors
+        Features of the atoms.
+    edges : Edges
+        Which.
+
+    Returns
+    -------
+    dict of int to (n, 2 width) tensor
+        By signed m; degree by degree first those of i, then those of j.
+    """
+    if edges.frames is None:
+        return by_order([torch.cat([p, p], 2)[edges.i] for p in parts])
+    both = [torch.cat([p[edges.i], p[edges.j]], 2) for p in parts]
+    return by_order(into_frames(both, edges.frames))
+
+
+class GraphNorm(nn.Module):
+    """DeepH-E3's layer norm, whose moments run over the whole graph.
+
+    Of every entry of the list the mean over features and channels is subtracted, component by
+    component in the frame of the crystal. Scalars are divided by the root of their mean square.
+
+    Parameters
+    ----------
+    irreps : Irreps
+        The list.
+    """
+
+    def __init__(self, irreps):
+        super().__init__()
+        self.layout = Layout(irreps)
+        self.weight = nn.Parameter(torch.ones(irreps.channels))
+        even = [n for n, e in enumerate(irreps) if e.kind == (0, 1)]
+        starts = [self.layout.entry_starts[n] + np.arange(irreps[n].mul) for n in even]
+        places = np.concatenate(starts) if starts else np.zeros(0, dtype=np.int64)
+        self.register_buffer("places", torch.tensor(places), persistent=False)
+        self.register_buffer("order", torch.tensor(self.layout.order), persistent=False)
+        self.bias = nn.Parameter(torch.zeros(len(places)))
+        self.entries = [
+            (e.l, start, start + e.mul)
+            for e, start in zip(irreps, self.layout.entry_starts, strict=True)
+        ]
+
+    def channel_means(self, parts):
+        """Return the mean over channels of every entry, a list of (n, 2l + 1) tensors."""
+        return [parts[degree][:, :, a:b].mean(dim=2) for degree, a, b in self.entries]
+
+    def sums(self, parts, frames=None):
+        """Return sums over features that the moments follow from.
+
+        Parameters
+        ----------
+        parts : list of (n, 2l + 1, channels) tensors
+            In the frames of edges, or in that of the crystal.
+        frames : list of tensors or None
+            The frames.
+
+        Returns
+        -------
+        list of float64 tensors
+            For every entry, Σ of the channels' mean in the frame of the crystal (2l + 1,), followed
+            for scalars by Σ of the channels' mean square.
+        """
+        out = []
+        for (degree, a, b), mean in zip(self.entries, self.channel_means(parts), strict=True):
+            if degree == 0:
+                square = parts[0][:, :, a:b].square().mean(dim=2)
+                both = torch.cat([mean, square], dim=1)
+                out.append(both.sum(dim=0, dtype=torch.float64))
+                continue
+            if frames is not None:
+                mean = torch.bmm(frames[degree].transpose(1, 2), mean[:, :, None])[:, :, 0]
+            out.append(mean.sum(dim=0, dtype=torch.float64))
+        return out
+
+    def forward(self, parts, sums, count, frames=None):
+        """Normalise.
+
+        Parameters
+        ----------
+        parts : list of (n, 2l + 1, channels) tensors
+            In the frames of edges, or in that of the crystal.
+        sums : list of tensors
+            From `sums`, added up over the graph.
+        count : int
+            Features in the graph.
+        frames : list of tensors or None
+            The frames.
+
+        Returns
+        -------
+        list of (n, 2l + 1, channels) tensors
+            Normalised.
+        """
+        pieces = [[] for _ in parts]
+        for (degree, a, b), total in zip(self.entries, sums, strict=True):
+            x = parts[degree][:, :, a:b]
+            mean = total / count
+            if degree == 0:
+                spread = torch.sqrt(torch.clamp(mean[1] - mean[0] ** 2, min=0.0)) + EPSILON
+                value = (x - mean[0].to(x.dtype)) * (1 / spread).to(x.dtype)
+            else:
+                shift = mean.to(x.dtype)
+                if frames is not None:
+                    shift = (frames[degree] @ shift)[:, :, None]
+                else:
+                    shift = shift[:, None]
+                value = x - shift
+            pieces[degree].append((a, value))
+        weight = self.weight[self.order].split(self.layout.per_degree)
+        out = []
+        for degree, own in enumerate(pieces):
+            own.sort(key=lambda piece: piece[0])
+            values = [v for _, v in own]
+            value = values[0] if len(values) == 1 else torch.cat(values, 2) if values else None
+            out.append(parts[degree] if value is None else value * weight[degree])
+        offset = self.weight.new_zeros(self.layout.per_degree[0])
+        out[0] = out[0] + offset.index_copy(0, self.places, self.bias)
+        return out
+
+
+class Update(nn.Module):
+    """What the two halves of a block share: maps, convolution, norm, what is carried over.
+
+    Parameters
+    ----------
+    nodes, edges : Irreps
+        Features that the convolution sees.
+    wanted : Irreps
+        Features that shall come out; `out` tells those that do.
+    own : Irreps
+        Features that are updated: `nodes` or `edges`.
+    kinds : int
+        Species, or pairs of species.
+    settings : Settings
+        Of the network.
+    """
+
+    def __init__(self, nodes, edges, wanted, own, kinds, settings):
+        super().__init__()
+        convention = settings.convention
+        self.lin_pre = Linear(own, own, convention, bias=True)
+        self.conv = EdgeConvolution(
+            nodes,
+            edges,
+            wanted,
+            settings.harmonics_lmax,
+            settings.radial,
+            convention,
+            settings.even,
+        )
+        self.out = self.conv.out
+        self.lin_post = Linear(self.out, self.out, convention, bias=True)
+        self.sc = Linear(own, self.out, convention, kinds=kinds)
+        self.norm = GraphNorm(self.out)
+        self.skip = None if own == self.out else Linear(own, self.out, convention)
+
+    def carried(self, parts):
+        """Return what is added to the result: the features, or a map of them."""
+        return parts if self.skip is None else self.skip(parts)
+
+
+def add(one, two):
+    """Add features degree by degree.
+
+    Parameters
+    ----------
+    one, two : lists of tensors
+        Of like shapes.
+
+    Returns
+    -------
+    list of tensors
+        Their sums.
+    """
+    return [a + b for a, b in zip(one, two, strict=True)]
+
+
+def messages(orders, layout, frames):
+    """Return what a convolution gives in the frame of the crystal.
+
+    Parameters
+    ----------
+    orders : dict of int to tensor
+        By signed m.
+    layout : Layout
+        Of the features.
+    frames : list of tensors or None
+        Of the edges.
+
+    Returns
+    -------
+    list of (n, 2l + 1, channels) tensors
+        Degree by degree.
+    """
+    return out_of_frames(by_degree(orders, layout), frames)

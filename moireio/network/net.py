@@ -1,0 +1,268 @@
+"""DeepH-E3's network, on edges that stay in their own frames."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from moireio.network.frames import by_order, edge_frames, out_of_frames
+from moireio.network.irreps import Irreps, Layout
+from moireio.network.layers import Edges, Update, add, gather_pair, messages
+from moireio.network.maps import Convention, Linear
+
+EXPANSION_STOP = 6.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What defines a network, apart from its weights.
+
+    Parameters
+    ----------
+    species : int
+        Number of species.
+    embed_node, edge_init, mid_node, mid_edge, post_node, post_edge, out_edge : Irreps
+        Lists of the features, as DeepH-E3 names them.
+    blocks : int
+        How many.
+    harmonics_lmax : int
+        Of the edges' harmonics.
+    cutoff : float
+        Where the radial functions end, Å.
+    even : bool
+        All representations count as even (DeepH-E3's ignore_parity).
+    radial : int
+        Number of radial functions.
+    convention : Convention
+        Of e3nn.
+    """
+
+    species: int
+    embed_node: Irreps
+    edge_init: Irreps
+    mid_node: Irreps
+    mid_edge: Irreps
+    post_node: Irreps
+    post_edge: Irreps
+    out_edge: Irreps
+    blocks: int
+    harmonics_lmax: int
+    cutoff: float
+    even: bool = False
+    radial: int = 128
+    convention: Convention = Convention()
+
+    def with_(self, **changes):
+        """Return a copy with some values changed."""
+        return replace(self, **changes)
+
+
+class Gaussians(nn.Module):
+    """Gaussians of a distance, with equal spacing and a width of one spacing.
+
+    Parameters
+    ----------
+    stop : float
+        Centre of the last, Å; the first is at 0.
+    count : int
+        How many.
+    """
+
+    def __init__(self, stop, count):
+        super().__init__()
+        offsets = torch.linspace(0.0, stop, count)
+        self.register_buffer("offsets", offsets)
+        step = stop / (count - 1) if count > 1 else 1.0
+        self.register_buffer("width", torch.full((count,), step))
+
+    def forward(self, distance):
+        """Return their values, (n, count)."""
+        return torch.exp(-0.5 * ((distance[:, None] - self.offsets) / self.width) ** 2)
+
+
+class Block(nn.Module):
+    """An update of the atoms and then of the edges.
+
+    Parameters
+    ----------
+    nodes, edges : Irreps
+        Features before.
+    wanted_nodes, wanted_edges : Irreps
+        Features wanted.
+    settings : Settings
+        Of the network.
+    """
+
+    def __init__(self, nodes, edges, wanted_nodes, wanted_edges, settings):
+        super().__init__()
+        self.node = Update(nodes, edges, wanted_nodes, nodes, settings.species, settings)
+        kinds = settings.species**2
+        self.edge = Update(self.node.out, edges, wanted_edges, edges, kinds, settings)
+
+
+class Network(nn.Module):
+    """DeepH-E3.
+
+    Parameters
+    ----------
+    settings : Settings
+        Its hyperparameters.
+    """
+
+    def __init__(self, settings):
+        super().__init__()
+        self.settings = settings
+        self.embedding = nn.Parameter(torch.randn(settings.species, settings.embed_node.channels))
+        self.radial = Gaussians(settings.cutoff, settings.radial)
+        self.expansion = Gaussians(EXPANSION_STOP, settings.edge_init.channels)
+        nodes, edges = settings.embed_node, settings.edge_init
+        blocks = []
+        for number in range(settings.blocks):
+            last = number == settings.blocks - 1
+            wanted = (
+                (settings.post_node, settings.post_edge)
+                if last
+                else (settings.mid_node, settings.mid_edge)
+            )
+            block = Block(nodes, edges, *wanted, settings)
+            nodes, edges = block.node.out, block.edge.out
+            blocks.append(block)
+        self.blocks = nn.ModuleList(blocks)
+        self.lin_edge = Linear(edges, settings.out_edge, settings.convention, bias=True)
+        lists = [edges, nodes, settings.out_edge, *(b.node.out for b in blocks)]
+        self.lmax = max(one.lmax for one in (*lists, *(b.edge.out for b in blocks)))
+
+    @property
+    def dtype(self):
+        """Type of the weights."""
+        return self.embedding.dtype
+
+    def initial_nodes(self, species):
+        """Return the features of atoms that the first block gets.
+
+        Parameters
+        ----------
+        species : (N,) tensor of int
+            Species of every atom.
+
+        Returns
+        -------
+        list of (N, 1, channels) tensors
+            Scalars.
+        """
+        return [self.embedding[species][:, None] / np.sqrt(self.settings.species)]
+
+    def edges(self, i, j, species, vectors):
+        """Make the geometry of some edges.
+
+        Parameters
+        ----------
+        i, j : (n,) tensors of int
+            Atoms.
+        species : (N,) tensor of int
+            Species of every atom.
+        vectors : (n, 3) tensor or None
+            From i to j, Å; None for edges of length zero.
+
+        Returns
+        -------
+        Edges
+            With frames.
+        """
+        kind = species[i] * self.settings.species + species[j]
+        if vectors is None:
+            return Edges(i, j, kind, self.embedding.new_zeros(len(i)), None)
+        distance = torch.linalg.norm(vectors, dim=1).to(self.dtype)
+        return Edges(i, j, kind, distance, edge_frames(vectors, self.lmax, self.dtype))
+
+    def forward(self, species, i, j, vectors):
+        """Evaluate the network on one structure.
+
+        Parameters
+        ----------
+        species : (N,) tensor of int
+            Species of every atom.
+        i, j : (n,) tensors of int
+            Atoms of the edges, without those of length zero.
+        vectors : (n, 3) tensor
+            From i to j, Å.
+
+        Returns
+        -------
+        edges, sites : (n, dim), (N, dim) tensors
+            Features of the edges, and of the atoms' own edges of length zero, in e3nn's layout of
+            `Settings.out_edge`.
+        """
+        atoms = torch.arange(len(species), device=species.device)
+        groups = [self.edges(i, j, species, vectors), self.edges(atoms, atoms, species, None)]
+        nodes = self.initial_nodes(species)
+        features = [[self.expansion(g.distance)[:, None]] for g in groups]
+        radial = [self.radial(g.distance) for g in groups]
+        for block in self.blocks:
+            nodes = self._update_nodes(block.node, nodes, groups, features, radial, species)
+            features = self._update_edges(block.edge, nodes, groups, features, radial)
+        out = []
+        for group, own in zip(groups, features, strict=True):
+            turned = out_of_frames(self.lin_edge(own), group.frames)
+            out.append(self.in_e3nn_layout(turned))
+        return out
+
+    def _update_nodes(self, update, nodes, groups, features, radial, species):
+        conv = update.conv.prepare()
+        before = update.lin_pre(nodes)
+        total = [p.new_zeros(p.shape) for p in _like(before, update.out)]
+        for group, own, functions in zip(groups, features, radial, strict=True):
+            made = conv(gather_pair(before, group), by_order(own), functions, group.frames is None)
+            made = messages(made, update.conv.layout, group.frames)
+            total = [t.index_add(0, group.i, p) for t, p in zip(total, made, strict=True)]
+        new = add(update.lin_post(total), update.sc(nodes, species))
+        new = update.norm(new, update.norm.sums(new), len(species))
+        return add(new, update.carried(nodes))
+
+    def _update_edges(self, update, nodes, groups, features, radial):
+        conv = update.conv.prepare(update.lin_pre)
+        made, sums, count = [], None, 0
+        for group, own, functions in zip(groups, features, radial, strict=True):
+            new = conv(gather_pair(nodes, group), by_order(own), functions, group.frames is None)
+            new = messages(new, update.conv.layout, None)
+            new = add(update.lin_post(new), update.sc(own, group.kind))
+            made.append(new)
+            part = update.norm.sums(new, group.frames)
+            sums = part if sums is None else add(sums, part)
+            count += len(group)
+        return [
+            add(update.norm(new, sums, count, group.frames), update.carried(own))
+            for new, own, group in zip(made, features, groups, strict=True)
+        ]
+
+    def in_e3nn_layout(self, parts):
+        """Return features in e3nn's layout.
+
+        Parameters
+        ----------
+        parts : list of (n, 2l + 1, channels) tensors
+            Of `Settings.out_edge`, in the frame of the crystal.
+
+        Returns
+        -------
+        (n, dim) tensor
+            Entry by entry, channel by channel, component by component.
+        """
+        return _e3nn_layout(parts, self.settings.out_edge)
+
+
+def _like(parts, irreps):
+    """Return empty tensors of a list's shapes, one for each degree."""
+    layout = Layout(irreps)
+    n = parts[0].shape[0]
+    return [parts[0].new_empty(n, 2 * d + 1, c) for d, c in enumerate(layout.per_degree)]
+
+
+def _e3nn_layout(parts, irreps):
+    starts = Layout(irreps).entry_starts
+    pieces = [
+        parts[e.l][:, :, a : a + e.mul].transpose(1, 2).flatten(1)
+        for e, a in zip(irreps, starts, strict=True)
+    ]
+    return torch.cat(pieces, dim=1)
