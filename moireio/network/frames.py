@@ -102,7 +102,7 @@ def out_of_frames(parts, frames):
 
 
 def by_order(parts):
-    """Rearrange features from degrees to orders: |m| = 0, 1, …
+    """Rearrange features from degrees to orders: first all m = 0, then +1, −1, +2, …
 
     Parameters
     ----------
@@ -111,55 +111,35 @@ def by_order(parts):
 
     Returns
     -------
-    dict of int to (n, width) tensor
-        By signed m, as `Layout.slices` names them; channels of low degrees first.
+    (n, dim) tensor
+        As `Layout.slices` tells; channels of low degrees first.
     """
-    out = {}
-    for m in range(len(parts)):
-        for signed in (m, -m) if m else (0,):
-            out[signed] = torch.cat([p[:, l + signed] for l, p in enumerate(parts) if l >= m], 1)
-    return out
+    pieces = [part[:, degree] for degree, part in enumerate(parts)]
+    for m in range(1, len(parts)):
+        for signed in (m, -m):
+            pieces += [parts[degree][:, degree + signed] for degree in range(m, len(parts))]
+    return torch.cat(pieces, dim=1)
 
 
-def by_degree(orders, layout):
+def by_degree(orders, counts):
     """Rearrange features from orders to degrees, the inverse of `by_order`.
 
     Parameters
     ----------
     orders : dict of int to (n, width) tensor
         By signed m.
-    layout : Layout
-        Of the features.
+    counts : list of int
+        Channels of each degree.
 
     Returns
     -------
     list of (n, 2l + 1, channels) tensors
         Degree by degree.
     """
-    counts = layout.per_degree
     pieces = {m: x.split(counts[abs(m) :], dim=1) for m, x in orders.items()}
     return [
-        torch.stack([pieces[m][l - abs(m)] for m in range(-l, l + 1)], dim=1)
-        for l in range(len(counts))
+        torch.stack([pieces[m][degree - abs(m)] for m in range(-degree, degree + 1)], dim=1)
+        if degree
+        else pieces[0][0][:, None]
+        for degree in range(len(counts))
     ]
-
-
-def to_numpy_order(layout):
-    """Return where the components of an e3nn feature lie degree by degree.
-
-    Parameters
-    ----------
-    layout : Layout
-        Of the features.
-
-    Returns
-    -------
-    (dim,) array of int
-        Number n of a feature in the frame of the crystal is number ``order[n]`` of e3nn's.
-    """
-    first = np.cumsum([0, *(e.mul * (2 * e.l + 1) for e in layout.irreps)])
-    columns = [[] for _ in layout.per_degree]
-    for entry, at in zip(layout.irreps, first, strict=False):
-        grid = at + np.arange(entry.mul * (2 * entry.l + 1)).reshape(entry.mul, -1)
-        columns[entry.l].append(grid.T)
-    return np.concatenate([np.concatenate(c, axis=1).ravel() for c in columns if c])

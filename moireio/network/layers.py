@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from moireio.network.frames import by_degree, by_order, into_frames, out_of_frames
+from moireio.network.frames import by_degree, by_order, into_frames
 from moireio.network.irreps import Irrep, Irreps, Layout, reachable
 from moireio.network.maps import AlignedProduct, Linear
 
@@ -45,6 +45,11 @@ class Edges:
     def __len__(self):
         """Return the number of edges."""
         return len(self.i)
+
+    @property
+    def site(self):
+        """Whether they have length zero."""
+        return self.frames is None
 
 
 def harmonics_irreps(lmax, even=False):
@@ -192,6 +197,11 @@ class PreparedConvolution:
                         self.steps[kind, "offset"] = _pad(offset, len(edge)) @ edge
                     edge = before[m] @ edge
                 self.steps[kind, m] = one, edge
+        nodes, _, edges = tp.layouts
+        self.edge_slices = edges.slices
+        self.pair_slices = {
+            m: slice(2 * part.start, 2 * part.stop) for m, part in nodes.slices.items()
+        }
         last = module.fc[4]
         self.last = last.weight[module.order], last.bias[module.order]
 
@@ -205,10 +215,10 @@ class PreparedConvolution:
 
         Parameters
         ----------
-        pair : dict of int to tensor
-            Features of both atoms by signed m, from `gather_pair`.
-        edge : dict of int to tensor
-            Features of the edges by signed m.
+        pair : (n, 2 dim) tensor
+            Features of both atoms, from `gather_pair`.
+        edge : (n, dim) tensor
+            Features of the edges, from `by_order`.
         radial : (n, k) tensor
             Radial functions.
         site : bool
@@ -216,42 +226,46 @@ class PreparedConvolution:
 
         Returns
         -------
-        dict of int to tensor
-            By signed m.
+        list of (n, 2l + 1, channels) tensors
+            Of `out`, in the frames of the edges.
         """
         gate, kind = self.module.gate, "site" if site else "keep"
         n_scalars, n_gated = gate.scalars.channels, gate.gated.channels
         w = self.factors(radial)
-        offset = self.steps.get((kind, "offset"))
-        zero = self._apply(kind, 0, pair, edge, 0, offset)
+        zero = self._apply(kind, 0, pair, edge, 0, self.steps.get((kind, "offset")))
         scalars, gates, gated = zero.split([n_scalars, n_gated, n_gated], dim=1)
-        if gate.gate_parity == 1:
-            factor = torch.sigmoid(gates) * (SIGMOID * w[:, n_scalars:])
-        else:
-            factor = torch.tanh(gates) * (TANH * w[:, n_scalars:])
         active = nn.functional.silu(scalars) * SILU
         if self.module._any_odd:
             active = torch.where(self.module.odd, torch.tanh(scalars) * TANH, active)
-        out = {0: torch.cat([active * w[:, :n_scalars], gated * factor], dim=1)}
+        orders = {0: gated}
         for m in range(1, self.module.tp.orders):
-            suffix = factor[:, n_gated - self.module.layout.width(m) :]
             up, down = (self._apply(kind, m, pair, edge, s) for s in (m, -m))
             if not site and ("turn", m) in self.steps:
                 up = up + self._apply("turn", m, pair, edge, -m)
                 down = down - self._apply("turn", m, pair, edge, m)
-            out[m], out[-m] = up * suffix, down * suffix
+            orders[m], orders[-m] = up, down
+        if gate.gate_parity == 1:
+            factor = torch.sigmoid(gates) * (SIGMOID * w[:, n_scalars:])
+        else:
+            factor = torch.tanh(gates) * (TANH * w[:, n_scalars:])
+        counts = self.module.layout.per_degree
+        out = [(active * w[:, :n_scalars])[:, None]]
+        if n_gated:
+            degrees = by_degree(orders, [0, *counts[1:]])[1:]
+            for part, own in zip(degrees, factor.split(counts[1:], dim=1), strict=True):
+                out.append(part * own[:, None] if part.requires_grad else part.mul_(own[:, None]))
         return out
 
     def _apply(self, kind, m, pair, edge, signed, offset=None):
         nodes, edges = self.steps[kind, m]
         out = None
         if len(nodes):
-            x = pair[signed]
+            x = pair[:, self.pair_slices[signed]]
             out = x @ nodes if offset is None else torch.addmm(offset, x, nodes)
         if len(edges):
-            x = edge[signed]
+            x = edge[:, self.edge_slices[signed]]
             out = x @ edges if out is None else torch.addmm(out, x, edges)
-        return pair[0].new_zeros(len(pair[0]), nodes.shape[1]) if out is None else out
+        return pair.new_zeros(len(pair), nodes.shape[1]) if out is None else out
 
 
 def _pad(offset, length):
@@ -270,8 +284,8 @@ def gather_pair(parts, edges):
 
     Returns
     -------
-    dict of int to (n, 2 width) tensor
-        By signed m; degree by degree first those of i, then those of j.
+    (n, 2 dim) tensor
+        As `by_order` has them; degree by degree first the channels of i, then those of j.
     """
     if edges.frames is None:
         return by_order([torch.cat([p, p], 2)[edges.i] for p in parts])
@@ -420,9 +434,72 @@ class Update(nn.Module):
         self.norm = GraphNorm(self.out)
         self.skip = None if own == self.out else Linear(own, self.out, convention)
 
-    def carried(self, parts):
-        """Return what is added to the result: the features, or a map of them."""
-        return parts if self.skip is None else self.skip(parts)
+    def prepare(self, fold):
+        """Make the matrices.
+
+        Parameters
+        ----------
+        fold : bool
+            Take `lin_pre` into the convolution, as a map of the edges' features.
+
+        Returns
+        -------
+        PreparedUpdate
+            To be applied piece by piece.
+        """
+        return PreparedUpdate(self, fold)
+
+
+class PreparedUpdate:
+    """The matrices of an `Update`.
+
+    Parameters
+    ----------
+    module : Update
+        Whose.
+    fold : bool
+        Take `lin_pre` into the convolution.
+    """
+
+    def __init__(self, module, fold):
+        self.norm = module.norm
+        self.convolve = module.conv.prepare(module.lin_pre if fold else None)
+        self.counts = module.conv.layout.per_degree
+        self._post = module.lin_post.prepare()
+        self._own = module.sc.prepare()
+        self._skip = None if module.skip is None else module.skip.prepare()
+
+    def combine(self, convolved, old, kind):
+        """Return what is to be normalised.
+
+        Parameters
+        ----------
+        convolved, old : lists of tensors
+            What the convolution gave, and the features before, degree by degree.
+        kind : (n,) tensor of int
+            Species, or pairs of species.
+
+        Returns
+        -------
+        list of (n, 2l + 1, channels) tensors
+            Degree by degree.
+        """
+        return add(self._post(convolved), self._own(old, kind))
+
+    def finish(self, normed, old):
+        """Return the new features.
+
+        Parameters
+        ----------
+        normed, old : lists of tensors
+            After the norm, and the features before.
+
+        Returns
+        -------
+        list of (n, 2l + 1, channels) tensors
+            Degree by degree.
+        """
+        return add(normed, old if self._skip is None else self._skip(old))
 
 
 def add(one, two):
@@ -439,23 +516,3 @@ def add(one, two):
         Their sums.
     """
     return [a + b for a, b in zip(one, two, strict=True)]
-
-
-def messages(orders, layout, frames):
-    """Return what a convolution gives in the frame of the crystal.
-
-    Parameters
-    ----------
-    orders : dict of int to tensor
-        By signed m.
-    layout : Layout
-        Of the features.
-    frames : list of tensors or None
-        Of the edges.
-
-    Returns
-    -------
-    list of (n, 2l + 1, channels) tensors
-        Degree by degree.
-    """
-    return out_of_frames(by_degree(orders, layout), frames)

@@ -227,13 +227,17 @@ class Linear(nn.Module):
             out.append(blocks)
         return out
 
+    def prepare(self):
+        """Return the map with its matrices made, a `PreparedLinear`."""
+        return PreparedLinear(self)
+
     def forward(self, parts, kind=None):
-        """Map features given degree by degree.
+        """Map features, as `PreparedLinear` does.
 
         Parameters
         ----------
         parts : list of (n, 2l + 1, channels) tensors
-            In the frame of the crystal, or any other.
+            Degree by degree.
         kind : (n,) tensor of int, optional
             Which weights.
 
@@ -242,25 +246,59 @@ class Linear(nn.Module):
         list of (n, 2l + 1, channels) tensors
             Of the target.
         """
-        matrices = self.matrices()
-        n = parts[0].shape[0]
-        out = []
-        for l, channels in enumerate(self.target.per_degree):  # noqa: E741
-            if l >= self.degrees:
-                out.append(parts[0].new_zeros(n, 2 * l + 1, channels))
-            elif self.kinds == 1:
-                out.append(parts[l] @ matrices[0][l])
-            else:
-                stacked = torch.stack([m[l] for m in matrices])
-                made = parts[l].new_zeros(n, 2 * l + 1, channels)
-                for number in range(self.kinds):
-                    mine = torch.nonzero(kind == number)[:, 0]
-                    made = made.index_copy(0, mine, parts[l][mine] @ stacked[number])
-                out.append(made)
-        offset = self.offset()
-        if offset is not None:
-            out[0] = out[0] + offset
+        return self.prepare()(parts, kind)
+
+
+class PreparedLinear:
+    """The matrices of a `Linear`.
+
+    Parameters
+    ----------
+    module : Linear
+        Whose.
+    """
+
+    def __init__(self, module):
+        self._counts = module.target.per_degree
+        self._matrices = module.matrices()
+        self._offset = module.offset()
+
+    def __call__(self, parts, kind=None):
+        """Map features.
+
+        Parameters
+        ----------
+        parts : list of (n, 2l + 1, channels) tensors
+            Degree by degree, in any frame.
+        kind : (n,) tensor of int, optional
+            Which weights.
+
+        Returns
+        -------
+        list of (n, 2l + 1, channels) tensors
+            Of the target.
+        """
+        if len(self._matrices) == 1:
+            out = self._one(parts, self._matrices[0])
+        else:
+            n = parts[0].shape[0]
+            out = [parts[0].new_zeros(n, 2 * d + 1, c) for d, c in enumerate(self._counts)]
+            for number, matrices in enumerate(self._matrices):
+                mine = torch.nonzero(kind == number)[:, 0]
+                if len(mine):
+                    made = self._one([p[mine] for p in parts], matrices)
+                    out = [o.index_copy(0, mine, m) for o, m in zip(out, made, strict=True)]
+        if self._offset is not None:
+            out[0] = out[0] + self._offset
         return out
+
+    def _one(self, parts, matrices):
+        return [
+            parts[degree] @ matrices[degree]
+            if degree < len(matrices)
+            else parts[0].new_zeros(len(parts[0]), 2 * degree + 1, count)
+            for degree, count in enumerate(self._counts)
+        ]
 
 
 class AlignedProduct(nn.Module):

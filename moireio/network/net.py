@@ -8,10 +8,12 @@ from torch import nn
 
 from moireio.network.frames import by_order, edge_frames, out_of_frames
 from moireio.network.irreps import Irreps, Layout
-from moireio.network.layers import Edges, Update, add, gather_pair, messages
+from moireio.network.layers import Edges, Update, add, gather_pair
 from moireio.network.maps import Convention, Linear
 
 EXPANSION_STOP = 6.0
+# What a layer handles of so many edges fits into a core's cache.
+EDGES_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ class Gaussians(nn.Module):
 
     def forward(self, distance):
         """Return their values, (n, count)."""
-        return torch.exp(-0.5 * ((distance[:, None] - self.offsets) / self.width) ** 2)
+        # Below e^−60 nothing counts, and numbers near underflow are slow.
+        power = -0.5 * ((distance[:, None] - self.offsets) / self.width) ** 2
+        return torch.exp(power.clamp_(min=-60.0) if not power.requires_grad else power)
 
 
 class Block(nn.Module):
@@ -195,44 +199,45 @@ class Network(nn.Module):
             `Settings.out_edge`.
         """
         atoms = torch.arange(len(species), device=species.device)
-        groups = [self.edges(i, j, species, vectors), self.edges(atoms, atoms, species, None)]
+        pieces = [slice(n, n + EDGES_AT_ONCE) for n in range(0, len(i), EDGES_AT_ONCE)]
+        groups = [self.edges(i[p], j[p], species, vectors[p]) for p in pieces]
+        groups.append(self.edges(atoms, atoms, species, None))
         nodes = self.initial_nodes(species)
         features = [[self.expansion(g.distance)[:, None]] for g in groups]
         radial = [self.radial(g.distance) for g in groups]
         for block in self.blocks:
             nodes = self._update_nodes(block.node, nodes, groups, features, radial, species)
             features = self._update_edges(block.edge, nodes, groups, features, radial)
-        out = []
+        out, last = [], self.lin_edge.prepare()
         for group, own in zip(groups, features, strict=True):
-            turned = out_of_frames(self.lin_edge(own), group.frames)
+            turned = out_of_frames(last(own), group.frames)
             out.append(self.in_e3nn_layout(turned))
-        return out
+        return torch.cat(out[:-1]) if len(out) > 1 else out[0][:0], out[-1]
 
     def _update_nodes(self, update, nodes, groups, features, radial, species):
-        conv = update.conv.prepare()
-        before = update.lin_pre(nodes)
-        total = [p.new_zeros(p.shape) for p in _like(before, update.out)]
+        ready, before = update.prepare(fold=False), update.lin_pre(nodes)
+        n = len(species)
+        total = [before[0].new_zeros(n, 2 * d + 1, c) for d, c in enumerate(ready.counts)]
         for group, own, functions in zip(groups, features, radial, strict=True):
-            made = conv(gather_pair(before, group), by_order(own), functions, group.frames is None)
-            made = messages(made, update.conv.layout, group.frames)
+            made = ready.convolve(gather_pair(before, group), by_order(own), functions, group.site)
+            made = out_of_frames(made, group.frames)
             total = [t.index_add(0, group.i, p) for t, p in zip(total, made, strict=True)]
-        new = add(update.lin_post(total), update.sc(nodes, species))
-        new = update.norm(new, update.norm.sums(new), len(species))
-        return add(new, update.carried(nodes))
+        new = ready.combine(total, nodes, species)
+        new = update.norm(new, update.norm.sums(new), n)
+        return ready.finish(new, nodes)
 
     def _update_edges(self, update, nodes, groups, features, radial):
-        conv = update.conv.prepare(update.lin_pre)
+        ready = update.prepare(fold=True)
         made, sums, count = [], None, 0
         for group, own, functions in zip(groups, features, radial, strict=True):
-            new = conv(gather_pair(nodes, group), by_order(own), functions, group.frames is None)
-            new = messages(new, update.conv.layout, None)
-            new = add(update.lin_post(new), update.sc(own, group.kind))
+            new = ready.convolve(gather_pair(nodes, group), by_order(own), functions, group.site)
+            new = ready.combine(new, own, group.kind)
             made.append(new)
             part = update.norm.sums(new, group.frames)
             sums = part if sums is None else add(sums, part)
             count += len(group)
         return [
-            add(update.norm(new, sums, count, group.frames), update.carried(own))
+            ready.finish(update.norm(new, sums, count, group.frames), own)
             for new, own, group in zip(made, features, groups, strict=True)
         ]
 
@@ -250,13 +255,6 @@ class Network(nn.Module):
             Entry by entry, channel by channel, component by component.
         """
         return _e3nn_layout(parts, self.settings.out_edge)
-
-
-def _like(parts, irreps):
-    """Return empty tensors of a list's shapes, one for each degree."""
-    layout = Layout(irreps)
-    n = parts[0].shape[0]
-    return [parts[0].new_empty(n, 2 * d + 1, c) for d, c in enumerate(layout.per_degree)]
 
 
 def _e3nn_layout(parts, irreps):
