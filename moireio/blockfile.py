@@ -109,32 +109,10 @@ class BlockFile:
     def basis(self):
         """The `Basis`; without blocks, species may be missing from it."""
         self._need("basis")
-        species = {}
-        for name in self._container.groups("basis"):
-            group = f"basis/{name}"
-            arrays = self._container.arrays(group)
-            attributes = verify(self._container, group)
-            if "l" not in arrays:
-                raise DamagedError(f"/{group} has no l", path=self.label)
-            radial = None
-            if "radial" in self._container.groups(group):
-                radial = tuple(self._container.read(f"{group}/radial/{n}") for n in ("r", "R"))
-            try:
-                species[name] = SpeciesBasis(
-                    l=tuple(self._container.read(f"{group}/l").tolist()),
-                    m=tuple(self._container.read(f"{group}/m").tolist()) if "m" in arrays else None,
-                    name=attributes.get("name"),
-                    cutoff=attributes.get("cutoff"),
-                    valence=attributes.get("valence"),
-                    radial=radial,
-                )
-            except (MoireioError, TypeError, ValueError) as error:
-                raise DamagedError(f"/{group}: {error}", path=self.label) from error
-        orthogonal = bool(verify(self._container, "basis").get("orthogonal", False))
-        basis = Basis(species, orthogonal)
+        basis = read_basis(self._container)
         # A structure may come before its basis; blocks cannot.
         for name in self.structure.species_names if self.operators else ():
-            if name not in species:
+            if name not in basis.species:
                 raise DamagedError(f"/basis has no species {name}", path=self.label)
         return basis
 
@@ -320,6 +298,48 @@ class BlockFile:
             state.update(name.encode())
             state.update(np.ascontiguousarray(self.operator(name).crc, dtype="<u4").tobytes())
         return f"blake2b:{state.hexdigest()}"
+
+
+def read_basis(container):
+    """Read a group ``/basis``.
+
+    Parameters
+    ----------
+    container : Container
+        Open for reading.
+
+    Returns
+    -------
+    Basis
+        Of all species in it.
+
+    Raises
+    ------
+    DamagedError
+        If something is missing or does not fit.
+    """
+    species = {}
+    for name in container.groups("basis"):
+        group = f"basis/{name}"
+        arrays = container.arrays(group)
+        attributes = verify(container, group)
+        if "l" not in arrays:
+            raise DamagedError(f"/{group} has no l", path=container.label)
+        radial = None
+        if "radial" in container.groups(group):
+            radial = tuple(container.read(f"{group}/radial/{n}") for n in ("r", "R"))
+        try:
+            species[name] = SpeciesBasis(
+                l=tuple(container.read(f"{group}/l").tolist()),
+                m=tuple(container.read(f"{group}/m").tolist()) if "m" in arrays else None,
+                name=attributes.get("name"),
+                cutoff=attributes.get("cutoff"),
+                valence=attributes.get("valence"),
+                radial=radial,
+            )
+        except (MoireioError, TypeError, ValueError) as error:
+            raise DamagedError(f"/{group}: {error}", path=container.label) from error
+    return Basis(species, bool(verify(container, "basis").get("orthogonal", False)))
 
 
 def open_blockfile(path, label=None):

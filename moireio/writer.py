@@ -37,7 +37,7 @@ class BlockWriter:
             seal(container, "")
 
     def array(self, name, values):
-        """Write a whole array.
+        """Write a whole array, as `write_array`.
 
         Parameters
         ----------
@@ -46,14 +46,7 @@ class BlockWriter:
         values : array or sequence of str
             Its contents.
         """
-        values = np.asarray(values)
-        dtype = "string" if values.dtype.kind in "UO" else values.dtype
-        if dtype == "string":
-            values = values.astype(object).ravel()
-        # Small arrays gain nothing from a filter and cost a chunk index each.
-        compression = self.compression if values.nbytes > 4096 else "none"
-        self.container.create_array(name, values.shape, dtype, compression=compression)
-        self.container.write(name, values)
+        write_array(self.container, name, values, self.compression)
 
     def structure(self, structure):
         """Write ``/structure``.
@@ -78,23 +71,7 @@ class BlockWriter:
         basis : Basis
             What to write.
         """
-        self.container.create_group("basis", {"orthogonal": bool(basis.orthogonal)})
-        for name, species in basis.species.items():
-            group = f"basis/{name}"
-            attributes = {k: getattr(species, k) for k in ("name", "cutoff", "valence")}
-            self.container.create_group(
-                group, {k: v for k, v in attributes.items() if v is not None}
-            )
-            self.array(f"{group}/l", np.array(species.l, dtype=np.int32))
-            if species.m is not None:
-                self.array(f"{group}/m", np.array(species.m, dtype=np.int32))
-            if species.radial is not None:
-                self.container.create_group(f"{group}/radial")
-                self.array(f"{group}/radial/r", species.radial[0])
-                self.array(f"{group}/radial/R", species.radial[1])
-                seal(self.container, f"{group}/radial")
-            seal(self.container, group)
-        seal(self.container, "basis")
+        write_basis(self.container, basis, self.compression)
 
     def moire(self, moire):
         """Write ``/moire``.
@@ -234,6 +211,59 @@ class BlockWriter:
             values = [str(v).encode("utf-8", "replace").decode("utf-8") for v in values]
             self.array(f"{group}/{name}", np.array(values, dtype=object))
         seal(self.container, group)
+
+
+def write_array(container, name, values, compression="none"):
+    """Write a whole array.
+
+    Parameters
+    ----------
+    container : Container
+        Open for writing.
+    name : str
+        Its path.
+    values : array or sequence of str
+        Its contents.
+    compression : str
+        How it is stored.
+    """
+    values = np.asarray(values)
+    dtype = "string" if values.dtype.kind in "UO" else values.dtype
+    if dtype == "string":
+        values = values.astype(object).ravel()
+    # Small arrays gain nothing from a filter and cost a chunk index each.
+    compression = compression if values.nbytes > 4096 else "none"
+    container.create_array(name, values.shape, dtype, compression=compression)
+    container.write(name, values)
+
+
+def write_basis(container, basis, compression="none"):
+    """Write a group ``/basis``.
+
+    Parameters
+    ----------
+    container : Container
+        Open for writing.
+    basis : Basis
+        What to write.
+    compression : str
+        How arrays are stored.
+    """
+    container.create_group("basis", {"orthogonal": bool(basis.orthogonal)})
+    for name, species in basis.species.items():
+        group = f"basis/{name}"
+        attributes = {k: getattr(species, k) for k in ("name", "cutoff", "valence")}
+        container.create_group(group, {k: v for k, v in attributes.items() if v is not None})
+        write_array(container, f"{group}/l", np.array(species.l, dtype=np.int32), compression)
+        if species.m is not None:
+            write_array(container, f"{group}/m", np.array(species.m, dtype=np.int32), compression)
+        if species.radial is not None:
+            container.create_group(f"{group}/radial")
+            for part, values in zip(("r", "R"), species.radial, strict=True):
+                write_array(container, f"{group}/radial/{part}", values, compression)
+            seal(container, f"{group}/radial")
+        seal(container, group)
+    seal(container, "basis")
 
 
 class OperatorWriter:

@@ -16,7 +16,7 @@ def edge_frames(vectors, lmax, dtype):
     lmax : int
         Highest degree.
     dtype : torch.dtype
-        Of the result; it is computed in that of `vectors`.
+        Of the result.
 
     Returns
     -------
@@ -24,7 +24,7 @@ def edge_frames(vectors, lmax, dtype):
         D_l for l = 0 … lmax, with Y(R r) = D Y(r) and R the turn about z and then y that takes the
         vector to +z.
     """
-    x, y, z = (vectors / torch.linalg.norm(vectors, dim=1, keepdim=True)).unbind(1)
+    x, y, z = (vectors / torch.linalg.norm(vectors, dim=1, keepdim=True)).to(dtype).unbind(1)
     across = torch.hypot(x, y)
     safe = across > 0
     one = torch.ones_like(x)
@@ -34,7 +34,7 @@ def edge_frames(vectors, lmax, dtype):
     about = _multiples(z, -across, lmax), _multiples(azimuth, -turned, lmax)
     out = []
     for l in range(lmax + 1):  # noqa: E741
-        table = torch.as_tensor(about_y(l), dtype=vectors.dtype, device=vectors.device)
+        table = torch.as_tensor(about_y(l), dtype=dtype, device=vectors.device)
         cosine, sine = about[0]
         terms = torch.stack(
             [one, *(f for k in range(1, l + 1) for f in (cosine[k], sine[k]))], dim=1
@@ -44,7 +44,7 @@ def edge_frames(vectors, lmax, dtype):
         degrees = range(-l, l + 1)
         c = torch.stack([cosine[abs(m)] for m in degrees], dim=1)
         s = torch.stack([sine[m] if m >= 0 else -sine[-m] for m in degrees], dim=1)
-        out.append((tilt * c[:, None] + tilt.flip(2) * s[:, None]).to(dtype))
+        out.append(torch.addcmul(tilt * c[:, None], tilt.flip(2), s[:, None]))
     return out
 
 

@@ -31,6 +31,9 @@ class Targets:
         Each a dict of (species, species) to (shell, shell): blocks that share their channels.
     even : bool
         All representations count as even.
+    time_reversal : bool
+        With spin, h0 is real and h imaginary, so that every block is symmetric under time reversal;
+        there is one half then. Without, they are complex.
     """
 
     numbers: tuple
@@ -38,6 +41,12 @@ class Targets:
     spinful: bool
     targets: tuple
     even: bool = False
+    time_reversal: bool = False
+
+    @property
+    def halves(self):
+        """Number of copies of the channels: real and imaginary parts."""
+        return 2 if self.spinful and not self.time_reversal else 1
 
     def degrees(self, target):
         """Return (l1, l2) of a target."""
@@ -51,7 +60,7 @@ class Targets:
             l1, l2 = self.degrees(target)
             p = 1 if self.even else (-1) ** (l1 + l2)
             out += [Irrep(1, n, p) for n in _channels(l1, l2, self.spinful)]
-        return Irreps(out * 2 if self.spinful else out)
+        return Irreps(out * self.halves)
 
 
 def all_targets(numbers, shells, spinful, even=False):
@@ -112,90 +121,90 @@ def _change(l1, l2, spinful, old_signs):
 
 
 class Head:
-    """Assembles blocks.
+    """Assembles the blocks between two species.
 
     Parameters
     ----------
     targets : Targets
         What the output means.
+    one, two : int
+        The species.
     old_signs : bool
         Of the coupling coefficients.
+
+    Raises
+    ------
+    MoireioError
+        If some elements between the species are not predicted.
     """
 
-    def __init__(self, targets, old_signs=False):
+    def __init__(self, targets, one, two, old_signs=False):
         self.targets = targets
-        sizes = [
-            sum(2 * n + 1 for n in _channels(*targets.degrees(t), targets.spinful))
-            for t in targets.targets
-        ]
-        starts = np.cumsum([0, *sizes])
-        self.half = int(starts[-1])
-        self._plans = {}
-        first = [np.cumsum([0, *(2 * n + 1 for n in own)]) for own in targets.shells]
-        for one in range(len(targets.shells)):
-            for two in range(len(targets.shells)):
-                groups, rows = {}, int(first[one][-1])
-                columns = int(first[two][-1])
-                place = np.full((rows, columns), -1, dtype=np.int64)
-                for t, start in zip(targets.targets, starts, strict=False):
-                    if (one, two) not in t:
-                        continue
-                    a, b = t[one, two]
-                    l1, l2 = targets.shells[one][a], targets.shells[two][b]
-                    groups.setdefault((l1, l2), []).append((int(start), a, b))
-                at, steps = 0, []
-                for (l1, l2), members in groups.items():
-                    change = _change(l1, l2, targets.spinful, old_signs)
-                    columns_in = np.concatenate([s + np.arange(len(change)) for s, _, _ in members])
-                    steps.append((torch.tensor(columns_in), torch.tensor(change), len(members)))
-                    size = (2 * l1 + 1) * (2 * l2 + 1)
-                    for number, (_, a, b) in enumerate(members):
-                        r, c = first[one][a], first[two][b]
-                        block = at + number * size + np.arange(size).reshape(2 * l1 + 1, -1)
-                        place[r : r + 2 * l1 + 1, c : c + 2 * l2 + 1] = block
-                    at += size * len(members)
-                self._plans[one, two] = steps, torch.tensor(place)
+        first = [np.cumsum([0, *(2 * n + 1 for n in targets.shells[k])]) for k in (one, two)]
+        place = np.full((int(first[0][-1]), int(first[1][-1])), -1, dtype=np.int64)
+        groups, self.entries, at, number = {}, [], 0, 0
+        for target in targets.targets:
+            l1, l2 = targets.degrees(target)
+            channels = _channels(l1, l2, targets.spinful)
+            if (one, two) in target:
+                groups.setdefault((l1, l2), []).append((at, *target[one, two]))
+                self.entries += range(number, number + len(channels))
+                at += sum(2 * n + 1 for n in channels)
+            number += len(channels)
+        self.half = at
+        self.entries += [n + number for n in self.entries] if targets.halves == 2 else []
+        self._steps, at = [], 0
+        for (l1, l2), members in groups.items():
+            change = _change(l1, l2, targets.spinful, old_signs)
+            columns = np.concatenate([start + np.arange(len(change)) for start, _, _ in members])
+            self._steps.append((torch.tensor(columns), torch.tensor(change), len(members)))
+            size = (2 * l1 + 1) * (2 * l2 + 1)
+            for a, b in (m[1:] for m in members):
+                rows = slice(first[0][a], first[0][a + 1])
+                columns = slice(first[1][b], first[1][b + 1])
+                place[rows, columns] = at + np.arange(size).reshape(2 * l1 + 1, -1)
+                at += size
+        if (place < 0).any():
+            raise MoireioError(
+                "the model does not predict all elements between atoms with Z = "
+                f"{targets.numbers[one]} and {targets.numbers[two]}"
+            )
+        self._place = torch.tensor(place)
 
-    def covers(self, one, two):
-        """Tell whether all elements between two species are predicted."""
-        return bool((self._plans[one, two][1] >= 0).all())
-
-    def __call__(self, output, one, two):
+    def __call__(self, output):
         """Return blocks.
 
         Parameters
         ----------
         output : (n, dim) tensor
-            The network's output for edges between atoms of two species, e3nn's layout.
-        one, two : int
-            The species.
+            The entries `entries` of the network's output, in e3nn's layout.
 
         Returns
         -------
         (n, rows, columns) tensor
             Orbitals in moireio's order; complex, all up orbitals before the down ones, with spin.
         """
-        steps, place = self._plans[one, two]
-        if not self.covers(one, two):
-            raise MoireioError(
-                f"the model does not predict all elements between species {one} and {two}"
-            )
-        halves = output.split(self.half, dim=1) if self.targets.spinful else [output]
-        made = []
-        for half in halves:
-            pieces = []
-            for columns, change, count in steps:
-                x = half[:, columns.to(half.device)].reshape(len(half), count, -1)
-                M = change.to(half)
-                pieces.append((x @ M.flatten(1)).reshape(len(half), count, *M.shape[1:]))
-            parts = [
-                torch.cat([p[:, :, a].flatten(1) for p in pieces], 1)[:, place.to(half.device)]
-                for a in range(4 if self.targets.spinful else 1)
-            ]
-            made.append(parts)
+        halves = [self._components(half) for half in output.split(self.half, dim=1)]
         if not self.targets.spinful:
-            return made[0][0]
-        h0, hy, hz, hx = (torch.complex(re, im) for re, im in zip(*made, strict=True))
+            return halves[0][0]
+        if self.targets.time_reversal:
+            h0, hy, hz, hx = halves[0]
+            zero = torch.zeros_like(h0)
+            h0 = torch.complex(h0, zero)
+            hy, hz, hx = (torch.complex(zero, h) for h in (hy, hz, hx))
+        else:
+            h0, hy, hz, hx = (torch.complex(re, im) for re, im in zip(*halves, strict=True))
         up = torch.cat([h0 + hz, hx - 1j * hy], dim=2)
         down = torch.cat([hx + 1j * hy, h0 - hz], dim=2)
         return torch.cat([up, down], dim=1) / np.sqrt(2)
+
+    def _components(self, output):
+        """Return h0 and, with spin, h_y, h_z, h_x: tensors (n, rows, columns)."""
+        made, n = [], len(output)
+        for columns, change, count in self._steps:
+            x = output[:, columns.to(output.device)].reshape(n, count, -1)
+            change = change.to(output)
+            made.append((x @ change.flatten(1)).reshape(n, count, *change.shape[1:]))
+        place = self._place.to(output.device)
+        parts = range(made[0].shape[2])
+        return [torch.cat([p[:, :, a].flatten(1) for p in made], 1)[:, place] for a in parts]

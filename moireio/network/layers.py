@@ -34,6 +34,8 @@ class Edges:
         Lengths, Å.
     frames : list of tensors or None
         From `edge_frames`; None for edges of length zero.
+    envelope : (n, 1, 1) tensor or None
+        What messages are multiplied with; None where that is 1.
     """
 
     i: torch.Tensor
@@ -41,6 +43,7 @@ class Edges:
     kind: torch.Tensor
     distance: torch.Tensor
     frames: list | None
+    envelope: torch.Tensor | None = None
 
     def __len__(self):
         """Return the number of edges."""
@@ -320,10 +323,6 @@ class GraphNorm(nn.Module):
             for e, start in zip(irreps, self.layout.entry_starts, strict=True)
         ]
 
-    def channel_means(self, parts):
-        """Return the mean over channels of every entry, a list of (n, 2l + 1) tensors."""
-        return [parts[degree][:, :, a:b].mean(dim=2) for degree, a, b in self.entries]
-
     def sums(self, parts, frames=None):
         """Return sums over features that the moments follow from.
 
@@ -341,7 +340,8 @@ class GraphNorm(nn.Module):
             for scalars by Σ of the channels' mean square.
         """
         out = []
-        for (degree, a, b), mean in zip(self.entries, self.channel_means(parts), strict=True):
+        for degree, a, b in self.entries:
+            mean = parts[degree][:, :, a:b].mean(dim=2)
             if degree == 0:
                 square = parts[0][:, :, a:b].square().mean(dim=2)
                 both = torch.cat([mean, square], dim=1)
@@ -398,6 +398,65 @@ class GraphNorm(nn.Module):
         return out
 
 
+class LocalNorm(nn.Module):
+    """A layer norm of every feature by itself.
+
+    The mean of the even scalars is subtracted from them; scalars are divided by the root of their
+    mean square, all others by that of their components. Small numbers are added inside the roots,
+    so that it is smooth everywhere, also where features vanish by symmetry.
+
+    Parameters
+    ----------
+    irreps : Irreps
+        The list.
+    """
+
+    def __init__(self, irreps):
+        super().__init__()
+        self.layout = Layout(irreps)
+        self.weight = nn.Parameter(torch.ones(irreps.channels))
+        even = [np.full(e.mul, e.p == 1) for e in irreps if e.l == 0]
+        even = np.concatenate(even) if even else np.zeros(0, dtype=bool)
+        self.register_buffer("even", torch.tensor(even), persistent=False)
+        self.register_buffer("order", torch.tensor(self.layout.order), persistent=False)
+        self.bias = nn.Parameter(torch.zeros(int(even.sum())))
+
+    def sums(self, parts, frames=None):
+        """Return no sums: nothing of the graph is needed."""
+        return []
+
+    def forward(self, parts, sums=(), count=0, frames=None):
+        """Normalise.
+
+        Parameters
+        ----------
+        parts : list of (n, 2l + 1, channels) tensors
+            In any frame.
+        sums, count, frames : object
+            As `GraphNorm` needs them; not used.
+
+        Returns
+        -------
+        list of (n, 2l + 1, channels) tensors
+            Normalised.
+        """
+        weight = self.weight[self.order].split(self.layout.per_degree)
+        scalars, out = parts[0], []
+        if scalars.shape[2]:
+            mean = (scalars * self.even).sum(dim=2, keepdim=True) / max(1, len(self.bias))
+            scalars = scalars - mean * self.even
+            scale = torch.rsqrt(scalars.square().mean(dim=2, keepdim=True) + EPSILON)
+            offset = weight[0].new_zeros(len(self.even)).masked_scatter(self.even, self.bias)
+            scalars = scalars * scale * weight[0] + offset
+        out.append(scalars)
+        if len(parts) > 1:
+            total = sum(p.square().sum(dim=(1, 2)) for p in parts[1:])
+            channels = max(1, sum(self.layout.per_degree[1:]))
+            scale = torch.rsqrt(total / channels + EPSILON)[:, None, None]
+            out += [p * (scale * w) for p, w in zip(parts[1:], weight[1:], strict=True)]
+        return out
+
+
 class Update(nn.Module):
     """What the two halves of a block share: maps, convolution, norm, what is carried over.
 
@@ -431,7 +490,7 @@ class Update(nn.Module):
         self.out = self.conv.out
         self.lin_post = Linear(self.out, self.out, convention, bias=True)
         self.sc = Linear(own, self.out, convention, kinds=kinds)
-        self.norm = GraphNorm(self.out)
+        self.norm = (LocalNorm if settings.local else GraphNorm)(self.out)
         self.skip = None if own == self.out else Linear(own, self.out, convention)
 
     def prepare(self, fold):

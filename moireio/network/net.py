@@ -38,6 +38,13 @@ class Settings:
         Number of radial functions.
     convention : Convention
         Of e3nn.
+    local : bool
+        moireio's variant, in which nothing depends on atoms beyond the edges' reach: norms of single
+        features, an envelope that makes messages vanish at the cutoff.
+    reaches : tuple of float
+        For that variant, cutoff of each species' orbitals, Å: edges end at the sum of two.
+    neighbours : float
+        Sums of messages are divided by the root of this number.
     """
 
     species: int
@@ -54,6 +61,9 @@ class Settings:
     even: bool = False
     radial: int = 128
     convention: Convention = Convention()
+    local: bool = False
+    reaches: tuple = ()
+    neighbours: float = 1.0
 
     def with_(self, **changes):
         """Return a copy with some values changed."""
@@ -177,11 +187,17 @@ class Network(nn.Module):
         kind = species[i] * self.settings.species + species[j]
         if vectors is None:
             return Edges(i, j, kind, self.embedding.new_zeros(len(i)), None)
-        distance = torch.linalg.norm(vectors, dim=1).to(self.dtype)
-        return Edges(i, j, kind, distance, edge_frames(vectors, self.lmax, self.dtype))
+        distance = torch.linalg.norm(vectors, dim=1)
+        envelope = None
+        if self.settings.local:
+            reach = torch.as_tensor(self.settings.reaches, dtype=vectors.dtype, device=vectors.device)
+            end = reach[species[i]] + reach[species[j]]
+            envelope = smooth_end(distance / end).to(self.dtype)[:, None, None]
+        frames = edge_frames(vectors, self.lmax, self.dtype)
+        return Edges(i, j, kind, distance.to(self.dtype), frames, envelope)
 
-    def forward(self, species, i, j, vectors):
-        """Evaluate the network on one structure.
+    def chunks(self, species, i, j, vectors):
+        """Make the geometry of all edges, in pieces.
 
         Parameters
         ----------
@@ -194,25 +210,73 @@ class Network(nn.Module):
 
         Returns
         -------
-        edges, sites : (n, dim), (N, dim) tensors
-            Features of the edges, and of the atoms' own edges of length zero, in e3nn's layout of
-            `Settings.out_edge`.
+        list of Edges
+            The last holds the atoms' own edges of length zero.
         """
         atoms = torch.arange(len(species), device=species.device)
         pieces = [slice(n, n + EDGES_AT_ONCE) for n in range(0, len(i), EDGES_AT_ONCE)]
         groups = [self.edges(i[p], j[p], species, vectors[p]) for p in pieces]
-        groups.append(self.edges(atoms, atoms, species, None))
+        return [*groups, self.edges(atoms, atoms, species, None)]
+
+    def initial_edges(self, group):
+        """Return the features of edges that the first block gets.
+
+        Parameters
+        ----------
+        group : Edges
+            The edges.
+
+        Returns
+        -------
+        list of (n, 1, channels) tensors
+            Scalars.
+        """
+        return [self.expansion(group.distance)[:, None]]
+
+    def forward(self, species, groups):
+        """Evaluate the blocks on one structure.
+
+        Parameters
+        ----------
+        species : (N,) tensor of int
+            Species of every atom.
+        groups : list of Edges
+            All edges.
+
+        Returns
+        -------
+        list of lists of (n, 2l + 1, channels) tensors
+            Features of the edges of every group, in their frames.
+        """
         nodes = self.initial_nodes(species)
-        features = [[self.expansion(g.distance)[:, None]] for g in groups]
+        features = [self.initial_edges(g) for g in groups]
         radial = [self.radial(g.distance) for g in groups]
         for block in self.blocks:
             nodes = self._update_nodes(block.node, nodes, groups, features, radial, species)
             features = self._update_edges(block.edge, nodes, groups, features, radial)
-        out, last = [], self.lin_edge.prepare()
-        for group, own in zip(groups, features, strict=True):
-            turned = out_of_frames(last(own), group.frames)
-            out.append(self.in_e3nn_layout(turned))
-        return torch.cat(out[:-1]) if len(out) > 1 else out[0][:0], out[-1]
+        return features
+
+    def output(self, species, groups):
+        """Evaluate the network on one structure.
+
+        Parameters
+        ----------
+        species : (N,) tensor of int
+            Species of every atom.
+        groups : list of Edges
+            All edges.
+
+        Returns
+        -------
+        list of (n, dim) tensors
+            For every group, features of `Settings.out_edge` in the frame of the crystal and in
+            e3nn's layout.
+        """
+        last = self.lin_edge.prepare()
+        return [
+            e3nn_layout(out_of_frames(last(own), group.frames), self.settings.out_edge)
+            for group, own in zip(groups, self(species, groups), strict=True)
+        ]
 
     def _update_nodes(self, update, nodes, groups, features, radial, species):
         ready, before = update.prepare(fold=False), update.lin_pre(nodes)
@@ -220,8 +284,11 @@ class Network(nn.Module):
         total = [before[0].new_zeros(n, 2 * d + 1, c) for d, c in enumerate(ready.counts)]
         for group, own, functions in zip(groups, features, radial, strict=True):
             made = ready.convolve(gather_pair(before, group), by_order(own), functions, group.site)
+            if group.envelope is not None:
+                made = [p * group.envelope for p in made]
             made = out_of_frames(made, group.frames)
             total = [t.index_add(0, group.i, p) for t, p in zip(total, made, strict=True)]
+        total = [t / np.sqrt(self.settings.neighbours) for t in total]
         new = ready.combine(total, nodes, species)
         new = update.norm(new, update.norm.sums(new), n)
         return ready.finish(new, nodes)
@@ -241,23 +308,39 @@ class Network(nn.Module):
             for new, own, group in zip(made, features, groups, strict=True)
         ]
 
-    def in_e3nn_layout(self, parts):
-        """Return features in e3nn's layout.
 
-        Parameters
-        ----------
-        parts : list of (n, 2l + 1, channels) tensors
-            Of `Settings.out_edge`, in the frame of the crystal.
+def smooth_end(x):
+    """Return an envelope: 1 to x = 0.85, 0 from x = 1, twice continuously differentiable.
 
-        Returns
-        -------
-        (n, dim) tensor
-            Entry by entry, channel by channel, component by component.
-        """
-        return _e3nn_layout(parts, self.settings.out_edge)
+    Parameters
+    ----------
+    x : tensor
+        Distance over the cutoff.
+
+    Returns
+    -------
+    tensor
+        Of the same shape.
+    """
+    t = ((1 - x) / 0.15).clamp(0.0, 1.0)
+    return t**3 * (10 - 15 * t + 6 * t**2)
 
 
-def _e3nn_layout(parts, irreps):
+def e3nn_layout(parts, irreps):
+    """Return features in e3nn's layout.
+
+    Parameters
+    ----------
+    parts : list of (n, 2l + 1, channels) tensors
+        In the frame of the crystal.
+    irreps : Irreps
+        Their list.
+
+    Returns
+    -------
+    (n, dim) tensor
+        Entry by entry, channel by channel, component by component.
+    """
     starts = Layout(irreps).entry_starts
     pieces = [
         parts[e.l][:, :, a : a + e.mul].transpose(1, 2).flatten(1)
