@@ -1,10 +1,11 @@
 """DeepH-E3's result folders: networks that were trained with it.
 
-Layout: ``best_model.pkl`` (a torch file with a state dict), ``src/train.ini`` (the user's settings),
-``src/dataset_info.json`` (species, shells, spin) and ``src/target_blocks.json`` (which blocks share
-channels). Kept: all of these that define the function. Lost: optimiser and scheduler, logs, constant
-buffers. The version of e3nn that a network was trained with is part of its function: checkpoints
-written before 0.4.2 tell it by the names of their buffers, and later ones by the signs in them.
+Layout: ``best_model.pkl`` (a torch file with a state dict), ``src/train.ini`` (the user's
+settings), ``src/dataset_info.json`` (species, shells, spin) and ``src/target_blocks.json`` (which
+blocks share channels). Kept: all of these that define the function. Lost: optimiser and scheduler,
+logs, constant buffers. The version of e3nn that a network was trained with is part of its function:
+checkpoints written before 0.4.2 tell it by the names of their buffers, and later ones by the signs
+in them.
 """
 
 import configparser
@@ -19,6 +20,7 @@ from moireio.network.head import Targets
 from moireio.network.irreps import Irrep, Irreps, reachable
 from moireio.network.layers import harmonics_irreps
 from moireio.network.maps import CONVENTIONS
+from moireio.network.model import Model
 from moireio.network.net import Network, Settings
 from moireio.network.wigner import coupling
 
@@ -170,8 +172,8 @@ def read(folder, e3nn=None):
     folder : str
         A result folder.
     e3nn : str, optional
-        Key of `CONVENTIONS`: the version that it shall be evaluated with; by default as the
-        checkpoint tells.
+        Key of `CONVENTIONS` (or "0.4+"): the version that it shall be evaluated with; by default as
+        the checkpoint tells.
 
     Returns
     -------
@@ -193,10 +195,35 @@ def read(folder, e3nn=None):
         raise MoireioError("no such file", path=path) from error
     except Exception as error:  # torch's unpickler raises whatever the bytes make it
         raise MoireioError(f"is not a checkpoint: {first_line(error)}", path=path) from error
-    convention = CONVENTIONS[e3nn or generation(state)]
+    told = generation(state)
+    if e3nn == "0.4+":
+        e3nn = "0.4.4" if told == "0.3.5" else told
+    convention = CONVENTIONS[e3nn or told]
     network = Network(settings.with_(convention=convention))
     fill(network, state, path)
     return network, targets
+
+
+def model(folder, e3nn=None):
+    """Read a trained network as a model.
+
+    Parameters
+    ----------
+    folder : str
+        A result folder.
+    e3nn : str, optional
+        As in `read`; also "0.4+", the version that the checkpoint tells, but not before 0.4.
+
+    Returns
+    -------
+    Model
+        Its species are the elements.
+    """
+    from ase.data import chemical_symbols
+
+    network, targets = read(folder, e3nn)
+    names = tuple(chemical_symbols[z] for z in targets.numbers)
+    return Model(network, targets, "deeph-e3", names, label=folder)
 
 
 def generation(state):

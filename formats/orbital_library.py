@@ -6,8 +6,6 @@ A library is a folder of OpenMX's ``.pao`` files, or a block file whose basis ha
 import os
 from dataclasses import replace
 
-import numpy as np
-
 from moireio.basis import Basis
 from moireio.errors import MoireioError
 from moireio.formats.openmx import pao
@@ -213,7 +211,7 @@ def _one(species, element, stored, given, library, label):
             remedy="give --pao with the folder of OpenMX's .pao files",
         )
     found = library.find(species, element, name)
-    if has_radial and not _same(stored.radial, found.radial):
+    if has_radial and not stored.same_radial(found):
         raise MoireioError(
             f"the radial functions of species {species} differ from those in {library.label}",
             path=label,
@@ -224,10 +222,3 @@ def _one(species, element, stored, given, library, label):
     if stored is not None and stored.valence is not None:
         found = replace(found, valence=stored.valence)
     return found
-
-
-def _same(a, b):
-    return all(
-        x.shape == y.shape and np.allclose(x, y, rtol=1e-9, atol=1e-12)
-        for x, y in zip(a, b, strict=True)
-    )

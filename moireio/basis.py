@@ -55,6 +55,24 @@ class SpeciesBasis:
         """Number of orbitals, spin not counted."""
         return len(self.m) if self.m is not None else sum(2 * v + 1 for v in self.l)
 
+    def same_radial(self, other):
+        """Tell whether two bases have the same radial functions.
+
+        Parameters
+        ----------
+        other : SpeciesBasis
+            With radial functions, as this one.
+
+        Returns
+        -------
+        bool
+            To nine digits.
+        """
+        return all(
+            a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12)
+            for a, b in zip(self.radial, other.radial, strict=True)
+        )
+
     @property
     def label(self):
         """The name, or shells in the notation ``s2p2d1``."""

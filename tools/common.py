@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -182,6 +183,39 @@ def basis_names(ctx, param, words):
     return names
 
 
+def memory_bytes(text):
+    """Read an amount of memory.
+
+    Parameters
+    ----------
+    text : str or None
+        Such as ``4G``, ``500M`` or ``2.5GiB``; None for half of what is free.
+
+    Returns
+    -------
+    float
+        Bytes.
+    """
+    if text is None:
+        return free_memory() / 2
+    found = re.fullmatch(r"([0-9.]+)\s*([kKMGT]?)(i?)[bB]?", text.strip())
+    try:
+        value = float(found[1])
+    except (TypeError, ValueError):
+        raise click.UsageError(f"--memory {text}: expected an amount such as 4G.") from None
+    return value * (1024 if found[3] else 1000) ** " kMGT".index(found[2].replace("K", "k") or " ")
+
+
+def free_memory():
+    """Return the bytes of memory that are free, or 4e9 where the system does not tell."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as stream:
+            lines = dict(line.split(":") for line in stream)
+        return float(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 4e9
+
+
 _OPTIONS = {
     "output": click.option(
         "-o",
@@ -210,6 +244,12 @@ _OPTIONS = {
     ),
     "precision": click.option(
         "--precision", type=click.Choice(["float32", "float64"]), help="Of matrix elements."
+    ),
+    "memory": click.option(
+        "--memory",
+        metavar="BYTES",
+        callback=lambda ctx, param, text: memory_bytes(text),
+        help="Limit, as 4G or 500M.  [default: half of what is free]",
     ),
     "jobs": click.option(
         "-j", "--jobs", type=click.IntRange(1), help="Processes.  [default: one per core]"
@@ -247,8 +287,8 @@ def options(*names):
     Parameters
     ----------
     *names : str
-        Which: output, in_place, force, container, compression, storage, precision, jobs,
-        device, basis, name, plot, text, json.
+        Which: output, in_place, force, container, compression, storage, precision, memory,
+        jobs, device, basis, name, plot, text, json.
 
     Returns
     -------

@@ -10,6 +10,8 @@ COMMANDS = {
     "build-twist": "build twisted, strained, shifted stacks of layers",
     "build-dataset": "make the calculations of a training set, run and collect them",
     "overlap": "compute S(R) of any structure from its orbitals",
+    "predict-h": "predict H(R) with a trained network",
+    "deeph2h5": "read DeepH's data folders into block files",
     "band": "find the bands along a path, draw and compare them",
     "convert-h": "change container, storage, precision or compression",
     "h5-info": "tell what is in a block file",

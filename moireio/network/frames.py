@@ -1,6 +1,5 @@
 """Rotations into the frames of edges, in which the vector of the edge is the z axis."""
 
-import numpy as np
 import torch
 
 from moireio.network.wigner import about_y
@@ -102,7 +101,7 @@ def out_of_frames(parts, frames):
 
 
 def by_order(parts):
-    """Rearrange features from degrees to orders: first all m = 0, then +1, −1, +2, …
+    """Rearrange features from degrees to orders, m = 0, +1, −1, +2 and so on.
 
     Parameters
     ----------

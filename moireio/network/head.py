@@ -1,8 +1,9 @@
 """From the network's output to blocks of H.
 
-A block between two shells, H[m1, m2], is the sum over L of Σ_M C(l1, l2, L) x_LM. With spin-orbit coupling
-it is (h0 + h·σ)/√2, where h0 is such a sum and h_a, a = y, z, x, one of products of L and 1: the channels are
-all L of h0, then for every L all J of h. Real and imaginary parts are separate halves of the output.
+A block between two shells, H[m1, m2], is the sum over L of Σ_M C(l1, l2, L) x_LM. With spin-orbit
+coupling it is (h0 + h·σ)/√2, where h0 is such a sum and h_a, a = y, z, x, one of products of L and
+1: the channels are all L of h0, then for every L all J of h. Real and imaginary parts are separate
+halves of the output.
 """
 
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ def all_targets(numbers, shells, spinful, even=False):
     Returns
     -------
     Targets
-        Blocks of like degrees that have like numbers among the shells of their degree share channels.
+        Blocks of like degrees that have like numbers among the shells of their degree share
+        channels.
     """
     found = {}
     for one, first in enumerate(shells):

@@ -154,8 +154,9 @@ class Layout:
 
     Channels are sorted by degree, otherwise in the order of the list. In the frame of the crystal a
     feature is stored degree by degree, inside a degree component by component (m = −l … l). In the
-    frame of an edge it is stored by |m|: all channels with m = 0, then those with m = +1, those with
-    m = −1, those with m = +2, … So every |m| is a run of numbers in which channels are contiguous.
+    frame of an edge it is stored by |m|: all channels with m = 0, then those with m = +1, those
+    with m = −1, those with m = +2, … So every |m| is a run of numbers in which channels are
+    contiguous.
 
     Parameters
     ----------

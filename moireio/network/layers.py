@@ -1,7 +1,7 @@
 """DeepH-E3's layers, evaluated in the frames of edges.
 
-Features of edges stay in the frame of their edge from the first layer to the last. Features of atoms
-are turned into it for a convolution, and its messages are turned back.
+Features of edges stay in the frame of their edge from the first layer to the last. Features of
+atoms are turned into it for a convolution, and its messages are turned back.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from moireio.network.maps import AlignedProduct, Linear
 # e3nn's second-moment constants, from a million fixed samples.
 SILU, TANH, SIGMOID = 1.6791767923989418, 1.5937334472592695, 1.8467055342154763
 EPSILON = 1e-5
+SMALLEST_SQUARE = 1e-24
 RADIAL_WIDTH = 64
 
 
@@ -376,7 +377,9 @@ class GraphNorm(nn.Module):
             x = parts[degree][:, :, a:b]
             mean = total / count
             if degree == 0:
-                spread = torch.sqrt(torch.clamp(mean[1] - mean[0] ** 2, min=0.0)) + EPSILON
+                # Pseudoscalars can vanish by symmetry: a bound keeps the root's slope finite.
+                square = torch.clamp(mean[1] - mean[0] ** 2, min=SMALLEST_SQUARE)
+                spread = torch.sqrt(square) + EPSILON
                 value = (x - mean[0].to(x.dtype)) * (1 / spread).to(x.dtype)
             else:
                 shift = mean.to(x.dtype)

@@ -1,7 +1,7 @@
 """Linear maps of features: their weights as e3nn lays them out, and as matrices.
 
-Normalisation: with instruction k from n_k numbers into an entry of the output, e3nn since 0.4.2 divides
-by √(Σ_k n_k) ("element"), before by √(instructions · n_k) ("path").
+Normalisation: with instruction k from n_k numbers into an entry of the output, e3nn since 0.4.2
+divides by √(Σ_k n_k) ("element"), before by √(instructions · n_k) ("path").
 """
 
 import warnings
@@ -305,8 +305,8 @@ class AlignedProduct(nn.Module):
     """DeepH-E3's tensor product with the harmonics of an edge, in the frame of the edge.
 
     There only the component m = 0 of the harmonics is not zero, √(2l + 1), so that the product with
-    weights W1[u, w] · W2[w] maps ±m to ±m by one matrix, the same for all edges (Passaro and Zitnick,
-    arXiv:2302.03655): paths with l1 + l2 + l3 even keep the sign of m, odd ones turn it.
+    weights W1[u, w] · W2[w] maps ±m to ±m by one matrix, the same for all edges (Passaro and
+    Zitnick, arXiv:2302.03655): paths with l1 + l2 + l3 even keep the sign of m, odd ones turn it.
 
     Parameters
     ----------

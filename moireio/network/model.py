@@ -1,10 +1,12 @@
 """Models: a network with the meaning of its output, and blocks of H from it."""
 
+import hashlib
 from dataclasses import dataclass, field
 
 import torch
 
 from moireio.basis import Basis
+from moireio.network.environments import Environments
 from moireio.network.frames import out_of_frames
 from moireio.network.head import Head, Targets
 from moireio.network.irreps import Irreps, Layout
@@ -40,6 +42,22 @@ class Model:
     basis: Basis | None = None
     training: dict = field(default_factory=dict)
     label: str = "the model"
+
+    def digest(self):
+        """Return a digest of the weights, as ``blake2b:`` and 32 hexadecimal digits."""
+        state = hashlib.blake2b(digest_size=16)
+        for name, value in sorted(self.network.state_dict().items()):
+            state.update(name.encode())
+            state.update(value.detach().cpu().contiguous().numpy().tobytes())
+        state.update(repr((self.network.settings, self.targets)).encode())
+        return f"blake2b:{state.hexdigest()}"
+
+    def novelty(self, graph):
+        """Return a text that tells how unlike the training data a structure is, or None."""
+        known = self.training.get("environments")
+        if not known:
+            return None
+        return Environments.from_plain(known).describe(graph)
 
     def prepare(self):
         """Return the last layers with their matrices made, a `PreparedHead`."""

@@ -4,6 +4,7 @@ An HDF5 file (or zarr) whose root says ``format = "moireio-model"``: ``/model/se
 ``/model/training`` (JSON texts), ``/model/weights/NAME``, and ``/basis`` as in a block file.
 """
 
+import contextlib
 import json
 from dataclasses import asdict, fields
 
@@ -74,7 +75,7 @@ def is_model_file(path):
         False also for what cannot be read.
     """
     try:
-        with open_container(path) as container:
+        with contextlib.closing(open_container(path)) as container:
             return container.attributes().get("format") == FORMAT
     except (MoireioError, OSError):
         return False
@@ -98,7 +99,7 @@ def read(path):
     MoireioError
         If it is not a model file, or damaged.
     """
-    with open_container(path) as container:
+    with contextlib.closing(open_container(path)) as container:
         attributes = container.attributes()
         if attributes.get("format") != FORMAT:
             raise MoireioError("is not a model file", path=path, remedy="see predict-h --help")
@@ -112,12 +113,15 @@ def read(path):
         verify(container, "")
         try:
             about, training = (
-                json.loads(str(container.read(f"model/{name}")[0])) for name in ("settings", "training")
+                json.loads(str(container.read(f"model/{name}")[0]))
+                for name in ("settings", "training")
             )
             targets = _targets_from_plain(about["targets"])
             network = Network(_settings_from_plain(about["settings"]))
             weights = {
-                name: torch.from_numpy(np.ascontiguousarray(container.read(f"model/weights/{name}")))
+                name: torch.from_numpy(
+                    np.ascontiguousarray(container.read(f"model/weights/{name}"))
+                )
                 for name in container.arrays("model/weights")
             }
             network.to(next(iter(weights.values())).dtype)
@@ -166,4 +170,6 @@ def _targets_to_plain(targets):
 def _targets_from_plain(values):
     blocks = tuple({(a, b): (m, n) for a, b, m, n in t} for t in values["targets"])
     shells = tuple(tuple(s) for s in values["shells"])
-    return Targets(**(values | {"targets": blocks, "shells": shells, "numbers": tuple(values["numbers"])}))
+    return Targets(
+        **(values | {"targets": blocks, "shells": shells, "numbers": tuple(values["numbers"])})
+    )

@@ -1,6 +1,6 @@
 """DeepH-E3's network, on edges that stay in their own frames."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -39,8 +39,8 @@ class Settings:
     convention : Convention
         Of e3nn.
     local : bool
-        moireio's variant, in which nothing depends on atoms beyond the edges' reach: norms of single
-        features, an envelope that makes messages vanish at the cutoff.
+        moireio's variant, in which nothing depends on atoms beyond the edges' reach: norms of
+        single features, an envelope that makes messages vanish at the cutoff.
     reaches : tuple of float
         For that variant, cutoff of each species' orbitals, Å: edges end at the sum of two.
     neighbours : float
@@ -60,7 +60,7 @@ class Settings:
     cutoff: float
     even: bool = False
     radial: int = 128
-    convention: Convention = Convention()
+    convention: Convention = field(default_factory=Convention)
     local: bool = False
     reaches: tuple = ()
     neighbours: float = 1.0
@@ -190,7 +190,9 @@ class Network(nn.Module):
         distance = torch.linalg.norm(vectors, dim=1)
         envelope = None
         if self.settings.local:
-            reach = torch.as_tensor(self.settings.reaches, dtype=vectors.dtype, device=vectors.device)
+            reach = torch.as_tensor(
+                self.settings.reaches, dtype=vectors.dtype, device=vectors.device
+            )
             end = reach[species[i]] + reach[species[j]]
             envelope = smooth_end(distance / end).to(self.dtype)[:, None, None]
         frames = edge_frames(vectors, self.lmax, self.dtype)

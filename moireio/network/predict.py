@@ -1,9 +1,9 @@
 """Prediction for structures of any size, in bounded memory.
 
-The network is evaluated in passes over the edges, a few thousand at a time: in each block one pass sums
-the messages to the atoms, one updates the edges. Between passes the edges' features lie in memory or,
-beyond a limit, in files. Norms over the whole graph need its moments: a pass that updates edges stores
-them before the norm and adds up the moments; the next reader applies the norm.
+The network is evaluated in passes over the edges, a few thousand at a time: in each block one pass
+sums the messages to the atoms, one updates the edges. Between passes the edges' features lie in
+memory or, beyond a limit, in files. Norms over the whole graph need its moments: a pass that
+updates edges stores them before the norm and adds up the moments; the next reader applies the norm.
 """
 
 import json
@@ -246,6 +246,7 @@ class Predictor:
         list of (n, 2l + 1, channels) tensors
             In the frames of the edges.
         """
+
         def read(store):
             found = store.get(*rows) if isinstance(rows, tuple) else store.take(rows)
             return self._to_device(found)
@@ -407,6 +408,7 @@ class HamiltonianSource:
         self.meta = OperatorMeta(
             "hamiltonian",
             "eV",
+            parity=0 if raw else 1,
             spin="spinor" if targets.spinful else "none",
             storage="full" if raw else "upper",
             dtype=complex_ if targets.spinful else precision,
@@ -454,15 +456,19 @@ class HamiltonianSource:
         group = p.network.edges(where, where, p.species, None)
         parts = p.features(group, len(p.graph) + atoms)
         blocks = self._head(parts, group, one, two)
-        return blocks if self._raw else (blocks + blocks.mH) / 2
+        return self._combined(blocks, blocks.mH)
 
     def _bonds(self, edges, one, two):
         p = self._predictor
         group = p.edges(edges)
         blocks = self._head(p.features(group, edges), group, one, two)
         partner = p.graph.partner[edges]
-        if self._raw:
-            return blocks
         group = p.edges(partner)
-        other = self._head(p.features(group, partner), group, two, one)
-        return (blocks + other.mH) / 2
+        other = self._head(p.features(group, partner), group, two, one).mH
+        return self._combined(blocks, other)
+
+    def _combined(self, blocks, other):
+        if not self._raw:
+            return (blocks + other) / 2
+        self.residual = max(self.residual, float((blocks - other).abs().max()))
+        return blocks

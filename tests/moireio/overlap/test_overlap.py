@@ -7,36 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from orbitals import gaussian_basis
+from systems import basis, random_structure, rotation_of_orbitals, structure
 
 from moireio.basis import Basis
 from moireio.errors import MoireioError
-from moireio.harmonics import harmonics, unit_vectors
 from moireio.overlap.neighbours import overlapping_pairs
 from moireio.overlap.orbitals import orbital_values
 from moireio.overlap.sources import OrbitalIntegrals, OverlapSource, PositionSource
-from moireio.structure import Structure
 from moireio.units import BOHR_ANGSTROM
-
-
-def structure(positions, cell, kinds=None):
-    kinds = [0] * len(positions) if kinds is None else kinds
-    names = ("C", "N")[: max(kinds) + 1]
-    numbers = [(6, 7)[k] for k in kinds]
-    return Structure(cell, positions, numbers, kinds, names, [True] * 3)
-
-
-def basis(**shells):
-    return Basis({k: gaussian_basis(v, k) for k, v in shells.items()})
-
-
-def random_structure(seed, n=4, size=5.0):
-    rng = np.random.default_rng(seed)
-    cell = size * np.eye(3) + rng.normal(size=(3, 3)) * 0.4
-    while True:
-        positions = rng.uniform(0, 1, (n, 3)) @ cell
-        made = structure(positions, cell, [int(k) for k in np.arange(n) % 2])
-        if made.closest_pair(0.8) is None:
-            return made
 
 
 def block(source, p):
@@ -103,7 +81,7 @@ def test_s_orbitals_by_formula():
     mean, reduced = a[:, None] + a, a[:, None] * a / (a[:, None] + a)
     for d in (0.0, 0.9, 1.7, 3.1):
         positions = [[0.0, 0, 0], [0, 0, d or 1.0]]
-        atoms = structure(positions, np.diag([40.0] * 3))
+        atoms = structure(positions, np.diag([40.0] * 3), [0, 0])
         source = OverlapSource(atoms, made, overlapping_pairs(atoms, own))
         found = block(source, 1 if d else 0)[3]
         expected = (2 * np.sqrt(a[:, None] * a) / mean) ** 1.5
@@ -114,7 +92,7 @@ def test_s_orbitals_by_formula():
 @given(st.integers(0, 10_000))
 @settings(max_examples=8)
 def test_partners_are_exact_adjoints(small, seed):
-    atoms = random_structure(seed)
+    atoms = random_structure(seed, n=4)
     pairs = overlapping_pairs(atoms, small.basis)
     partner = pairs.partner()
     assert (partner >= 0).all()
@@ -127,20 +105,6 @@ def test_partners_are_exact_adjoints(small, seed):
         turned = block(position, int(partner[p]))[3].transpose(0, 2, 1)
         expected = turned + d[:, None, None] * S
         np.testing.assert_allclose(block(position, int(p))[3], expected, atol=1e-10)
-
-
-def rotation_of_orbitals(momenta, turn):
-    """Return D with Y(R r) = D Y(r) for the orbitals of some shells."""
-    from scipy.linalg import block_diag
-
-    points = unit_vectors(np.random.default_rng(5).normal(size=(3, 60)))[1]
-    top = max(momenta)
-    before, after = harmonics(top, points), harmonics(top, turn @ points)
-    D = {}
-    for l in set(momenta):  # noqa: E741
-        part = slice(l * l, (l + 1) ** 2)
-        D[l] = np.linalg.lstsq(before[part].T, after[part].T, rcond=None)[0].T
-    return block_diag(*map(D.get, momenta))
 
 
 @given(st.integers(0, 10_000), st.booleans())
@@ -182,7 +146,7 @@ def test_slabs_and_storage_do_not_matter(small):
 
 
 def test_pairs_are_all_within_the_cutoffs():
-    atoms, own = random_structure(3), basis(C="s1", N="s1")
+    atoms, own = random_structure(3, n=4), basis(C="s1", N="s1")
     pairs = overlapping_pairs(atoms, own)
     reach = 2 * 7.0 * BOHR_ANGSTROM
     span = range(-3, 4)
@@ -195,7 +159,7 @@ def test_pairs_are_all_within_the_cutoffs():
 
 
 def test_atoms_on_top_of_each_other():
-    atoms = structure([[0.0, 0, 0], [0, 0, 0.05]], np.diag([9.0] * 3))
+    atoms = structure([[0.0, 0, 0], [0, 0, 0.05]], np.diag([9.0] * 3), [0, 0])
     with pytest.raises(MoireioError, match=r"atoms 0 and 1 are 0\.050 Å apart"):
         overlapping_pairs(atoms, basis(C="s1"))
     bare = Basis({"C": replace(gaussian_basis("s1"), radial=None)})

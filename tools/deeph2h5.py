@@ -1,0 +1,58 @@
+"""``deeph2h5``: DeepH's data folders into block files."""
+
+import click
+
+from moireio.tools.common import Command, arguments, options, progress, say
+
+
+@click.command("deeph2h5", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("source", metavar="FOLDER", type=click.Path())
+@options("output", "storage", "precision", "container", "compression", "force")
+@click.option("--predicted", is_flag=True, help="Take H of hamiltonians_pred.h5.")
+@click.pass_context
+def main(ctx, source, predicted, output, storage, precision, container, compression, force):
+    """Read a data FOLDER of DeepH-pack or DeepH-E3: structure, basis, H(R), S(R).
+
+    FOLDER has lat.dat, site_positions.dat, element.dat, orbital_types.dat, and hamiltonians.h5 or
+    overlaps.h5. H is made exactly Hermitian, and the deviation found is recorded. The folder knows
+    nothing of radial functions.
+    """
+    from moireio.blocks import CastView, UpperView, row_bytes
+    from moireio.errors import MoireioError
+    from moireio.formats import deeph
+    from moireio.stream import check_container, check_outputs, write_target
+
+    output = "-" if output is None else output
+    check_outputs([output], [source], force)
+    check_container(output, container)
+    folder = deeph.read(source)
+    names = [
+        n for n in ("predicted" if predicted else "hamiltonian", "overlap") if n in folder.files
+    ]
+    if not names or (predicted and "predicted" not in names):
+        wanted = "hamiltonians_pred.h5" if predicted else "hamiltonians.h5 or overlaps.h5"
+        raise MoireioError(f"has no {wanted}", path=source)
+    sources = [folder.operator(name) for name in names]
+    residual = {s.meta.name: s.meta.residual for s in sources}
+    if storage == "upper":
+        sources = [UpperView(s) for s in sources]
+    if precision:
+        sources = [CastView(s, precision) for s in sources]
+    total = sum(int(row_bytes(s).sum()) for s in sources)
+    with (
+        write_target(output, force=force, container=container, compression=compression) as writer,
+        progress(ctx, total, "deeph2h5") as update,
+    ):
+        writer.structure(folder.structure)
+        writer.basis(folder.basis)
+        writer.electrons(folder.electrons)
+        for operator in sources:
+            writer.operator(operator, progress=update)
+        writer.history("deeph2h5", arguments(), [(source, "")])
+    for name, value in residual.items():
+        if value > 1e-6:
+            say(ctx, f"note: {source}: the {name} was {value:.1e} away from Hermitian")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""``predict-h``: a Hamiltonian from a trained network."""
+
+import click
+
+from moireio.tools.common import (
+    Command,
+    arguments,
+    destination,
+    options,
+    progress,
+    say,
+    source_argument,
+)
+
+
+@click.command("predict-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@source_argument
+@click.option(
+    "--model",
+    "-m",
+    required=True,
+    type=click.Path(),
+    help="Model file of moireio, or a result folder of DeepH-E3 (with best_model.pkl).",
+)
+@click.option(
+    "--e3nn",
+    type=click.Choice(["auto", "0.3.5", "0.4.4", "0.5", "0.4+", "best"]),
+    default="auto",
+    show_default=True,
+    help="For DeepH-E3's models: evaluate as with that version of e3nn. auto: as the checkpoint "
+    "tells; 0.4+: as it tells, but not before 0.4; best: whichever is closest to /hamiltonian.",
+)
+@click.option(
+    "--raw", is_flag=True, help="Keep what the network gives, without its Hermitian part."
+)
+@options("output", "in_place", "storage", "precision", "compression", "container", "force")
+@options("memory", "jobs", "device")
+@click.pass_context
+def main(ctx, source, model, e3nn, raw, output, in_place, memory, jobs, device, **settings):
+    """Predict the Hamiltonian of SOURCE for the pairs of its /overlap; adds /hamiltonian.
+
+    The result is the Hermitian part of what the network gives, in eV, in the precision of the
+    network's evaluation (--precision; by default that of its weights). Features beyond --memory
+    go to files beside OUT; if it is interrupted, the same command goes on from them.
+    """
+    from moireio.network.run import predict, prepare
+    from moireio.stream import check_container, check_outputs, open_source, write_target
+
+    destination(output, in_place)
+    output = "-" if output is None and not in_place else output
+    check_outputs([output], [source, model], settings["force"])
+    check_container(output, settings["container"])
+    network = _load(model, e3nn)
+    with open_source(source) as file:
+        target = file.label if in_place else output
+        job = prepare(
+            network if e3nn != "best" else _best(ctx, network, file, model),
+            file,
+            precision=settings["precision"],
+            device=device,
+            jobs=jobs,
+        )
+        say(ctx, job.description())
+        with (
+            write_target(
+                output,
+                base=file,
+                in_place=in_place,
+                force=settings["force"],
+                container=settings["container"],
+                compression=settings["compression"],
+                drop=("hamiltonian", *job.dropped),
+            ) as writer,
+            progress(ctx, job.steps, "predict-h") as update,
+        ):
+            predict(
+                job,
+                writer,
+                memory=memory,
+                work=None if target == "-" else f"{target.rstrip('/')}.work",
+                raw=raw,
+                storage=settings["storage"],
+                progress=update,
+            )
+            writer.history("predict-h", arguments(), [(file.label, file.digest())])
+
+
+def _load(path, e3nn):
+    """Return a model, whatever it is."""
+    import os
+
+    from moireio.errors import MoireioError
+    from moireio.formats import deephe3
+    from moireio.network import modelfile
+
+    if not os.path.exists(path):
+        raise MoireioError("no such file or folder", path=path)
+    if not os.path.isdir(path) or os.path.exists(os.path.join(path, "zarr.json")):
+        if e3nn not in ("auto",):
+            raise click.UsageError("--e3nn is for DeepH-E3's models.")
+        return modelfile.read(path)
+    return deephe3.model(path, None if e3nn in ("auto", "best") else e3nn)
+
+
+def _best(ctx, network, file, path):
+    """Return the model in the version of e3nn that fits the file's own Hamiltonian best."""
+    from moireio.errors import MoireioError
+    from moireio.formats import deephe3
+    from moireio.network.maps import CONVENTIONS
+    from moireio.network.run import error_of
+
+    if "hamiltonian" not in file:
+        raise MoireioError("has no /hamiltonian to compare with", path=file.label)
+    errors = {}
+    for version in CONVENTIONS:
+        errors[version] = error_of(deephe3.model(path, version), file)
+        say(ctx, f"e3nn {version}: mean |ΔH| {errors[version] * 1e3:.2f} meV")
+    return deephe3.model(path, min(errors, key=errors.get))
+
+
+if __name__ == "__main__":
+    main()
