@@ -1,15 +1,21 @@
 """Where the radial functions of a structure's orbitals come from.
 
-A library is a folder of OpenMX's ``.pao`` files, or a block file whose basis has radial functions.
+A library is a folder of OpenMX's ``.pao`` files, or a block file or model file whose basis has
+radial functions.
 """
 
+import contextlib
 import os
 from dataclasses import replace
 
 from moireio.basis import Basis
+from moireio.blockfile import read_basis
 from moireio.errors import MoireioError
 from moireio.formats.openmx import pao
-from moireio.stream import open_source
+from moireio.store import open_container
+
+
+FORMATS = ("moireio", "moireio-model")
 
 
 class PaoFolder:
@@ -124,7 +130,7 @@ def open_library(path):
     Parameters
     ----------
     path : str
-        A folder of orbital files, or a block file.
+        A folder of orbital files, a block file or a model file.
 
     Returns
     -------
@@ -140,10 +146,12 @@ def open_library(path):
         return PaoFolder(path)
     if path.lower().endswith(".pao"):
         raise MoireioError("is one orbital file", path=path, remedy="give the folder it lies in")
-    with open_source(path) as file:
-        if "basis" not in file:
+    with contextlib.closing(open_container(path)) as container:
+        if container.attributes().get("format") not in FORMATS:
+            raise MoireioError("is neither a block file nor a model file", path=path)
+        if "basis" not in container.groups():
             raise MoireioError("has no /basis with radial functions", path=path)
-        return BasisOfFile(file.basis, path)
+        return BasisOfFile(read_basis(container), path)
 
 
 def complete(structure, basis, names, library, label):

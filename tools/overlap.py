@@ -22,7 +22,7 @@ from moireio.tools.common import (
     type=click.Path(exists=True),
     envvar="MOIREIO_PAO",
     show_envvar=True,
-    help="Radial functions: folder of OpenMX's .pao files, or a block file that has them. "
+    help="Radial functions: folder of OpenMX's .pao files, a block file or a model file that has them. "
     "Not needed where SOURCE has them.",
 )
 @options("basis")

@@ -61,26 +61,6 @@ def write(path, model, force=False):
             write_basis(container, model.basis)
 
 
-def is_model_file(path):
-    """Tell whether a file is a model file.
-
-    Parameters
-    ----------
-    path : str
-        Any file.
-
-    Returns
-    -------
-    bool
-        False also for what cannot be read.
-    """
-    try:
-        with contextlib.closing(open_container(path)) as container:
-            return container.attributes().get("format") == FORMAT
-    except (MoireioError, OSError):
-        return False
-
-
 def read(path):
     """Read a model file.
 
