@@ -14,7 +14,6 @@ from moireio.errors import MoireioError
 from moireio.formats.openmx import pao
 from moireio.store import open_container
 
-
 FORMATS = ("moireio", "moireio-model")
 
 

@@ -22,8 +22,8 @@ from moireio.tools.common import (
     type=click.Path(exists=True),
     envvar="MOIREIO_PAO",
     show_envvar=True,
-    help="Radial functions: folder of OpenMX's .pao files, a block file or a model file that has them. "
-    "Not needed where SOURCE has them.",
+    help="Radial functions: folder of OpenMX's .pao files, or a block file or model file that has "
+    "them. Not needed where SOURCE has them.",
 )
 @options("basis")
 @click.option("--position", is_flag=True, help="Also ⟨i| r − τ_i |j⟩, Å (always full storage).")

@@ -122,6 +122,34 @@ def _change(l1, l2, spinful, old_signs):
     return np.concatenate(rows)
 
 
+# h0, h_y, h_z, h_x
+_PAULI = np.array([[[1, 0], [0, 1]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]], [[0, 1], [1, 0]]])
+
+
+def _with_spin(change, targets):
+    """Return the real matrix from channels to spin components of blocks.
+
+    Parameters
+    ----------
+    change : (channels, 4, size) array
+        From `_change`.
+    targets : Targets
+        Which halves there are.
+
+    Returns
+    -------
+    (halves, channels, 2, 2, size, 2) array
+        Spins of row and column, elements, real and imaginary part.
+    """
+    made = np.einsum("kas,aij->kijs", change, _PAULI) / np.sqrt(2)
+    if targets.time_reversal:
+        singlet = np.abs(change[:, 0]).max(axis=1) > 0
+        made = np.where(singlet[:, None, None, None], made, 1j * made)[None]
+    else:
+        made = np.stack([made, 1j * made])
+    return np.stack([made.real, made.imag], axis=-1)
+
+
 class Head:
     """Assembles the blocks between two species.
 
@@ -143,7 +171,7 @@ class Head:
     def __init__(self, targets, one, two, old_signs=False):
         self.targets = targets
         first = [np.cumsum([0, *(2 * n + 1 for n in targets.shells[k])]) for k in (one, two)]
-        place = np.full((int(first[0][-1]), int(first[1][-1])), -1, dtype=np.int64)
+        self.shape = int(first[0][-1]), int(first[1][-1])
         groups, self.entries, at, number = {}, [], 0, 0
         for target in targets.targets:
             l1, l2 = targets.degrees(target)
@@ -153,25 +181,66 @@ class Head:
                 self.entries += range(number, number + len(channels))
                 at += sum(2 * n + 1 for n in channels)
             number += len(channels)
-        self.half = at
+        half = at
         self.entries += [n + number for n in self.entries] if targets.halves == 2 else []
+        components = (2, 2) if targets.spinful else (1, 1)
+        parts = 2 if targets.spinful else 1
+        place = np.full((components[0], self.shape[0], components[1], self.shape[1], parts), -1)
         self._steps, at = [], 0
         for (l1, l2), members in groups.items():
             change = _change(l1, l2, targets.spinful, old_signs)
-            columns = np.concatenate([start + np.arange(len(change)) for start, _, _ in members])
-            self._steps.append((torch.tensor(columns), torch.tensor(change), len(members)))
-            size = (2 * l1 + 1) * (2 * l2 + 1)
+            size, count = (2 * l1 + 1) * (2 * l2 + 1), len(change)
+            if targets.spinful:
+                change = _with_spin(change, targets)
+            change = change.reshape(targets.halves * count, -1)
+            columns = [
+                h * half + start + np.arange(count)
+                for start, _, _ in members
+                for h in range(targets.halves)
+            ]
+            self._steps.append((np.concatenate(columns), torch.tensor(change), len(members)))
             for a, b in (m[1:] for m in members):
+                numbers = at + np.arange(change.shape[1])
+                numbers = numbers.reshape(*components, 2 * l1 + 1, 2 * l2 + 1, parts)
                 rows = slice(first[0][a], first[0][a + 1])
-                columns = slice(first[1][b], first[1][b + 1])
-                place[rows, columns] = at + np.arange(size).reshape(2 * l1 + 1, -1)
-                at += size
+                inside = slice(first[1][b], first[1][b + 1])
+                place[:, rows, :, inside] = numbers.transpose(0, 2, 1, 3, 4)
+                at += components[0] * components[1] * size * parts
         if (place < 0).any():
             raise MoireioError(
                 "the model does not predict all elements between atoms with Z = "
                 f"{targets.numbers[one]} and {targets.numbers[two]}"
             )
-        self._place = torch.tensor(place)
+        self._place = torch.tensor(place.ravel())
+        self._columns = [torch.tensor(c) for c, _, _ in self._steps]
+        self._changes = {}
+
+    def reads(self, places):
+        """Take output in another order of components.
+
+        Parameters
+        ----------
+        places : (dim,) array of int
+            Where the components of the entries, in e3nn's layout, lie.
+
+        Returns
+        -------
+        Head
+            Itself.
+        """
+        places = torch.as_tensor(places)
+        self._columns = [places[torch.tensor(c)] for c, _, _ in self._steps]
+        return self
+
+    def _constants(self, like):
+        key = like.dtype, like.device
+        if key not in self._changes:
+            self._changes[key] = (
+                [c.to(like.device) for c in self._columns],
+                [change.to(like) for _, change, _ in self._steps],
+                self._place.to(like.device),
+            )
+        return self._changes[key]
 
     def __call__(self, output):
         """Return blocks.
@@ -179,34 +248,20 @@ class Head:
         Parameters
         ----------
         output : (n, dim) tensor
-            The entries `entries` of the network's output, in e3nn's layout.
+            The entries `entries` of the network's output, in e3nn's layout or as `reads` tells.
 
         Returns
         -------
         (n, rows, columns) tensor
             Orbitals in moireio's order; complex, all up orbitals before the down ones, with spin.
         """
-        halves = [self._components(half) for half in output.split(self.half, dim=1)]
+        all_columns, changes, place = self._constants(output)
+        n, made = len(output), []
+        for columns, change, (_, _, count) in zip(all_columns, changes, self._steps, strict=True):
+            x = output.index_select(1, columns).reshape(n * count, -1)
+            made.append((x @ change).reshape(n, -1))
+        flat = torch.cat(made, dim=1).index_select(1, place)
+        rows, columns = self.shape
         if not self.targets.spinful:
-            return halves[0][0]
-        if self.targets.time_reversal:
-            h0, hy, hz, hx = halves[0]
-            zero = torch.zeros_like(h0)
-            h0 = torch.complex(h0, zero)
-            hy, hz, hx = (torch.complex(zero, h) for h in (hy, hz, hx))
-        else:
-            h0, hy, hz, hx = (torch.complex(re, im) for re, im in zip(*halves, strict=True))
-        up = torch.cat([h0 + hz, hx - 1j * hy], dim=2)
-        down = torch.cat([hx + 1j * hy, h0 - hz], dim=2)
-        return torch.cat([up, down], dim=1) / np.sqrt(2)
-
-    def _components(self, output):
-        """Return h0 and, with spin, h_y, h_z, h_x: tensors (n, rows, columns)."""
-        made, n = [], len(output)
-        for columns, change, count in self._steps:
-            x = output[:, columns.to(output.device)].reshape(n, count, -1)
-            change = change.to(output)
-            made.append((x @ change.flatten(1)).reshape(n, count, *change.shape[1:]))
-        place = self._place.to(output.device)
-        parts = range(made[0].shape[2])
-        return [torch.cat([p[:, :, a].flatten(1) for p in made], 1)[:, place] for a in parts]
+            return flat.reshape(n, rows, columns)
+        return torch.view_as_complex(flat.reshape(n, 2 * rows, 2 * columns, 2))

@@ -10,7 +10,7 @@ from moireio.network.environments import Environments
 from moireio.network.frames import out_of_frames
 from moireio.network.head import Head, Targets
 from moireio.network.irreps import Irreps, Layout
-from moireio.network.net import Network, e3nn_layout
+from moireio.network.net import Network, places_of_e3nn
 
 
 @dataclass(eq=False)
@@ -88,6 +88,7 @@ class PreparedHead:
             settings = self._network.settings
             head = Head(self._targets, one, two, settings.convention.old_signs)
             irreps = Irreps(settings.out_edge[n] for n in head.entries)
+            head.reads(places_of_e3nn(irreps))
             starts = Layout(settings.out_edge).entry_starts
             columns = [[] for _ in range(irreps.lmax + 1)]
             for n in head.entries:
@@ -100,7 +101,7 @@ class PreparedHead:
                 for d, c in enumerate(columns)
             ]
             offset = None if self._offset is None else self._offset[columns[0]]
-            self._plans[one, two] = head, irreps, maps, offset
+            self._plans[one, two] = head, Layout(irreps).per_degree, maps, offset
         return self._plans[one, two]
 
     def __call__(self, parts, group, one, two):
@@ -120,17 +121,16 @@ class PreparedHead:
         (n, rows, columns) tensor
             In eV; complex with spin.
         """
-        head, irreps, maps, offset = self._plan(one, two)
+        head, counts, maps, offset = self._plan(one, two)
         n = len(group)
-        out = []
-        for degree, matrix in enumerate(maps):
-            count = Layout(irreps).per_degree[degree]
-            if matrix is None:
-                out.append(parts[0].new_zeros(n, 2 * degree + 1, count))
-            else:
-                out.append(parts[degree] @ matrix)
+        out = [
+            parts[0].new_zeros(n, 2 * degree + 1, counts[degree])
+            if matrix is None
+            else parts[degree] @ matrix
+            for degree, matrix in enumerate(maps)
+        ]
         if offset is not None:
             out[0] = out[0] + offset
         if group.envelope is not None:
             out = [p * group.envelope for p in out]
-        return head(e3nn_layout(out_of_frames(out, group.frames), irreps))
+        return head(torch.cat([p.flatten(1) for p in out_of_frames(out, group.frames)], 1))

@@ -274,11 +274,12 @@ class Network(nn.Module):
             For every group, features of `Settings.out_edge` in the frame of the crystal and in
             e3nn's layout.
         """
-        last = self.lin_edge.prepare()
-        return [
-            e3nn_layout(out_of_frames(last(own), group.frames), self.settings.out_edge)
+        last, places = self.lin_edge.prepare(), places_of_e3nn(self.settings.out_edge)
+        made = [
+            out_of_frames(last(own), group.frames)
             for group, own in zip(groups, self(species, groups), strict=True)
         ]
+        return [torch.cat([p.flatten(1) for p in parts], dim=1)[:, places] for parts in made]
 
     def _update_nodes(self, update, nodes, groups, features, radial, species):
         ready, before = update.prepare(fold=False), update.lin_pre(nodes)
@@ -328,24 +329,25 @@ def smooth_end(x):
     return t**3 * (10 - 15 * t + 6 * t**2)
 
 
-def e3nn_layout(parts, irreps):
-    """Return features in e3nn's layout.
+def places_of_e3nn(irreps):
+    """Return where the components of a feature in e3nn's layout lie degree by degree.
 
     Parameters
     ----------
-    parts : list of (n, 2l + 1, channels) tensors
-        In the frame of the crystal.
     irreps : Irreps
-        Their list.
+        The list.
 
     Returns
     -------
-    (n, dim) tensor
-        Entry by entry, channel by channel, component by component.
+    (dim,) array of int
+        Number n of e3nn's feature is number ``places[n]`` of moireio's in the frame of the crystal.
     """
-    starts = Layout(irreps).entry_starts
-    pieces = [
-        parts[e.l][:, :, a : a + e.mul].transpose(1, 2).flatten(1)
-        for e, a in zip(irreps, starts, strict=True)
-    ]
-    return torch.cat(pieces, dim=1)
+    layout = Layout(irreps)
+    counts = layout.per_degree
+    first = np.cumsum([0, *((2 * d + 1) * c for d, c in enumerate(counts))])
+    places = [np.zeros(0, dtype=np.int64)]
+    for entry, start in zip(irreps, layout.entry_starts, strict=True):
+        channel = start + np.arange(entry.mul)[:, None]
+        component = np.arange(2 * entry.l + 1) * counts[entry.l]
+        places.append((first[entry.l] + component + channel).ravel())
+    return np.concatenate(places)

@@ -117,6 +117,7 @@ class Predictor:
             self._work = work
             os.makedirs(work, exist_ok=True)
         self._stores, self._pending, self._current = {}, None, None
+        self._tail = None  # nodes and the last update, where it is made with the blocks of H
         self._norms = []  # of every block's edges, where they are needed
         self._done, self._sums = 0, None  # of the pass that was interrupted
         self._saved = time.monotonic()
@@ -137,14 +138,19 @@ class Predictor:
         int
             Bytes.
         """
-        widest = max(b.edge.out.dim for b in network.blocks)
-        stores = 2 if network.settings.local else 3
+        local = network.settings.local
+        blocks = network.blocks[:-1] if local else network.blocks
+        widest = max((b.edge.out.dim for b in blocks), default=0)
+        stores = 2 if local else 3
         return stores * edges * widest * torch.finfo(network.dtype).bits // 8
 
     @property
     def passes(self):
-        """Number of passes over the edges before blocks can be had."""
-        return 2 * len(self.network.blocks)
+        """Number of passes over the edges before blocks can be had.
+
+        Without norms over the graph the last update of an edge is made where its block is.
+        """
+        return 2 * len(self.network.blocks) - int(self.network.settings.local)
 
     def close(self):
         """Close work files."""
@@ -169,6 +175,8 @@ class Predictor:
             else:
                 self._edge_pass(number, nodes)
         self._stage(self.passes)
+        if self.network.settings.local:
+            self._tail = nodes, self.network.blocks[-1].edge.prepare(fold=True)
 
     def _stage(self, number):
         """Tell where the edges' features lie when a pass begins."""
@@ -252,12 +260,22 @@ class Predictor:
             return self._to_device(found)
 
         old = self.network.initial_edges(group) if self._current is None else read(self._current)
+        if self._tail is not None:
+            nodes, ready = self._tail
+            return self._updated(ready, nodes, group, old)
         if self._pending is None:
             return old
         store, ready, sums = self._pending
         count = len(self.graph) + self.n_atoms
         normed = ready.norm(read(store), sums, count, group.frames)
         return ready.finish(normed, old)
+
+    def _updated(self, ready, nodes, group, own):
+        """Return edges after an update, before a norm that is one of the graph."""
+        radial = self.network.radial(group.distance)
+        new = ready.convolve(gather_pair(nodes, group), by_order(own), radial, group.site)
+        new = ready.combine(new, own, group.kind)
+        return ready.finish(ready.norm(new), own) if self.network.settings.local else new
 
     def _node_pass(self, number, nodes):
         b = number // 2
@@ -300,12 +318,8 @@ class Predictor:
         for slab in self._remaining(number, [target]):
             row, group = self._group(slab)
             own = self.features(group, (row, row + len(group)))
-            radial = self.network.radial(group.distance)
-            new = ready.convolve(gather_pair(nodes, group), by_order(own), radial, group.site)
-            new = ready.combine(new, own, group.kind)
-            if local:
-                new = ready.finish(update.norm(new), own)
-            else:
+            new = self._updated(ready, nodes, group, own)
+            if not local:
                 part = update.norm.sums(new, group.frames)
                 self._sums = part if self._sums is None else add(self._sums, part)
             target.put(row, new)

@@ -49,7 +49,8 @@ class Job:
     @property
     def steps(self):
         """Length of the whole work: edges, once for every pass and for the blocks."""
-        return len(self.graph) * (2 * len(self.model.network.blocks) + 1)
+        network = self.model.network
+        return len(self.graph) * (2 * len(network.blocks) + 1 - int(network.settings.local))
 
     def description(self):
         """Return a line that tells what is to be done."""
