@@ -113,10 +113,12 @@ def by_order(parts):
     (n, dim) tensor
         As `Layout.slices` tells; channels of low degrees first.
     """
-    pieces = [part[:, degree] for degree, part in enumerate(parts)]
+    # Views made at once: the gradient of a single one would be a tensor full of zeros.
+    rows = [part.unbind(1) for part in parts]
+    pieces = [row[degree] for degree, row in enumerate(rows)]
     for m in range(1, len(parts)):
         for signed in (m, -m):
-            pieces += [parts[degree][:, degree + signed] for degree in range(m, len(parts))]
+            pieces += [rows[degree][degree + signed] for degree in range(m, len(parts))]
     return torch.cat(pieces, dim=1)
 
 

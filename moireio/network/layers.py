@@ -202,10 +202,7 @@ class PreparedConvolution:
                     edge = before[m] @ edge
                 self.steps[kind, m] = one, edge
         nodes, _, edges = tp.layouts
-        self.edge_slices = edges.slices
-        self.pair_slices = {
-            m: slice(2 * part.start, 2 * part.stop) for m, part in nodes.slices.items()
-        }
+        self._edge_split, self._pair_split = _Splitter(edges, 1), _Splitter(nodes, 2)
         last = module.fc[4]
         self.last = last.weight[module.order], last.bias[module.order]
 
@@ -234,6 +231,7 @@ class PreparedConvolution:
             Of `out`, in the frames of the edges.
         """
         gate, kind = self.module.gate, "site" if site else "keep"
+        pair, edge = self._pair_split(pair), self._edge_split(edge)
         n_scalars, n_gated = gate.scalars.channels, gate.gated.channels
         w = self.factors(radial)
         zero = self._apply(kind, 0, pair, edge, 0, self.steps.get((kind, "offset")))
@@ -264,12 +262,23 @@ class PreparedConvolution:
         nodes, edges = self.steps[kind, m]
         out = None
         if len(nodes):
-            x = pair[:, self.pair_slices[signed]]
+            x = pair[signed]
             out = x @ nodes if offset is None else torch.addmm(offset, x, nodes)
         if len(edges):
-            x = edge[:, self.edge_slices[signed]]
+            x = edge[signed]
             out = x @ edges if out is None else torch.addmm(out, x, edges)
-        return pair.new_zeros(len(pair), nodes.shape[1]) if out is None else out
+        return pair[0].new_zeros(len(pair[0]), nodes.shape[1]) if out is None else out
+
+
+class _Splitter:
+    """Splits features into a dict by signed m."""
+
+    def __init__(self, layout, times):
+        self._keys = list(layout.slices)
+        self._sizes = [times * (s.stop - s.start) for s in layout.slices.values()]
+
+    def __call__(self, features):
+        return dict(zip(self._keys, features.split(self._sizes, dim=1), strict=True))
 
 
 def _pad(offset, length):
@@ -292,8 +301,8 @@ def gather_pair(parts, edges):
         As `by_order` has them; degree by degree first the channels of i, then those of j.
     """
     if edges.frames is None:
-        return by_order([torch.cat([p, p], 2)[edges.i] for p in parts])
-    both = [torch.cat([p[edges.i], p[edges.j]], 2) for p in parts]
+        return by_order([torch.cat([p, p], 2).index_select(0, edges.i) for p in parts])
+    both = [torch.cat([p.index_select(0, edges.i), p.index_select(0, edges.j)], 2) for p in parts]
     return by_order(into_frames(both, edges.frames))
 
 
@@ -319,10 +328,14 @@ class GraphNorm(nn.Module):
         self.register_buffer("places", torch.tensor(places), persistent=False)
         self.register_buffer("order", torch.tensor(self.layout.order), persistent=False)
         self.bias = nn.Parameter(torch.zeros(len(places)))
-        self.entries = [
-            (e.l, start, start + e.mul)
-            for e, start in zip(irreps, self.layout.entry_starts, strict=True)
-        ]
+        # entries of each degree, in order
+        self.sizes = [[] for _ in self.layout.per_degree]
+        for entry in irreps:
+            self.sizes[entry.l].append(entry.mul)
+
+    def _split(self, part, degree):
+        sizes = self.sizes[degree]
+        return [part] if len(sizes) == 1 else part.split(sizes, dim=2)
 
     def sums(self, parts, frames=None):
         """Return sums over features that the moments follow from.
@@ -341,16 +354,20 @@ class GraphNorm(nn.Module):
             for scalars by Σ of the channels' mean square.
         """
         out = []
-        for degree, a, b in self.entries:
-            mean = parts[degree][:, :, a:b].mean(dim=2)
-            if degree == 0:
-                square = parts[0][:, :, a:b].square().mean(dim=2)
-                both = torch.cat([mean, square], dim=1)
-                out.append(both.sum(dim=0, dtype=torch.float64))
-                continue
-            if frames is not None:
-                mean = torch.bmm(frames[degree].transpose(1, 2), mean[:, :, None])[:, :, 0]
-            out.append(mean.sum(dim=0, dtype=torch.float64))
+        for degree, part in enumerate(parts):
+            for own in self._split(part, degree) if self.sizes[degree] else ():
+                mean = own.mean(dim=2)
+                if degree == 0:
+                    both = torch.cat([mean, own.square().mean(dim=2)], dim=1)
+                    out.append(both.sum(dim=0, dtype=torch.float64))
+                    continue
+                if frames is not None:
+                    # Σ_e D_eᵀ v_e is one product of a matrix with a vector
+                    frame = frames[degree].flatten(0, 1).T
+                    mean = frame @ mean.reshape(-1)
+                    out.append(mean.to(torch.float64))
+                else:
+                    out.append(mean.sum(dim=0, dtype=torch.float64))
         return out
 
     def forward(self, parts, sums, count, frames=None):
@@ -372,30 +389,26 @@ class GraphNorm(nn.Module):
         list of (n, 2l + 1, channels) tensors
             Normalised.
         """
-        pieces = [[] for _ in parts]
-        for (degree, a, b), total in zip(self.entries, sums, strict=True):
-            x = parts[degree][:, :, a:b]
-            mean = total / count
-            if degree == 0:
-                # Pseudoscalars can vanish by symmetry: a bound keeps the root's slope finite.
-                square = torch.clamp(mean[1] - mean[0] ** 2, min=SMALLEST_SQUARE)
-                spread = torch.sqrt(square) + EPSILON
-                value = (x - mean[0].to(x.dtype)) * (1 / spread).to(x.dtype)
-            else:
-                shift = mean.to(x.dtype)
-                if frames is not None:
-                    shift = (frames[degree] @ shift)[:, :, None]
-                else:
-                    shift = shift[:, None]
-                value = x - shift
-            pieces[degree].append((a, value))
         weight = self.weight[self.order].split(self.layout.per_degree)
-        out = []
-        for degree, own in enumerate(pieces):
-            own.sort(key=lambda piece: piece[0])
-            values = [v for _, v in own]
-            value = values[0] if len(values) == 1 else torch.cat(values, 2) if values else None
-            out.append(parts[degree] if value is None else value * weight[degree])
+        sums, out = iter(sums), []
+        for degree, part in enumerate(parts):
+            values = []
+            for own in self._split(part, degree) if self.sizes[degree] else ():
+                mean = next(sums) / count
+                if degree == 0:
+                    # Pseudoscalars can vanish by symmetry: a bound keeps the root's slope finite.
+                    square = torch.clamp(mean[1] - mean[0] ** 2, min=SMALLEST_SQUARE)
+                    spread = torch.sqrt(square) + EPSILON
+                    values.append((own - mean[0].to(own.dtype)) * (1 / spread).to(own.dtype))
+                    continue
+                shift = mean.to(own.dtype)
+                shift = shift[:, None] if frames is None else (frames[degree] @ shift)[:, :, None]
+                values.append(own - shift)
+            if not values:
+                out.append(part)
+                continue
+            value = values[0] if len(values) == 1 else torch.cat(values, 2)
+            out.append(value * weight[degree])
         offset = self.weight.new_zeros(self.layout.per_degree[0])
         out[0] = out[0] + offset.index_copy(0, self.places, self.bias)
         return out

@@ -13,7 +13,7 @@ from moireio.network.maps import Convention, Linear
 
 EXPANSION_STOP = 6.0
 # What a layer handles of so many edges fits into a core's cache.
-EDGES_AT_ONCE = 512
+EDGES_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
