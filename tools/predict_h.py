@@ -6,6 +6,7 @@ from moireio.tools.common import (
     Command,
     arguments,
     destination,
+    need_torch,
     options,
     progress,
     say,
@@ -43,6 +44,7 @@ def main(ctx, source, model, e3nn, raw, output, in_place, memory, jobs, device, 
     network's evaluation (--precision; by default that of its weights). Features beyond --memory
     go to files beside OUT; if it is interrupted, the same command goes on from them.
     """
+    need_torch()
     from moireio.network.run import predict, prepare
     from moireio.stream import check_container, check_outputs, open_source, write_target
 

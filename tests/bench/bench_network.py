@@ -113,7 +113,7 @@ def child(which, mode, threads):
         else:
             evaluate().square().mean().backward()
         best = min(best, time.perf_counter() - begin)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base  # kB, on Linux
     print(best, peak * 1024, len(i) + len(species))
 
 
@@ -211,7 +211,7 @@ def sizes(pao, first=0):
         kind = "moireio" if local else "DeepH-E3"
         print(
             f"| {material} {index} | {kind} | {memory} | {atoms} | {pairs} | {seconds:.1f} "
-            f"| {seconds / atoms * 1e3:.1f} | {usage.ru_maxrss * 1024 / 1e6:.0f} | {size / 1e9:.2f} |",
+            f"| {seconds / atoms * 1e3:.1f} | {usage.ru_maxrss / 1e3:.0f} | {size / 1e9:.2f} |",
             flush=True,
         )
 

@@ -23,6 +23,7 @@ HOWTOS = {
     "howto-openmx.md": ["compare.png"],
     "howto-build.md": ["tbg.png", "ribbon.h5", "set"],
     "howto-overlap.md": [],
+    "howto-predict.md": [],
 }
 
 
