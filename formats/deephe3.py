@@ -32,7 +32,8 @@ DEFAULTS = {
     "num_blocks": "3",
     "ignore_parity": "False",
 }
-UNSUPPORTED = ("spherical_basis_irreps", "irreps_out_node")
+# The version that DeepH-E3 asks for, where a checkpoint does not tell.
+REQUIRED = "0.3.5"
 
 
 def read_settings(folder):
@@ -181,6 +182,8 @@ def read(folder, e3nn=None):
         With its weights.
     targets : Targets
         What its output means.
+    told : str or None
+        The version that the checkpoint tells, a key of `CONVENTIONS`.
 
     Raises
     ------
@@ -197,11 +200,10 @@ def read(folder, e3nn=None):
         raise MoireioError(f"is not a checkpoint: {first_line(error)}", path=path) from error
     told = generation(state)
     if e3nn == "0.4+":
-        e3nn = "0.4.4" if told == "0.3.5" else told
-    convention = CONVENTIONS[e3nn or told]
-    network = Network(settings.with_(convention=convention))
+        e3nn = told if told in ("0.4.4", "0.5") else "0.5"
+    network = Network(settings.with_(convention=CONVENTIONS[e3nn or told or REQUIRED]))
     fill(network, state, path)
-    return network, targets
+    return network, targets, told
 
 
 def model(folder, e3nn=None):
@@ -221,9 +223,10 @@ def model(folder, e3nn=None):
     """
     from ase.data import chemical_symbols
 
-    network, targets = read(folder, e3nn)
+    network, targets, told = read(folder, e3nn)
     names = tuple(chemical_symbols[z] for z in targets.numbers)
-    return Model(network, targets, "deeph-e3", names, label=folder)
+    training = {"program": "DeepH-E3", "e3nn": told}
+    return Model(network, targets, "deeph-e3", names, training=training, label=folder)
 
 
 def generation(state):
@@ -236,21 +239,19 @@ def generation(state):
 
     Returns
     -------
-    str
-        Key of `CONVENTIONS`.
+    str or None
+        Key of `CONVENTIONS`; None if nothing tells.
     """
     if any("_compiled_main_out" in key for key in state):
         return "0.3.5"
-    for key, value in state.items():
-        name = key.rpartition("._w3j_")[2]
-        if name == key:
-            continue
+    buffers = {key.rpartition("._w3j_")[2]: key for key in state if "._w3j_" in key}
+    for name, key in buffers.items():
         degrees = tuple(int(n) for n in name.split("_"))
         old, new = coupling(*degrees, True), coupling(*degrees)
         if not np.allclose(old, new):
-            found = value.double().numpy()
+            found = state[key].double().numpy()
             return "0.4.4" if np.allclose(found, old, atol=1e-4) else "0.5"
-    return "0.5"
+    return "0.5" if buffers else None
 
 
 def fill(network, state, path):

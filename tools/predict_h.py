@@ -62,6 +62,9 @@ def main(ctx, source, model, e3nn, raw, output, in_place, memory, jobs, device, 
             device=device,
             jobs=jobs,
         )
+        told = network.training.get("e3nn")
+        if e3nn not in ("auto", "best", "0.4+") and told not in (None, e3nn):
+            say(ctx, f"warning: {model}: was trained with the rules of e3nn {told}, not {e3nn}")
         say(ctx, job.description())
         with (
             write_target(

@@ -92,11 +92,28 @@ def test_a_folder_gives_the_network_back(tmp_path, spin, generation):
     assert found.names == ("C", "N")
     settings = model.network.settings
     assert found.network.settings == settings.with_(convention=CONVENTIONS[generation])
+    assert found.training["e3nn"] == generation
     if generation == "0.5":
         found.basis = model.basis
         _, a = hamiltonian(model, random_structure(3))
         _, b = hamiltonian(found, random_structure(3))
         assert (a == b).all()
+
+
+def test_versions_that_are_not_told(tmp_path):
+    """Without buffers DeepH-E3's own requirement counts; options overrule what is told."""
+    export(small_model(dtype=torch.float32), tmp_path / "run")
+    path = tmp_path / "run" / "best_model.pkl"
+    state = torch.load(path, weights_only=True)["state_dict"]
+    folder = str(tmp_path / "run")
+    for version, expected in (("0.3.5", "0.3.5"), ("0.4.4", "0.4.4"), ("0.4+", "0.5")):
+        convention = deephe3.model(folder, version).network.settings.convention
+        assert convention == CONVENTIONS[expected]
+    bare = {k: v for k, v in state.items() if "_w3j_" not in k}
+    torch.save({"state_dict": bare}, path)
+    model = deephe3.model(folder)
+    assert model.training["e3nn"] is None
+    assert model.network.settings.convention == CONVENTIONS["0.3.5"]
 
 
 @pytest.mark.parametrize(
