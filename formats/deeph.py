@@ -1,4 +1,4 @@
-"""DeepH's data folders (the "processed" layout of DeepH-pack and DeepH-E3).
+"""DeepH's older data folders (the "processed" layout of DeepH-pack and DeepH-E3).
 
 Layout: ``lat.dat`` (3 × 3, columns are lattice vectors, Å), ``site_positions.dat`` (3 × N,
 columns), ``element.dat`` (one Z a line), ``orbital_types.dat`` (a line per atom: l of each radial
@@ -16,8 +16,9 @@ from functools import cached_property
 import numpy as np
 
 from moireio.basis import Basis, SpeciesBasis
-from moireio.blocks import ArraySource, OperatorMeta, by_shape, scatter, starts
+from moireio.blocks import ArraySource, OperatorMeta, starts, symmetrised
 from moireio.errors import MoireioError, first_line
+from moireio.formats import deeph_dock
 from moireio.formats.openmx.orbitals import permutation
 from moireio.pairs import Pairs, pair_name
 from moireio.results import Electrons
@@ -120,7 +121,7 @@ class DeepHFolder:
             source="model" if name == "predicted" else "dft",
         )
         source = ArraySource(meta, sizes, pairs, data)
-        return _symmetrised(source, path) if symmetrise else source
+        return symmetrised(source, path) if symmetrise else source
 
 
 def _read_blocks(path):
@@ -137,24 +138,8 @@ def _read_blocks(path):
     return np.array(keys, dtype=np.int64).reshape(-1, 5), blocks
 
 
-def _symmetrised(source, path):
-    """Return the mean of every block and its partner's adjoint."""
-    from moireio.blocks import adjoint, require_partners, take_blocks
-
-    pairs, data = source.pairs, source.data
-    partner = require_partners(pairs, path)
-    offsets = starts(pairs.block_elements(source.sizes))
-    out, residual = np.empty_like(data), 0.0
-    for shape, group in by_shape(source.sizes[pairs.i], source.sizes[pairs.j]):
-        mine = take_blocks(data, offsets[:-1][group], shape)
-        theirs = adjoint(take_blocks(data, offsets[:-1][partner[group]], shape[::-1]))
-        residual = max(residual, float(np.abs(mine - theirs).max(initial=0.0)))
-        scatter(out, offsets[:-1][group], ((mine + theirs) / 2).reshape(len(group), -1))
-    return ArraySource(source.meta.with_(residual=residual), source.sizes, pairs, out)
-
-
 def read(path):
-    """Read a folder; operators are read when they are asked for.
+    """Read a folder, of either layout; operators are read when they are asked for.
 
     Parameters
     ----------
@@ -163,7 +148,7 @@ def read(path):
 
     Returns
     -------
-    DeepHFolder
+    DeepHFolder or deeph_dock.DockFolder
         With structure and basis.
 
     Raises
@@ -173,6 +158,8 @@ def read(path):
     """
     if not os.path.isdir(path):
         raise MoireioError("is not a folder", path=path)
+    if deeph_dock.is_folder(path):
+        return deeph_dock.read(path)
     cell = _table(path, "lat.dat").T
     positions = _table(path, "site_positions.dat").T
     numbers = _table(path, "element.dat").astype(int).ravel()

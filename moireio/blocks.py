@@ -486,3 +486,30 @@ class ArraySource:
         """Return all blocks of the atoms ``i0 <= i < i1``."""
         span = self.pairs.rows(i0, i1)
         return self.data[..., self._starts[span.start] : self._starts[span.stop]]
+
+
+def symmetrised(source, label):
+    """Return a full operator in which every block is the mean with its partner's adjoint.
+
+    Parameters
+    ----------
+    source : ArraySource
+        Stored "full", without components.
+    label : str
+        The file, for messages.
+
+    Returns
+    -------
+    ArraySource
+        The largest deviation found is its meta's `residual`.
+    """
+    pairs, data = source.pairs, source.data
+    partner = require_partners(pairs, label)
+    offsets = starts(pairs.block_elements(source.sizes))[:-1]
+    out, residual = np.empty_like(data), 0.0
+    for shape, group in by_shape(source.sizes[pairs.i], source.sizes[pairs.j]):
+        mine = take_blocks(data, offsets[group], shape)
+        theirs = adjoint(take_blocks(data, offsets[partner[group]], shape[::-1]))
+        residual = max(residual, float(np.abs(mine - theirs).max(initial=0.0)))
+        scatter(out, offsets[group], ((mine + theirs) / 2).reshape(len(group), -1))
+    return ArraySource(source.meta.with_(residual=residual), source.sizes, pairs, out)

@@ -8,14 +8,14 @@ from moireio.tools.common import Command, arguments, options, progress, say
 @click.command("deeph2h5", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("source", metavar="FOLDER", type=click.Path())
 @options("output", "storage", "precision", "container", "compression", "force")
-@click.option("--predicted", is_flag=True, help="Take H of hamiltonians_pred.h5.")
+@click.option("--predicted", is_flag=True, help="Take the predicted H (…_pred.h5).")
 @click.pass_context
 def main(ctx, source, predicted, output, storage, precision, container, compression, force):
-    """Read a data FOLDER of DeepH-pack or DeepH-E3: structure, basis, H(R), S(R).
+    """Read a data FOLDER of DeepH-pack, DeepH-E3 or DeepH-dock: structure, basis, H(R), S(R).
 
     FOLDER has lat.dat, site_positions.dat, element.dat, orbital_types.dat, and hamiltonians.h5 or
-    overlaps.h5. H is made exactly Hermitian, and the deviation found is recorded. The folder knows
-    nothing of radial functions.
+    overlaps.h5; or POSCAR, info.json, and hamiltonian.h5 or overlap.h5. H is made exactly
+    Hermitian, and the deviation found is recorded. The folder knows nothing of radial functions.
     """
     from moireio.blocks import CastView, UpperView, row_bytes
     from moireio.errors import MoireioError
@@ -30,7 +30,7 @@ def main(ctx, source, predicted, output, storage, precision, container, compress
         n for n in ("predicted" if predicted else "hamiltonian", "overlap") if n in folder.files
     ]
     if not names or (predicted and "predicted" not in names):
-        wanted = "hamiltonians_pred.h5" if predicted else "hamiltonians.h5 or overlaps.h5"
+        wanted = "predicted Hamiltonian" if predicted else "Hamiltonian or overlap"
         raise MoireioError(f"has no {wanted}", path=source)
     sources = [folder.operator(name) for name in names]
     residual = {s.meta.name: s.meta.residual for s in sources}

@@ -271,3 +271,83 @@ def test_damaged_data_folders(tmp_path, damage, told):
 def test_unknown_operator(tmp_path):
     with pytest.raises(MoireioError, match=r"has no overlaps\.h5"):
         deeph.read(str(write_folder(tmp_path / "a"))).operator("overlap")
+
+
+def write_dock_folder(folder, spin=False, basis=True):
+    """A DeepH-dock folder of two atoms; return its blocks."""
+    os.makedirs(folder)
+    (folder / "POSCAR").write_text(
+        "x\n1.0\n4 0 0\n0 4 0\n0 0 9\nC N\n1 1\nCartesian\n0 0 0\n1.4 0 0\n"
+    )
+    info = {
+        "spinful": spin,
+        "fermi_energy_eV": -1.0,
+        "elements_orbital_map": {"C": [0, 1], "N": [0, 0]},
+    }
+    if basis:
+        info["basis"] = {"C": "C6.0-s1p1", "N": "N6.0-s2"}
+    (folder / "info.json").write_text(json.dumps(info))
+    rng, factor = np.random.default_rng(0), 2 if spin else 1
+    sizes = [4 * factor, 2 * factor]
+    keys = [(0, 0, 0, 1, 0), (0, 0, 0, 0, 0), (0, 0, 0, 0, 1), (0, 0, 0, 1, 1)]
+    blocks = [rng.normal(size=(sizes[k[3]], sizes[k[4]])) + (1j if spin else 0) for k in keys]
+    with h5py.File(folder / "hamiltonian.h5", "w") as file:
+        file["atom_pairs"] = np.array(keys)
+        file["chunk_shapes"] = np.array([b.shape for b in blocks])
+        file["chunk_boundaries"] = np.cumsum([0, *(b.size for b in blocks)])
+        file["entries"] = np.concatenate([b.ravel() for b in blocks])
+    return dict(zip(keys, blocks, strict=True))
+
+
+@pytest.mark.parametrize("spin", [False, True])
+def test_dock_folder(tmp_path, spin):
+    blocks = write_dock_folder(tmp_path / "a", spin)
+    data = deeph.read(str(tmp_path / "a"))
+    raw = data.operator("hamiltonian", symmetrise=False)
+    assert raw.pairs.i.tolist() == [0, 0, 1, 1]
+    order = [(0, 0, 0, 0, 0), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0), (0, 0, 0, 1, 1)]
+    np.testing.assert_array_equal(raw.data, np.concatenate([blocks[k].ravel() for k in order]))
+    assert data.operator("hamiltonian").meta.residual > 0.1
+    assert data.basis["C"].name == "C6.0-s1p1"
+    assert abs(data.basis["C"].cutoff - 6 * 0.529177249) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda d: (d / "info.json").write_text("{}"), "lacks or has a wrong"),
+        (lambda d: (d / "info.json").write_text("{"), "is not JSON"),
+        (lambda d: (d / "POSCAR").write_text("x\n"), "cannot be read"),
+        (lambda d: (d / "hamiltonian.h5").write_bytes(b"x"), "is not a file of blocks"),
+        (
+            lambda d: (d / "info.json").write_text(
+                (d / "info.json").read_text().replace('"C": [0, 1]', '"C": [0, 0]')
+            ),
+            "is not what elements_orbital_map says",
+        ),
+        (lambda d: os.remove(d / "hamiltonian.h5"), "has no hamiltonian.h5"),
+    ],
+)
+def test_damaged_dock_folders(tmp_path, damage, told):
+    write_dock_folder(tmp_path / "a")
+    damage(tmp_path / "a")
+    with pytest.raises(MoireioError) as error:
+        deeph.read(str(tmp_path / "a")).operator("hamiltonian")
+    assert told in str(error.value)
+
+
+def test_dock_folder_is_openmx(shared):
+    """The folder of the test cell, its bands against OpenMX's."""
+    from scipy.linalg import eigh
+
+    from moireio.formats.openmx import band
+    from moireio.kspace import BlochSum
+
+    data = deeph.read(str(shared / "tbg" / "tbg_2-1"))
+    bands = band.read(str(shared / "openmx" / "tbg_2-1" / "tbg_2-1.Band"))
+    H, S = (BlochSum.from_source(data.operator(n)) for n in ("hamiltonian", "overlap"))
+    k = bands.k[5]
+    energies = eigh(H.dense(k), S.dense(k), eigvals_only=True)
+    near = np.abs(energies - data.electrons.fermi) < 5
+    assert near.sum() > 10
+    assert np.abs(energies - bands.energies[0, 5])[near].max() < 1e-5

@@ -181,4 +181,4 @@ def test_deeph_folder_to_block_file(run, tmp_path):
             assert file.basis["C"].l == (0, 1)
     done = run("deeph2h5", folder, "--predicted", "-o", tmp_path / "x.h5", check=False)
     done.assert_one_line_error()
-    assert "has no hamiltonians_pred.h5" in done.stderr
+    assert "has no predicted Hamiltonian" in done.stderr
