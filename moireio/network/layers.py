@@ -255,7 +255,7 @@ class PreparedConvolution:
         if n_gated:
             degrees = by_degree(orders, [0, *counts[1:]])[1:]
             for part, own in zip(degrees, factor.split(counts[1:], dim=1), strict=True):
-                out.append(part * own[:, None] if part.requires_grad else part.mul_(own[:, None]))
+                out.append(_scaled(part, own[:, None]))
         return out
 
     def _apply(self, kind, m, pair, edge, signed, offset=None):
@@ -408,10 +408,15 @@ class GraphNorm(nn.Module):
                 out.append(part)
                 continue
             value = values[0] if len(values) == 1 else torch.cat(values, 2)
-            out.append(value * weight[degree])
+            out.append(_scaled(value, weight[degree]))
         offset = self.weight.new_zeros(self.layout.per_degree[0])
         out[0] = out[0] + offset.index_copy(0, self.places, self.bias)
         return out
+
+
+def _scaled(value, factor):
+    """Return a product, in place where no gradient is wanted."""
+    return value * factor if torch.is_grad_enabled() else value.mul_(factor)
 
 
 class LocalNorm(nn.Module):
@@ -559,7 +564,7 @@ class PreparedUpdate:
         list of (n, 2l + 1, channels) tensors
             Degree by degree.
         """
-        return add(self._post(convolved), self._own(old, kind))
+        return self._own(old, kind, self._post(convolved))
 
     def finish(self, normed, old):
         """Return the new features.
@@ -574,7 +579,11 @@ class PreparedUpdate:
         list of (n, 2l + 1, channels) tensors
             Degree by degree.
         """
-        return add(normed, old if self._skip is None else self._skip(old))
+        if self._skip is not None:
+            return self._skip(old, None, normed)
+        if torch.is_grad_enabled():
+            return add(normed, old)
+        return [n.add_(o) for n, o in zip(normed, old, strict=True)]
 
 
 def add(one, two):

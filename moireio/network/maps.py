@@ -263,7 +263,7 @@ class PreparedLinear:
         self._matrices = module.matrices()
         self._offset = module.offset()
 
-    def __call__(self, parts, kind=None):
+    def __call__(self, parts, kind=None, into=None):
         """Map features.
 
         Parameters
@@ -272,6 +272,8 @@ class PreparedLinear:
             Degree by degree, in any frame.
         kind : (n,) tensor of int, optional
             Which weights.
+        into : list of tensors, optional
+            What the result is added to.
 
         Returns
         -------
@@ -279,26 +281,35 @@ class PreparedLinear:
             Of the target.
         """
         if len(self._matrices) == 1:
-            out = self._one(parts, self._matrices[0])
+            out = self._one(parts, self._matrices[0], into)
         else:
             n = parts[0].shape[0]
             out = [parts[0].new_zeros(n, 2 * d + 1, c) for d, c in enumerate(self._counts)]
             for number, matrices in enumerate(self._matrices):
                 mine = torch.nonzero(kind == number)[:, 0]
                 if len(mine):
-                    made = self._one([p[mine] for p in parts], matrices)
+                    chosen = [p.index_select(0, mine) for p in parts]
+                    made = self._one(chosen, matrices)
                     out = [o.index_copy(0, mine, m) for o, m in zip(out, made, strict=True)]
+            if into is not None:
+                out = [o + i for o, i in zip(out, into, strict=True)]
         if self._offset is not None:
             out[0] = out[0] + self._offset
         return out
 
-    def _one(self, parts, matrices):
-        return [
-            parts[degree] @ matrices[degree]
-            if degree < len(matrices)
-            else parts[0].new_zeros(len(parts[0]), 2 * degree + 1, count)
-            for degree, count in enumerate(self._counts)
-        ]
+    def _one(self, parts, matrices, into=None):
+        out = []
+        for degree, count in enumerate(self._counts):
+            if degree >= len(matrices):
+                zero = parts[0].new_zeros(len(parts[0]), 2 * degree + 1, count)
+                out.append(zero if into is None else into[degree])
+            elif into is None:
+                out.append(parts[degree] @ matrices[degree])
+            else:
+                flat = into[degree].reshape(-1, count), parts[degree].flatten(0, 1)
+                made = torch.addmm(flat[0], flat[1], matrices[degree])
+                out.append(made.reshape(-1, 2 * degree + 1, count))
+        return out
 
 
 class AlignedProduct(nn.Module):
