@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from moireio.errors import MoireioError, first_line
+from moireio.network.create import repaired
 from moireio.network.head import Targets
-from moireio.network.irreps import Irrep, Irreps, reachable
+from moireio.network.irreps import Irreps
 from moireio.network.layers import harmonics_irreps
 from moireio.network.maps import CONVENTIONS
 from moireio.network.model import Model
@@ -128,7 +129,7 @@ def _settings(network, targets):
         post_node = mid_node
         if targets.spinful:
             sh = harmonics_irreps(lmax, even)
-            post_node = _repaired(post_node, mid_node, mid_edge, post_edge, sh)
+            post_node = repaired(post_node, mid_node, mid_edge, post_edge, sh)
     return Settings(
         species=len(targets.numbers),
         embed_node=given.get("irreps_embed_node", embed),
@@ -143,26 +144,6 @@ def _settings(network, targets):
         cutoff=float(network["cutoff_radius"]),
         even=even,
     )
-
-
-def _repaired(post_node, mid_node, mid_edge, post_edge, sh):
-    """Add to the atoms' last list what edges would lack, as DeepH-E3 does with spin."""
-    for wanted in post_edge:
-        if reachable(Irreps(post_node + mid_edge), sh, wanted.kind):
-            continue
-        kinds = sorted(
-            {
-                (n, wanted.p * h.p)
-                for h in sh
-                for n in range(abs(wanted.l - h.l), wanted.l + h.l + 1)
-            }
-        )
-        for kind in kinds:
-            if reachable(Irreps(mid_node + mid_edge), sh, kind):
-                mul = next((e.mul for e in post_node if e.l == kind[0]), post_node[-1].mul)
-                post_node = Irreps([*post_node, Irrep(mul, *kind)])
-                break
-    return post_node
 
 
 def read(folder, e3nn=None):

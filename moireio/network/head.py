@@ -64,7 +64,7 @@ class Targets:
         return Irreps(out * self.halves)
 
 
-def all_targets(numbers, shells, spinful, even=False):
+def all_targets(numbers, shells, spinful, even=False, merge=True, time_reversal=False):
     """Return the targets of every block, as DeepH-E3 numbers them.
 
     Parameters
@@ -77,6 +77,10 @@ def all_targets(numbers, shells, spinful, even=False):
         Whether blocks are spinor blocks.
     even : bool
         All representations count as even.
+    merge : bool
+        Blocks of different species share channels, as DeepH-E3 has it.
+    time_reversal : bool
+        As in `Targets`.
 
     Returns
     -------
@@ -90,10 +94,10 @@ def all_targets(numbers, shells, spinful, even=False):
             for a, l1 in enumerate(first):
                 for b, l2 in enumerate(second):
                     key = (l1, first[:a].count(l1), l2, second[:b].count(l2))
+                    key = key if merge else (one, two, *key)
                     found.setdefault(key, {})[one, two] = (a, b)
-    return Targets(
-        tuple(numbers), tuple(tuple(s) for s in shells), spinful, tuple(found.values()), even
-    )
+    own = tuple(tuple(s) for s in shells)
+    return Targets(tuple(numbers), own, spinful, tuple(found.values()), even, time_reversal)
 
 
 def _channels(l1, l2, spinful):
@@ -231,6 +235,32 @@ class Head:
         places = torch.as_tensor(places)
         self._columns = [places[torch.tensor(c)] for c, _, _ in self._steps]
         return self
+
+    def inverse(self, blocks):
+        """Return the output that gives some blocks, or comes closest to them.
+
+        Parameters
+        ----------
+        blocks : (n, rows, columns) tensor
+            As the head returns them.
+
+        Returns
+        -------
+        (n, dim) tensor
+            In the layout that the head reads.
+        """
+        n, dim = len(blocks), sum(len(c) for c in self._columns)
+        real = torch.view_as_real(blocks) if self.targets.spinful else blocks
+        flat = torch.empty_like(real.reshape(n, -1))
+        flat[:, self._place] = real.reshape(n, -1)
+        out, at = flat.new_zeros(n, dim), 0
+        for columns, (_, change, count) in zip(self._columns, self._steps, strict=True):
+            size = change.shape[1] * count
+            own = flat[:, at : at + size].reshape(n * count, -1)
+            back = torch.linalg.pinv(change).to(flat)
+            out[:, columns] = (own @ back).reshape(n, -1)
+            at += size
+        return out
 
     def _constants(self, like):
         key = like.dtype, like.device

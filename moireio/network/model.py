@@ -81,6 +81,7 @@ class PreparedHead:
         self._network, self._targets = network, targets
         self._matrices = network.lin_edge.matrices()[0]
         self._offset = network.lin_edge.offset()
+        self._calibration = network.calibration
         self._plans = {}
 
     def _plan(self, one, two):
@@ -91,17 +92,22 @@ class PreparedHead:
             head.reads(places_of_e3nn(irreps))
             starts = Layout(settings.out_edge).entry_starts
             columns = [[] for _ in range(irreps.lmax + 1)]
+            channels = [[] for _ in range(irreps.lmax + 1)]
             for n in head.entries:
                 entry = settings.out_edge[n]
                 columns[entry.l] += range(starts[n], starts[n] + entry.mul)
+                channels[entry.l].append(n)
             device = self._network.embedding.device
-            columns = [torch.tensor(c, dtype=torch.long, device=device) for c in columns]
+            columns, channels = (
+                [torch.tensor(c, dtype=torch.long, device=device) for c in own]
+                for own in (columns, channels)
+            )
             maps = [
                 self._matrices[d][:, c] if d < len(self._matrices) else None
                 for d, c in enumerate(columns)
             ]
             offset = None if self._offset is None else self._offset[columns[0]]
-            self._plans[one, two] = head, Layout(irreps).per_degree, maps, offset
+            self._plans[one, two] = head, Layout(irreps).per_degree, maps, offset, channels
         return self._plans[one, two]
 
     def __call__(self, parts, group, one, two):
@@ -121,7 +127,7 @@ class PreparedHead:
         (n, rows, columns) tensor
             In eV; complex with spin.
         """
-        head, counts, maps, offset = self._plan(one, two)
+        head, counts, maps, offset, channels = self._plan(one, two)
         n = len(group)
         out = [
             parts[0].new_zeros(n, 2 * degree + 1, counts[degree])
@@ -131,6 +137,8 @@ class PreparedHead:
         ]
         if offset is not None:
             out[0] = out[0] + offset
+        if self._calibration is not None:
+            out = self._calibration(out, group.distance, channels, group.site)
         if group.envelope is not None:
             out = [p * group.envelope for p in out]
         return head(torch.cat([p.flatten(1) for p in out_of_frames(out, group.frames)], 1))

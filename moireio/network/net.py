@@ -12,6 +12,8 @@ from moireio.network.layers import Edges, Update, add, gather_pair
 from moireio.network.maps import Convention, Linear
 
 EXPANSION_STOP = 6.0
+CALIBRATION_GAUSSIANS = 48
+CALIBRATION_BINS = 24
 # What a layer handles of so many edges fits into a core's cache.
 EDGES_AT_ONCE = 2048
 
@@ -45,6 +47,8 @@ class Settings:
         For that variant, cutoff of each species' orbitals, Å: edges end at the sum of two.
     neighbours : float
         Sums of messages are divided by the root of this number.
+    calibrated : bool
+        The output has scales that depend on the distance, and a part that only depends on it.
     """
 
     species: int
@@ -64,6 +68,7 @@ class Settings:
     local: bool = False
     reaches: tuple = ()
     neighbours: float = 1.0
+    calibrated: bool = False
 
     def with_(self, **changes):
         """Return a copy with some values changed."""
@@ -93,6 +98,67 @@ class Gaussians(nn.Module):
         # Below e^−60 nothing counts, and numbers near underflow are slow.
         power = -0.5 * ((distance[:, None] - self.offsets) / self.width) ** 2
         return torch.exp(power.clamp_(min=-60.0) if not power.requires_grad else power)
+
+
+class Calibration(nn.Module):
+    """What a network's output is multiplied with, and added to.
+
+    Between two atoms every channel is multiplied by a factor that depends on their distance. Added
+    is a sum of Gaussians of the distance for the component m = 0 in the frame of the edge: the part
+    of H that two centres alone would give. On an atom, a factor and an offset take their place.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the network.
+    """
+
+    def __init__(self, settings):
+        super().__init__()
+        count, end = settings.out_edge.channels, 2 * max(settings.reaches)
+        self.radial = Gaussians(end, CALIBRATION_GAUSSIANS)
+        self.baseline = nn.Parameter(torch.zeros(CALIBRATION_GAUSSIANS, count))
+        self.register_buffer("step", torch.tensor(end / (CALIBRATION_BINS - 1)))
+        self.register_buffer("log_scale", torch.zeros(CALIBRATION_BINS, count))
+        self.register_buffer("site_scale", torch.ones(count))
+        self.site_shift = nn.Parameter(torch.zeros(count))
+
+    def scale(self, distance):
+        """Return the factors at some distances, (n, channels): linear pieces of their logarithm."""
+        x = (distance / self.step).clamp(max=CALIBRATION_BINS - 1.001)
+        low = x.long()
+        t = (x - low)[:, None]
+        return torch.exp((1 - t) * self.log_scale[low] + t * self.log_scale[low + 1])
+
+    def forward(self, parts, distance, channels, site):
+        """Calibrate the output.
+
+        Parameters
+        ----------
+        parts : list of (n, 2l + 1, channels) tensors
+            In the frames of the edges.
+        distance : (n,) tensor
+            Å.
+        channels : list of (channels,) tensors of int
+            For every degree, which of all channels they are.
+        site : bool
+            Whether the edges have length zero.
+
+        Returns
+        -------
+        list of (n, 2l + 1, channels) tensors
+            In eV.
+        """
+        if site:
+            out = [p * self.site_scale[c] for p, c in zip(parts, channels, strict=True)]
+            out[0] = out[0] + self.site_shift[channels[0]]
+            return out
+        scale, base = self.scale(distance), self.radial(distance) @ self.baseline
+        out = []
+        for degree, (part, own) in enumerate(zip(parts, channels, strict=True)):
+            axial = nn.functional.pad(base[:, own][:, None], (0, 0, degree, degree))
+            out.append(torch.addcmul(axial, part, scale[:, own][:, None]))
+        return out
 
 
 class Block(nn.Module):
@@ -144,6 +210,7 @@ class Network(nn.Module):
             blocks.append(block)
         self.blocks = nn.ModuleList(blocks)
         self.lin_edge = Linear(edges, settings.out_edge, settings.convention, bias=True)
+        self.calibration = Calibration(settings) if settings.calibrated else None
         lists = [edges, nodes, settings.out_edge, *(b.node.out for b in blocks)]
         self.lmax = max(one.lmax for one in (*lists, *(b.edge.out for b in blocks)))
 

@@ -5,8 +5,8 @@ import torch
 from orbitals import gaussian_basis
 
 from moireio.basis import Basis
-from moireio.formats.deephe3 import _repaired
 from moireio.harmonics import harmonics
+from moireio.network.create import repaired
 from moireio.network.head import all_targets
 from moireio.network.irreps import Irreps
 from moireio.network.layers import harmonics_irreps
@@ -55,7 +55,7 @@ def small_model(
     post_edge = targets.irreps().sort()[0].simplify()
     post_node = lists
     if spin:
-        post_node = _repaired(lists, lists, lists, post_edge, harmonics_irreps(3))
+        post_node = repaired(lists, lists, lists, post_edge, harmonics_irreps(3))
     scalars = Irreps([lists[0]])
     settings = Settings(
         species=len(degrees),
