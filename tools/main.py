@@ -11,6 +11,7 @@ COMMANDS = {
     "build-dataset": "make the calculations of a training set, run and collect them",
     "overlap": "compute S(R) of any structure from its orbitals",
     "predict-h": "predict H(R) with a trained network",
+    "train-h": "train networks for Hamiltonians",
     "deeph2h5": "read DeepH's data folders into block files",
     "band": "find the bands along a path, draw and compare them",
     "convert-h": "change container, storage, precision or compression",

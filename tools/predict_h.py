@@ -95,16 +95,13 @@ def _load(path, e3nn):
     import os
 
     from moireio.errors import MoireioError
-    from moireio.formats import deephe3
-    from moireio.network import modelfile
+    from moireio.formats.training import load_model
 
     if not os.path.exists(path):
         raise MoireioError("no such file or folder", path=path)
-    if not os.path.isdir(path) or os.path.exists(os.path.join(path, "zarr.json")):
-        if e3nn not in ("auto",):
-            raise click.UsageError("--e3nn is for DeepH-E3's models.")
-        return modelfile.read(path)
-    return deephe3.model(path, None if e3nn in ("auto", "best") else e3nn)
+    if os.path.isfile(path) and e3nn != "auto":
+        raise click.UsageError("--e3nn is for DeepH-E3's models.")
+    return load_model(path, None if e3nn in ("auto", "best") else e3nn)
 
 
 def _best(ctx, network, file, path):
