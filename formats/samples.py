@@ -30,6 +30,8 @@ class Calculation:
         Full storage.
     file : BlockFile or None
         To be closed.
+    electrons : Electrons or None
+        Fermi level and so on.
     """
 
     label: str
@@ -38,6 +40,7 @@ class Calculation:
     hamiltonian: object
     overlap: object
     file: object = None
+    electrons: object = None
 
     def __enter__(self):
         """Return itself."""
@@ -71,11 +74,26 @@ def open_calculation(path):
         folder = deeph.read(path)
         overlap = folder.operator("overlap") if "overlap" in folder.files else None
         hamiltonian = folder.operator("hamiltonian")
-        return Calculation(path, folder.structure, folder.basis, hamiltonian, overlap)
+        return Calculation(
+            path,
+            folder.structure,
+            folder.basis,
+            hamiltonian,
+            overlap,
+            electrons=folder.electrons,
+        )
     file = open_blockfile(path)
     try:
         overlap = file.overlap.full() if "overlap" in file else None
-        return Calculation(path, file.structure, file.basis, file.hamiltonian.full(), overlap, file)
+        return Calculation(
+            path,
+            file.structure,
+            file.basis,
+            file.hamiltonian.full(),
+            overlap,
+            file,
+            file.electrons if "electrons" in file else None,
+        )
     except BaseException:
         file.close()
         raise

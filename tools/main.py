@@ -12,6 +12,7 @@ COMMANDS = {
     "overlap": "compute S(R) of any structure from its orbitals",
     "predict-h": "predict H(R) with a trained network",
     "train-h": "train networks for Hamiltonians",
+    "compare-h": "tell how far two Hamiltonians are apart",
     "deeph2h5": "read DeepH's data folders into block files",
     "band": "find the bands along a path, draw and compare them",
     "convert-h": "change container, storage, precision or compression",
