@@ -294,7 +294,7 @@ def plot_errors(comparison, labels):
     for axis, pair in zip(axes, comparison.pairs, strict=False):
         values = pair.by_orbitals * 1e3
         image = axis.imshow(values, cmap="magma_r", vmin=0, vmax=top, interpolation="nearest")
-        axis.set_title(f"{pair.one}–{pair.two}: mean {pair.mean * 1e3:.2f} meV", fontsize=9)
+        axis.set_title(f"{pair.one}–{pair.two}: mean {pair.mean * 1e3:.3g} meV", fontsize=9)
         for name, set_ticks in ((pair.one, axis.set_yticks), (pair.two, axis.set_xticks)):
             degrees = labels[name]
             widths = np.array([2 * d + 1 for d in degrees])
@@ -305,6 +305,8 @@ def plot_errors(comparison, labels):
             ticks = np.concatenate([centres + c * size for c in range(copies)])
             spins = [""] if copies == 1 else ["↑", "↓"]
             set_ticks(ticks, [s + spin for spin in spins for s in seen], fontsize=6)
+            if set_ticks == axis.set_xticks:
+                axis.tick_params(axis="x", labelrotation=90)
             edges = np.concatenate(
                 [
                     np.cumsum(widths)[: None if c < copies - 1 else -1] + c * size
