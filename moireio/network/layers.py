@@ -13,11 +13,10 @@ from torch import nn
 from moireio.network.frames import by_degree, by_order, into_frames
 from moireio.network.irreps import Irrep, Irreps, Layout, reachable
 from moireio.network.maps import AlignedProduct, Linear
+from moireio.network.norms import GraphNorm, LocalNorm, scaled
 
 # e3nn's second-moment constants, from a million fixed samples.
 SILU, TANH, SIGMOID = 1.6791767923989418, 1.5937334472592695, 1.8467055342154763
-EPSILON = 1e-5
-SMALLEST_SQUARE = 1e-24
 RADIAL_WIDTH = 64
 
 
@@ -255,7 +254,7 @@ class PreparedConvolution:
         if n_gated:
             degrees = by_degree(orders, [0, *counts[1:]])[1:]
             for part, own in zip(degrees, factor.split(counts[1:], dim=1), strict=True):
-                out.append(_scaled(part, own[:, None]))
+                out.append(scaled(part, own[:, None]))
         return out
 
     def _apply(self, kind, m, pair, edge, signed, offset=None):
@@ -304,178 +303,6 @@ def gather_pair(parts, edges):
         return by_order([torch.cat([p, p], 2).index_select(0, edges.i) for p in parts])
     both = [torch.cat([p.index_select(0, edges.i), p.index_select(0, edges.j)], 2) for p in parts]
     return by_order(into_frames(both, edges.frames))
-
-
-class GraphNorm(nn.Module):
-    """DeepH-E3's layer norm, whose moments run over the whole graph.
-
-    Of every entry of the list the mean over features and channels is subtracted, component by
-    component in the frame of the crystal. Scalars are divided by the root of their mean square.
-
-    Parameters
-    ----------
-    irreps : Irreps
-        The list.
-    """
-
-    def __init__(self, irreps):
-        super().__init__()
-        self.layout = Layout(irreps)
-        self.weight = nn.Parameter(torch.ones(irreps.channels))
-        even = [n for n, e in enumerate(irreps) if e.kind == (0, 1)]
-        starts = [self.layout.entry_starts[n] + np.arange(irreps[n].mul) for n in even]
-        places = np.concatenate(starts) if starts else np.zeros(0, dtype=np.int64)
-        self.register_buffer("places", torch.tensor(places), persistent=False)
-        self.register_buffer("order", torch.tensor(self.layout.order), persistent=False)
-        self.bias = nn.Parameter(torch.zeros(len(places)))
-        # entries of each degree, in order
-        self.sizes = [[] for _ in self.layout.per_degree]
-        for entry in irreps:
-            self.sizes[entry.l].append(entry.mul)
-
-    def _split(self, part, degree):
-        sizes = self.sizes[degree]
-        return [part] if len(sizes) == 1 else part.split(sizes, dim=2)
-
-    def sums(self, parts, frames=None):
-        """Return sums over features that the moments follow from.
-
-        Parameters
-        ----------
-        parts : list of (n, 2l + 1, channels) tensors
-            In the frames of edges, or in that of the crystal.
-        frames : list of tensors or None
-            The frames.
-
-        Returns
-        -------
-        list of float64 tensors
-            For every entry, Σ of the channels' mean in the frame of the crystal (2l + 1,), followed
-            for scalars by Σ of the channels' mean square.
-        """
-        out = []
-        for degree, part in enumerate(parts):
-            for own in self._split(part, degree) if self.sizes[degree] else ():
-                mean = own.mean(dim=2)
-                if degree == 0:
-                    both = torch.cat([mean, own.square().mean(dim=2)], dim=1)
-                    out.append(both.sum(dim=0, dtype=torch.float64))
-                    continue
-                if frames is not None:
-                    # Σ_e D_eᵀ v_e is one product of a matrix with a vector
-                    frame = frames[degree].flatten(0, 1).T
-                    mean = frame @ mean.reshape(-1)
-                    out.append(mean.to(torch.float64))
-                else:
-                    out.append(mean.sum(dim=0, dtype=torch.float64))
-        return out
-
-    def forward(self, parts, sums, count, frames=None):
-        """Normalise.
-
-        Parameters
-        ----------
-        parts : list of (n, 2l + 1, channels) tensors
-            In the frames of edges, or in that of the crystal.
-        sums : list of tensors
-            From `sums`, added up over the graph.
-        count : int
-            Features in the graph.
-        frames : list of tensors or None
-            The frames.
-
-        Returns
-        -------
-        list of (n, 2l + 1, channels) tensors
-            Normalised.
-        """
-        weight = self.weight[self.order].split(self.layout.per_degree)
-        sums, out = iter(sums), []
-        for degree, part in enumerate(parts):
-            values = []
-            for own in self._split(part, degree) if self.sizes[degree] else ():
-                mean = next(sums) / count
-                if degree == 0:
-                    # Pseudoscalars can vanish by symmetry: a bound keeps the root's slope finite.
-                    square = torch.clamp(mean[1] - mean[0] ** 2, min=SMALLEST_SQUARE)
-                    spread = torch.sqrt(square) + EPSILON
-                    values.append((own - mean[0].to(own.dtype)) * (1 / spread).to(own.dtype))
-                    continue
-                shift = mean.to(own.dtype)
-                shift = shift[:, None] if frames is None else (frames[degree] @ shift)[:, :, None]
-                values.append(own - shift)
-            if not values:
-                out.append(part)
-                continue
-            value = values[0] if len(values) == 1 else torch.cat(values, 2)
-            out.append(_scaled(value, weight[degree]))
-        offset = self.weight.new_zeros(self.layout.per_degree[0])
-        out[0] = out[0] + offset.index_copy(0, self.places, self.bias)
-        return out
-
-
-def _scaled(value, factor):
-    """Return a product, in place where no gradient is wanted."""
-    return value * factor if torch.is_grad_enabled() else value.mul_(factor)
-
-
-class LocalNorm(nn.Module):
-    """A layer norm of every feature by itself.
-
-    The mean of the even scalars is subtracted from them; scalars are divided by the root of their
-    mean square, all others by that of their components. Small numbers are added inside the roots,
-    so that it is smooth everywhere, also where features vanish by symmetry.
-
-    Parameters
-    ----------
-    irreps : Irreps
-        The list.
-    """
-
-    def __init__(self, irreps):
-        super().__init__()
-        self.layout = Layout(irreps)
-        self.weight = nn.Parameter(torch.ones(irreps.channels))
-        even = [np.full(e.mul, e.p == 1) for e in irreps if e.l == 0]
-        even = np.concatenate(even) if even else np.zeros(0, dtype=bool)
-        self.register_buffer("even", torch.tensor(even), persistent=False)
-        self.register_buffer("order", torch.tensor(self.layout.order), persistent=False)
-        self.bias = nn.Parameter(torch.zeros(int(even.sum())))
-
-    def sums(self, parts, frames=None):
-        """Return no sums: nothing of the graph is needed."""
-        return []
-
-    def forward(self, parts, sums=(), count=0, frames=None):
-        """Normalise.
-
-        Parameters
-        ----------
-        parts : list of (n, 2l + 1, channels) tensors
-            In any frame.
-        sums, count, frames : object
-            As `GraphNorm` needs them; not used.
-
-        Returns
-        -------
-        list of (n, 2l + 1, channels) tensors
-            Normalised.
-        """
-        weight = self.weight[self.order].split(self.layout.per_degree)
-        scalars, out = parts[0], []
-        if scalars.shape[2]:
-            mean = (scalars * self.even).sum(dim=2, keepdim=True) / max(1, len(self.bias))
-            scalars = scalars - mean * self.even
-            scale = torch.rsqrt(scalars.square().mean(dim=2, keepdim=True) + EPSILON)
-            offset = weight[0].new_zeros(len(self.even)).masked_scatter(self.even, self.bias)
-            scalars = scalars * scale * weight[0] + offset
-        out.append(scalars)
-        if len(parts) > 1:
-            total = sum(p.square().sum(dim=(1, 2)) for p in parts[1:])
-            channels = max(1, sum(self.layout.per_degree[1:]))
-            scale = torch.rsqrt(total / channels + EPSILON)[:, None, None]
-            out += [p * (scale * w) for p, w in zip(parts[1:], weight[1:], strict=True)]
-        return out
 
 
 class Update(nn.Module):

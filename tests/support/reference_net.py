@@ -10,7 +10,7 @@ from e3nn import o3
 from e3nn.nn import Gate
 from torch import nn
 
-from moireio.network.layers import EPSILON
+from moireio.network.norms import EPSILON
 
 
 def e3nn_irreps(irreps):
