@@ -10,95 +10,43 @@ these. Lost: other files. What is not known there: names of bases, cutoffs, radi
 
 import json
 import os
-from dataclasses import dataclass, field
-from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
 from moireio.basis import Basis, SpeciesBasis
-from moireio.blocks import ArraySource, OperatorMeta, starts, symmetrised
+from moireio.blocks import starts
 from moireio.errors import MoireioError, first_line
 from moireio.formats import deeph_dock
+from moireio.formats.deeph_folder import DataFolder, files_of
 from moireio.formats.openmx.orbitals import permutation
 from moireio.pairs import Pairs, pair_name
 from moireio.results import Electrons
 from moireio.structure import Structure
 
-FILES = {
-    "hamiltonian": ("hamiltonians.h5", "eV"),
-    "overlap": ("overlaps.h5", "1"),
-    "predicted": ("hamiltonians_pred.h5", "eV"),
-}
 
+class DeepHFolder(DataFolder):
+    """A folder of the older layout."""
 
-@dataclass(eq=False)
-class DeepHFolder:
-    """A structure with operators.
+    names: ClassVar[dict] = {
+        "hamiltonian": "hamiltonians.h5",
+        "overlap": "overlaps.h5",
+        "predicted": "hamiltonians_pred.h5",
+    }
 
-    Parameters
-    ----------
-    path : str
-        The folder.
-    structure : Structure
-        One species per element.
-    basis : Basis
-        Only the l of the radial functions.
-    spinful : bool
-        Whether H has spinor blocks.
-    electrons : Electrons
-        The Fermi level.
-    files : dict of str to str
-        Paths of the operators that there are.
-    """
-
-    path: str
-    structure: Structure
-    basis: Basis
-    spinful: bool
-    electrons: Electrons
-    files: dict = field(default_factory=dict)
-
-    @cached_property
-    def _orders(self):
-        return [permutation(self.basis[name].l) for name in self.structure.species_names]
-
-    def operator(self, name, symmetrise=True):
-        """Read an operator.
-
-        Parameters
-        ----------
-        name : str
-            Key of `FILES`.
-        symmetrise : bool
-            Take the mean of every block and its partner's adjoint; the deviation is recorded.
-
-        Returns
-        -------
-        ArraySource
-            In moireio's order of orbitals, in memory.
-
-        Raises
-        ------
-        MoireioError
-            If the file is absent, damaged, or does not fit the structure.
-        """
-        if name not in self.files:
-            raise MoireioError(f"has no {FILES[name][0]}", path=self.path)
-        path, unit = self.files[name], FILES[name][1]
-        spinor = self.spinful and name != "overlap"
+    def _read(self, path, sizes, spinor):
         keys, blocks = _read_blocks(path)
         n = len(self.structure)
         if len(keys) == 0:
-            raise MoireioError("holds no blocks", path=path)
+            raise MoireioError("holds no blocks")
         R, i, j = keys[:, :3], keys[:, 3] - 1, keys[:, 4] - 1
         if min(i.min(), j.min()) < 0 or max(i.max(), j.max()) >= n:
-            raise MoireioError(f"names an atom outside 1..{n}", path=path)
+            raise MoireioError(f"names an atom outside 1..{n}")
         pairs, order = Pairs.sort(n, i, j, R)
-        sizes = self.basis.sizes(self.structure) * (2 if spinor else 1)
         offsets = starts(pairs.block_elements(sizes))
-        dtype = np.result_type(blocks[0].dtype, np.float32)
-        data = np.empty(offsets[-1], dtype=dtype)
-        columns = [np.concatenate([o, o + len(o)]) if spinor else o for o in self._orders]
+        data = np.empty(offsets[-1], dtype=np.result_type(blocks[0].dtype, np.float32))
+        columns = [permutation(self.basis[name].l) for name in self.structure.species_names]
+        columns = [np.concatenate([o, o + len(o)]) if spinor else o for o in columns]
         first, species = pairs.i, self.structure.species
         for p, source in enumerate(order):
             a, b = int(first[p]), int(pairs.j[p])
@@ -106,22 +54,11 @@ class DeepHFolder:
             if block.shape != (sizes[a], sizes[b]):
                 raise MoireioError(
                     f"the block of {pair_name(a, b, pairs.R[p])} has shape {block.shape}, "
-                    f"{(int(sizes[a]), int(sizes[b]))} expected",
-                    path=path,
+                    f"{(int(sizes[a]), int(sizes[b]))} expected"
                 )
             block = block[np.ix_(columns[species[a]], columns[species[b]])]
             data[offsets[p] : offsets[p + 1]] = block.ravel()
-        if not np.isfinite(data).all():
-            raise MoireioError("contains numbers that are not finite", path=path)
-        meta = OperatorMeta(
-            "overlap" if name == "overlap" else "hamiltonian",
-            unit,
-            spin="spinor" if spinor else "none",
-            dtype=str(dtype),
-            source="model" if name == "predicted" else "dft",
-        )
-        source = ArraySource(meta, sizes, pairs, data)
-        return symmetrised(source, path) if symmetrise else source
+        return pairs, data
 
 
 def _read_blocks(path):
@@ -148,7 +85,7 @@ def read(path):
 
     Returns
     -------
-    DeepHFolder or deeph_dock.DockFolder
+    DataFolder
         With structure and basis.
 
     Raises
@@ -180,11 +117,7 @@ def read(path):
                 f"orbital_types.dat gives atoms of {name} different shells", path=path
             )
     fermi = info.get("fermi_level")
-    files = {
-        name: os.path.join(path, file)
-        for name, (file, _) in FILES.items()
-        if os.path.exists(os.path.join(path, file))
-    }
+    files = files_of(path, DeepHFolder.names)
     return DeepHFolder(
         path,
         structure,

@@ -10,104 +10,46 @@ folder has them. What is not known there: cutoffs beyond such names, radial func
 
 import json
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
 from moireio.basis import Basis, SpeciesBasis, parse_name
-from moireio.blocks import ArraySource, OperatorMeta, scatter, starts, symmetrised
+from moireio.blocks import scatter, starts
 from moireio.errors import MoireioError, first_line
+from moireio.formats.deeph_folder import DataFolder, files_of
 from moireio.pairs import Pairs
 from moireio.results import Electrons
 from moireio.structure import Structure
 
-FILES = {
-    "hamiltonian": ("hamiltonian.h5", "eV"),
-    "overlap": ("overlap.h5", "1"),
-    "predicted": ("hamiltonian_pred.h5", "eV"),
-}
 
+class DockFolder(DataFolder):
+    """A folder of DeepH-dock."""
 
-@dataclass(eq=False)
-class DockFolder:
-    """A structure with operators.
+    names: ClassVar[dict] = {
+        "hamiltonian": "hamiltonian.h5",
+        "overlap": "overlap.h5",
+        "predicted": "hamiltonian_pred.h5",
+    }
 
-    Parameters
-    ----------
-    path : str
-        The folder.
-    structure : Structure
-        One species per element.
-    basis : Basis
-        Without radial functions.
-    spinful : bool
-        Whether H has spinor blocks.
-    electrons : Electrons
-        The Fermi level.
-    files : dict of str to str
-        Paths of the operators that there are.
-    """
-
-    path: str
-    structure: Structure
-    basis: Basis
-    spinful: bool
-    electrons: Electrons
-    files: dict = field(default_factory=dict)
-
-    def operator(self, name, symmetrise=True):
-        """Read an operator.
-
-        Parameters
-        ----------
-        name : str
-            Key of `FILES`.
-        symmetrise : bool
-            Take the mean of every block and its partner's adjoint; the deviation is recorded.
-
-        Returns
-        -------
-        ArraySource
-            In memory.
-
-        Raises
-        ------
-        MoireioError
-            If the file is absent, damaged, or does not fit the structure.
-        """
-        if name not in self.files:
-            raise MoireioError(f"has no {FILES[name][0]}", path=self.path)
-        path, unit = self.files[name], FILES[name][1]
-        spinor, n = self.spinful and name != "overlap", len(self.structure)
-        pairs_in, shapes, bounds, entries = _arrays(path)
-        R, i, j = pairs_in[:, :3], pairs_in[:, 3], pairs_in[:, 4]
+    def _read(self, path, sizes, spinor):
+        n = len(self.structure)
+        listed, shapes, bounds, entries = _arrays(path)
+        R, i, j = listed[:, :3], listed[:, 3], listed[:, 4]
         if len(i) == 0 or min(i.min(), j.min()) < 0 or max(i.max(), j.max()) >= n:
-            raise MoireioError(f"names atoms outside 0..{n - 1}, or none", path=path)
-        sizes = self.basis.sizes(self.structure) * (2 if spinor else 1)
+            raise MoireioError(f"names atoms outside 0..{n - 1}, or none")
         expected = np.stack([sizes[i], sizes[j]], axis=1)
         fits = (shapes == expected).all() and (np.diff(bounds) == expected.prod(axis=1)).all()
         if not fits or bounds[0] != 0 or bounds[-1] != len(entries):
-            raise MoireioError("its blocks do not have the sizes of info.json", path=path)
-        if not np.isfinite(entries).all():
-            raise MoireioError("contains numbers that are not finite", path=path)
-        try:
-            pairs, order = Pairs.sort(n, i, j, R)
-        except MoireioError as error:
-            raise MoireioError(error.what, path=path) from error
+            raise MoireioError("its blocks do not have the sizes of info.json")
+        pairs, order = Pairs.sort(n, i, j, R)
         data, offsets = np.empty_like(entries), starts(expected.prod(axis=1)[order])
         for size in np.unique(np.diff(offsets)):
             mine = np.flatnonzero(np.diff(offsets) == size)
             source = bounds[order[mine]][:, None] + np.arange(size)
             scatter(data, offsets[mine], entries[source])
-        meta = OperatorMeta(
-            "overlap" if name == "overlap" else "hamiltonian",
-            unit,
-            spin="spinor" if spinor else "none",
-            dtype=str(data.dtype),
-            source="model" if name == "predicted" else "dft",
-        )
-        source = ArraySource(meta, sizes, pairs, data)
-        return symmetrised(source, path) if symmetrise else source
+        return pairs, data
 
 
 def _arrays(path):
@@ -186,10 +128,6 @@ def read(path):
             if parsed.l != species[name].l:
                 raise MoireioError(f"{text} is not what elements_orbital_map says", path=file)
             species[name] = replace(species[name], name=text, cutoff=parsed.cutoff)
-    files = {
-        name: os.path.join(path, own)
-        for name, (own, _) in FILES.items()
-        if os.path.exists(os.path.join(path, own))
-    }
+    files = files_of(path, DockFolder.names)
     electrons = Electrons(fermi=None if fermi is None else float(fermi))
     return DockFolder(path, structure, Basis(species), spinful, electrons, files)

@@ -127,7 +127,7 @@ def _loop(training, hours, tell):
         if now - told > TELL_SECONDS:
             rate = (now - begin) / (training.progress.epoch - first)
             left = rate * (training.plan.epochs - training.progress.epoch)
-            left = min(left, limit - now)
+            left = max(0.0, min(left, limit - now))
             tell(
                 f"epoch {row['epoch']}: training {_in_mev(row['training_loss'], training.plan)}, "
                 f"validation {_in_mev(row['validation_loss'], training.plan)} (mean "

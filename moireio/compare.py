@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from moireio.blocks import by_shape, read_pairs, slab_bounds, take_blocks
+from moireio.blocks import by_shape, read_pairs, row_bytes, slab_bounds, take_blocks
 from moireio.errors import MoireioError
 
 TOLERANCE = 1e-4
@@ -106,7 +106,7 @@ def compare(first, second):
         overlap = S.pairs.find(i, B.pairs.j, B.pairs.R)
         if (overlap[both] < 0).any():
             raise MoireioError("its overlap lacks pairs of the Hamiltonian", path=second.label)
-    bounds = slab_bounds(np.bincount(i[both], minlength=B.pairs.n_atoms) * 8 * 400)
+    bounds = slab_bounds(row_bytes(B))
     sums = np.zeros(2)
     for group in _runs(both, i, bounds) if S is not None else ():
         a, b, s, _ = _load(A, B, S, place, overlap, group)

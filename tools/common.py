@@ -309,9 +309,7 @@ def need_torch():
     from importlib.util import find_spec
 
     if find_spec("torch") is None:
-        raise MoireioError(
-            "torch is not installed", path="python", remedy="pip install 'moireio[torch]'"
-        )
+        raise MoireioError("torch is not installed", path="python", remedy="pip install torch")
 
 
 def destination(output, in_place):

@@ -98,7 +98,7 @@ PRESETS = {
     show_default=True,
     help="What to do with files that are damaged or do not fit; they are named in either case.",
 )
-@options("precision", "jobs", "device", "force")
+@options("precision", "jobs", "force")
 @click.pass_context
 def main(ctx, sources, output, force, **settings):
     """Train a network on structures with Hamiltonians; go on where it was stopped.

@@ -142,13 +142,12 @@ def calibrate(model, samples):
             for kind in kinds:
                 store = sites if kind.geometry.site else bonds
                 store.setdefault((kind.one, kind.two), []).append(_channels(model, kind))
-    for pair, found in bonds.items():
+    for found in bonds.values():
         entries = found[0][0]
         distance = torch.cat([f[1] for f in found])
         envelope = torch.cat([f[2] for f in found])
         parts = [torch.cat(p) for p in zip(*(f[3] for f in found), strict=True)]
         _fit(calibration, settings.out_edge, entries, distance, envelope, parts)
-        del pair
     for found in sites.values():
         entries = found[0][0]
         parts = [torch.cat(p) for p in zip(*(f[3] for f in found), strict=True)]
@@ -184,8 +183,7 @@ def _channels(model, kind):
 
 def _fit(calibration, out, entries, distance, envelope, parts):
     """Fit the two-centre part, and measure what is left of every channel against distance."""
-    G = calibration.radial.double()(distance) * envelope[:, None]
-    calibration.radial.to(calibration.baseline.dtype)
+    G = calibration.radial(distance) * envelope[:, None]
     normal = G.T @ G
     normal += RIDGE * len(distance) * torch.eye(len(normal), dtype=normal.dtype)
     step = float(calibration.step)

@@ -26,7 +26,26 @@ def scaled(value, factor):
     return value * factor if torch.is_grad_enabled() else value.mul_(factor)
 
 
-class GraphNorm(nn.Module):
+class _Norm(nn.Module):
+    """Weights of a norm: a factor for every channel, an offset for every even scalar."""
+
+    def __init__(self, irreps):
+        super().__init__()
+        self.layout = Layout(irreps)
+        self.weight = nn.Parameter(torch.ones(irreps.channels))
+        even = [np.full(e.mul, e.p == 1) for e in irreps if e.l == 0]
+        even = np.concatenate(even) if even else np.zeros(0, dtype=bool)
+        self.register_buffer("even", torch.tensor(even), persistent=False)
+        self.register_buffer("order", torch.tensor(self.layout.order), persistent=False)
+        self.bias = nn.Parameter(torch.zeros(int(even.sum())))
+
+    def _weights(self):
+        """Return the factors by degree, and the offsets of all scalars."""
+        offset = self.weight.new_zeros(len(self.even)).masked_scatter(self.even, self.bias)
+        return self.weight[self.order].split(self.layout.per_degree), offset
+
+
+class GraphNorm(_Norm):
     """DeepH-E3's layer norm, whose moments run over the whole graph.
 
     Of every entry of the list the mean over features and channels is subtracted, component by
@@ -39,15 +58,7 @@ class GraphNorm(nn.Module):
     """
 
     def __init__(self, irreps):
-        super().__init__()
-        self.layout = Layout(irreps)
-        self.weight = nn.Parameter(torch.ones(irreps.channels))
-        even = [n for n, e in enumerate(irreps) if e.kind == (0, 1)]
-        starts = [self.layout.entry_starts[n] + np.arange(irreps[n].mul) for n in even]
-        places = np.concatenate(starts) if starts else np.zeros(0, dtype=np.int64)
-        self.register_buffer("places", torch.tensor(places), persistent=False)
-        self.register_buffer("order", torch.tensor(self.layout.order), persistent=False)
-        self.bias = nn.Parameter(torch.zeros(len(places)))
+        super().__init__(irreps)
         # entries of each degree, in order
         self.sizes = [[] for _ in self.layout.per_degree]
         for entry in irreps:
@@ -109,7 +120,7 @@ class GraphNorm(nn.Module):
         list of (n, 2l + 1, channels) tensors
             Normalised.
         """
-        weight = self.weight[self.order].split(self.layout.per_degree)
+        weight, offset = self._weights()
         sums, out = iter(sums), []
         for degree, part in enumerate(parts):
             values = []
@@ -129,12 +140,11 @@ class GraphNorm(nn.Module):
                 continue
             value = values[0] if len(values) == 1 else torch.cat(values, 2)
             out.append(scaled(value, weight[degree]))
-        offset = self.weight.new_zeros(self.layout.per_degree[0])
-        out[0] = out[0] + offset.index_copy(0, self.places, self.bias)
+        out[0] = out[0] + offset
         return out
 
 
-class LocalNorm(nn.Module):
+class LocalNorm(_Norm):
     """A layer norm of every feature by itself.
 
     The mean of the even scalars is subtracted from them; scalars are divided by the root of their
@@ -146,16 +156,6 @@ class LocalNorm(nn.Module):
     irreps : Irreps
         The list.
     """
-
-    def __init__(self, irreps):
-        super().__init__()
-        self.layout = Layout(irreps)
-        self.weight = nn.Parameter(torch.ones(irreps.channels))
-        even = [np.full(e.mul, e.p == 1) for e in irreps if e.l == 0]
-        even = np.concatenate(even) if even else np.zeros(0, dtype=bool)
-        self.register_buffer("even", torch.tensor(even), persistent=False)
-        self.register_buffer("order", torch.tensor(self.layout.order), persistent=False)
-        self.bias = nn.Parameter(torch.zeros(int(even.sum())))
 
     def sums(self, parts, frames=None):
         """Return no sums: nothing of the graph is needed."""
@@ -176,13 +176,12 @@ class LocalNorm(nn.Module):
         list of (n, 2l + 1, channels) tensors
             Normalised.
         """
-        weight = self.weight[self.order].split(self.layout.per_degree)
+        weight, offset = self._weights()
         scalars, out = parts[0], []
         if scalars.shape[2]:
             mean = (scalars * self.even).sum(dim=2, keepdim=True) / max(1, len(self.bias))
             scalars = scalars - mean * self.even
             scale = torch.rsqrt(scalars.square().mean(dim=2, keepdim=True) + EPSILON)
-            offset = weight[0].new_zeros(len(self.even)).masked_scatter(self.even, self.bias)
             scalars = scalars * scale * weight[0] + offset
         out.append(scalars)
         if len(parts) > 1:

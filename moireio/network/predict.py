@@ -8,6 +8,7 @@ updates edges stores them before the norm and adds up the moments; the next read
 
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass
 
@@ -94,8 +95,9 @@ class Predictor:
     """
 
     def __init__(self, model, graph, memory=None, work=None, key="", device="cpu", progress=None):
-        self.model, self.graph, self.key = model, graph, key
-        self.network = model.network.to(device).requires_grad_(False)
+        self.model, self.graph = model, graph
+        self.key = f"{key} in pieces of {EDGES_AT_ONCE}"
+        self.network = model.network.to(device)
         self.device, self.dtype = torch.device(device), model.network.dtype
         self.progress = progress or (lambda edges: None)
         self.species = torch.as_tensor(graph.species, device=self.device)
@@ -156,6 +158,11 @@ class Predictor:
         """Close work files."""
         for store in self._stores.values():
             store.close()
+
+    def remove_work(self):
+        """Remove the work files, when nothing will go on from them."""
+        if self._work is not None:
+            shutil.rmtree(self._work, ignore_errors=True)
 
     # What follows is the network's forward, cut into passes.
 
@@ -305,6 +312,8 @@ class Predictor:
         new = ready.combine(sums, nodes, self.species)
         new = ready.finish(update.norm(new, update.norm.sums(new), self.n_atoms), nodes)
         if self._work is not None:
+            if keep:
+                target.flush()
             torch.save([p.cpu() for p in new], self._path("nodes.new"))
             os.replace(self._path("nodes.new"), self._path(f"nodes{number}.pt"))
             self._write_journal(number + 1, 0)

@@ -1,7 +1,7 @@
 """A prediction from a block file into a block file."""
 
 import contextlib
-import shutil
+import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -93,7 +93,8 @@ def prepare(model, file, precision=None, device="cpu", jobs=None):
         torch.set_num_threads(jobs)
     if precision:
         dtype = getattr(torch, precision)
-        model = replace(model, network=model.network.to(dtype))
+        if dtype != model.network.dtype:  # the caller's network stays as it is
+            model = replace(model, network=copy.deepcopy(model.network).to(dtype))
     species, basis = _match(model, file)
     name = next((n for n in ("overlap", "hamiltonian") if n in file), None)
     if name is None:
@@ -222,8 +223,7 @@ def predict(job, writer, memory=None, work=None, raw=False, storage=None, progre
         count = basis.valence(job.file.structure)
         if count is not None:
             writer.electrons(Electrons(count=count))
-    if work is not None:
-        shutil.rmtree(work, ignore_errors=True)
+    predictor.remove_work()
 
 
 def error_of(model, file):

@@ -202,7 +202,7 @@ class Training:
         self.optimiser = torch.optim.Adam(self.weights, lr=plan.rate)
         self.progress = Progress()
         self.average = [w.detach().clone() for w in self.weights] if plan.average else None
-        self.best = None
+        self.best = self.best_state = None
         self.steps = 0
         if folder is not None:
             os.makedirs(folder, exist_ok=True)
@@ -331,8 +331,7 @@ class Training:
             p.best, p.best_epoch, p.worse = loss, p.epoch, 0
             with self.averaged():
                 self.best = [w.detach().clone() for w in self.weights]
-            self.best_state = self.optimiser.state_dict(), self.rate
-            self.best_state = _copied(self.best_state)
+            self.best_state = _copied((self.optimiser.state_dict(), self.rate))
         p.worse = p.worse + 1 if loss > 2 * p.best else 0
         if p.worse >= plan.revert_patience:
             state, rate = _copied(self.best_state)
@@ -378,7 +377,7 @@ class Training:
             "weights": [w.detach() for w in self.weights],
             "average": self.average,
             "best": self.best,
-            "best_state": getattr(self, "best_state", None),
+            "best_state": self.best_state,
             "optimiser": self.optimiser.state_dict(),
             "history": [list(row.values()) for row in history],
             "columns": list(history[0]) if history else [],

@@ -1,14 +1,13 @@
 """predict-h and deeph2h5 as a user runs them."""
 
-import os
-import signal
+import json
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import torch
+from killing import kill_when
 from orbitals import write_pao
 from systems import small_model
 from test_deephe3 import export, write_folder
@@ -114,25 +113,29 @@ def test_killed_and_resumed(run, cell, model, tmp_path):
     words = ["build-twist", "graphene", "--index", 5, 4, "--basis", "C=C7.0-s2p2d1"]
     run(*words, "-o", tmp_path / "a.h5", "-q")
     run("overlap", tmp_path / "a.h5", "--pao", cell, "-o", big, "-q")
-    command = ["predict-h", str(big), "-m", str(model), "--memory", "1k", "--jobs", "1", "-q"]
-    run(*command, "-o", whole)
+    command = ["predict-h", big, "-m", model, "--memory", "1k", "--jobs", 1]
+    run(*command, "-o", whole, "-q")
     script = (
         "import moireio.network.predict as p, sys; p.SAVE_SECONDS = 0; p.EDGES_AT_ONCE = 300;"
         "from moireio.tools.main import main; main(sys.argv[1:])"
     )
-    process = subprocess.Popen([sys.executable, "-c", script, *command, "-o", str(out)])
     journal = tmp_path / "out.h5.work" / "journal.json"
-    begin = time.monotonic()
-    while time.monotonic() - begin < 120 and process.poll() is None:
-        if journal.exists() and '"pass": 2' in journal.read_text(errors="replace"):
-            break
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+
+    def in_pass_two():
+        return journal.exists() and '"pass": 2' in journal.read_text(errors="replace")
+
+    kill_when(script, [*command, "-o", out, "-q"], in_pass_two)
     assert not out.exists()
-    assert journal.exists()
-    run(*command, "-o", out)
-    assert not journal.exists()
+    before = json.loads(journal.read_text())
+    assert before["pass"] >= 2
+    # going on does not make again what the first pass left
+    words = [sys.executable, "-c", script, *map(str, command), "-o", str(out), "-q"]
+    nodes = journal.parent / "nodes0.pt"
+    stamp = nodes.stat().st_mtime_ns
+    again = "import moireio.network.predict as p; p.Predictor.remove_work = lambda self: None;"
+    again += script
+    subprocess.run([*words[:2], again, *words[3:]], check=True, timeout=300)
+    assert nodes.stat().st_mtime_ns == stamp
     with moireio.open(out) as a, moireio.open(whole) as b:
         gap = a.hamiltonian.rows(0, 244) - b.hamiltonian.rows(0, 244)
         assert np.abs(gap).max() < 1e-5

@@ -2,14 +2,11 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 
 import h5py
 import numpy as np
 import pytest
+from killing import kill_when
 from test_deephe3 import export, write_dock_folder
 
 import moireio
@@ -73,15 +70,12 @@ def test_killed_and_continued(run, sets, tmp_path):
         "import moireio.formats.training as t, sys; t.SAVE_SECONDS = 0;"
         "from moireio.tools.main import main; main(sys.argv[1:])"
     )
-    process = subprocess.Popen([sys.executable, "-c", script, *words, "-o", str(out)])
     log = tmp_path / "out.h5.train" / "log.csv"
-    begin = time.monotonic()
-    while time.monotonic() - begin < 120 and process.poll() is None:
-        if log.exists() and len(log.read_text().splitlines()) > 8:
-            break
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+
+    def some_epochs():
+        return log.exists() and len(log.read_text().splitlines()) > 8
+
+    kill_when(script, [*words, "-o", out], some_epochs)
     assert not out.exists()
     run(*words, "-o", out)
     assert read(str(out)).digest() == read(str(whole)).digest()
