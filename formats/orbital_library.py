@@ -8,6 +8,8 @@ import contextlib
 import os
 from dataclasses import replace
 
+from ase.data import chemical_symbols
+
 from moireio.basis import Basis
 from moireio.blockfile import read_basis
 from moireio.errors import MoireioError
@@ -193,6 +195,35 @@ def complete(structure, basis, names, library, label):
             species, element, known.get(species), names.get(species), library, label
         )
     return Basis(out)
+
+
+def with_radial(basis, elements, names, library, label):
+    """Return a basis with the radial functions of a library.
+
+    Parameters
+    ----------
+    basis : Basis
+        What is completed.
+    elements : dict of str to int
+        Atomic number of every species.
+    names : dict of str to str
+        Basis names by species that the user gave, where the basis has none.
+    library : PaoFolder or BasisOfFile
+        Where they are looked up.
+    label : str
+        What the basis belongs to, for messages.
+
+    Returns
+    -------
+    Basis
+        Complete.
+    """
+    return Basis(
+        {
+            name: _one(name, chemical_symbols[elements[name]], own, names.get(name), library, label)
+            for name, own in basis.species.items()
+        }
+    )
 
 
 def _one(species, element, stored, given, library, label):

@@ -1,23 +1,33 @@
 """From files with Hamiltonians to a trained model file."""
 
+import fnmatch
 import hashlib
 import json
 import os
 import time
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 
 from moireio.basis import Basis
 from moireio.errors import MoireioError
-from moireio.formats import deephe3
-from moireio.formats.samples import find_calculations, open_calculation
+from moireio.formats import deephe3, orbital_library
+from moireio.formats.samples import open_calculation
+from moireio.formats.training_sets import find_sets
 from moireio.network import modelfile
-from moireio.network.create import calibrate, new_model
+from moireio.network.calibrate import calibrate
+from moireio.network.create import new_model
+from moireio.network.data import Samples
 from moireio.network.environments import Environments
+from moireio.network.extend import extended
 from moireio.network.irreps import Irreps
-from moireio.network.samples import make_sample, mean_level
-from moireio.network.train import Plan, Training, errors
+from moireio.network.net import Network
+from moireio.network.parallel import workers
+from moireio.network.report import report, table
+from moireio.network.samples import make_sample
+from moireio.network.train import Plan, Training
 
 SAVE_SECONDS = 20.0
 TELL_SECONDS = 10.0
@@ -62,36 +72,47 @@ def run(sources, output, settings, force=False, tell=print):
     Returns
     -------
     Model
-        As it was written.
+        As it was written; by the first of several processes.
     """
     if settings.get("jobs"):
         torch.set_num_threads(settings["jobs"])
-    sets = _sets(sources, settings, tell)
+    with workers(settings.get("device") or "cpu") as team:
+        return _run(sources, output, settings, force, tell, team)
+
+
+def _run(sources, output, settings, force, tell, team):
+    sets = find_sets(sources, settings, tell)
     known = {p: r for group in sets.values() for p, r in group.items()}
-    model, level = _model(settings, known)
+    model, level, fresh = _model(settings, known)
+    model.basis = _with_radial(model, settings)
     dtype = getattr(torch, settings.get("precision") or "float32")
     model.network.to(dtype)
+    _freeze(model.network, settings.get("freeze") or (), model.label)
     levels = [known[p]["level"] for p in sets["training"]]
     reference = float(np.mean(levels)) if level is None else level
-    samples = {
-        name: [_sample(path, row, model, reference) for path, row in group.items()]
-        for name, group in sets.items()
-    }
-    if model.network.settings.calibrated and not settings["init_from"]:
-        calibrate(model, samples["training"])
+    samples = _samples(sets, model, reference, settings.get("memory") or float("inf"))
+    if model.network.settings.calibrated and fresh != set():
+        calibrate(model, samples["training"], fresh)
+    model.network.to(team.device)
     plan = Plan(**{k: settings[k] for k in Plan.__dataclass_fields__ if k in settings})
     key = _key(plan, settings, known, model)
     folder = f"{output}.train"
-    before = _report(model, samples)
-    training = Training(model, samples["training"], samples["validation"], plan, folder, key)
+    before = {name: report(model, group, team) for name, group in samples.items()}
+    training = Training(
+        model, samples["training"], samples["validation"], plan, folder, key, workers=team
+    )
     if training.progress.epoch:
         tell(f"going on after epoch {training.progress.epoch}")
-    _loop(training, settings.get("hours"), tell)
+    kept, all_of = samples["training"].kept, len(samples["training"])
+    if kept < all_of and all_of >= team.count:
+        tell(f"{kept} of {all_of} structures for training are kept in memory")
+    _loop(training, settings, tell)
     training.take_best()
-    after = _report(model, samples)
+    after = {name: report(model, group, team) for name, group in samples.items()}
     species = len(model.targets.numbers)
     reach = max(model.network.settings.reaches or (model.network.settings.cutoff / 2,)) * 1.6
-    surroundings = Environments.collect([s.graph for s in samples["training"]], species, reach)
+    surroundings = Environments.collect((s.graph for s in samples["training"]), species, reach)
+    model.network.to("cpu")
     model.training = {
         "program": "moireio",
         "level": reference,
@@ -108,19 +129,79 @@ def run(sources, output, settings, force=False, tell=print):
         "environments": surroundings.to_plain(),
         "plan": dict(vars(plan)),
     }
-    for line in table(before, after):
-        tell(line)
-    modelfile.write(output, model, force=force or os.path.exists(output))
+    if team.first:
+        for line in table(before, after):
+            tell(line)
+        modelfile.write(output, model, force=force or os.path.exists(output))
     return model
 
 
-def _loop(training, hours, tell):
+def _samples(sets, model, reference, memory):
+    """Return the samples of every set, which share the memory."""
+    # geometry is made on the CPU, with a network that stays there
+    like = replace(model, network=_Geometry(model.network))
+    whole = sum(len(group) for group in sets.values())
+    return {
+        name: Samples(
+            [partial(_sample, path, row, like, reference) for path, row in group.items()],
+            memory * len(group) / whole,
+        )
+        for name, group in sets.items()
+    }
+
+
+class _Geometry:
+    """What samples need of a network: it can be moved elsewhere meanwhile."""
+
+    def __init__(self, network):
+        self.settings, self.dtype, self.lmax = network.settings, network.dtype, network.lmax
+        self.embedding = network.embedding.detach().clone()
+
+    edges, chunks = Network.edges, Network.chunks
+
+
+def _with_radial(model, settings):
+    """Return the model's basis, with radial functions if there is a source of them."""
+    if not settings.get("pao") or model.basis is None:
+        return model.basis
+    library = orbital_library.open_library(settings["pao"])
+    elements = dict(zip(model.names, model.targets.numbers, strict=True))
+    names = settings.get("basis") or {}
+    return orbital_library.with_radial(model.basis, elements, names, library, model.label)
+
+
+def _freeze(network, patterns, label):
+    """Exclude weights from training."""
+    names = [name for name, _ in network.named_parameters()]
+    for pattern in patterns:
+        found = [n for n in names if fnmatch.fnmatch(n, pattern) or n.startswith(f"{pattern}.")]
+        if not found:
+            parts = sorted(
+                {".".join(n.split(".")[: 2 if n.startswith("blocks") else 1]) for n in names}
+            )
+            raise MoireioError(
+                f"has no weights {pattern!r}",
+                path=label,
+                remedy=f"--freeze takes {', '.join(parts)}",
+            )
+        for name in found:
+            network.get_parameter(name).requires_grad_(False)
+    if not any(p.requires_grad for p in network.parameters()):
+        raise MoireioError("no weights are left to train", path=label, remedy="freeze fewer")
+
+
+def _loop(training, settings, tell):
+    hours, team = settings.get("hours"), training.workers
+    board = _board(training, settings)
     begin = saved = told = time.monotonic()
     limit = float("inf") if hours is None else begin + hours * 3600
     first = training.progress.epoch
-    while not training.finished and time.monotonic() < limit:
+    while not training.finished and not team.total([time.monotonic() > limit])[0]:
         row = training.epoch()
         now = time.monotonic()
+        if board is not None:
+            for name in ("rate", "training_loss", "validation_loss", "validation_mae_meV"):
+                board.add_scalar(name, row[name], row["epoch"])
         if now - saved > SAVE_SECONDS:
             training.save()
             saved = now
@@ -136,98 +217,52 @@ def _loop(training, hours, tell):
             )
             told = now
     training.save()
+    if board is not None:
+        board.close()
+
+
+def _board(training, settings):
+    """Return what writes TensorBoard's files, if they are wanted."""
+    if not settings.get("tensorboard") or not training.workers.first:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MoireioError(
+            "TensorBoard is not installed", path="--tensorboard", remedy="pip install tensorboard"
+        ) from None
+    return SummaryWriter(
+        os.path.join(training.folder, "tensorboard"), purge_step=training.progress.epoch + 1
+    )
 
 
 def _in_mev(loss, plan):
     return f"{(np.sqrt(loss) if plan.loss == 'mse' else loss) * 1e3:.2f} meV"
 
 
-def _sets(sources, settings, tell):
-    """Return the paths of every set with what was found in them."""
-    groups = {"all": find_calculations(sources)}
-    for name in ("validation", "test"):
-        groups[name] = find_calculations(settings[name]) if settings[name] else []
-    rows = {}
-    for group in groups.values():
-        for path in group:
-            if path in rows:
-                continue
-            try:
-                rows[path] = _look(path)
-            except MoireioError as error:
-                if settings["bad_data"] == "refuse":
-                    raise
-                tell(f"skipped: {error}")
-    kept = {name: [p for p in group if p in rows] for name, group in groups.items()}
-    taken = set(kept["validation"]) | set(kept["test"])
-    own = [p for p in kept["all"] if p not in taken]
-    order = np.random.default_rng(settings["seed"]).permutation(len(own))
-    _, valid, test = settings["split"]
-    if not kept["validation"]:
-        count = max(1, round(valid * len(own)))
-        extra = 0 if kept["test"] or len(own) < 10 else round(test * len(own))
-        kept["validation"] = [own[n] for n in sorted(order[:count])]
-        kept["test"] = kept["test"] or [own[n] for n in sorted(order[count : count + extra])]
-        taken = set(kept["validation"]) | set(kept["test"])
-        own = [p for p in own if p not in taken]
-    if not own:
-        raise MoireioError(
-            "nothing is left to train on", path=sources[0], remedy="give at least two structures"
-        )
-    named = {"training": own, "validation": kept["validation"], "test": kept["test"]}
-    tell(", ".join(f"{len(v)} for {k}" for k, v in named.items()))
-    return {name: {p: rows[p] for p in group} for name, group in named.items()}
-
-
-def _look(path):
-    """Return what must be known of a calculation before training."""
-    with open_calculation(path) as c:
-        if c.overlap is None:
-            raise MoireioError("has no overlap, which fixes the zero of energy", path=path)
-        level = mean_level(c)
-        if not np.isfinite(level):
-            raise MoireioError("contains numbers that are not finite", path=path)
-        state = hashlib.blake2b(digest_size=16)
-        n = len(c.structure)
-        for part in (c.hamiltonian.rows(0, n), c.structure.positions, c.structure.cell):
-            state.update(np.ascontiguousarray(part).tobytes())
-        elements = {
-            name: int(z)
-            for name, z in zip(c.structure.species_of_atoms, c.structure.numbers, strict=True)
-        }
-        return {
-            "level": level,
-            "digest": f"blake2b:{state.hexdigest()}",
-            "basis": {name: c.basis[name] for name in elements},
-            "elements": elements,
-            "spinful": c.hamiltonian.meta.spin == "spinor",
-        }
-
-
 def _model(settings, rows):
-    """Return a new model, or the one to begin with, and its level of energy."""
+    """Return the model to begin with, its level of energy, and which entries of its output are new.
+
+    None stands for no level, and for all entries.
+    """
     if settings["init_from"]:
         model = load_model(settings["init_from"])
-        return model, model.training.get("level")
+        level, known = model.training.get("level"), set(model.targets.numbers)
+        wanted = {z for row in rows.values() for z in row["elements"].values()}
+        if wanted <= known:
+            return model, level, set()
+        species, numbers = _species(rows, skip=known)
+        _need_cutoffs(species, model.network.settings.local, next(iter(rows)))
+        order = sorted(species, key=numbers.get)
+        basis = Basis({name: species[name] for name in order})
+        model, fresh = extended(model, basis, [numbers[name] for name in order], settings["seed"])
+        return model, level, fresh
     first = next(iter(rows))
-    species, numbers = {}, {}
-    for path, row in rows.items():
-        for name, own in row["basis"].items():
-            known = species.setdefault(name, own)
-            if known.l != own.l:
-                raise MoireioError(
-                    f"species {name} has {own.label}, but {known.label} in {first}", path=path
-                )
-            numbers[name] = row["elements"][name]
-        if row["spinful"] != rows[first]["spinful"]:
-            raise MoireioError(f"is not of the same spin as {first}", path=path)
+    species, numbers = _species(rows)
+    _need_cutoffs(species, not settings["deeph_e3"], first)
     order = sorted(species, key=numbers.get)
-    basis = Basis({name: species[name] for name in order})
-    unknown = [name for name in order if basis[name].cutoff is None]
-    if unknown and not settings["deeph_e3"]:
-        raise MoireioError(f"the cutoff of species {unknown[0]} is not known", path=first)
     model = new_model(
-        basis,
+        Basis({name: species[name] for name in order}),
         [numbers[name] for name in order],
         rows[first]["spinful"],
         Irreps.parse(settings["hidden"]),
@@ -236,7 +271,31 @@ def _model(settings, rows):
         seed=settings["seed"],
         local=not settings["deeph_e3"],
     )
-    return model, None
+    return model, None, None
+
+
+def _species(rows, skip=()):
+    """Return basis and atomic number of every species in the data, without some elements."""
+    first, species, numbers = next(iter(rows)), {}, {}
+    for path, row in rows.items():
+        for name, own in row["basis"].items():
+            if row["elements"][name] in skip:
+                continue
+            known = species.setdefault(name, own)
+            if known.l != own.l:
+                raise MoireioError(
+                    f"species {name} has {own.label}, but {known.label} in {first}", path=path
+                )
+            numbers[name] = row["elements"][name]
+        if row["spinful"] != rows[first]["spinful"]:
+            raise MoireioError(f"is not of the same spin as {first}", path=path)
+    return species, numbers
+
+
+def _need_cutoffs(species, wanted, path):
+    unknown = [name for name, own in species.items() if own.cutoff is None]
+    if wanted and unknown:
+        raise MoireioError(f"the cutoff of species {unknown[0]} is not known", path=path)
 
 
 def _sample(path, row, model, reference):
@@ -246,57 +305,11 @@ def _sample(path, row, model, reference):
 
 def _key(plan, settings, rows, model):
     about = {
-        "plan": {k: v for k, v in vars(plan).items() if k != "epochs"},
+        "plan": {k: v for k, v in vars(plan).items() if k != "epochs" or plan.schedule == "cosine"},
         "data": sorted(r["digest"] for r in rows.values()),
         "settings": repr(model.network.settings),
         "init": settings["init_from"] and model.label,
         "precision": str(model.network.dtype),
+        "freeze": sorted(settings.get("freeze") or ()),
     }
     return hashlib.blake2b(json.dumps(about).encode(), digest_size=16).hexdigest()
-
-
-@torch.no_grad()
-def _report(model, samples):
-    """Return errors by set and pair of elements: mean and largest |ΔH|, meV."""
-    out = {}
-    for name, group in samples.items():
-        found = {}
-        head = model.prepare()
-        for sample in group:
-            for kind, gap in errors(model, sample, head):
-                pair = f"{model.names[kind.one]}-{model.names[kind.two]}"
-                total, count, largest = found.get(pair, (0.0, 0, 0.0))
-                gap = gap.abs()
-                found[pair] = (
-                    total + float(gap.sum()),
-                    count + gap.numel(),
-                    max(largest, float(gap.max())),
-                )
-        out[name] = {
-            pair: {"mean": total / count * 1e3, "largest": largest * 1e3}
-            for pair, (total, count, largest) in found.items()
-        }
-    return out
-
-
-def table(before, after):
-    """Return lines of a table of errors before and after a training.
-
-    Parameters
-    ----------
-    before, after : dict
-        From the record of a model: by set and pair of elements.
-
-    Returns
-    -------
-    list of str
-        With a heading.
-    """
-    lines = [f"{'mean |ΔH|, meV':24s}{'before':>10s}{'after':>10s}{'largest after':>16s}"]
-    for name, pairs in after.items():
-        for pair, row in pairs.items():
-            lines.append(
-                f"{name + ' ' + pair:24s}{before[name][pair]['mean']:10.3f}{row['mean']:10.3f}"
-                f"{row['largest']:16.1f}"
-            )
-    return lines

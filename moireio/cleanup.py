@@ -7,6 +7,7 @@ import tempfile
 import time
 
 _live = {}
+_children = []
 
 
 @contextlib.contextmanager
@@ -34,8 +35,16 @@ def work_folder(prefix, parent=None):
         _live.pop(path, None)
 
 
+def end_with_this(process):
+    """Have a child process (of `subprocess`) end when a signal ends this one."""
+    _children.append((process, os.getpid()))
+
+
 def remove_all():
-    """Remove all work folders of this process, as a signal handler does before it exits."""
+    """Remove work folders and end child processes, as a signal handler does before it exits."""
+    for process, owner in _children:
+        if owner == os.getpid():
+            process.kill()
     for path, owner in list(_live.items()):
         if owner == os.getpid():
             _remove(path)

@@ -268,6 +268,14 @@ _OPTIONS = {
         callback=basis_names,
         help="Basis of a species in OpenMX's notation, as Mo=Mo7.0-s3p2d1. Repeatable.",
     ),
+    "pao": click.option(
+        "--pao",
+        type=click.Path(exists=True),
+        envvar="MOIREIO_PAO",
+        show_envvar=True,
+        help="Radial functions: folder of OpenMX's .pao files, or a block file or model file that "
+        "has them.",
+    ),
     "name": click.option(
         "--name", help="Keep the result apart under this name instead of replacing the last one."
     ),
@@ -288,7 +296,7 @@ def options(*names):
     ----------
     *names : str
         Which: output, in_place, force, container, compression, storage, precision, memory,
-        jobs, device, basis, name, plot, text, json.
+        jobs, device, basis, pao, name, plot, text, json.
 
     Returns
     -------

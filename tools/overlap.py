@@ -17,15 +17,7 @@ from moireio.tools.common import (
 
 @click.command("overlap", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @source_argument
-@click.option(
-    "--pao",
-    type=click.Path(exists=True),
-    envvar="MOIREIO_PAO",
-    show_envvar=True,
-    help="Radial functions: folder of OpenMX's .pao files, or a block file or model file that has "
-    "them. Not needed where SOURCE has them.",
-)
-@options("basis")
+@options("pao", "basis")
 @click.option("--position", is_flag=True, help="Also ⟨i| r − τ_i |j⟩, Å (always full storage).")
 @click.option(
     "--layers",

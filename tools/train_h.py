@@ -2,7 +2,7 @@
 
 import click
 
-from moireio.tools.common import Command, need_torch, options, say
+from moireio.tools.common import Command, arguments, need_torch, options, say
 
 PRESETS = {
     "paper": {"batch": 1, "patience": 100, "cooldown": 40, "threshold": 0.05},
@@ -65,7 +65,16 @@ PRESETS = {
     show_default=True,
     help="Learning rate of Adam.",
 )
-@click.option("--least-rate", type=float, default=3e-5, show_default=True, help="Stop below.")
+@click.option(
+    "--schedule",
+    type=click.Choice(["plateau", "cosine"]),
+    default="plateau",
+    show_default=True,
+    help="Lower the rate when validation stops improving, or along a cosine over --epochs.",
+)
+@click.option(
+    "--least-rate", type=float, default=3e-5, show_default=True, help="Stop below it, or end there."
+)
 @click.option("--batch", type=click.IntRange(1), help="Structures in a step.")
 @click.option("--patience", type=click.IntRange(1), help="Epochs without progress.")
 @click.option("--cooldown", type=click.IntRange(0), help="Epochs after lowering the rate.")
@@ -98,19 +107,37 @@ PRESETS = {
     show_default=True,
     help="What to do with files that are damaged or do not fit; they are named in either case.",
 )
-@options("precision", "jobs", "force")
+@click.option(
+    "--freeze",
+    multiple=True,
+    metavar="PART",
+    help="Weights that stay as they are: embedding, blocks.0, lin_edge, or a pattern of names. "
+    "Repeatable.",
+)
+@click.option("--tensorboard", is_flag=True, help="Also write OUT.train/tensorboard.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="That share every batch (torch's DistributedDataParallel), with --device cuda a GPU each. "
+    "Started by torchrun, the processes are torchrun's.",
+)
+@options("pao", "basis", "precision", "memory", "jobs", "device", "force")
 @click.pass_context
-def main(ctx, sources, output, force, **settings):
+def main(ctx, sources, output, force, processes, **settings):
     """Train a network on structures with Hamiltonians; go on where it was stopped.
 
     DATA are block files with /hamiltonian and /overlap, data folders of DeepH (either layout),
     folders of these, glob patterns, or @FILE with one name a line. The state is kept in
     OUT.train/ after every epoch, with log.csv; the same command goes on from there. Errors are
-    printed in meV.
+    printed in meV. Data beyond --memory are read again in every epoch. With --init-from, elements
+    that the model does not know are added to it.
     """
     import os
 
     need_torch()
+    from moireio.errors import MoireioError
     from moireio.formats import training
     from moireio.stream import check_outputs
 
@@ -120,7 +147,23 @@ def main(ctx, sources, output, force, **settings):
     for name in ("batch", "patience", "cooldown"):
         settings[name] = settings[name] or preset[name]
     settings["threshold"] = preset["threshold"]
-    training.run(sources, output, settings, force=force, tell=lambda text: say(ctx, text))
+    team = int(os.environ.get("WORLD_SIZE", processes))
+    if settings["batch"] < team:
+        raise MoireioError(f"is less than {team} processes", path=f"--batch {settings['batch']}")
+    settings["jobs"] = settings["jobs"] or max(1, (os.cpu_count() or 1) // team)
+    if processes > 1 and "WORLD_SIZE" not in os.environ:
+        from moireio.network.parallel import launch
+
+        ctx.exit(launch(["train-h", *_words()], processes))
+    quiet = os.environ.get("RANK", "0") != "0"
+    tell = (lambda text: None) if quiet else lambda text: say(ctx, text)
+    training.run(sources, output, settings, force=force, tell=tell)
+
+
+def _words():
+    """Return the words after the command, in whichever way it was called."""
+    words = arguments()
+    return words[1:] if words[:1] == ["train-h"] else words
 
 
 if __name__ == "__main__":

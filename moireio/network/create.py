@@ -1,17 +1,12 @@
-"""New networks, and the calibration of their output from data."""
+"""New networks."""
 
-import numpy as np
 import torch
 
-from moireio.network.frames import into_frames
-from moireio.network.head import Head, all_targets
-from moireio.network.irreps import Irrep, Irreps, Layout, reachable
+from moireio.network.head import all_targets
+from moireio.network.irreps import Irrep, Irreps, reachable
 from moireio.network.layers import harmonics_irreps
 from moireio.network.model import Model
-from moireio.network.net import CALIBRATION_BINS, Network, Settings, places_of_e3nn
-
-RIDGE = 1e-6
-SMALLEST_SCALE = 1e-4
+from moireio.network.net import Network, Settings
 
 
 def new_model(basis, numbers, spinful, hidden, blocks=3, lmax=4, seed=0, local=True, cutoff=7.2):
@@ -119,93 +114,3 @@ def repaired(post_node, mid_node, mid_edge, post_edge, sh):
                 post_node = Irreps([*post_node, Irrep(mul, *kind)])
                 break
     return post_node
-
-
-@torch.no_grad()
-def calibrate(model, samples):
-    """Set scales, offsets and the two-centre part of a model's output from data.
-
-    Parameters
-    ----------
-    model : Model
-        Whose network is `calibrated`.
-    samples : iterable of Sample
-        The data.
-    """
-    network = model.network
-    calibration, settings = network.calibration, network.settings
-    bonds, sites = {}, {}
-    edges = count = 0
-    for sample in samples:
-        edges, count = edges + len(sample.graph), count + len(sample.species)
-        for kinds in sample.kinds.values():
-            for kind in kinds:
-                store = sites if kind.geometry.site else bonds
-                store.setdefault((kind.one, kind.two), []).append(_channels(model, kind))
-    for found in bonds.values():
-        entries = found[0][0]
-        distance = torch.cat([f[1] for f in found])
-        envelope = torch.cat([f[2] for f in found])
-        parts = [torch.cat(p) for p in zip(*(f[3] for f in found), strict=True)]
-        _fit(calibration, settings.out_edge, entries, distance, envelope, parts)
-    for found in sites.values():
-        entries = found[0][0]
-        parts = [torch.cat(p) for p in zip(*(f[3] for f in found), strict=True)]
-        seen = [0] * len(parts)
-        for entry in entries:
-            irrep = settings.out_edge[entry]
-            value = parts[irrep.l][:, :, seen[irrep.l]]
-            seen[irrep.l] += 1
-            if irrep.kind == (0, 1):
-                calibration.site_shift[entry] = value.mean()
-                value = value - value.mean()
-            rms = value.square().mean().sqrt()
-            calibration.site_scale[entry] = rms.clamp(min=10 * SMALLEST_SCALE)
-    network.settings = settings.with_(neighbours=float(edges / count))
-    network.lin_edge.weight.mul_(0.1)
-
-
-def _channels(model, kind):
-    """Return entries, distances, envelope and target channels of some edges, in their frames."""
-    settings = model.network.settings
-    head = Head(model.targets, kind.one, kind.two, settings.convention.old_signs)
-    irreps = Irreps(settings.out_edge[n] for n in head.entries)
-    blocks = kind.blocks.to(torch.complex128 if kind.blocks.is_complex() else torch.float64)
-    head.reads(places_of_e3nn(irreps))
-    flat = head.inverse(blocks)
-    parts = Layout(irreps).split(flat)
-    geometry = kind.geometry
-    frames = None if geometry.site else [f.double() for f in geometry.frames]
-    ones = torch.ones(len(flat), dtype=torch.float64)
-    envelope = ones if geometry.envelope is None else geometry.envelope[:, 0, 0].double()
-    return head.entries, geometry.distance.double(), envelope, into_frames(parts, frames)
-
-
-def _fit(calibration, out, entries, distance, envelope, parts):
-    """Fit the two-centre part, and measure what is left of every channel against distance."""
-    G = calibration.radial(distance) * envelope[:, None]
-    normal = G.T @ G
-    normal += RIDGE * len(distance) * torch.eye(len(normal), dtype=normal.dtype)
-    step = float(calibration.step)
-    bins = np.arange(CALIBRATION_BINS) * step
-    near = torch.exp(-0.5 * ((distance[:, None] - torch.tensor(bins)) / step) ** 2)
-    weight = near.sum(dim=0)
-    seen = [0] * len(parts)
-    for entry in entries:
-        irrep = out[entry]
-        value = parts[irrep.l][:, :, seen[irrep.l]].clone()
-        seen[irrep.l] += 1
-        if irrep.p == (-1) ** irrep.l:  # otherwise it vanishes between two centres
-            axial = value[:, irrep.l]
-            coefficients = torch.linalg.solve(normal, G.T @ axial)
-            calibration.baseline[:, entry] = coefficients.to(calibration.baseline.dtype)
-            value[:, irrep.l] = axial - G @ coefficients
-        square = (near * value.square().mean(dim=1)[:, None]).sum(dim=0)
-        rms = torch.sqrt(square / weight.clamp(min=1e-6))
-        known = weight > 0.5
-        scale = torch.full_like(rms, SMALLEST_SCALE)
-        scale[known] = rms[known].clamp(min=SMALLEST_SCALE)
-        if known.any():  # nearer than anything seen: as the nearest
-            first = int(torch.nonzero(known)[0])
-            scale[:first] = scale[first]
-        calibration.log_scale[:, entry] = scale.log().to(calibration.log_scale.dtype)

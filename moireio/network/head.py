@@ -60,7 +60,7 @@ class Targets:
         for target in self.targets:
             l1, l2 = self.degrees(target)
             p = 1 if self.even else (-1) ** (l1 + l2)
-            out += [Irrep(1, n, p) for n in _channels(l1, l2, self.spinful)]
+            out += [Irrep(1, n, p) for n in channels_of(l1, l2, self.spinful)]
         return Irreps(out * self.halves)
 
 
@@ -100,7 +100,21 @@ def all_targets(numbers, shells, spinful, even=False, merge=True, time_reversal=
     return Targets(tuple(numbers), own, spinful, tuple(found.values()), even, time_reversal)
 
 
-def _channels(l1, l2, spinful):
+def channels_of(l1, l2, spinful):
+    """Return the degrees of the channels of a block between two shells.
+
+    Parameters
+    ----------
+    l1, l2 : int
+        Degrees of the shells.
+    spinful : bool
+        Whether it is a spinor block.
+
+    Returns
+    -------
+    list of int
+        Of one half.
+    """
     singlet = list(range(abs(l1 - l2), l1 + l2 + 1))
     triplet = [J for L in singlet for J in range(abs(L - 1), L + 2)] if spinful else []
     return singlet + triplet
@@ -179,7 +193,7 @@ class Head:
         groups, self.entries, at, number = {}, [], 0, 0
         for target in targets.targets:
             l1, l2 = targets.degrees(target)
-            channels = _channels(l1, l2, targets.spinful)
+            channels = channels_of(l1, l2, targets.spinful)
             if (one, two) in target:
                 groups.setdefault((l1, l2), []).append((at, *target[one, two]))
                 self.entries += range(number, number + len(channels))

@@ -128,6 +128,25 @@ class Assembly(nn.Module):
                 ]
         return self._made[key]
 
+    def weights(self, matrices):
+        """Return the weights that give some matrices, if every element comes from one weight.
+
+        Parameters
+        ----------
+        matrices : list of tensors
+            Of `shapes`.
+
+        Returns
+        -------
+        (count,) tensor
+            In their precision.
+        """
+        place = self._matrices[0].tocoo()
+        flat = torch.cat([m.reshape(-1) for m in matrices])
+        out = flat.new_zeros(place.shape[1])
+        values = flat[torch.tensor(place.row)] / torch.tensor(place.data).to(flat)
+        return out.index_copy(0, torch.tensor(place.col, dtype=torch.long), values)
+
     def __call__(self, weights):
         """Return the matrices.
 
@@ -204,6 +223,18 @@ class Linear(nn.Module):
         """Return the matrices, for each kind a list by degree."""
         flat = self.assembly(self.weight)
         return [flat[n : n + self.degrees] for n in range(0, len(flat), self.degrees)]
+
+    @torch.no_grad()
+    def set_matrices(self, matrices):
+        """Choose the weights so that `matrices` returns these.
+
+        Parameters
+        ----------
+        matrices : list of lists of tensors
+            For each kind, degree by degree.
+        """
+        flat = [m for own in matrices for m in own]
+        self.weight.copy_(self.assembly.weights(flat))
 
     def offset(self):
         """Return what is added to the scalars, (channels with l = 0,), or None."""

@@ -115,7 +115,7 @@ class Calibration(nn.Module):
 
     def __init__(self, settings):
         super().__init__()
-        count, end = settings.out_edge.channels, 2 * max(settings.reaches)
+        count, end = settings.out_edge.channels, settings.cutoff
         self.radial = Gaussians(end, CALIBRATION_GAUSSIANS)
         self.baseline = nn.Parameter(torch.zeros(CALIBRATION_GAUSSIANS, count))
         self.register_buffer("step", torch.tensor(end / (CALIBRATION_BINS - 1)))

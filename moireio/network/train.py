@@ -1,5 +1,6 @@
 """Training: loss, schedule, and a run that can be stopped and continued at any moment."""
 
+import contextlib
 import csv
 import math
 import os
@@ -8,8 +9,11 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
+from torch import nn
 
 from moireio.errors import MoireioError
+from moireio.network.data import Samples, to_device
+from moireio.network.parallel import Workers
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ class Plan:
         Mean square or mean modulus of the error.
     seed : int
         Of the order of structures.
+    schedule : {"plateau", "cosine"}
+        Lower the rate when validation no longer improves, or along half a cosine down to
+        `least_rate` in the last of `epochs`.
     """
 
     epochs: int = 3000
@@ -60,6 +67,12 @@ class Plan:
     average: float = 0.0
     loss: str = "mse"
     seed: int = 42
+    schedule: str = "plateau"
+
+    def cosine(self, epoch):
+        """Return the rate in an epoch (counted from 0) of the cosine schedule."""
+        part = min(1.0, epoch / max(1, self.epochs - 1))
+        return self.least_rate + (self.rate - self.least_rate) * (1 + math.cos(math.pi * part)) / 2
 
 
 @dataclass
@@ -178,14 +191,26 @@ def loss_of(found, kind="mse"):
     return total / count
 
 
+class _Loss(nn.Module):
+    """The loss of a structure as a module, which is what torch can distribute."""
+
+    def __init__(self, model, kind):
+        super().__init__()
+        self.network, self._model, self._kind = model.network, model, kind
+
+    def forward(self, sample):
+        """Return the loss."""
+        return loss_of(errors(self._model, sample), self._kind)
+
+
 class Training:
     """A training that can be stopped and continued.
 
     Parameters
     ----------
     model : Model
-        Is trained in place.
-    train, validation : sequences of Sample
+        Is trained in place; on the device of the workers.
+    train, validation : Samples, or sequences of Sample
         The data.
     plan : Plan
         How.
@@ -193,11 +218,14 @@ class Training:
         Where its state is kept, as ``state.pt`` and ``log.csv``.
     key : str
         What identifies the run; the state of another one is refused.
+    workers : Workers, optional
+        Who shares the structures of a batch.
     """
 
-    def __init__(self, model, train, validation, plan, folder=None, key=""):
+    def __init__(self, model, train, validation, plan, folder=None, key="", workers=None):
         self.model, self.plan, self.folder, self.key = model, plan, folder, key
-        self.train, self.validation = train, validation
+        self.train, self.validation = Samples.of(train), Samples.of(validation)
+        self.workers = workers or Workers()
         self.weights = [p for p in model.network.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(self.weights, lr=plan.rate)
         self.progress = Progress()
@@ -207,6 +235,7 @@ class Training:
         if folder is not None:
             os.makedirs(folder, exist_ok=True)
             self._load()
+        self._loss = self.workers.wrap(_Loss(model, plan.loss))
 
     @property
     def rate(self):
@@ -222,13 +251,15 @@ class Training:
         """Whether nothing is left to do."""
         return self.progress.epoch >= self.plan.epochs or self.rate < self.plan.least_rate
 
-    def step(self, samples):
+    def step(self, samples, counted=None):
         """Make one step.
 
         Parameters
         ----------
         samples : sequence of Sample
-            The batch.
+            The batch; with several workers this one's part of it, as many as the others have.
+        counted : sequence of bool, optional
+            Which of them count.
 
         Returns
         -------
@@ -241,19 +272,24 @@ class Training:
             If the loss is not finite.
         """
         self.optimiser.zero_grad()
-        elements = sum(s.elements for s in samples)
-        total = 0.0
-        for sample in samples:
-            loss = loss_of(errors(self.model, sample), self.plan.loss)
-            loss = loss * (sample.elements / elements)
-            if not torch.isfinite(loss):
-                raise MoireioError(
-                    f"the loss is no longer finite (epoch {self.progress.epoch + 1})",
-                    path=sample.label,
-                    remedy="lower --rate; the state before this epoch is kept",
-                )
-            loss.backward()
-            total += float(loss.detach())
+        workers = self.workers
+        sizes = [s.elements for s in samples]
+        if counted is not None:
+            sizes = [n * bool(c) for n, c in zip(sizes, counted, strict=True)]
+        elements = workers.total([sum(sizes)])[0]
+        total, bad = 0.0, None
+        for number, (sample, size) in enumerate(zip(samples, sizes, strict=True)):
+            last = number == len(samples) - 1
+            with contextlib.nullcontext() if last or workers.count == 1 else self._loss.no_sync():
+                loss = self._loss(to_device(sample, workers.device))
+                if not torch.isfinite(loss):
+                    bad = bad or sample.label
+                if last or workers.count == 1:
+                    self._refuse(bad)
+                # of several workers' gradients the mean is taken
+                (loss * (workers.count * size / elements)).backward()
+            total += float(loss.detach()) * size / elements
+        total = workers.total([total])[0]
         if self.plan.clip:
             torch.nn.utils.clip_grad_norm_(self.weights, self.plan.clip)
         self.optimiser.step()
@@ -266,6 +302,16 @@ class Training:
                     a.lerp_(w, 1 - decay)
         return total
 
+    def _refuse(self, label):
+        """Stop all workers if one met a loss that is not finite."""
+        if not self.workers.total([label is not None])[0]:
+            return
+        raise MoireioError(
+            f"the loss is no longer finite (epoch {self.progress.epoch + 1})",
+            path=next(found for found in self.workers.gather(label) if found),
+            remedy="lower --rate; the state before this epoch is kept",
+        )
+
     def epoch(self):
         """Go through the training data once, validate, and set the rate.
 
@@ -275,12 +321,18 @@ class Training:
             What the log gets.
         """
         begin, plan, p = time.monotonic(), self.plan, self.progress
+        if plan.schedule == "cosine":
+            self.rate = plan.cosine(p.epoch)
         order = np.random.default_rng([plan.seed, p.epoch]).permutation(len(self.train))
+        batches = [order[n : n + plan.batch] for n in range(0, len(order), plan.batch)]
+        shares = [self._share(batch) for batch in batches]
+        coming = self.train.in_order([n for share in shares for n, _ in share])
         losses, sizes = [], []
-        for start in range(0, len(order), plan.batch):
-            batch = [self.train[n] for n in order[start : start + plan.batch]]
-            losses.append(self.step(batch))
-            sizes.append(sum(s.elements for s in batch))
+        for share in shares:
+            samples, counted = [next(coming) for _ in share], [c for _, c in share]
+            losses.append(self.step(samples, counted))
+            own = [s.elements for s, c in zip(samples, counted, strict=True) if c]
+            sizes.append(self.workers.total([sum(own)])[0])
         with self.averaged():
             loss, mean = self.validate(self.validation)
         p.epoch += 1
@@ -297,6 +349,15 @@ class Training:
         row["best_epoch"] = p.best_epoch
         p.history.append(row)
         return row
+
+    def _share(self, batch):
+        """Return this worker's part of a batch: structures, and whether they count.
+
+        All workers get as many; what fills up the last ones does not count.
+        """
+        missing = -len(batch) % self.workers.count
+        whole = [(int(n), True) for n in batch] + [(int(batch[0]), False)] * missing
+        return self.workers.own(whole)
 
     def averaged(self):
         """Return a context in which the network has its averaged weights."""
@@ -317,11 +378,13 @@ class Training:
             Of all elements together; the mean in eV.
         """
         head, total, mean, count = self.model.prepare(), 0.0, 0.0, 0
-        for sample in samples:
-            found = errors(self.model, sample, head)
+        samples = Samples.of(samples)
+        for sample in samples.in_order(self.workers.own(range(len(samples)))):
+            found = errors(self.model, to_device(sample, self.workers.device), head)
             total += float(loss_of(found, self.plan.loss)) * sample.elements
             mean += sum(float(gap.abs().sum()) for _, gap in found)
             count += sample.elements
+        total, mean, count = self.workers.total([total, mean, count])
         return total / count, mean / count
 
     def _judge(self, loss):
@@ -344,6 +407,8 @@ class Training:
             self.optimiser.load_state_dict(state)
             self.rate = rate * plan.revert_factor
             p.worse, p.bad, p.cooling = 0, 0, plan.cooldown
+            return
+        if plan.schedule == "cosine":
             return
         s = plan.smoothing
         p.smooth = loss if math.isnan(p.smooth) else s * loss + (1 - s) * p.smooth
@@ -368,6 +433,8 @@ class Training:
 
     def save(self):
         """Keep the state, all or nothing."""
+        if not self.workers.first:
+            return
         p = asdict(self.progress)
         history = p.pop("history")
         state = {
@@ -396,7 +463,7 @@ class Training:
         if not os.path.exists(path):
             return
         try:
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, weights_only=True, map_location=self.workers.device)
         except Exception as error:
             raise MoireioError(
                 "is not the state of a training", path=path, remedy="remove it to begin again"

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from killing import kill_when
+from orbitals import write_pao
 from test_deephe3 import export, write_dock_folder
 
 import moireio
@@ -116,3 +117,120 @@ def test_other_basis(run, sets, made, tmp_path):
     done = run("train-h", sets, other, "-o", tmp_path / "m.h5", *SMALL, "-q", check=False)
     done.assert_one_line_error()
     assert "species C has" in done.stderr
+
+
+def copies(sets, folder, names):
+    from shutil import copy
+
+    folder.mkdir()
+    for name, count in names.items():
+        for n in range(count):
+            copy(sets / f"{name}.h5", folder / f"{name}_{n}.h5")
+    return folder
+
+
+def test_processes_share_batches(run, sets, tmp_path):
+    """Two processes give the weights of one, to rounding; three structures do not divide by two."""
+    train = copies(sets, tmp_path / "train", {"gr_ab": 2, "gr_ab_v38": 1})
+    words = ["train-h", train, "--validate", sets / "gr_ab.h5", *SMALL, "--epochs", 3]
+    words += ["--batch", 2, "--precision", "float64", "--rate", 0.01]
+    run(*words, "-o", tmp_path / "one.h5")
+    done = run(*words, "-o", tmp_path / "two.h5", "--processes", 2)
+    assert done.stderr.count("3 for training") == 1
+    one, two = (read(str(tmp_path / f"{n}.h5")) for n in ("one", "two"))
+    for name, value in one.network.state_dict().items():
+        other = two.network.state_dict()[name]
+        assert np.allclose(value, other, rtol=0, atol=1e-9), name
+    ends = [m.training["after"]["training"]["C-C"]["mean"] for m in (one, two)]
+    assert ends[0] == pytest.approx(ends[1])
+    words = [*words, "--processes", 2, "-o", tmp_path / "bad.h5", "--epochs", 50]
+    done = run(*words, "--rate", 1e30, "--clip", 0, "-q", check=False)
+    done.assert_one_line_error()
+    assert "the loss is no longer finite" in done.stderr
+    done = run(*words, "--batch", 1, check=False)
+    done.assert_one_line_error()
+
+
+def test_data_that_do_not_fit(run, sets, tmp_path):
+    """Structures that are read again in every epoch give the same weights."""
+    train = copies(sets, tmp_path / "train", {"gr_ab": 1, "gr_ab_v38": 1})
+    words = ["train-h", train, "--validate", sets / "gr_ab.h5", *SMALL, "--epochs", 2]
+    run(*words, "-o", tmp_path / "a.h5")
+    done = run(*words, "-o", tmp_path / "b.h5", "--memory", "1k")
+    assert "0 of 2 structures for training are kept in memory" in done.stderr
+    assert read(str(tmp_path / "a.h5")).digest() == read(str(tmp_path / "b.h5")).digest()
+
+
+def test_frozen_parts(run, sets, tmp_path):
+    first, second = tmp_path / "first.h5", tmp_path / "second.h5"
+    run("train-h", sets, "-o", first, *SMALL, "--epochs", 1)
+    words = ["train-h", sets, "--init-from", first, "--epochs", 2, "--jobs", 1]
+    run(*words, "-o", second, "--freeze", "blocks.0", "--freeze", "embedding")
+    one, two = (read(str(p)).network.state_dict() for p in (first, second))
+    moved = {name for name in one if not np.array_equal(one[name], two[name])}
+    assert not any(name.startswith(("blocks.0.", "embedding")) for name in moved)
+    assert any(name.startswith("blocks.1.") for name in moved)
+    done = run(*words, "-o", tmp_path / "x.h5", "--freeze", "block0", "-q", check=False)
+    done.assert_one_line_error()
+    assert "--freeze takes blocks.0, blocks.1" in done.stderr
+
+
+def test_new_elements(run, sets, shared, tmp_path):
+    """A model of carbon learns of boron and nitrogen, and predicts the same for carbon."""
+    first, second, bn = (tmp_path / f"{n}.h5" for n in ("first", "second", "bn"))
+    run("train-h", sets, "-o", first, *SMALL, "--epochs", 1)
+    run("openmx2h5", shared / "openmx/hbn_aap/hbn_aap.scfout", "-o", bn)
+    run("convert-h", bn, "-o", tmp_path / "bn2.h5")
+    words = [
+        "train-h",
+        tmp_path / "bn2.h5",
+        bn,
+        sets,
+        "--init-from",
+        first,
+        "--jobs",
+        1,
+        "--force",
+        "-o",
+        second,
+    ]
+    run(*words, "--epochs", 0)
+    assert read(str(second)).names == ("C", "B", "N")
+    for name in ("first", "second"):
+        run(
+            "predict-h",
+            sets / "gr_ab.h5",
+            "-m",
+            tmp_path / f"{name}.h5",
+            "-o",
+            tmp_path / f"h{name}.h5",
+        )
+    with moireio.open(tmp_path / "hfirst.h5") as a, moireio.open(tmp_path / "hsecond.h5") as b:
+        gap = a.hamiltonian.full().rows(0, 4) - b.hamiltonian.full().rows(0, 4)
+        assert np.abs(gap).max() < 1e-4
+    run(*words[:-1], tmp_path / "third.h5", "--validate", bn, "--epochs", 12, "--rate", 0.005)
+    record = read(str(tmp_path / "third.h5")).training
+    for pair in ("B-B", "B-N", "N-B", "N-N"):
+        before, after = (record[k]["validation"][pair]["mean"] for k in ("before", "after"))
+        assert after < before
+
+
+def test_tensorboard(run, sets, tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    words = ["train-h", sets, "-o", tmp_path / "m.h5", *SMALL, "--tensorboard"]
+    run(*words, "--epochs", 2)
+    run(*words, "--epochs", 3)
+    found = events.EventAccumulator(str(tmp_path / "m.h5.train" / "tensorboard")).Reload()
+    assert [e.step for e in found.Scalars("validation_loss")] == [1, 2, 3]
+
+
+def test_radial_functions(run, sets, tmp_path):
+    """With --pao the model brings its orbitals along, and then serves as --pao itself."""
+    write_pao(tmp_path / "C6.0.pao")
+    model, twisted = tmp_path / "m.h5", tmp_path / "t.h5"
+    run("train-h", sets, "-o", model, *SMALL, "--epochs", 0, "--pao", tmp_path)
+    run("build-twist", "graphene", "--index", 2, 1, "-o", twisted)
+    run("overlap", twisted, "--pao", model, "-o", tmp_path / "s.h5")
+    run("overlap", twisted, "--pao", tmp_path, "--basis", "C=C6.0-s2p2d1", "-o", tmp_path / "s2.h5")
+    with moireio.open(tmp_path / "s.h5") as a, moireio.open(tmp_path / "s2.h5") as b:
+        assert (a.overlap.crc == b.overlap.crc).all()

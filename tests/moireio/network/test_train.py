@@ -10,7 +10,8 @@ from systems import NUMBERS, basis, graph_of, random_structure, small_model
 
 from moireio.blocks import ArraySource, OperatorMeta, symmetrised
 from moireio.errors import MoireioError
-from moireio.network.create import calibrate, new_model
+from moireio.network.calibrate import calibrate
+from moireio.network.create import new_model
 from moireio.network.head import Head, all_targets
 from moireio.network.irreps import Irreps
 from moireio.network.predict import HamiltonianSource, Predictor

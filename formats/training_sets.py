@@ -1,0 +1,103 @@
+"""Which calculations a training uses, and for what."""
+
+import hashlib
+
+import numpy as np
+
+from moireio.errors import MoireioError
+from moireio.formats.samples import find_calculations, open_calculation
+from moireio.network.samples import mean_level
+
+
+def find_sets(sources, settings, tell):
+    """Find calculations and divide them into training, validation and test.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        As `find_calculations` takes them.
+    settings : dict
+        Of them ``validation``, ``test`` (sources of their own), ``split`` (parts), ``seed`` and
+        ``bad_data`` ("refuse" or "skip").
+    tell : callable
+        Gets lines for the user.
+
+    Returns
+    -------
+    dict of str to dict of str to dict
+        For "training", "validation" and "test" the paths, and what `look` found in them.
+
+    Raises
+    ------
+    MoireioError
+        If a file is damaged and not to be skipped, or none is left.
+    """
+    groups = {"all": find_calculations(sources)}
+    for name in ("validation", "test"):
+        groups[name] = find_calculations(settings[name]) if settings[name] else []
+    rows = {}
+    for group in groups.values():
+        for path in group:
+            if path in rows:
+                continue
+            try:
+                rows[path] = look(path)
+            except MoireioError as error:
+                if settings["bad_data"] == "refuse":
+                    raise
+                tell(f"skipped: {error}")
+    kept = {name: [p for p in group if p in rows] for name, group in groups.items()}
+    taken = set(kept["validation"]) | set(kept["test"])
+    own = [p for p in kept["all"] if p not in taken]
+    order = np.random.default_rng(settings["seed"]).permutation(len(own))
+    _, valid, test = settings["split"]
+    if not kept["validation"]:
+        count = max(1, round(valid * len(own)))
+        extra = 0 if kept["test"] or len(own) < 10 else round(test * len(own))
+        kept["validation"] = [own[n] for n in sorted(order[:count])]
+        kept["test"] = kept["test"] or [own[n] for n in sorted(order[count : count + extra])]
+        taken = set(kept["validation"]) | set(kept["test"])
+        own = [p for p in own if p not in taken]
+    if not own:
+        raise MoireioError(
+            "nothing is left to train on", path=sources[0], remedy="give at least two structures"
+        )
+    named = {"training": own, "validation": kept["validation"], "test": kept["test"]}
+    tell(", ".join(f"{len(v)} for {k}" for k, v in named.items()))
+    return {name: {p: rows[p] for p in group} for name, group in named.items()}
+
+
+def look(path):
+    """Return what must be known of a calculation before training.
+
+    Parameters
+    ----------
+    path : str
+        Of the calculation.
+
+    Returns
+    -------
+    dict
+        ``level`` (eV), ``digest``, ``basis`` and ``elements`` by species, ``spinful``.
+    """
+    with open_calculation(path) as c:
+        if c.overlap is None:
+            raise MoireioError("has no overlap, which fixes the zero of energy", path=path)
+        level = mean_level(c)
+        if not np.isfinite(level):
+            raise MoireioError("contains numbers that are not finite", path=path)
+        state = hashlib.blake2b(digest_size=16)
+        n = len(c.structure)
+        for part in (c.hamiltonian.rows(0, n), c.structure.positions, c.structure.cell):
+            state.update(np.ascontiguousarray(part).tobytes())
+        elements = {
+            name: int(z)
+            for name, z in zip(c.structure.species_of_atoms, c.structure.numbers, strict=True)
+        }
+        return {
+            "level": level,
+            "digest": f"blake2b:{state.hexdigest()}",
+            "basis": {name: c.basis[name] for name in elements},
+            "elements": elements,
+            "spinful": c.hamiltonian.meta.spin == "spinor",
+        }
