@@ -32,6 +32,8 @@ class Calculation:
         To be closed.
     electrons : Electrons or None
         Fermi level and so on.
+    moire : Moire or None
+        How the cell was built.
     """
 
     label: str
@@ -41,6 +43,7 @@ class Calculation:
     overlap: object
     file: object = None
     electrons: object = None
+    moire: object = None
 
     def __enter__(self):
         """Return itself."""
@@ -93,6 +96,7 @@ def open_calculation(path):
             overlap,
             file,
             file.electrons if "electrons" in file else None,
+            file.moire,
         )
     except BaseException:
         file.close()

@@ -265,58 +265,21 @@ def _occupied(electrons, spinor, second, levels):
     return int((levels < fermi).sum())
 
 
-def plot_errors(comparison, labels):
-    """Draw the mean errors by orbitals, a panel for each pair of species.
+def twist_angle(*calculations):
+    """Return the twist angle that a calculation's file tells.
 
     Parameters
     ----------
-    comparison : Comparison
-        What to draw.
-    labels : dict of str to list of int
-        Degrees of every species' radial functions, for the ticks.
+    *calculations : Calculation
+        Of the same structure.
 
     Returns
     -------
-    matplotlib.figure.Figure
-        The figure.
+    float or None
+        Largest difference of two layers' angles, degrees; None if no file tells.
     """
-    from matplotlib.figure import Figure
-
-    from moireio.basis import SHELL_LETTERS
-
-    n = len(comparison.pairs)
-    columns = min(n, 2)
-    rows = -(-n // columns)
-    figure = Figure(figsize=(3.6 * columns + 0.6, 3.3 * rows), dpi=200, layout="constrained")
-    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
-    top = max(p.worst_orbitals for p in comparison.pairs) * 1e3
-    image = None
-    for axis, pair in zip(axes, comparison.pairs, strict=False):
-        values = pair.by_orbitals * 1e3
-        image = axis.imshow(values, cmap="magma_r", vmin=0, vmax=top, interpolation="nearest")
-        axis.set_title(f"{pair.one}–{pair.two}: mean {pair.mean * 1e3:.3g} meV", fontsize=9)
-        for name, set_ticks in ((pair.one, axis.set_yticks), (pair.two, axis.set_xticks)):
-            degrees = labels[name]
-            widths = np.array([2 * d + 1 for d in degrees])
-            size = int(widths.sum())
-            copies = (values.shape[0] if set_ticks == axis.set_yticks else values.shape[1]) // size
-            centres = np.cumsum(widths) - widths / 2 - 0.5
-            seen = [f"{SHELL_LETTERS[d]}{degrees[:k].count(d) + 1}" for k, d in enumerate(degrees)]
-            ticks = np.concatenate([centres + c * size for c in range(copies)])
-            spins = [""] if copies == 1 else ["↑", "↓"]
-            set_ticks(ticks, [s + spin for spin in spins for s in seen], fontsize=6)
-            if set_ticks == axis.set_xticks:
-                axis.tick_params(axis="x", labelrotation=90)
-            edges = np.concatenate(
-                [
-                    np.cumsum(widths)[: None if c < copies - 1 else -1] + c * size
-                    for c in range(copies)
-                ]
-            )
-            draw = axis.axhline if set_ticks == axis.set_yticks else axis.axvline
-            for edge in edges:
-                draw(edge - 0.5, color="white", linewidth=0.4)
-    for axis in axes[n:]:
-        axis.set_axis_off()
-    figure.colorbar(image, ax=list(axes), shrink=0.8, label="mean |ΔH| (meV)")
-    return figure
+    for calculation in calculations:
+        if calculation.moire is not None:
+            angles = [layer.angle for layer in calculation.moire.layers]
+            return float(max(angles) - min(angles))
+    return None

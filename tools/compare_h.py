@@ -2,12 +2,11 @@
 
 import click
 
-from moireio.tools.common import Command, options
+from moireio.tools.common import Command, options, progress
 
 
 @click.command("compare-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("first", metavar="A", type=click.Path())
-@click.argument("second", metavar="B", type=click.Path())
+@click.argument("files", metavar="A B [A B]...", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--bands", type=click.IntRange(1), metavar="N", help="Also N bands below and above the gap."
 )
@@ -20,33 +19,65 @@ from moireio.tools.common import Command, options
 @click.option("--csv", type=click.Path(), help="Write the means by orbitals as a table.")
 @options("plot", "json", "force")
 @click.pass_context
-def main(ctx, first, second, bands, path, points, csv, plot, as_json, force):
+def main(ctx, files, bands, path, points, csv, plot, as_json, force):
     """Compare the Hamiltonian of A with that of B, the reference, on the same structure.
 
     Both are block files or data folders of DeepH. Printed in meV, by pair of elements: the mean of
     |ΔH| over all elements of all blocks (directed pairs, on-site blocks among them; |ΔH| is the
     complex modulus); the largest, over orbitals, of the mean over pairs of atoms, which papers call
     the maximum; the largest single one. A common shift μ·S is removed first, and printed.
+
+    More pairs A B make a series, such as one over twist angles: a line for each, and a picture of
+    the errors against the angle.
     """
-    from moireio import compare
-    from moireio.formats.samples import open_calculation
     from moireio.plots import check_format, save
     from moireio.stream import check_outputs, write_text
 
+    if len(files) % 2:
+        raise click.UsageError("Files come in pairs: A and its reference B.")
     if plot:
         check_format(plot)
-    check_outputs([plot, csv], [first, second], force)
+    check_outputs([plot, csv], files, force)
+    rows = []
+    with progress(ctx, len(files) // 2 if len(files) > 2 else 0, "compare-h") as update:
+        for n in range(0, len(files), 2):
+            rows.append(_row(*files[n : n + 2], bands, path, points))
+            update(1)
+    series = len(rows) > 1
+    if csv:
+        with write_text(csv) as stream:
+            stream.writelines(_csv_series(rows) if series else _csv(rows[0]["found"]))
+    if plot:
+        from moireio import compare_plots
+
+        if series:
+            save(compare_plots.plot_series(rows), plot)
+        else:
+            save(compare_plots.plot_errors(rows[0]["found"], rows[0]["shells"]), plot)
+    if as_json:
+        made = [{"a": r["a"], "b": r["b"], "angle": r["angle"]} | _plain(r["found"]) for r in rows]
+        click.echo(_dump(made if series else made[0]))
+    else:
+        click.echo(_series_text(rows) if series else _text(rows[0]["found"]))
+
+
+def _row(first, second, bands, path, points):
+    """Return the comparison of two files, with what a table or a picture tells about them."""
+    from moireio import compare
+    from moireio.formats.samples import open_calculation
+
     with open_calculation(first) as a, open_calculation(second) as b:
         found = compare.compare(a, b)
         if bands:
             found.bands = _bands(compare, a, b, path, points, bands, found.mu)
-        shells = {name: list(b.basis[name].l) for name in b.structure.species_names}
-    if csv:
-        with write_text(csv) as stream:
-            stream.writelines(_csv(found))
-    if plot:
-        save(compare.plot_errors(found, shells), plot)
-    click.echo(_as_json(found) if as_json else _text(found))
+        return {
+            "a": first,
+            "b": second,
+            "angle": compare.twist_angle(a, b),
+            "atoms": len(b.structure),
+            "shells": {name: list(b.basis[name].l) for name in b.structure.species_names},
+            "found": found,
+        }
 
 
 def _bands(compare, a, b, path, points, count, mu):
@@ -92,9 +123,7 @@ def _numbered(values):
     return np.ndenumerate(values)
 
 
-def _as_json(found):
-    import json
-
+def _plain(found):
     pairs = [
         {
             "pair": [p.one, p.two],
@@ -106,7 +135,44 @@ def _as_json(found):
         for p in found.pairs
     ]
     out = {"unit": "eV", "mu": found.mu, "mean": found.mean, "onsite": found.onsite}
-    return json.dumps(out | {"only": found.only, "pairs": pairs, "bands": found.bands}, indent=1)
+    return out | {"only": found.only, "pairs": pairs, "bands": found.bands}
+
+
+def _dump(value):
+    import json
+
+    return json.dumps(value, indent=1)
+
+
+def _series_columns(row):
+    """Return name and value of what the table of a series has, in meV and degrees."""
+    found = row["found"]
+    yield "angle", row["angle"]
+    yield "atoms", row["atoms"]
+    yield "mean", found.mean * 1e3
+    yield "by_orbitals", max(p.worst_orbitals for p in found.pairs) * 1e3
+    yield "largest", max(p.largest for p in found.pairs) * 1e3
+    for side, values in found.bands.items():
+        yield side, 1e3 * sum(values) / len(values)
+
+
+def _series_text(rows):
+    lines = ["|ΔH| and mean |ΔE| of the bands below and above the gap, meV; angle in degrees"]
+    lines.append("".join(f"{name:>13s}" for name, _ in _series_columns(rows[0])) + "   A")
+    for row in rows:
+        cells = []
+        for name, value in _series_columns(row):
+            text = "-" if value is None else f"{value:.0f}" if name == "atoms" else f"{value:.3f}"
+            cells.append(f"{text:>13s}")
+        lines.append("".join(cells) + f"   {row['a']}")
+    return "\n".join(lines)
+
+
+def _csv_series(rows):
+    yield "a,b," + ",".join(name for name, _ in _series_columns(rows[0])) + "\n"
+    for row in rows:
+        values = ("" if v is None else f"{v:.6g}" for _, v in _series_columns(row))
+        yield ",".join([row["a"], row["b"], *values]) + "\n"
 
 
 if __name__ == "__main__":
