@@ -1,7 +1,7 @@
 """Where the radial functions of a structure's orbitals come from.
 
 A library is a folder of OpenMX's ``.pao`` files, or a block file or model file whose basis has
-radial functions.
+radial functions. Where none is given, a model that comes with moireio serves if it fits.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ase.data import chemical_symbols
 
+from moireio import models
 from moireio.basis import Basis
 from moireio.blockfile import read_basis
 from moireio.errors import MoireioError
@@ -27,6 +28,8 @@ class PaoFolder:
     path : str
         Holds ``.pao`` files, or the folder ``PAO`` with them.
     """
+
+    fallback = False
 
     def __init__(self, path):
         self.label = path
@@ -72,10 +75,12 @@ class BasisOfFile:
         With radial functions.
     label : str
         The file.
+    fallback : bool
+        Serves only species that lack radial functions and whose basis it has.
     """
 
-    def __init__(self, basis, label):
-        self._basis, self.label = basis, label
+    def __init__(self, basis, label, fallback=False):
+        self._basis, self.label, self.fallback = basis, label, fallback
 
     def default(self, species, element):
         """Return the name of the basis of a species.
@@ -153,6 +158,23 @@ def open_library(path):
         if "basis" not in container.groups():
             raise MoireioError("has no /basis with radial functions", path=path)
         return BasisOfFile(read_basis(container), path)
+
+
+def shipped_library(structure):
+    """Return the orbitals of a model that comes with moireio.
+
+    Parameters
+    ----------
+    structure : Structure
+        Whose elements are wanted.
+
+    Returns
+    -------
+    BasisOfFile or None
+        None if there is no such model.
+    """
+    path = models.model_with(structure.element_symbols)
+    return None if path is None else BasisOfFile(models.shipped()[path], path, fallback=True)
 
 
 def complete(structure, basis, names, library, label):
@@ -233,6 +255,10 @@ def _one(species, element, stored, given, library, label):
             f"species {species} has the basis {own}, but --basis says {given}", path=label
         )
     has_radial = stored is not None and stored.radial is not None
+    if library is not None and library.fallback:
+        wanted = given or own or library.default(species, element)
+        if has_radial or wanted != library.default(species, element):
+            library = None
     if has_radial and library is None:
         return stored
     name = given or own or (library.default(species, element) if library is not None else None)

@@ -29,7 +29,8 @@ def solve_bands(
     bands : int, optional
         How many bands; by default all. The same bands are kept at every k.
     around : float, optional
-        Energy in eV around which they are chosen; by default the Fermi level.
+        Energy in eV around which they are chosen; by default the Fermi level, or where that is
+        unknown, the gap that the number of electrons tells.
     solver : {"auto", "dense"}
         How to solve.
     device : {"cpu", "cuda"}
@@ -62,11 +63,15 @@ def solve_bands(
     if bands is not None:
         if around is None:
             around = file.electrons.fermi
-        if around is None:
+        if around is not None:
+            below = _below(sums, overlap, path, engine, around)
+        elif file.electrons.count is not None:
+            below = file.electrons.count / (1 if spin == "spinor" else 2)
+        else:
             raise MoireioError(
                 "the Fermi level is unknown", path=file.label, remedy="say --around E in eV"
             )
-        window = _window(sums, overlap, path, engine, bands, around)
+        window = _window(sums[0].n, bands, below)
     state = (engine, sums, overlap, path.k, window)
     width = sums[0].n if window is None else window[1] - window[0] + 1
     energies = np.empty((len(sums), len(path), width))
@@ -85,21 +90,24 @@ def solve_bands(
     )
 
 
-def _window(sums, overlap, path, engine, count, around):
-    """Choose which bands lie around an energy, from a few points of the path."""
-    n = sums[0].n
-    if not np.isfinite(around):
-        raise MoireioError(f"{around} is no energy")
-    if not 1 <= count <= n:
-        raise MoireioError(f"{count} bands were asked for, there are {n}")
+def _below(sums, overlap, path, engine, energy):
+    """Return how many bands lie below an energy: the mean over a few points of the path."""
+    if not np.isfinite(energy):
+        raise MoireioError(f"{energy} is no energy")
     sample = np.unique(np.linspace(0, len(path) - 1, min(4, len(path))).astype(int))
     below = [
-        np.searchsorted(engine.energies(EigenProblem(s, overlap, path.k[p])), around)
+        np.searchsorted(engine.energies(EigenProblem(s, overlap, path.k[p])), energy)
         for s in sums
         for p in sample
     ]
-    first = round(float(np.mean(below)) - count / 2)
-    first = min(max(first, 0), n - count)
+    return float(np.mean(below))
+
+
+def _window(n, count, below):
+    """Return the first and the last of some bands, as many above as below."""
+    if not 1 <= count <= n:
+        raise MoireioError(f"{count} bands were asked for, there are {n}")
+    first = min(max(round(below - count / 2), 0), n - count)
     return first, first + count - 1
 
 

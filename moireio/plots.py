@@ -36,7 +36,7 @@ def plot_bands(bands, overlays=(), *, zero="fermi", window=None, title=None, lab
     Parameters
     ----------
     bands : BandStructure
-        Drawn as lines, or as dots if it comes from a model.
+        Drawn as lines; as dots if it comes from a model and others are laid over it.
     overlays : sequence of (distance, energies)
         Points to lay over it: (p,) Å⁻¹ along the path and (ns, p, nb) eV, shifted already.
     zero : {"fermi", "vbm", "none"} or float
@@ -57,7 +57,7 @@ def plot_bands(bands, overlays=(), *, zero="fermi", window=None, title=None, lab
     from matplotlib.figure import Figure
 
     shift = bands.zero(zero)
-    dotted = bands.source == "model"
+    dotted = bands.source == "model" and len(overlays) > 0
     figure = Figure(figsize=(4.6, 4.4), dpi=200, layout="constrained")
     axes = figure.add_subplot()
     handles = [_draw(axes, bands, bands.energies - shift, dotted)]

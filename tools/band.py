@@ -48,7 +48,9 @@ from moireio.tools.common import (
 )
 @click.option("--bands", type=click.IntRange(1), help="Number of bands.  [default: all]")
 @click.option(
-    "--around", type=float, help="Energy (eV) around which --bands are.  [default: Fermi level]"
+    "--around",
+    type=float,
+    help="Energy (eV) around which --bands are.  [default: Fermi level, or the gap]",
 )
 @click.option(
     "--solver",
@@ -68,7 +70,7 @@ from moireio.tools.common import (
     "--zero",
     default=None,
     help="Level drawn as 0, in each data set its own: fermi, vbm (valence band maximum), none, "
-    "or an energy in eV.  [default: fermi, where it is known]",
+    "or an energy in eV.  [default: fermi, or vbm, where it is known]",
 )
 @click.option(
     "--window",
@@ -122,7 +124,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                     progress=update,
                 )
         if zero is None:
-            zero = "fermi" if bands.fermi is not None else "none"
+            zero = _known_level(bands)
         if opts["plot"]:
             overlays = []
             for name, data in foreign["overlays"]:
@@ -153,6 +155,19 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                 writer.bands(bands, group)
                 writer.history("band", arguments(), [(file.label, file.digest())])
     _print(bands, opts)
+
+
+def _known_level(bands):
+    """Return which level can be drawn as zero."""
+    from moireio.errors import MoireioError
+
+    if bands.fermi is not None:
+        return "fermi"
+    try:
+        bands.valence_top()
+    except MoireioError:
+        return "none"
+    return "vbm"
 
 
 def _print(bands, opts):

@@ -312,14 +312,6 @@ def options(*names):
     return decorate
 
 
-def need_torch():
-    """Refuse to go on without torch, in one line."""
-    from importlib.util import find_spec
-
-    if find_spec("torch") is None:
-        raise MoireioError("torch is not installed", path="python", remedy="pip install torch")
-
-
 def destination(output, in_place):
     """Check that a command has at most one place for its output.
 

@@ -34,7 +34,9 @@ def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **se
     SOURCE is a block file (with a structure, as of build-twist) or any structure file that ASE
     reads. All pairs of atoms closer than the sum of their cutoff radii are kept. The result, with
     /overlap and the radial functions, goes to -o OUT, into SOURCE itself (--in-place), or to
-    standard output. By default one of each pair of partners is stored (--storage upper).
+    standard output. By default one of each pair of partners is stored (--storage upper). Where
+    neither SOURCE nor --pao has radial functions, those of a model that comes with moireio are
+    taken.
     """
     import os
 
@@ -58,7 +60,10 @@ def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **se
                 raise click.UsageError("--in-place needs a block file as SOURCE.")
             structure, known = structures.read_foreign(source)
             file, label, inputs = None, source, [(source, structures.digest(source))]
-        library = None if pao is None else orbital_library.open_library(pao)
+        if pao is None:
+            library = orbital_library.shipped_library(structure)
+        else:
+            library = orbital_library.open_library(pao)
         complete = orbital_library.complete(structure, known, basis, library, label)
         assigned = _layers(structure, layers)
         pairs = overlapping_pairs(assigned, complete)

@@ -6,7 +6,6 @@ from moireio.tools.common import (
     Command,
     arguments,
     destination,
-    need_torch,
     options,
     progress,
     say,
@@ -19,9 +18,9 @@ from moireio.tools.common import (
 @click.option(
     "--model",
     "-m",
-    required=True,
     type=click.Path(),
-    help="Model file of moireio, or a result folder of DeepH-E3 (with best_model.pkl).",
+    help="Model file of moireio, or a result folder of DeepH-E3 (with best_model.pkl).  [default: "
+    "a model that comes with moireio, if it knows the elements of SOURCE]",
 )
 @click.option(
     "--e3nn",
@@ -44,16 +43,16 @@ def main(ctx, source, model, e3nn, raw, output, in_place, memory, jobs, device, 
     network's evaluation (--precision; by default that of its weights). Features beyond --memory
     go to files beside OUT; if it is interrupted, the same command goes on from them.
     """
-    need_torch()
     from moireio.network.run import predict, prepare
     from moireio.stream import check_container, check_outputs, open_source, write_target
 
     destination(output, in_place)
     output = "-" if output is None and not in_place else output
-    check_outputs([output], [source, model], settings["force"])
+    check_outputs([output], [source, *([model] if model else [])], settings["force"])
     check_container(output, settings["container"])
-    network = _load(model, e3nn)
     with open_source(source) as file:
+        model = model or _shipped(file)
+        network = _load(model, e3nn)
         target = file.label if in_place else output
         job = prepare(
             network if e3nn != "best" else _best(ctx, network, file, model),
@@ -88,6 +87,22 @@ def main(ctx, source, model, e3nn, raw, output, in_place, memory, jobs, device, 
                 progress=update,
             )
             writer.history("predict-h", arguments(), [(file.label, file.digest())])
+
+
+def _shipped(file):
+    """Return the path of a model that comes with moireio, for a file's elements."""
+    from moireio.errors import MoireioError
+    from moireio.models import model_with
+
+    symbols = sorted(set(file.structure.element_symbols))
+    path = model_with(symbols)
+    if path is None:
+        raise MoireioError(
+            f"no model that comes with moireio knows {', '.join(symbols)}",
+            path=file.label,
+            remedy="give one with --model",
+        )
+    return path
 
 
 def _load(path, e3nn):

@@ -2,7 +2,7 @@
 
 import click
 
-from moireio.tools.common import Command, arguments, need_torch, options, say
+from moireio.tools.common import Command, arguments, options, say
 
 PRESETS = {
     "paper": {"batch": 1, "patience": 100, "cooldown": 40, "threshold": 0.05},
@@ -136,7 +136,6 @@ def main(ctx, sources, output, force, processes, **settings):
     """
     import os
 
-    need_torch()
     from moireio.errors import MoireioError
     from moireio.formats import training
     from moireio.stream import check_outputs

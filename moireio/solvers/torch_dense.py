@@ -23,7 +23,7 @@ class TorchSolver:
             import torch
         except ImportError as error:
             raise MoireioError(
-                "torch is not installed", remedy="pip install 'moireio[torch]', or --device cpu"
+                "torch is not installed", remedy="pip install torch, or --device cpu"
             ) from error
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise MoireioError("torch finds no CUDA device", remedy="use --device cpu")

@@ -177,3 +177,46 @@ class ReferenceNet(nn.Module):
             new = edge.conv(torch.cat([nodes[i], nodes[j], e], 1), sh, radial)
             edges = edge.finish(new, edges, pair)
         return self.lin_edge(edges)
+
+
+class ReferenceTraining:
+    """Training of a `ReferenceNet` on moireio's samples, with Adam and the mean square error."""
+
+    def __init__(self, model, rate):
+        from moireio.network.head import Head
+
+        self.network = ReferenceNet(model.network)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=rate)
+        count = len(model.targets.numbers)
+        self.heads = {(a, b): Head(model.targets, a, b) for a in range(count) for b in range(count)}
+        at, columns = 0, []
+        for entry in model.network.settings.out_edge:
+            columns.append(torch.arange(at, at + 2 * entry.l + 1))
+            at += 2 * entry.l + 1
+        self.columns = {
+            pair: torch.cat([columns[e] for e in head.entries]) for pair, head in self.heads.items()
+        }
+
+    def graph(self, sample):
+        """Return species, ends and vectors of all edges, in the order of the sample's."""
+        graph = sample.graph
+        numbers, own = np.arange(len(graph)), torch.arange(len(sample.species))
+        i = graph.first(numbers)
+        ends = [torch.cat([torch.tensor(e.astype(np.int64)), own]) for e in (i, graph.bonds.j)]
+        vectors = torch.tensor(graph.vectors(i, numbers)).to(torch.get_default_dtype())
+        return sample.species, *ends, torch.cat([vectors, vectors.new_zeros(len(own), 3)])
+
+    def step(self, sample):
+        """Make one step; return the loss before it."""
+        output, total = self.network(*self.graph(sample)), 0.0
+        for pair, kinds in sample.kinds.items():
+            for kind in kinds:
+                own = output[kind.edges][:, self.columns[pair]]
+                gap = self.heads[pair](own) - kind.blocks
+                gap = torch.view_as_real(gap) if gap.is_complex() else gap
+                total = total + gap.square().sum()
+        loss = total / sample.elements
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return float(loss.detach())
