@@ -12,6 +12,8 @@ from moireio.solvers import EigenProblem, make_solver
 # Below this many multiplications in all, starting processes costs more than it saves.
 SERIAL_WORK = 5e8
 THREADED_SIZE = 600
+# From this size on the sparse solver is faster, if the states wanted are few.
+SPARSE_SIZE, FEW = 1500, 20
 WORK_MATRICES = 5  # H, S and LAPACK's workspace
 
 
@@ -31,12 +33,13 @@ def solve_bands(
     around : float, optional
         Energy in eV around which they are chosen; by default the Fermi level, or where that is
         unknown, the gap that the number of electrons tells.
-    solver : {"auto", "dense"}
-        How to solve.
+    solver : {"auto", "dense", "sparse"}
+        How to solve; "auto" takes the sparse one for a few bands of a large matrix.
     device : {"cpu", "cuda"}
         Where to compute.
     jobs : int, optional
-        Processes that share the k points; by default one per core.
+        Processes that share the k points, or threads of the sparse solver; by default one per
+        core.
     progress : callable, optional
         Called with 1 after every k point.
 
@@ -57,7 +60,10 @@ def solve_bands(
     if overlap is not None:
         overlap = overlap.assembler(spinor=spin == "spinor")
     sums = [hamiltonian.assembler(component=c) for c in channels]
-    engine = make_solver(solver, device)
+    if solver == "auto":
+        few = bands is not None and FEW * bands < sums[0].n and sums[0].n >= SPARSE_SIZE
+        solver = "sparse" if few and device == "cpu" else "dense"
+    engine = make_solver(solver, device, jobs or os.cpu_count() or 1)
     tasks = [(c, n) for c in range(len(sums)) for n in range(len(path))]
     window = None
     if bands is not None:
@@ -96,7 +102,7 @@ def _below(sums, overlap, path, engine, energy):
         raise MoireioError(f"{energy} is no energy")
     sample = np.unique(np.linspace(0, len(path) - 1, min(4, len(path))).astype(int))
     below = [
-        np.searchsorted(engine.energies(EigenProblem(s, overlap, path.k[p])), energy)
+        engine.count_below(EigenProblem(s, overlap, path.k[p]), energy)
         for s in sums
         for p in sample
     ]

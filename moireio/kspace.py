@@ -52,6 +52,7 @@ class BlochSum:
                 _Group(shape, R[members].astype(np.float64), values, new, gi[new], gj[new], lone)
             )
         self._pattern = None
+        self._upper = None
 
     @classmethod
     def from_source(cls, source, *, component=0, spinor=False):
@@ -194,6 +195,48 @@ class BlochSum:
                     values.append((self.parity * _turned(sums[off])).ravel())
         flat = np.concatenate(values)[order] if values else np.zeros(0)
         return csr_array((flat, indices, indptr), shape=(self.n, self.n))
+
+    def upper_pattern(self):
+        """Return the pattern of the upper triangle of a Hermitian O(k), the same for every k.
+
+        Returns
+        -------
+        indptr, indices : arrays of int
+            Of CSR, columns ascending.
+        """
+        if self._upper is None:
+            rows, columns = [], []
+            for group in self._groups:
+                for spin in range(self.copies):
+                    row, column = self._corners(group, spin)
+                    full = (len(row), *group.shape)
+                    r = row[:, None, None] + np.arange(group.shape[0])[:, None]
+                    c = column[:, None, None] + np.arange(group.shape[1])
+                    rows.append(np.broadcast_to(r, full).ravel())
+                    columns.append(np.broadcast_to(c, full).ravel())
+            rows, columns = (np.concatenate([np.zeros(0, np.int64), *v]) for v in (rows, columns))
+            kept = np.flatnonzero(rows <= columns)
+            order = kept[np.argsort(rows[kept] * self.n + columns[kept], kind="stable")]
+            indptr = starts(np.bincount(rows[order], minlength=self.n))
+            self._upper = indptr, columns[order], order
+        return self._upper[:2]
+
+    def upper_values(self, k):
+        """Return the elements of the upper triangle at one k, in the order of `upper_pattern`.
+
+        Parameters
+        ----------
+        k : sequence of three float
+            Fractional coordinates.
+
+        Returns
+        -------
+        (nnz,) array
+            Zeros included.
+        """
+        self.upper_pattern()
+        values = [sums.ravel() for _, sums in self._sums(k) for _ in range(self.copies)]
+        return np.concatenate(values)[self._upper[2]] if values else np.zeros(0)
 
     def _make_pattern(self):
         """Return CSR's indptr and indices, and where each of its values stands in the sums."""

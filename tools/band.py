@@ -54,10 +54,11 @@ from moireio.tools.common import (
 )
 @click.option(
     "--solver",
-    type=click.Choice(["auto", "dense"]),
+    type=click.Choice(["auto", "dense", "sparse"]),
     default="auto",
     show_default=True,
-    help="How the eigenproblem is solved.",
+    help="How the eigenproblem is solved: all states of a dense matrix, or --bands by shift-invert "
+    "Lanczos (with MKL's Pardiso, if PyPI's mkl is installed).",
 )
 @options("device", "jobs")
 @click.option(

@@ -72,16 +72,34 @@ class Solver(Protocol):
             If S is not positive definite.
         """
 
+    def count_below(self, problem, energy):
+        """Return how many states lie below an energy.
 
-def make_solver(name, device="cpu"):
+        Parameters
+        ----------
+        problem : EigenProblem
+            What to solve.
+        energy : float
+            eV.
+
+        Returns
+        -------
+        int
+            Their number.
+        """
+
+
+def make_solver(name, device="cpu", threads=1):
     """Return a solver by name.
 
     Parameters
     ----------
-    name : {"auto", "dense"}
-        "dense" is LAPACK, or torch where the device is a GPU.
+    name : {"dense", "sparse"}
+        "dense" is LAPACK, or torch where the device is a GPU; "sparse" finds some states only.
     device : {"cpu", "cuda"}
         Where to compute.
+    threads : int
+        Of the sparse solver.
 
     Returns
     -------
@@ -93,8 +111,12 @@ def make_solver(name, device="cpu"):
     MoireioError
         If the name is unknown, or the device absent.
     """
-    if name not in ("auto", "dense"):
-        raise MoireioError(f"no solver is called {name!r}", remedy="use dense")
+    if name == "sparse":
+        from moireio.solvers.sparse import SparseSolver
+
+        return SparseSolver(threads)
+    if name != "dense":
+        raise MoireioError(f"no solver is called {name!r}", remedy="use dense or sparse")
     if device == "cpu":
         from moireio.solvers.lapack import LapackSolver
 

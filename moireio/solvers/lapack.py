@@ -32,3 +32,7 @@ class LapackSolver:
             if s is None:
                 raise
             raise not_positive(problem.k) from error
+
+    def count_below(self, problem, energy):
+        """Return how many states lie below an energy (see `moireio.solvers.Solver`)."""
+        return int(np.searchsorted(self.energies(problem), energy))

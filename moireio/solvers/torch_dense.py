@@ -43,6 +43,10 @@ class TorchSolver:
         energies = torch.linalg.eigvalsh(h).cpu().numpy()
         return energies if window is None else energies[window[0] : window[1] + 1]
 
+    def count_below(self, problem, energy):
+        """Return how many states lie below an energy (see `moireio.solvers.Solver`)."""
+        return int(np.searchsorted(self.energies(problem), energy))
+
     def _full(self, matrix):
         """Send a matrix of which the upper triangle is filled, and complete it there."""
         upper = self._torch.triu(

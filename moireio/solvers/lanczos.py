@@ -1,0 +1,148 @@
+"""Block Lanczos for the eigenvalues of H x = E S x next to a shift σ.
+
+The operator (H − σS)⁻¹ S is Hermitian in the inner product xᴴSy; its eigenvalues are 1/(E − σ).
+Every new block is orthogonalised twice against all before. As many copies of a level are found as
+a block has columns. (Ericsson, Ruhe, Math. Comp. 35, 1251 (1980); Grimes, Lewis, Simon, SIAM J.
+Matrix Anal. Appl. 15, 228 (1994).)
+"""
+
+import numpy as np
+
+from moireio.errors import MoireioError
+
+BLOCK = 6
+# Of the residual; levels are better by its square.
+TOLERANCE = 1e-8  # eV
+MOST = 3000  # vectors
+CHECKED = 4  # blocks between two looks at the levels
+# Nearer to the shift than this, a level drowns the others in its rounding errors.
+NEAREST = 1e-5  # eV
+
+
+class TooNearError(Exception):
+    """A level is too close to the shift; `args` holds its energy in eV."""
+
+
+def lanczos(solve, overlap, n, dtype, sigma, enough, block=BLOCK, seed=0):
+    """Find levels on both sides of a shift.
+
+    Parameters
+    ----------
+    solve : callable
+        From (n, b) right-hand sides to solutions with H − σS.
+    overlap : callable
+        From (n, b) vectors to their products with S.
+    n : int
+        Number of states.
+    dtype : numpy dtype
+        Of the vectors.
+    sigma : float
+        The shift, eV.
+    enough : callable
+        Called with the (ascending) levels found so far; tells whether they suffice.
+    block : int
+        Columns of a block.
+    seed : int
+        Of the first block.
+
+    Returns
+    -------
+    levels : (m,) array
+        Converged levels, ascending, eV.
+    vectors : (n, m) array
+        S-orthonormal.
+
+    Raises
+    ------
+    MoireioError
+        If they do not converge, or S is not positive definite.
+    TooNearError
+        If another shift is needed.
+    """
+    rng = np.random.default_rng(seed)
+    block = min(block, n)
+    most = min(n, MOST)
+    basis = np.empty((n, min(most, 16 * block)), dtype=dtype, order="F")
+    images = np.empty_like(basis)  # S times the basis
+    projected = np.zeros((most + block, most + block), dtype=dtype)
+    fresh = rng.normal(size=(n, block))
+    if dtype.kind == "c":
+        fresh = fresh + 1j * rng.normal(size=(n, block))
+    # starting from smooth vectors: what the operator leaves of noise
+    fresh, mapped, _ = _orthonormal(solve(fresh.astype(dtype)), overlap)
+    count = step = 0
+    while True:
+        width = fresh.shape[1]
+        if count + width > basis.shape[1]:
+            longer = min(most + block, 2 * basis.shape[1])
+            basis, images = _longer(basis, longer), _longer(images, longer)
+        basis[:, count : count + width], images[:, count : count + width] = fresh, mapped
+        old, count = count, count + width
+        own, shadow = basis[:, :count], images[:, :count]
+        new = solve(mapped)
+        h = shadow.conj().T @ new
+        new -= own @ h
+        again = shadow.conj().T @ new
+        new -= own @ again
+        projected[:count, old:count] = h + again
+        projected[old:count, :count] = projected[:count, old:count].conj().T
+        # no more directions than the space still has
+        fresh, mapped, rest = _orthonormal(new, overlap, n - count)
+        step += 1
+        if step % CHECKED and fresh.shape[1] and count < most:
+            continue
+        small = projected[:count, :count]
+        theta, y = np.linalg.eigh((small + small.conj().T) / 2)
+        error = np.linalg.norm(rest @ y[old:count], axis=0) / np.maximum(theta**2, 1e-300)
+        largest = theta[np.argmax(np.abs(theta))]
+        if abs(largest) * NEAREST > 1:
+            raise TooNearError(sigma + 1 / largest)
+        found = np.flatnonzero(error < TOLERANCE)
+        levels = sigma + 1 / theta[found]
+        order = np.argsort(levels)
+        if enough(_contiguous(theta, error, sigma)) or fresh.shape[1] == 0 or count >= most:
+            if fresh.shape[1] and not enough(_contiguous(theta, error, sigma)):
+                raise MoireioError(f"the eigenvalues near {sigma:g} eV do not converge")
+            return levels[order], own @ y[:, found[order]]
+
+
+def _contiguous(theta, error, sigma):
+    """Return the converged levels that no unconverged one separates from the shift."""
+    kept = []
+    for side in (theta > 0, theta < 0):
+        order = np.argsort(-np.abs(theta))
+        order = order[side[order]]
+        bad = np.flatnonzero(error[order] >= TOLERANCE)
+        kept.append(order[: bad[0]] if len(bad) else order)
+    return np.sort(sigma + 1 / theta[np.concatenate(kept)])
+
+
+def _orthonormal(vectors, overlap, most=None):
+    """Return S-orthonormal vectors, S times them, and the factor that gives the old ones.
+
+    At most `most` of them; directions that are lost in rounding are left out.
+    """
+    mapped = overlap(vectors)
+    total = None
+    for _ in range(2):
+        gram = vectors.conj().T @ mapped
+        values, turn = np.linalg.eigh((gram + gram.conj().T) / 2)
+        if values[0] < -1e-8 * abs(values[-1]) or values[-1] < 0:
+            raise MoireioError("the overlap is not positive definite")
+        kept = values > max(1e-20 * values[-1], 1e-30)
+        if most is not None:
+            kept[: max(0, len(kept) - most)] = False
+        if not kept.any():
+            return vectors[:, :0], mapped[:, :0], np.zeros((0, len(turn)), dtype=vectors.dtype)
+        root = np.sqrt(values[kept])
+        change = turn[:, kept] / root
+        vectors, mapped = vectors @ change, mapped @ change
+        back = root[:, None] * turn[:, kept].conj().T
+        total = back if total is None else back @ total
+    return vectors, mapped, total
+
+
+def _longer(array, columns):
+    out = np.empty((array.shape[0], columns), dtype=array.dtype, order="F")
+    out[:, : array.shape[1]] = array
+    return out

@@ -1,0 +1,237 @@
+"""LDLᴴ factors of sparse Hermitian matrices by MKL's Pardiso (PyPI's ``mkl``).
+
+The interface is that of Intel's manual of oneMKL (``pardiso_64``). Pivots are Bunch and Kaufman's.
+MKL tells the inertia of real matrices only; with pivots on the diagonal (iparm(21) = 0) it tells
+that of complex ones too, but from a few thousand states on those factors are wrong, without a
+warning (MKL 2026.2, twisted graphene of 4732 orbitals). So a complex matrix A + iB is counted by
+the real one with the rows (A, −B), (B, A), which has every eigenvalue twice.
+"""
+
+import ctypes
+import ctypes.util
+import functools
+import sys
+from importlib import metadata
+
+import numpy as np
+
+from moireio.errors import MoireioError
+
+ANALYSE, FACTORISE, SOLVE, RELEASE = 11, 22, 33, -1
+HERMITIAN, SYMMETRIC = -4, -2
+ERRORS = {
+    -1: "its input is inconsistent",
+    -2: "there is not enough memory",
+    -3: "the reordering failed",
+    -4: "a pivot is zero",
+    -8: "an integer overflowed",
+    -9: "there is not enough memory for work files",
+}
+
+
+@functools.cache
+def library():
+    """Return MKL, or None where it is not installed."""
+    names = []
+    try:
+        for file in metadata.files("mkl") or ():
+            if file.name.startswith(("libmkl_rt.", "mkl_rt.")):
+                names.append(str(file.locate().resolve()))
+    except metadata.PackageNotFoundError:
+        pass
+    names += [n for n in (ctypes.util.find_library("mkl_rt"),) if n]
+    for name in names:
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    return None
+
+
+class PardisoFactor:
+    """Factors of matrices that share a pattern.
+
+    Parameters
+    ----------
+    indptr, indices : arrays of int
+        Upper triangle in CSR form, with every diagonal element, columns ascending.
+    real : bool
+        Real symmetric matrices; else complex Hermitian ones.
+    threads : int
+        That MKL uses.
+    """
+
+    name = "pardiso"
+
+    def __init__(self, indptr, indices, real, threads=1):
+        self._mkl = library()
+        if self._mkl is None:
+            raise MoireioError("MKL is not installed", remedy="pip install mkl")
+        self.n = len(indptr) - 1
+        self._ia = np.ascontiguousarray(indptr, dtype=np.int64)
+        self._ja = np.ascontiguousarray(indices, dtype=np.int64)
+        self.dtype = np.dtype(np.float64 if real else np.complex128)
+        self._threads = threads
+        self._pt = np.zeros(64, dtype=np.int64)
+        self._iparm = np.zeros(64, dtype=np.int64)
+        for place, value in (
+            (1, 1),  # the values that follow, not the defaults
+            (2, 3),  # parallel nested dissection
+            (8, 2),  # steps of iterative refinement at most
+            (10, 13),  # pivots below 1e-13 of the norm are perturbed
+            (11, 0),  # no scaling, no matching
+            (13, 0),
+            (18, -1),  # tell how many elements the factors have
+            (21, 1),  # pivots of Bunch and Kaufman
+            (24, 0),
+            (35, 1),  # indices from 0
+        ):
+            self._iparm[place - 1] = value
+        self._values = np.zeros(len(self._ja), dtype=self.dtype)
+        self._call(ANALYSE)
+
+    @property
+    def elements(self):
+        """Number of elements that the factors have."""
+        return int(self._iparm[17])
+
+    @property
+    def bytes(self):
+        """Memory that the factorisation needs at its peak."""
+        return int(max(self._iparm[14], self._iparm[15] + self._iparm[16])) * 1024
+
+    @property
+    def negative(self):
+        """How many eigenvalues of a real matrix lie below zero."""
+        return int(self._iparm[22])
+
+    @property
+    def perturbed(self):
+        """How many pivots had to be changed: if any, neither count nor solutions are exact."""
+        return int(self._iparm[13])
+
+    def factorise(self, values):
+        """Factorise a matrix of the pattern.
+
+        Parameters
+        ----------
+        values : (nnz,) array
+            Its elements.
+        """
+        self._values[:] = values
+        self._call(FACTORISE)
+
+    def solve(self, right):
+        """Solve with the last matrix.
+
+        Parameters
+        ----------
+        right : (n, b) array
+            Right-hand sides.
+
+        Returns
+        -------
+        (n, b) array
+            Solutions.
+        """
+        columns = np.asfortranarray(right, dtype=self.dtype)
+        out = np.empty_like(columns, order="F")
+        self._call(SOLVE, columns, out)
+        return out
+
+    def close(self):
+        """Give its memory back."""
+        if self._pt.any():
+            self._call(RELEASE)
+            self._pt[:] = 0
+
+    def __del__(self):
+        """Give its memory back."""
+        # when Python ends, the system takes the memory
+        if hasattr(self, "_values") and not sys.is_finalizing():
+            self.close()
+
+    def _call(self, phase, right=None, out=None):
+        self._mkl.MKL_Set_Num_Threads(ctypes.c_int(self._threads))
+        kind = SYMMETRIC if self.dtype.kind == "f" else HERMITIAN
+        one, zero = ctypes.c_int64(1), ctypes.c_int64(0)
+        count = ctypes.c_int64(1 if right is None else right.shape[1])
+        error = ctypes.c_int64(0)
+        void = np.zeros(1, dtype=self.dtype)
+        right, out = (void if a is None else a for a in (right, out))
+        reference, pointer = ctypes.byref, _pointer
+        self._mkl.pardiso_64(
+            pointer(self._pt),
+            reference(one),
+            reference(one),
+            reference(ctypes.c_int64(kind)),
+            reference(ctypes.c_int64(phase)),
+            reference(ctypes.c_int64(self.n)),
+            pointer(self._values),
+            pointer(self._ia),
+            pointer(self._ja),
+            pointer(np.zeros(1, dtype=np.int64)),
+            reference(count),
+            pointer(self._iparm),
+            reference(zero),
+            pointer(right),
+            pointer(out),
+            reference(error),
+        )
+        if error.value:
+            text = ERRORS.get(error.value, f"error {error.value}")
+            raise MoireioError(f"Pardiso could not factorise the matrix: {text}")
+
+
+class Counter:
+    """Counts the eigenvalues of Hermitian matrices that lie below zero.
+
+    Parameters
+    ----------
+    indptr, indices : arrays of int
+        Upper triangle in CSR form, with every diagonal element, columns ascending.
+    threads : int
+        That MKL uses.
+    """
+
+    def __init__(self, indptr, indices, threads=1):
+        n = len(indptr) - 1
+        rows = np.repeat(np.arange(n), np.diff(indptr))
+        self._off = np.flatnonzero(rows != indices)
+        r, c = rows[self._off], indices[self._off]
+        all_rows = np.concatenate([rows, rows + n, r, c])
+        all_columns = np.concatenate([indices, indices + n, c + n, r + n])
+        self._order = np.argsort(all_rows * (2 * n) + all_columns, kind="stable")
+        counts = np.bincount(all_rows, minlength=2 * n)
+        self._factor = PardisoFactor(
+            np.concatenate([[0], np.cumsum(counts)]), all_columns[self._order], True, threads
+        )
+
+    def __call__(self, values):
+        """Return the number.
+
+        Parameters
+        ----------
+        values : (nnz,) array
+            Elements of the upper triangle.
+
+        Returns
+        -------
+        int
+            Of eigenvalues below zero.
+        """
+        real, imaginary = values.real, values.imag[self._off]
+        whole = np.concatenate([real, real, -imaginary, imaginary])
+        self._factor.factorise(whole[self._order])
+        if self._factor.perturbed or self._factor.negative % 2:
+            raise MoireioError("the eigenvalues could not be counted")
+        return self._factor.negative // 2
+
+    @property
+    def bytes(self):
+        """Memory that the factorisation needs at its peak."""
+        return self._factor.bytes
+
+
+def _pointer(array):
+    return array.ctypes.data_as(ctypes.c_void_p)
