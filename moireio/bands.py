@@ -63,7 +63,8 @@ def solve_bands(
     if solver == "auto":
         few = bands is not None and FEW * bands < sums[0].n and sums[0].n >= SPARSE_SIZE
         solver = "sparse" if few and device == "cpu" else "dense"
-    engine = make_solver(solver, device, jobs or os.cpu_count() or 1)
+    near = next((e for e in (around, file.electrons.fermi) if e is not None), 0.0)
+    engine = make_solver(solver, device, jobs or os.cpu_count() or 1, near)
     tasks = [(c, n) for c in range(len(sums)) for n in range(len(path))]
     window = None
     if bands is not None:

@@ -35,10 +35,9 @@ class EigenProblem:
         s = None if self.overlap is None else self.overlap.dense(self.k, upper=True)
         return h, s
 
-    def csr(self):
-        """Return H and S as CSR matrices; S is None if orthogonal."""
-        h = self.hamiltonian.csr(self.k)
-        return h, None if self.overlap is None else self.overlap.csr(self.k)
+
+class SingularError(Exception):
+    """A matrix that was to be factorised is singular."""
 
 
 class Solver(Protocol):
@@ -89,7 +88,7 @@ class Solver(Protocol):
         """
 
 
-def make_solver(name, device="cpu", threads=1):
+def make_solver(name, device="cpu", threads=1, near=0.0):
     """Return a solver by name.
 
     Parameters
@@ -100,6 +99,8 @@ def make_solver(name, device="cpu", threads=1):
         Where to compute.
     threads : int
         Of the sparse solver.
+    near : float
+        Where the sparse solver begins to look, eV.
 
     Returns
     -------
@@ -114,7 +115,9 @@ def make_solver(name, device="cpu", threads=1):
     if name == "sparse":
         from moireio.solvers.sparse import SparseSolver
 
-        return SparseSolver(threads)
+        if device != "cpu":
+            raise MoireioError("the sparse solver runs on the CPU", remedy="use --device cpu")
+        return SparseSolver(threads, near)
     if name != "dense":
         raise MoireioError(f"no solver is called {name!r}", remedy="use dense or sparse")
     if device == "cpu":

@@ -16,6 +16,7 @@ from importlib import metadata
 import numpy as np
 
 from moireio.errors import MoireioError
+from moireio.solvers import SingularError
 
 ANALYSE, FACTORISE, SOLVE, RELEASE = 11, 22, 33, -1
 HERMITIAN, SYMMETRIC = -4, -2
@@ -61,8 +62,6 @@ class PardisoFactor:
         That MKL uses.
     """
 
-    name = "pardiso"
-
     def __init__(self, indptr, indices, real, threads=1):
         self._mkl = library()
         if self._mkl is None:
@@ -81,7 +80,6 @@ class PardisoFactor:
             (10, 13),  # pivots below 1e-13 of the norm are perturbed
             (11, 0),  # no scaling, no matching
             (13, 0),
-            (18, -1),  # tell how many elements the factors have
             (21, 1),  # pivots of Bunch and Kaufman
             (24, 0),
             (35, 1),  # indices from 0
@@ -91,24 +89,9 @@ class PardisoFactor:
         self._call(ANALYSE)
 
     @property
-    def elements(self):
-        """Number of elements that the factors have."""
-        return int(self._iparm[17])
-
-    @property
-    def bytes(self):
-        """Memory that the factorisation needs at its peak."""
-        return int(max(self._iparm[14], self._iparm[15] + self._iparm[16])) * 1024
-
-    @property
     def negative(self):
         """How many eigenvalues of a real matrix lie below zero."""
         return int(self._iparm[22])
-
-    @property
-    def perturbed(self):
-        """How many pivots had to be changed: if any, neither count nor solutions are exact."""
-        return int(self._iparm[13])
 
     def factorise(self, values):
         """Factorise a matrix of the pattern.
@@ -117,9 +100,16 @@ class PardisoFactor:
         ----------
         values : (nnz,) array
             Its elements.
+
+        Raises
+        ------
+        SingularError
+            If pivots vanish.
         """
         self._values[:] = values
         self._call(FACTORISE)
+        if self._iparm[13]:  # perturbed pivots
+            raise SingularError
 
     def solve(self, right):
         """Solve with the last matrix.
@@ -223,14 +213,9 @@ class Counter:
         real, imaginary = values.real, values.imag[self._off]
         whole = np.concatenate([real, real, -imaginary, imaginary])
         self._factor.factorise(whole[self._order])
-        if self._factor.perturbed or self._factor.negative % 2:
-            raise MoireioError("the eigenvalues could not be counted")
+        if self._factor.negative % 2:  # one of two copies: an eigenvalue is zero to rounding
+            raise SingularError
         return self._factor.negative // 2
-
-    @property
-    def bytes(self):
-        """Memory that the factorisation needs at its peak."""
-        return self._factor.bytes
 
 
 def _pointer(array):

@@ -3,49 +3,50 @@
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.solvers import not_positive, pardiso
-from moireio.solvers.lanczos import NEAREST, TooNearError, lanczos
+from moireio.solvers import SingularError, not_positive, pardiso
+from moireio.solvers.lanczos import BLOCK, NEAREST, TooNearError, lanczos
 from moireio.solvers.superlu import DenseCounter, SuperLUFactor
 
 STEPS = 60
+CLEAR = 10 * NEAREST  # a gap in which levels can be counted, eV
 
 
 class SparseSolver:
     """Levels by shift-invert block Lanczos on LDLᴴ factors.
 
-    Which levels they are is known from Sylvester's law: as many eigenvalues of H − σS are negative
-    as there are levels below σ.
+    Which levels they are, and that none is missing, is known from Sylvester's law: as many
+    eigenvalues of H − σS are negative as there are levels below σ. They are counted on both sides
+    of what Lanczos found.
 
     Parameters
     ----------
     threads : int
         For the factorisation.
+    near : float
+        Where the search for the levels begins, eV.
     """
 
     name = "sparse"
     forks = False
 
-    def __init__(self, threads=1):
+    def __init__(self, threads=1, near=0.0):
         self._threads = threads
         mkl = pardiso.library() is not None
         self._kind = pardiso.PardisoFactor if mkl else SuperLUFactor
         self._counting = pardiso.Counter if mkl else DenseCounter
         self._factors, self._counter, self._pencil = {}, None, None
-        self.sigma = 0.0
-        self.scale = 1.0
+        # the shift, how many levels are thought to lie below it, and a step of the search
+        self._sigma, self._below, self._step = near, None, 1.0
 
     def count_below(self, problem, energy):
         """Return how many levels lie below an energy (see `moireio.solvers.Solver`)."""
-        h, s = self._pencil_of(problem).values(problem)
-        return self._negative(h - energy * s, energy)
-
-    def _negative(self, values, sigma=0.0):
-        """Return how many eigenvalues of a matrix of the pattern are negative."""
-        if self._kind is pardiso.PardisoFactor and not np.iscomplexobj(values):
-            return self._factor(values, sigma).negative
-        if self._counter is None:
-            self._counter = self._counting(self._pencil.indptr, self._pencil.indices, self._threads)
-        return self._counter(values)
+        h, s = self._values(problem)
+        for shift in (0.0, 1e-7, -1e-7, 3e-6):  # off a level that is hit
+            try:
+                return self._negative(h - (energy + shift) * s)
+            except SingularError:
+                continue
+        raise MoireioError(f"levels at {energy:g} eV prevent counting", remedy="say --around")
 
     def energies(self, problem, window=None):
         """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
@@ -69,94 +70,156 @@ class SparseSolver:
             Ascending, eV.
         states : (n, nb) array
             S-orthonormal.
+
+        Raises
+        ------
+        MoireioError
+            If S is not positive definite, or the levels cannot be separated.
         """
         first, last = window
-        target, tolerance = (first + last + 1) / 2, (last - first + 1) / 2
+        h, s = self._values(problem)
+        block = BLOCK
         for _ in range(STEPS):
-            below = self._towards(problem, target, tolerance)
-            sigma = self.sigma
-            h, s = self._pencil.values(problem)
-            factor = self._factor(h - sigma * s, sigma)
-
-            def enough(levels, below=below, sigma=sigma):
-                under = int((levels < sigma).sum())
-                return below - under <= first and below + len(levels) - under > last
-
+            if self._below is None:
+                self._search(problem, (first + last + 1) / 2, (last - first + 1) / 2)
             try:
+                factor = self._factor(h - self._sigma * s)
                 levels, states = lanczos(
                     factor.solve,
                     self._overlap(problem),
                     problem.size,
                     factor.dtype,
-                    sigma,
-                    enough,
+                    self._sigma,
+                    lambda found: self._ends(found, first, last, problem.size) is not None,
+                    block,
                 )
-                break
-            except TooNearError as error:
-                # to the other side of the level, or further from it
-                near = error.args[0]
-                self.sigma = near + (100 if sigma > near else -137) * NEAREST
-            except MoireioError as error:
-                if "positive" in error.what:
-                    raise not_positive(problem.k) from error
-                raise
-        else:
-            raise MoireioError(f"every shift near {self.sigma:g} eV hits a level")
-        start = first - (below - int((levels < sigma).sum()))
-        wanted = slice(start, start + last - first + 1)
-        levels, states = levels[wanted], states[:, wanted]
-        # the next k point begins in the widest gap in the middle of these levels
-        middle = levels[len(levels) // 4 : 3 * len(levels) // 4 + 2]
+            except (SingularError, TooNearError) as error:
+                # to the same side of the level, or to the other
+                near = error.args[0] if error.args else self._sigma
+                self._sigma = near + (100 if self._sigma > near else -137) * NEAREST
+                continue
+            start, stop, below = self._counted(problem, levels, first, last)
+            if below is None:  # more copies of a level than a block has columns
+                block = min(2 * block, problem.size)
+                continue
+            under = int((levels[start:stop] < self._sigma).sum())
+            self._below = below + under
+            if below <= first and below + stop - start > last:
+                wanted = slice(start + first - below, start + last - below + 1)
+                self._next(levels[wanted], first)
+                return levels[wanted], states[:, wanted]
+            self._below = None
+        raise MoireioError(f"the levels near {self._sigma:g} eV cannot be separated")
+
+    def _ends(self, levels, first, last, n):
+        """Return gaps on both sides of the levels that are wanted.
+
+        Returns
+        -------
+        start, stop : int
+            Between the gaps lie ``levels[start:stop]``; None if the levels do not reach so far, by
+            what is thought to lie below the shift.
+        """
+        if len(levels) == n:
+            return 0, n
+        guess = self._below - int((levels < self._sigma).sum())
+        begin, end = first - guess, last - guess
+        if begin < 0 or end >= len(levels):
+            return None
+        gaps = np.diff(levels)
+        start = 0 if guess == 0 else _widest(gaps[:begin])
+        stop = len(levels) if guess + len(levels) == n else _widest(gaps[end:])
+        if start is None or stop is None:
+            return None
+        start += guess != 0
+        return start, stop if guess + len(levels) == n else end + 1 + stop
+
+    def _counted(self, problem, levels, first, last):
+        """Count the levels at both ends.
+
+        Returns
+        -------
+        start, stop : int
+            Which of the levels lie between the two counts.
+        below : int or None
+            Index of the first of them; None if the counts tell of more levels, or less.
+        """
+        start, stop = self._ends(levels, first, last, problem.size)
+        low = levels[0] - CLEAR if start == 0 else levels[start - 1 : start + 1].mean()
+        top = stop == len(levels)
+        high = levels[-1] + CLEAR if top else levels[stop - 1 : stop + 1].mean()
+        below, above = (self.count_below(problem, float(e)) for e in (low, high))
+        return start, stop, below if above - below == stop - start else None
+
+    def _next(self, levels, first):
+        """Choose the shift of the next k point: the widest gap in the middle of these levels."""
+        quarter = len(levels) // 4
+        middle = levels[quarter : len(levels) - quarter]
         if len(middle) > 1:
             widest = int(np.argmax(np.diff(middle)))
-            self.sigma = float((middle[widest] + middle[widest + 1]) / 2)
-            self.scale = max(float(levels[-1] - levels[0]), 1e-3)
-        return levels, states
+            self._sigma = float((middle[widest] + middle[widest + 1]) / 2)
+            self._below = first + quarter + widest + 1
+        self._step = max(float(levels[-1] - levels[0]), 1e-2)
 
-    def _towards(self, problem, target, tolerance):
-        """Choose a shift with about `target` levels below it; return their number.
+    def _search(self, problem, target, tolerance):
+        """Move the shift to where about `target` levels lie below it.
 
         The secant through the last two counts, kept between the best bounds.
         """
         low, high = (-np.inf, -1.0), (np.inf, problem.size + 1.0)
-        width = self.scale
+        step = self._step
         for _ in range(STEPS):
-            below = self.count_below(problem, self.sigma)
-            if abs(below - target) <= max(tolerance / 2, 1):
-                return below
-            if below < target:
-                low = self.sigma, below
+            self._below = self.count_below(problem, self._sigma)
+            if abs(self._below - target) <= max(tolerance / 2, 1):
+                return
+            if self._below < target:
+                low = self._sigma, self._below
             else:
-                high = self.sigma, below
+                high = self._sigma, self._below
             if np.isinf(low[0]) or np.isinf(high[0]):
-                width *= 2
-                self.sigma += width if below < target else -width
+                step *= 2
+                self._sigma += step if self._below < target else -step
                 continue
+            if high[0] - low[0] < 10 * NEAREST:
+                # many copies of one level: from a distance that Lanczos can look from
+                self._sigma = low[0] - 100 * NEAREST
+                self._below = self.count_below(problem, self._sigma)
+                return
             part = (target - low[1]) / (high[1] - low[1])
-            part = min(max(part, 0.1), 0.9)
-            self.sigma = low[0] + part * (high[0] - low[0])
-            if high[0] - low[0] < 1e-7:  # a level with more copies than were asked for
-                return self.count_below(problem, self.sigma)
-        if self._negative(self._pencil.values(problem)[1]):
-            raise not_positive(problem.k)
+            self._sigma = low[0] + min(max(part, 0.1), 0.9) * (high[0] - low[0])
         raise MoireioError(f"found no energy with {target:g} levels below it")
 
-    def _factor(self, values, sigma):
-        """Return the factors of H − σS."""
+    def _negative(self, values):
+        """Return how many eigenvalues of a matrix of the pattern are negative."""
+        if self._kind is pardiso.PardisoFactor and not np.iscomplexobj(values):
+            return self._factor(values).negative
+        if self._counter is None:
+            self._counter = self._counting(self._pencil.indptr, self._pencil.indices, self._threads)
+        return self._counter(values)
+
+    def _factor(self, values):
+        """Return the factors of a matrix of the pattern."""
         real = not np.iscomplexobj(values)
         if real not in self._factors:
             pencil = self._pencil
             self._factors[real] = self._kind(pencil.indptr, pencil.indices, real, self._threads)
-        factor = self._factors[real]
-        factor.factorise(values)
-        if factor.perturbed:
-            raise MoireioError(f"H − σS is singular at σ = {sigma:g} eV", remedy="say --around")
-        return factor
+        self._factors[real].factorise(values)
+        return self._factors[real]
 
-    def _pencil_of(self, problem):
-        if self._pencil is None or not self._pencil.fits(problem):
-            self._pencil, self._factors, self._counter = Pencil(problem), {}, None
-        return self._pencil
+    def _values(self, problem):
+        """Return the elements of H and S; at the first k, S is checked."""
+        if self._pencil is not None and self._pencil.fits(problem):
+            return self._pencil.values(problem)
+        self._pencil, self._factors, self._counter = Pencil(problem), {}, None
+        found = self._pencil.values(problem)
+        if problem.overlap is not None:
+            try:
+                bad = self._negative(found[1])
+            except SingularError:
+                bad = True
+            if bad:
+                raise not_positive(problem.k)
+        return found
 
     def _overlap(self, problem):
         """Return the product with S."""
@@ -166,6 +229,13 @@ class SparseSolver:
         lower = upper.conj().T.tocsr()
         lower.setdiag(0)
         return lambda x: upper @ x + lower @ x
+
+
+def _widest(gaps):
+    """Return the number of the widest gap, None if none is wide enough."""
+    if len(gaps) == 0 or gaps.max() < CLEAR:
+        return None
+    return int(np.argmax(gaps))
 
 
 class Pencil:
@@ -197,6 +267,7 @@ class Pencil:
         self.indptr = np.searchsorted(union, np.arange(n + 1) * n)
         self.indices = union - np.repeat(np.arange(n), np.diff(self.indptr)) * n
         self._count = len(union)
+        self._last = None, None
 
     def fits(self, problem):
         """Tell whether a problem has this pattern."""
@@ -204,6 +275,11 @@ class Pencil:
 
     def values(self, problem):
         """Return the elements of H and S at a problem's k, in the common pattern."""
+        if self._last[0] is not problem:
+            self._last = problem, self._assemble(problem)
+        return self._last[1]
+
+    def _assemble(self, problem):
         out = []
         for one, place in zip(self._sums, self._places, strict=True):
             found = np.ones(len(self.indptr) - 1) if one is None else one.upper_values(problem.k)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from moireio.errors import MoireioError
+from moireio.solvers import SingularError
 
 MOST_COUNTED = 12000
 
@@ -20,18 +21,11 @@ class SuperLUFactor:
         Not used.
     """
 
-    name = "superlu"
-
     def __init__(self, indptr, indices, real, threads=1):
         self.n = len(indptr) - 1
         self._pattern = indices, indptr
         self.dtype = np.dtype(np.float64 if real else np.complex128)
         self._lu = None
-
-    @property
-    def perturbed(self):
-        """Whether pivots were changed: never."""
-        return 0
 
     def factorise(self, values):
         """Factorise a matrix of the pattern (see `PardisoFactor`)."""
@@ -45,7 +39,11 @@ class SuperLUFactor:
                 diag_pivot_thresh=0.01,
                 options={"SymmetricMode": True},
             )
-        except (RuntimeError, MemoryError) as error:
+        except RuntimeError as error:
+            if "singular" in str(error):
+                raise SingularError from error
+            raise MoireioError(f"SuperLU could not factorise the matrix: {error}") from error
+        except MemoryError as error:
             raise MoireioError(f"SuperLU could not factorise the matrix: {error}") from error
 
     def solve(self, right):
@@ -69,7 +67,8 @@ class DenseCounter:
         n = len(indptr) - 1
         if n > MOST_COUNTED:
             raise MoireioError(
-                f"{n} states are too many to be counted without MKL", remedy="pip install mkl"
+                f"{n} states are too many to be counted without MKL",
+                remedy="pip install mkl, or --solver dense",
             )
 
     def __call__(self, values):

@@ -8,7 +8,7 @@ from scipy.linalg import eigh
 import moireio
 from moireio.errors import MoireioError
 from moireio.kspace import BlochSum
-from moireio.solvers import EigenProblem, make_solver, pardiso, sparse, superlu
+from moireio.solvers import EigenProblem, make_solver, pardiso, superlu
 
 BACKENDS = ["superlu", *(["pardiso"] if pardiso.library() is not None else [])]
 
@@ -46,37 +46,40 @@ def test_same_levels(engine, spin):
                 assert engine.count_below(problem, between) == n
 
 
-def test_degenerate_levels(engine):
-    """Every copy of a level is found: here each has four (two systems side by side, two spins)."""
+class Copies:
+    """Some copies of a Bloch sum as one, so that each level is as many times there."""
+
+    def __init__(self, one, count):
+        self._one, self._count, self.n = one, count, count * one.n
+
+    def upper_pattern(self):
+        from scipy.sparse import block_diag, csr_array
+
+        indptr, indices = self._one.upper_pattern()
+        own = csr_array((np.ones(len(indices)), indices, indptr), shape=(self._one.n,) * 2)
+        whole = block_diag([own] * self._count).tocsr()
+        whole.sort_indices()
+        return whole.indptr.astype(np.int64), whole.indices.astype(np.int64)
+
+    def upper_values(self, k):
+        return np.tile(self._one.upper_values(k), self._count)
+
+
+@pytest.mark.parametrize("copies", [2, 4, 10, 20])
+def test_degenerate_levels(engine, copies):
+    """Every copy of a level is found, also more than a block of Lanczos has, in any window."""
     structure, basis = random_system(2)
     sizes = basis.sizes(structure)
-    s, _ = overlap_like(2, sizes)
-    h, _ = random_operator(2, sizes)
-
-    class Twice:
-        """Two copies of a Bloch sum as one."""
-
-        def __init__(self, one):
-            self._one, self.n = one, 2 * one.n
-
-        def upper_pattern(self):
-            from scipy.sparse import block_diag, csr_array
-
-            indptr, indices = self._one.upper_pattern()
-            own = csr_array((np.ones(len(indices)), indices, indptr), shape=(self._one.n,) * 2)
-            both = block_diag([own, own]).tocsr()
-            both.sort_indices()
-            return both.indptr.astype(np.int64), both.indices.astype(np.int64)
-
-        def upper_values(self, k):
-            return np.tile(self._one.upper_values(k), 2)
-
-    hk, sk = (BlochSum.from_source(x, spinor=True) for x in (h, s))
+    hk = BlochSum.from_source(random_operator(2, sizes)[0])
+    sk = BlochSum.from_source(overlap_like(2, sizes)[0])
     k = [0.1, 0.2, 0.0]
-    levels = np.repeat(eigh(hk.dense(k), sk.dense(k), eigvals_only=True), 2)
-    problem = EigenProblem(Twice(hk), Twice(sk), k)
-    found = engine.energies(problem, (2, 9))
-    assert np.abs(found - levels[2:10]).max() < 1e-9
+    levels = np.repeat(eigh(hk.dense(k), sk.dense(k), eigvals_only=True), copies)
+    problem = EigenProblem(Copies(hk, copies), Copies(sk, copies), k)
+    middle = copies * (hk.n // 2)
+    windows = [(middle - 3, middle + 4), (middle + copies // 2 - 1, middle + copies // 2)]
+    for window in [*windows, (0, 1), (copies + 1, copies + 1)]:
+        found = engine.energies(problem, window)
+        assert np.abs(found - levels[window[0] : window[1] + 1]).max() < 1e-9
 
 
 def test_level_on_the_shift(engine):
@@ -86,9 +89,44 @@ def test_level_on_the_shift(engine):
     hk = BlochSum.from_source(random_operator(1, sizes)[0])
     k = [0.1, 0.3, 0]
     levels = np.linalg.eigvalsh(hk.dense(k))
-    engine.sigma = float(levels[4]) + 1e-9
+    engine._sigma = float(levels[4]) + 1e-9
     found = engine.energies(EigenProblem(hk, None, k), (3, 6))
     assert np.abs(found - levels[3:7]).max() < 1e-9
+
+
+def test_chain_with_a_level_at_zero(engine):
+    """An odd chain has a level at exactly 0, where the search begins."""
+    from moireio.blocks import ArraySource, OperatorMeta
+    from moireio.pairs import Pairs
+
+    n = 201
+    i = np.concatenate([np.arange(n - 1), np.arange(1, n)])
+    j = np.concatenate([np.arange(1, n), np.arange(n - 1)])
+    pairs = Pairs.sort(n, i, j, np.zeros((len(i), 3), dtype=int))[0]
+    source = ArraySource(
+        OperatorMeta("hamiltonian", "eV"), np.ones(n, dtype=int), pairs, np.ones(len(i))
+    )
+    problem = EigenProblem(BlochSum.from_source(source), None, [0, 0, 0])
+    exact = np.sort(2 * np.cos(np.pi * np.arange(1, n + 1) / (n + 1)))
+    found = engine.energies(problem, (95, 105))
+    assert np.abs(found - exact[95:106]).max() < 1e-9
+    assert engine.count_below(problem, 0.5) == (exact < 0.5).sum()
+
+
+@pytest.mark.parametrize("lowest", [-0.001, -0.3])
+def test_overlap_with_one_negative_eigenvalue(engine, lowest):
+    structure, basis = random_system(1)
+    sizes = basis.sizes(structure)
+    hk = BlochSum.from_source(random_operator(1, sizes)[0])
+    good, blocks = overlap_like(1, sizes)
+    k = [0.1, 0.3, 0]
+    least = np.linalg.eigvalsh(BlochSum.from_source(good).dense(k))[0]
+    for atom in range(len(sizes)):  # moves every eigenvalue
+        key = (atom, atom, (0, 0, 0))
+        blocks[key] = blocks[key] - (least - lowest) * np.eye(len(blocks[key]))
+    bad = BlochSum.from_source(type(good).from_blocks(good.meta, sizes, blocks))
+    with pytest.raises(MoireioError, match="not positive definite"):
+        engine.energies(EigenProblem(hk, bad, k), (3, 6))
 
 
 def test_bad_overlap_and_missing_window(engine):
@@ -141,4 +179,3 @@ def test_no_count_without_mkl(monkeypatch):
     monkeypatch.setattr(superlu, "MOST_COUNTED", 3)
     with pytest.raises(MoireioError, match="pip install mkl"):
         superlu.DenseCounter(np.arange(6), np.arange(5))
-    assert sparse.STEPS > 1

@@ -1,0 +1,84 @@
+"""The model that comes along: from the twist to bands without any other input."""
+
+import os
+
+import pytest
+
+import moireio
+from moireio import models
+from moireio.network.modelfile import read
+
+MEV = 1e-3
+
+
+@pytest.fixture(scope="module")
+def graphene():
+    path = models.model_with(["C"])
+    assert path is not None
+    return path
+
+
+def test_it_is_small_and_tells_how_it_was_made(graphene):
+    assert os.path.getsize(graphene) < 10e6
+    model = read(graphene)
+    assert model.basis["C"].name == "C6.0-s2p2d1"
+    assert model.basis["C"].radial is not None
+    assert model.basis["C"].valence == 4
+    record = model.training
+    assert set(record["structures"]["test"]) == {"tbg_2-1", "tbg_3-2"}
+    used = {*record["structures"]["training"], *record["structures"]["validation"]}
+    assert not used & {"tbg_2-1", "tbg_3-2"}
+    assert record["after"]["test"]["C-C"]["mean"] < 1.0
+
+
+def test_pipe_to_bands(run, tmp_path):
+    """One command line; Dirac points at K within the meV that symmetry and the model leave."""
+    run("build-twist", "graphene", "--index", 2, 1, "-o", tmp_path / "a.h5")
+    run("overlap", tmp_path / "a.h5", "-o", tmp_path / "s.h5")
+    done = run("predict-h", tmp_path / "s.h5", "-o", tmp_path / "h.h5")
+    assert "surroundings" in done.stderr
+    run("band", tmp_path / "h.h5", "--path", "GMKG", "-n", 31, "--in-place")
+    with moireio.open(tmp_path / "h.h5") as file:
+        bands = file.bands()
+        assert file.electrons.count == 28 * 4
+        corner = bands.path.label_index[list(bands.path.labels).index("K")]
+        four = bands.energies[0, corner, 54:58]
+        assert four[3] - four[0] < 20 * MEV
+        assert bands.energies[0, 0, 56] - bands.energies[0, 0, 55] > 1.0
+
+
+def test_against_the_calculation_of_the_clone(run, made, tmp_path):
+    """AB graphene, which was not among the data."""
+    run("predict-h", made["gr_ab"], "-o", tmp_path / "h.h5", "--storage", "full")
+    done = run("compare-h", tmp_path / "h.h5", made["gr_ab"])
+    mean = float(next(line for line in done.text.splitlines() if line.startswith("all")).split()[1])
+    assert mean < 3.0
+
+
+@pytest.mark.parametrize("name", ["tbg_2-1", "tbg_3-2"])
+def test_against_openmx(run, shared, tmp_path, name):
+    """Cells that it never saw: below 1 meV in the mean."""
+    from moireio.formats.samples import open_calculation
+    from moireio.network.parallel import Workers
+    from moireio.network.report import report
+    from moireio.network.samples import make_sample, mean_level
+
+    model = read(models.model_with(["C"]))
+    with open_calculation(str(shared / "tbg" / name)) as c:
+        mu = mean_level(c) - model.training["level"]
+        sample = make_sample(c, model.network, model.targets, mu)
+    found = report(model, [sample], Workers())["C-C"]
+    assert found["mean"] < 1.0
+
+
+def test_what_it_does_not_know(run, tmp_path):
+    run("build-twist", "MoTe2", "--index", 2, 1, "-o", tmp_path / "a.h5")
+    done = run("overlap", tmp_path / "a.h5", "-o", tmp_path / "s.h5", check=False)
+    done.assert_one_line_error()
+    assert "no basis for species" in done.stderr
+    words = ["--basis", "C=C7.0-s2p2d1"]
+    run("build-twist", "graphene", "--index", 2, 1, *words, "-o", tmp_path / "b.h5")
+    done = run("overlap", tmp_path / "b.h5", "-o", tmp_path / "s.h5", check=False)
+    done.assert_one_line_error()
+    assert "give --pao" in done.stderr
+    assert models.model_with(["C", "H"]) is None
