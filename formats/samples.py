@@ -142,7 +142,10 @@ def find_calculations(sources):
             raise MoireioError("no such file or folder, and no pattern that fits", path=source)
         for name in names:
             found += _inside(name)
-    return list(dict.fromkeys(found))
+    once = {}
+    for path in found:
+        once.setdefault(os.path.realpath(path), path)
+    return list(once.values())
 
 
 def _inside(name):

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from moireio.basis import Basis
+from moireio.basis import Basis, SpeciesBasis
 from moireio.errors import MoireioError
 from moireio.formats import deephe3, orbital_library
 from moireio.formats.samples import open_calculation
@@ -53,7 +53,7 @@ def load_model(path, e3nn=None):
     return modelfile.read(path)
 
 
-def run(sources, output, settings, force=False, tell=print):
+def run(sources, output, settings, tell=print):
     """Train a model.
 
     Parameters
@@ -64,8 +64,6 @@ def run(sources, output, settings, force=False, tell=print):
         Model file to make; the state lies in ``OUTPUT.train``.
     settings : dict
         The options of ``train-h``.
-    force : bool
-        Replace the model file.
     tell : callable
         Gets lines for the user.
 
@@ -77,25 +75,30 @@ def run(sources, output, settings, force=False, tell=print):
     if settings.get("jobs"):
         torch.set_num_threads(settings["jobs"])
     with workers(settings.get("device") or "cpu") as team:
-        return _run(sources, output, settings, force, tell, team)
+        return _run(sources, output, settings, tell, team)
 
 
-def _run(sources, output, settings, force, tell, team):
-    sets = find_sets(sources, settings, tell)
+def _run(sources, output, settings, tell, team):
+    start = load_model(settings["init_from"]) if settings["init_from"] else None
+    check = _Check(start)
+    sets = find_sets(sources, settings, tell, check)
     known = {p: r for group in sets.values() for p, r in group.items()}
-    model, level, fresh = _model(settings, known)
+    model, fresh = _model(settings, check, start)
+    level = model.training.get("level")
     model.basis = _with_radial(model, settings)
+    origin = None if start is None else start.digest()
     dtype = getattr(torch, settings.get("precision") or "float32")
     model.network.to(dtype)
     _freeze(model.network, settings.get("freeze") or (), model.label)
     levels = [known[p]["level"] for p in sets["training"]]
     reference = float(np.mean(levels)) if level is None else level
-    samples = _samples(sets, model, reference, settings.get("memory") or float("inf"))
+    memory = settings.get("memory") or float("inf")
+    samples = _samples(sets, model, reference, memory / int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     if model.network.settings.calibrated and fresh != set():
         calibrate(model, samples["training"], fresh)
     model.network.to(team.device)
     plan = Plan(**{k: settings[k] for k in Plan.__dataclass_fields__ if k in settings})
-    key = _key(plan, settings, known, model)
+    key = _key(plan, settings, sets, model, origin, reference)
     folder = f"{output}.train"
     before = {name: report(model, group, team) for name, group in samples.items()}
     training = Training(
@@ -103,9 +106,8 @@ def _run(sources, output, settings, force, tell, team):
     )
     if training.progress.epoch:
         tell(f"going on after epoch {training.progress.epoch}")
-    kept, all_of = samples["training"].kept, len(samples["training"])
-    if kept < all_of and all_of >= team.count:
-        tell(f"{kept} of {all_of} structures for training are kept in memory")
+    if samples["training"].overflowed:
+        tell("not all structures fit into --memory: the others are read in every epoch")
     _loop(training, settings, tell)
     training.take_best()
     after = {name: report(model, group, team) for name, group in samples.items()}
@@ -113,14 +115,14 @@ def _run(sources, output, settings, force, tell, team):
     reach = max(model.network.settings.reaches or (model.network.settings.cutoff / 2,)) * 1.6
     surroundings = Environments.collect((s.graph for s in samples["training"]), species, reach)
     model.network.to("cpu")
+    names = _names(known)
     model.training = {
         "program": "moireio",
         "level": reference,
         "structures": {
-            name: {os.path.basename(p): r["digest"] for p, r in group.items()}
-            for name, group in sets.items()
+            name: {names[p]: r["digest"] for p, r in group.items()} for name, group in sets.items()
         },
-        "mu": {os.path.basename(p): r["level"] - reference for p, r in known.items()},
+        "mu": {names[p]: r["level"] - reference for p, r in known.items()},
         "init_from": settings["init_from"] and os.path.basename(settings["init_from"]),
         "before": before,
         "after": after,
@@ -132,7 +134,7 @@ def _run(sources, output, settings, force, tell, team):
     if team.first:
         for line in table(before, after):
             tell(line)
-        modelfile.write(output, model, force=force or os.path.exists(output))
+        modelfile.write(output, model, force=True)
     return model
 
 
@@ -240,62 +242,85 @@ def _in_mev(loss, plan):
     return f"{(np.sqrt(loss) if plan.loss == 'mse' else loss) * 1e3:.2f} meV"
 
 
-def _model(settings, rows):
-    """Return the model to begin with, its level of energy, and which entries of its output are new.
+class _Check:
+    """Tells whether calculations fit each other, and a model to begin with."""
 
-    None stands for no level, and for all entries.
-    """
-    if settings["init_from"]:
-        model = load_model(settings["init_from"])
-        level, known = model.training.get("level"), set(model.targets.numbers)
-        wanted = {z for row in rows.values() for z in row["elements"].values()}
-        if wanted <= known:
-            return model, level, set()
-        species, numbers = _species(rows, skip=known)
-        _need_cutoffs(species, model.network.settings.local, next(iter(rows)))
-        order = sorted(species, key=numbers.get)
-        basis = Basis({name: species[name] for name in order})
-        model, fresh = extended(model, basis, [numbers[name] for name in order], settings["seed"])
-        return model, level, fresh
-    first = next(iter(rows))
-    species, numbers = _species(rows)
-    _need_cutoffs(species, not settings["deeph_e3"], first)
-    order = sorted(species, key=numbers.get)
-    model = new_model(
-        Basis({name: species[name] for name in order}),
-        [numbers[name] for name in order],
-        rows[first]["spinful"],
-        Irreps.parse(settings["hidden"]),
-        blocks=settings["blocks"],
-        lmax=settings["lmax"],
-        seed=settings["seed"],
-        local=not settings["deeph_e3"],
-    )
-    return model, None, None
+    def __init__(self, start=None):
+        self.species, self.numbers, self.spinful, self.first = {}, {}, None, None
+        self._start = start
+        if start is not None:
+            self.spinful, self.first = start.targets.spinful, start.label
 
-
-def _species(rows, skip=()):
-    """Return basis and atomic number of every species in the data, without some elements."""
-    first, species, numbers = next(iter(rows)), {}, {}
-    for path, row in rows.items():
+    def __call__(self, path, row):
+        """Raise an error if a calculation does not fit those before."""
+        if self.spinful not in (None, row["spinful"]):
+            raise MoireioError(f"is not of the same spin as {self.first}", path=path)
         for name, own in row["basis"].items():
-            if row["elements"][name] in skip:
+            number = row["elements"][name]
+            known, where = self._known(name, number)
+            if known is None:
                 continue
-            known = species.setdefault(name, own)
-            if known.l != own.l:
+            named = known.name and own.name and known.name != own.name
+            cutoffs = known.cutoff and own.cutoff and abs(known.cutoff - own.cutoff) > 1e-6
+            if known.l != own.l or named or cutoffs:
                 raise MoireioError(
-                    f"species {name} has {own.label}, but {known.label} in {first}", path=path
+                    f"species {name} has {own.label}, but {known.label} in {where}", path=path
                 )
-            numbers[name] = row["elements"][name]
-        if row["spinful"] != rows[first]["spinful"]:
-            raise MoireioError(f"is not of the same spin as {first}", path=path)
-    return species, numbers
+        self.spinful, self.first = row["spinful"], self.first or path
+        for name, own in row["basis"].items():
+            self.species.setdefault(name, own)
+            self.numbers.setdefault(name, row["elements"][name])
+
+    def _known(self, name, number):
+        """Return the basis that a species must have, if there is one, and who says so."""
+        start = self._start
+        if start is None or number not in start.targets.numbers:
+            return self.species.get(name), self.first
+        place = start.targets.numbers.index(number)
+        if start.basis is not None:
+            return start.basis[start.names[place]], start.label
+        return SpeciesBasis(start.targets.shells[place]), start.label
+
+    def new(self, numbers, cutoffs):
+        """Return basis and atomic numbers of the species beyond some, in order of the latter."""
+        names = [n for n in self.species if self.numbers[n] not in numbers]
+        names.sort(key=self.numbers.get)
+        for name in names:
+            if cutoffs and self.species[name].cutoff is None:
+                raise MoireioError(f"the cutoff of species {name} is not known", path=self.first)
+        basis = Basis({name: self.species[name] for name in names})
+        return basis, [self.numbers[name] for name in names]
 
 
-def _need_cutoffs(species, wanted, path):
-    unknown = [name for name, own in species.items() if own.cutoff is None]
-    if wanted and unknown:
-        raise MoireioError(f"the cutoff of species {unknown[0]} is not known", path=path)
+def _model(settings, check, start):
+    """Return the model to begin with, and which entries of its output are new (None: all)."""
+    if start is None:
+        basis, numbers = check.new((), not settings["deeph_e3"])
+        made = new_model(
+            basis,
+            numbers,
+            check.spinful,
+            Irreps.parse(settings["hidden"]),
+            blocks=settings["blocks"],
+            lmax=settings["lmax"],
+            seed=settings["seed"],
+            local=not settings["deeph_e3"],
+        )
+        return made, None
+    basis, numbers = check.new(start.targets.numbers, start.network.settings.local)
+    if not numbers:
+        return start, set()
+    return extended(start, basis, numbers, settings["seed"])
+
+
+def _names(paths):
+    """Return short names of calculations that differ from each other."""
+    short = {p: os.path.basename(os.path.normpath(p)) for p in paths}
+    if len(set(short.values())) == len(short):
+        return short
+    whole = {p: os.path.realpath(p) for p in paths}
+    root = os.path.commonpath(list(whole.values()))
+    return {p: os.path.relpath(path, root) for p, path in whole.items()}
 
 
 def _sample(path, row, model, reference):
@@ -303,12 +328,13 @@ def _sample(path, row, model, reference):
         return make_sample(c, model.network, model.targets, mu=row["level"] - reference)
 
 
-def _key(plan, settings, rows, model):
+def _key(plan, settings, sets, model, origin, reference):
     about = {
         "plan": {k: v for k, v in vars(plan).items() if k != "epochs" or plan.schedule == "cosine"},
-        "data": sorted(r["digest"] for r in rows.values()),
+        "data": {name: [r["digest"] for r in group.values()] for name, group in sets.items()},
+        "zero": reference,
         "settings": repr(model.network.settings),
-        "init": settings["init_from"] and model.label,
+        "init": origin,
         "precision": str(model.network.dtype),
         "freeze": sorted(settings.get("freeze") or ()),
     }

@@ -1,6 +1,7 @@
 """Which calculations a training uses, and for what."""
 
 import hashlib
+import os
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from moireio.formats.samples import find_calculations, open_calculation
 from moireio.network.samples import mean_level
 
 
-def find_sets(sources, settings, tell):
+def find_sets(sources, settings, tell, accept):
     """Find calculations and divide them into training, validation and test.
 
     Parameters
@@ -21,6 +22,8 @@ def find_sets(sources, settings, tell):
         ``bad_data`` ("refuse" or "skip").
     tell : callable
         Gets lines for the user.
+    accept : callable
+        Called with path and what `look` found; raises MoireioError if it does not fit.
 
     Returns
     -------
@@ -32,16 +35,19 @@ def find_sets(sources, settings, tell):
     MoireioError
         If a file is damaged and not to be skipped, or none is left.
     """
-    groups = {"all": find_calculations(sources)}
-    for name in ("validation", "test"):
-        groups[name] = find_calculations(settings[name]) if settings[name] else []
+    groups, spelled = {}, {}
+    for name, given in (("all", sources), *((n, settings[n]) for n in ("validation", "test"))):
+        paths = find_calculations(given) if given else []
+        groups[name] = [spelled.setdefault(os.path.realpath(p), p) for p in paths]
     rows = {}
     for group in groups.values():
         for path in group:
             if path in rows:
                 continue
             try:
-                rows[path] = look(path)
+                found = look(path)
+                accept(path, found)
+                rows[path] = found
             except MoireioError as error:
                 if settings["bad_data"] == "refuse":
                     raise
@@ -49,15 +55,24 @@ def find_sets(sources, settings, tell):
     kept = {name: [p for p in group if p in rows] for name, group in groups.items()}
     taken = set(kept["validation"]) | set(kept["test"])
     own = [p for p in kept["all"] if p not in taken]
-    order = np.random.default_rng(settings["seed"]).permutation(len(own))
-    _, valid, test = settings["split"]
+    order = [own[n] for n in np.random.default_rng(settings["seed"]).permutation(len(own))]
+    train, valid, test = (part * len(own) for part in settings["split"])
+    whole = sum(settings["split"])
+    if whole > 1 + 1e-9:
+        raise MoireioError("its parts are more than the whole", path="--split")
     if not kept["validation"]:
-        count = max(1, round(valid * len(own)))
-        extra = 0 if kept["test"] or len(own) < 10 else round(test * len(own))
-        kept["validation"] = [own[n] for n in sorted(order[:count])]
-        kept["test"] = kept["test"] or [own[n] for n in sorted(order[count : count + extra])]
-        taken = set(kept["validation"]) | set(kept["test"])
-        own = [p for p in own if p not in taken]
+        count = max(1, round(valid))
+        kept["validation"], order = order[:count], order[count:]
+        if not kept["test"] and len(own) >= 10:
+            kept["test"], order = order[: round(test)], order[round(test) :]
+    if whole < 1 - 1e-9:  # the rest is left out
+        order = order[: round(train)]
+    left = set(order)
+    own = [p for p in own if p in left]
+    digests = {rows[p]["digest"]: p for p in own}
+    for path in (*kept["validation"], *kept["test"]):
+        if rows[path]["digest"] in digests:
+            tell(f"warning: {path} is also among the training data")
     if not own:
         raise MoireioError(
             "nothing is left to train on", path=sources[0], remedy="give at least two structures"
@@ -88,7 +103,12 @@ def look(path):
             raise MoireioError("contains numbers that are not finite", path=path)
         state = hashlib.blake2b(digest_size=16)
         n = len(c.structure)
-        for part in (c.hamiltonian.rows(0, n), c.structure.positions, c.structure.cell):
+        if c.hamiltonian.meta.spin == "collinear":
+            raise MoireioError("is collinear, which networks do not give", path=path)
+        H = c.hamiltonian.rows(0, n)
+        if not np.isfinite(H).all():
+            raise MoireioError("contains numbers that are not finite", path=path)
+        for part in (H, c.structure.positions, c.structure.cell):
             state.update(np.ascontiguousarray(part).tobytes())
         elements = {
             name: int(z)

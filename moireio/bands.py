@@ -7,7 +7,7 @@ import numpy as np
 from moireio.errors import MoireioError
 from moireio.processes import worker_pool
 from moireio.results import BandStructure
-from moireio.solvers import EigenProblem, make_solver
+from moireio.solvers import EigenProblem, can_count, make_solver
 
 # Below this many multiplications in all, starting processes costs more than it saves.
 SERIAL_WORK = 5e8
@@ -62,7 +62,7 @@ def solve_bands(
     sums = [hamiltonian.assembler(component=c) for c in channels]
     if solver == "auto":
         few = bands is not None and FEW * bands < sums[0].n and sums[0].n >= SPARSE_SIZE
-        solver = "sparse" if few and device == "cpu" else "dense"
+        solver = "sparse" if few and device == "cpu" and can_count(sums[0].n) else "dense"
     near = next((e for e in (around, file.electrons.fermi) if e is not None), 0.0)
     engine = make_solver(solver, device, jobs or os.cpu_count() or 1, near)
     tasks = [(c, n) for c in range(len(sums)) for n in range(len(path))]

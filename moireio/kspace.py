@@ -205,15 +205,12 @@ class BlochSum:
             Of CSR, columns ascending.
         """
         if self._upper is None:
-            rows, columns = [], []
-            for group in self._groups:
-                for spin in range(self.copies):
-                    row, column = self._corners(group, spin)
-                    full = (len(row), *group.shape)
-                    r = row[:, None, None] + np.arange(group.shape[0])[:, None]
-                    c = column[:, None, None] + np.arange(group.shape[1])
-                    rows.append(np.broadcast_to(r, full).ravel())
-                    columns.append(np.broadcast_to(c, full).ravel())
+            places = [
+                _places(*self._corners(group, spin), group.shape)
+                for group in self._groups
+                for spin in range(self.copies)
+            ]
+            rows, columns = ([p[n] for p in places] for n in (0, 1))
             rows, columns = (np.concatenate([np.zeros(0, np.int64), *v]) for v in (rows, columns))
             kept = np.flatnonzero(rows <= columns)
             order = kept[np.argsort(rows[kept] * self.n + columns[kept], kind="stable")]
@@ -243,11 +240,9 @@ class BlochSum:
         rows, columns = [], []
 
         def add(row, column, shape):
-            full = (len(row), *shape)
-            r = row[:, None, None] + np.arange(shape[0])[:, None]
-            c = column[:, None, None] + np.arange(shape[1])
-            rows.append(np.broadcast_to(r, full).ravel())
-            columns.append(np.broadcast_to(c, full).ravel())
+            r, c = _places(row, column, shape)
+            rows.append(r)
+            columns.append(c)
 
         for group in self._groups:
             off = group.i != group.j
@@ -262,6 +257,14 @@ class BlochSum:
         order = np.argsort(rows * self.n + columns, kind="stable")
         indptr = starts(np.bincount(rows, minlength=self.n))
         return indptr, columns[order], order
+
+
+def _places(row, column, shape):
+    """Return row and column of every element of some blocks of one shape, block after block."""
+    full = (len(row), *shape)
+    r = row[:, None, None] + np.arange(shape[0])[:, None]
+    c = column[:, None, None] + np.arange(shape[1])
+    return np.broadcast_to(r, full).ravel(), np.broadcast_to(c, full).ravel()
 
 
 def _turned(blocks):

@@ -30,6 +30,9 @@ def main(ctx, files, bands, path, points, csv, plot, as_json, force):
     More pairs A B make a series, such as one over twist angles: a line for each, and a picture of
     the errors against the angle.
     """
+    import os
+
+    from moireio.errors import MoireioError
     from moireio.plots import check_format, save
     from moireio.stream import check_outputs, write_text
 
@@ -38,6 +41,9 @@ def main(ctx, files, bands, path, points, csv, plot, as_json, force):
     if plot:
         check_format(plot)
     check_outputs([plot, csv], files, force)
+    absent = next((name for name in files if not os.path.exists(name)), None)
+    if absent is not None:
+        raise MoireioError("no such file or folder", path=absent)
     rows = []
     with progress(ctx, len(files) // 2 if len(files) > 2 else 0, "compare-h") as update:
         for n in range(0, len(files), 2):
@@ -46,7 +52,10 @@ def main(ctx, files, bands, path, points, csv, plot, as_json, force):
     series = len(rows) > 1
     if csv:
         with write_text(csv) as stream:
-            stream.writelines(_csv_series(rows) if series else _csv(rows[0]["found"]))
+            if series:
+                _write_series(stream, rows)
+            else:
+                stream.writelines(_csv(rows[0]["found"]))
     if plot:
         from moireio import compare_plots
 
@@ -168,11 +177,14 @@ def _series_text(rows):
     return "\n".join(lines)
 
 
-def _csv_series(rows):
-    yield "a,b," + ",".join(name for name, _ in _series_columns(rows[0])) + "\n"
+def _write_series(stream, rows):
+    import csv
+
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["a", "b", *(name for name, _ in _series_columns(rows[0]))])
     for row in rows:
         values = ("" if v is None else f"{v:.6g}" for _, v in _series_columns(row))
-        yield ",".join([row["a"], row["b"], *values]) + "\n"
+        writer.writerow([row["a"], row["b"], *values])
 
 
 if __name__ == "__main__":

@@ -73,7 +73,9 @@ PRESETS = {
     help="Lower the rate when validation stops improving, or along a cosine over --epochs.",
 )
 @click.option(
-    "--least-rate", type=float, default=3e-5, show_default=True, help="Stop below it, or end there."
+    "--least-rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Stop below it, or end there.  [default: 3e-5, or a twentieth of --rate]",
 )
 @click.option("--batch", type=click.IntRange(1), help="Structures in a step.")
 @click.option("--patience", type=click.IntRange(1), help="Epochs without progress.")
@@ -99,7 +101,13 @@ PRESETS = {
     show_default=True,
     help="Mean of |ΔH|² (eV²) or of |ΔH| (eV).",
 )
-@click.option("--seed", type=int, default=42, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=42,
+    show_default=True,
+    help="Of weights, of the division into sets, and of the order of structures.",
+)
 @click.option(
     "--bad-data",
     type=click.Choice(["refuse", "skip"]),
@@ -123,14 +131,27 @@ PRESETS = {
     help="That share every batch (torch's DistributedDataParallel), with --device cuda a GPU each. "
     "Started by torchrun, the processes are torchrun's.",
 )
-@options("pao", "basis", "precision", "memory", "jobs", "device", "force")
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where the network is trained.",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    help="Threads of each process.  [default: the cores, shared among the processes]",
+)
+@options("pao", "basis", "precision", "memory", "force")
 @click.pass_context
 def main(ctx, sources, output, force, processes, **settings):
     """Train a network on structures with Hamiltonians; go on where it was stopped.
 
     DATA are block files with /hamiltonian and /overlap, data folders of DeepH (either layout),
     folders of these, glob patterns, or @FILE with one name a line. The state is kept in
-    OUT.train/ after every epoch, with log.csv; the same command goes on from there. Errors are
+    OUT.train/ every 20 seconds, with log.csv; the same command goes on from there. Errors are
     printed in meV. Data beyond --memory are read again in every epoch. With --init-from, elements
     that the model does not know are added to it.
     """
@@ -140,23 +161,28 @@ def main(ctx, sources, output, force, processes, **settings):
     from moireio.formats import training
     from moireio.stream import check_outputs
 
-    force = force or os.path.exists(os.path.join(f"{output}.train", "state.pt"))
-    check_outputs([output], sources, force)
+    going_on = os.path.exists(os.path.join(f"{output}.train", "state.pt"))
+    check_outputs([output], sources, force or going_on)
     preset = PRESETS[settings.pop("preset")]
     for name in ("batch", "patience", "cooldown"):
-        settings[name] = settings[name] or preset[name]
+        settings[name] = preset[name] if settings[name] is None else settings[name]
+    if settings["least_rate"] is None:
+        settings["least_rate"] = min(3e-5, settings["rate"] / 20)
+    if settings["least_rate"] > settings["rate"]:
+        raise MoireioError("is above --rate", path=f"--least-rate {settings['least_rate']:g}")
     settings["threshold"] = preset["threshold"]
     team = int(os.environ.get("WORLD_SIZE", processes))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", team))
     if settings["batch"] < team:
         raise MoireioError(f"is less than {team} processes", path=f"--batch {settings['batch']}")
-    settings["jobs"] = settings["jobs"] or max(1, (os.cpu_count() or 1) // team)
+    settings["jobs"] = settings["jobs"] or max(1, (os.cpu_count() or 1) // local)
     if processes > 1 and "WORLD_SIZE" not in os.environ:
         from moireio.network.parallel import launch
 
         ctx.exit(launch(["train-h", *_words()], processes))
     quiet = os.environ.get("RANK", "0") != "0"
     tell = (lambda text: None) if quiet else lambda text: say(ctx, text)
-    training.run(sources, output, settings, force=force, tell=tell)
+    training.run(sources, output, settings, tell=tell)
 
 
 def _words():

@@ -2,6 +2,7 @@
 
 import torch
 
+from moireio.errors import MoireioError
 from moireio.network.head import all_targets
 from moireio.network.irreps import Irrep, Irreps, reachable
 from moireio.network.layers import harmonics_irreps
@@ -37,12 +38,19 @@ def new_model(basis, numbers, spinful, hidden, blocks=3, lmax=4, seed=0, local=T
     -------
     Model
         Not calibrated.
+
+    Raises
+    ------
+    MoireioError
+        If the features have no scalars.
     """
     shells = [own.l for own in basis.species.values()]
     targets = all_targets(
         numbers, shells, spinful, merge=not local, time_reversal=local and spinful
     )
     out = targets.irreps()
+    if (0, 1) not in {e.kind for e in hidden}:
+        raise MoireioError(f"{hidden} has no scalars", path="--hidden", remedy="as 32x0e+16x1o")
     post_edge, scalars = out.sort()[0].simplify(), Irreps(e for e in hidden if e.l == 0)[:1]
     post_node = hidden
     if spinful:

@@ -14,13 +14,15 @@ class Samples:
     makers : sequence of callables
         Each makes one `Sample`.
     limit : float
-        Bytes that may be kept; the rest is made by a thread, one ahead of its use.
+        Bytes that may be kept; the rest is made by a thread, one ahead of its use, and
+        `overflowed` is set.
     """
 
     def __init__(self, makers, limit=float("inf")):
         self._makers = list(makers)
         self._kept = {}
         self._left = limit
+        self.overflowed = False
 
     @classmethod
     def of(cls, samples):
@@ -28,11 +30,6 @@ class Samples:
         if isinstance(samples, cls):
             return samples
         return cls([lambda s=s: s for s in samples])
-
-    @property
-    def kept(self):
-        """How many are in memory."""
-        return len(self._kept)
 
     def __len__(self):
         """Return their number."""
@@ -47,6 +44,8 @@ class Samples:
         if size <= self._left:
             self._left -= size
             self._kept[number] = sample
+        else:
+            self.overflowed = True
         return sample
 
     def __iter__(self):
@@ -116,8 +115,8 @@ def to_device(value, device):
         return value.to(device)
     if isinstance(value, dict):
         return {k: to_device(v, device) for k, v in value.items()}
-    if isinstance(value, list):
-        return [to_device(v, device) for v in value]
+    if isinstance(value, (list, tuple)):
+        return type(value)(to_device(v, device) for v in value)
     if is_dataclass(value) and any(True for _ in _tensors(value)):
         return replace(
             value, **{f.name: to_device(getattr(value, f.name), device) for f in fields(value)}

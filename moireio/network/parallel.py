@@ -13,6 +13,7 @@ from torch import distributed
 
 from moireio.cleanup import end_with_this
 from moireio.errors import MoireioError
+from moireio.processes import die_with_parent
 
 
 class Workers:
@@ -93,7 +94,9 @@ def workers(device="cpu"):
     if device == "cuda":
         if not torch.cuda.is_available():
             raise MoireioError("no GPU can be used", path="--device cuda", remedy="use cpu")
-        local = int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count()
+        local, there = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+        if local >= there:
+            raise MoireioError(f"process {local} has no GPU: there are {there}", path="--processes")
         torch.cuda.set_device(local)
         device = f"cuda:{local}"
     count = int(os.environ.get("WORLD_SIZE", 1))
@@ -144,16 +147,19 @@ def launch(words, count):
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=die_with_parent,
         )
         end_with_this(process)
         running.append(process)
-        thread = Thread(target=_listen, args=(process.stderr, rank == 0, errors))
+        loud = rank == 0 or "--debug" in words
+        thread = Thread(target=_listen, args=(process.stderr, loud, errors))
         thread.start()
         talk.append(thread)
     try:
         while any(p.poll() is None for p in running) and not any(p.poll() for p in running):
             time.sleep(0.05)
-        if any(p.poll() for p in running):  # the others may still tell the reason
+        first = [p.poll() or 0 for p in running]
+        if any(first):  # the others may still tell the reason
             time.sleep(1.0)
     finally:
         for process in running:
@@ -164,8 +170,11 @@ def launch(words, count):
     if any(codes):
         # who lost its partner reports something unexpected; the partner knows why
         told = sorted(errors, key=lambda line: "unexpected" in line)
-        ended = "error: a process of the training was ended from outside"
-        print(told[0] if told else ended, file=sys.stderr)
+        killed = [-code for code in first if code < 0]
+        if killed and (not told or "unexpected" in told[0]):
+            told = [f"error: a process of the training was ended from outside (signal {killed[0]})"]
+        if told:
+            print(told[0], file=sys.stderr)
     return int(any(codes))
 
 

@@ -44,7 +44,7 @@ class Job:
     @property
     def dropped(self):
         """Groups of the file that are written anew."""
-        return ("basis",) if self.basis is not None else ()
+        return ("electrons", *(("basis",) if self.basis is not None else ()))
 
     @property
     def steps(self):
@@ -218,9 +218,11 @@ def predict(job, writer, memory=None, work=None, raw=False, storage=None, progre
         writer.operator(view, progress=written)
     if job.basis is not None:
         writer.basis(job.basis)
-    if "electrons" not in job.file:
-        basis = job.basis or job.file.basis
-        count = basis.valence(job.file.structure)
+    known = job.file.electrons if "electrons" in job.file else None
+    if known is not None:  # the Fermi level is that of another Hamiltonian
+        writer.electrons(replace(known, fermi=None))
+    else:
+        count = (job.basis or job.file.basis).valence(job.file.structure)
         if count is not None:
             writer.electrons(Electrons(count=count))
     predictor.remove_work()

@@ -249,7 +249,8 @@ class Training:
     @property
     def finished(self):
         """Whether nothing is left to do."""
-        return self.progress.epoch >= self.plan.epochs or self.rate < self.plan.least_rate
+        low = self.plan.schedule == "plateau" and self.rate < self.plan.least_rate
+        return self.progress.epoch >= self.plan.epochs or low
 
     def step(self, samples, counted=None):
         """Make one step.
@@ -309,7 +310,7 @@ class Training:
         raise MoireioError(
             f"the loss is no longer finite (epoch {self.progress.epoch + 1})",
             path=next(found for found in self.workers.gather(label) if found),
-            remedy="lower --rate; the state before this epoch is kept",
+            remedy="train anew with a lower --rate, or leave the structure out",
         )
 
     def epoch(self):
@@ -450,7 +451,10 @@ class Training:
             "columns": list(history[0]) if history else [],
         }
         path = os.path.join(self.folder, "state.pt")
-        torch.save(state, path + ".new")
+        with open(path + ".new", "wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
         os.replace(path + ".new", path)
         with open(os.path.join(self.folder, "log.csv.new"), "w", newline="") as stream:
             writer = csv.writer(stream)
@@ -463,7 +467,9 @@ class Training:
         if not os.path.exists(path):
             return
         try:
-            state = torch.load(path, weights_only=True, map_location=self.workers.device)
+            state = torch.load(path, weights_only=True, map_location="cpu")
+        except OSError:
+            raise
         except Exception as error:
             raise MoireioError(
                 "is not the state of a training", path=path, remedy="remove it to begin again"
@@ -480,8 +486,8 @@ class Training:
         with torch.no_grad():
             for w, saved in zip(self.weights, state["weights"], strict=True):
                 w.copy_(saved)
-        self.average, self.best = state["average"], state["best"]
-        self.best_state = state["best_state"]
+        here = [to_device(state[n], self.workers.device) for n in ("average", "best", "best_state")]
+        self.average, self.best, self.best_state = here
         self.optimiser.load_state_dict(state["optimiser"])
 
 

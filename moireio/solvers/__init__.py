@@ -129,6 +129,24 @@ def make_solver(name, device="cpu", threads=1, near=0.0):
     return TorchSolver(device)
 
 
+def can_count(n):
+    """Tell whether the sparse solver can count the states of so large a matrix.
+
+    Parameters
+    ----------
+    n : int
+        Number of states.
+
+    Returns
+    -------
+    bool
+        Always true with MKL.
+    """
+    from moireio.solvers import pardiso, superlu
+
+    return pardiso.library() is not None or n <= superlu.MOST_COUNTED
+
+
 def not_positive(k):
     """Return the error for an overlap that is not positive definite.
 
