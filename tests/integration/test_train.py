@@ -1,7 +1,9 @@
 """train-h as a user runs it."""
 
+import dataclasses
 import json
 import os
+import shutil
 
 import h5py
 import numpy as np
@@ -19,11 +21,9 @@ SMALL = ["--hidden", "8x0e+4x1o+4x2e", "--blocks", "2", "--lmax", "2", "--jobs",
 @pytest.fixture(scope="module")
 def sets(made, tmp_path_factory):
     """Three calculations of graphene: two layouts of one, and one with another zero of energy."""
-    from shutil import copy
-
     folder = tmp_path_factory.mktemp("sets")
     for name in ("gr_ab", "gr_ab_v38"):
-        copy(made[name], folder / f"{name}.h5")
+        shutil.copy(made[name], folder / f"{name}.h5")
     return folder
 
 
@@ -82,7 +82,19 @@ def test_killed_and_continued(run, sets, tmp_path):
     assert read(str(out)).digest() == read(str(whole)).digest()
 
 
-def test_bad_data(run, sets, tmp_path):
+def with_other_basis(source, target, **changes):
+    """Copy a block file with a changed description of carbon's orbitals."""
+    from moireio.basis import Basis
+    from moireio.stream import write_target
+
+    with (
+        moireio.open(source) as file,
+        write_target(str(target), base=file, in_place=False, drop=("basis",)) as writer,
+    ):
+        writer.basis(Basis({"C": dataclasses.replace(file.basis["C"], **changes)}))
+
+
+def test_bad_data(run, sets, made, tmp_path):
     """Damaged, foreign, empty and truncated data are named, and refused or skipped."""
     bad = tmp_path / "bad"
     bad.mkdir()
@@ -91,6 +103,9 @@ def test_bad_data(run, sets, tmp_path):
     (bad / "b_short.h5").write_bytes(whole[: len(whole) // 2])
     (bad / "c_foreign.h5").write_bytes(b"not a block file at all")
     write_dock_folder(bad / "d_no_overlap")
+    shutil.copy(made["o2_col"], bad / "e_collinear.h5")
+    with_other_basis(sets / "gr_ab.h5", bad / "f_basis.h5", name="C7.0-s2p2d1")
+    with_other_basis(sets / "gr_ab.h5", bad / "g_cutoff.h5", cutoff=3.7)
     out = ["-o", tmp_path / "m.h5", *SMALL, "--epochs", 1]
     for name in sorted(os.listdir(bad)):
         done = run("train-h", sets, bad / name, *out, check=False)
@@ -98,7 +113,7 @@ def test_bad_data(run, sets, tmp_path):
         assert name in done.stderr
     names = sorted(bad / n for n in os.listdir(bad))
     done = run("train-h", sets, *names, *out, "--bad-data", "skip")
-    assert done.stderr.count("skipped: ") == 4
+    assert done.stderr.count("skipped: ") == 7
     done = run("train-h", tmp_path / "absent", *out, "--force", check=False)
     done.assert_one_line_error()
 
@@ -120,12 +135,10 @@ def test_other_basis(run, sets, made, tmp_path):
 
 
 def copies(sets, folder, names):
-    from shutil import copy
-
     folder.mkdir()
     for name, count in names.items():
         for n in range(count):
-            copy(sets / f"{name}.h5", folder / f"{name}_{n}.h5")
+            shutil.copy(sets / f"{name}.h5", folder / f"{name}_{n}.h5")
     return folder
 
 
@@ -159,6 +172,27 @@ def test_data_that_do_not_fit(run, sets, tmp_path):
     done = run(*words, "-o", tmp_path / "b.h5", "--memory", "1k")
     assert "not all structures fit into --memory" in done.stderr
     assert read(str(tmp_path / "a.h5")).digest() == read(str(tmp_path / "b.h5")).digest()
+
+
+def test_another_division_is_another_run(run, sets, tmp_path):
+    words = ["train-h", sets, "-o", tmp_path / "m.h5", *SMALL, "--deeph-e3", "-q", "--epochs"]
+    run(*words, 1, "--validate", sets / "gr_ab.h5")
+    run(*words, 2, "--validate", sets / "gr_ab.h5")
+    done = run(*words, 3, "--validate", sets / "gr_ab_v38.h5", check=False)
+    done.assert_one_line_error()
+    assert "belongs to a training with other data" in done.stderr
+
+
+def test_options_that_are_zero_or_too_small(run, sets, tmp_path):
+    words = ["train-h", sets, "-o", tmp_path / "m.h5", *SMALL, "--epochs", 2, "-q"]
+    run(*words, "--cooldown", 0, "--rate", 1e-5)
+    record = read(str(tmp_path / "m.h5")).training
+    assert record["plan"]["cooldown"] == 0
+    assert record["epochs"] == 2
+    for extra in (["--rate", 1e-5, "--least-rate", 1e-4], ["--split", 0.9, 0.9, 0.1]):
+        out = ["-o", tmp_path / "n.h5"]
+        run(*words, *out, *extra, check=False).assert_one_line_error()
+    run(*words, "-o", tmp_path / "o.h5", "--hidden", "4x1o", check=False).assert_one_line_error()
 
 
 def test_frozen_parts(run, sets, tmp_path):
