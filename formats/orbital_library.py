@@ -17,7 +17,7 @@ from moireio.errors import MoireioError
 from moireio.formats.openmx import pao
 from moireio.store import open_container
 
-FORMATS = ("moireio", "moireio-model")
+FORMATS = ("moireio", models.FORMAT)
 
 
 class PaoFolder:

@@ -1,4 +1,4 @@
-"""``h5-info``: what is in a block file."""
+"""``h5-info``: what is in a block file or a model file."""
 
 import json
 
@@ -11,10 +11,21 @@ from moireio.tools.common import Command, options, source_argument
 @source_argument
 @options("json")
 def main(source, as_json):
-    """Tell what is in a block file: structure, basis, operators, results, sizes, history."""
+    """Tell what is in a block file: structure, basis, operators, results, sizes, history.
+
+    Of a model file: what it predicts, its size, and how it was trained.
+    """
+    from moireio.models import is_model_file
     from moireio.stream import open_source
     from moireio.summary import summarise, summary_text
 
+    if is_model_file(source):
+        from moireio.network import modelfile
+        from moireio.network.report import about, about_text
+
+        known = about(modelfile.read(source))
+        click.echo(json.dumps(known, ensure_ascii=False) if as_json else about_text(known))
+        return
     with open_source(source) as file:
         summary = summarise(file)
     click.echo(json.dumps(summary, ensure_ascii=False) if as_json else summary_text(summary))

@@ -1,11 +1,37 @@
-"""Models that come with moireio."""
+"""Model files, as far as that needs no torch; those that come with moireio."""
 
 import contextlib
 import functools
+import os
 from importlib.resources import files
 
 from moireio.blockfile import read_basis
+from moireio.errors import MoireioError
 from moireio.store import open_container
+
+FORMAT = "moireio-model"
+
+
+def is_model_file(path):
+    """Tell whether a file is a model file.
+
+    Parameters
+    ----------
+    path : str
+        Any.
+
+    Returns
+    -------
+    bool
+        False also if it cannot be read.
+    """
+    if not os.path.exists(path):
+        return False
+    try:
+        with contextlib.closing(open_container(path)) as container:
+            return container.attributes().get("format") == FORMAT
+    except (MoireioError, OSError):
+        return False
 
 
 @functools.cache

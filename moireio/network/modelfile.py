@@ -13,6 +13,7 @@ import torch
 
 from moireio.blockfile import read_basis
 from moireio.errors import DamagedError, MoireioError
+from moireio.models import FORMAT
 from moireio.network.head import Targets
 from moireio.network.irreps import Irreps
 from moireio.network.maps import Convention
@@ -23,7 +24,6 @@ from moireio.store.base import seal, verify
 from moireio.store.transaction import write_container
 from moireio.writer import root_attributes, write_array, write_basis
 
-FORMAT = "moireio-model"
 FORMAT_VERSION = "1.0"
 
 

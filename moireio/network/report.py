@@ -66,3 +66,64 @@ def table(before, after):
                 f"{row['largest']:16.1f}"
             )
     return lines
+
+
+def about(model):
+    """Return what a model is and how it was trained.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+
+    Returns
+    -------
+    dict
+        Plain values; errors in meV.
+    """
+    settings, record = model.network.settings, model.training
+    known = model.basis.species if model.basis is not None else {}
+    return {
+        "kind": model.kind,
+        "species": {n: known[n].label if n in known else None for n in model.names},
+        "radial_functions": all(n in known and known[n].radial is not None for n in model.names),
+        "spinful": model.targets.spinful,
+        "weights": sum(p.numel() for p in model.network.parameters()),
+        "precision": str(model.network.dtype).removeprefix("torch."),
+        "hidden": str(settings.mid_edge),
+        "blocks": settings.blocks,
+        "epochs": record.get("epochs"),
+        "init_from": record.get("init_from"),
+        "structures": {k: len(v) for k, v in record.get("structures", {}).items()},
+        "before": record.get("before", {}),
+        "after": record.get("after", {}),
+    }
+
+
+def about_text(known):
+    """Return `about` as lines for a reader.
+
+    Parameters
+    ----------
+    known : dict
+        From `about`.
+
+    Returns
+    -------
+    str
+        Lines.
+    """
+    species = ", ".join(f"{n} ({b or 'basis unknown'})" for n, b in known["species"].items())
+    spin = "with spin" if known["spinful"] else "without spin"
+    lines = [
+        f"model        {known['kind']}, {spin}, {known['precision']}",
+        f"species      {species}",
+        f"orbitals     {'with radial functions' if known['radial_functions'] else 'names only'}",
+        f"network      {known['blocks']} blocks of {known['hidden']}, {known['weights']} weights",
+    ]
+    if known["structures"]:
+        sets = ", ".join(f"{count} for {name}" for name, count in known["structures"].items())
+        begun = f" from {known['init_from']}" if known["init_from"] else ""
+        lines.append(f"training     {known['epochs']} epochs{begun}: structures: {sets}")
+        lines += table(known["before"], known["after"])
+    return "\n".join(lines)

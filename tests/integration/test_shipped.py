@@ -1,5 +1,6 @@
 """The model that comes along: from the twist to bands without any other input."""
 
+import json
 import os
 
 import pytest
@@ -29,6 +30,15 @@ def test_it_is_small_and_tells_how_it_was_made(graphene):
     used = {*record["structures"]["training"], *record["structures"]["validation"]}
     assert not used & {"tbg_2-1", "tbg_3-2"}
     assert record["after"]["test"]["C-C"]["mean"] < 1.0
+
+
+def test_it_is_described(run, graphene):
+    text = run("h5-info", graphene).text
+    assert "C (C6.0-s2p2d1)" in text
+    assert "test C-C" in text
+    known = json.loads(run("h5-info", graphene, "--json").text)
+    assert known["radial_functions"]
+    assert known["structures"]["test"] == 2
 
 
 def test_pipe_to_bands(run, tmp_path):
