@@ -14,9 +14,9 @@ CLEAR = 10 * NEAREST  # a gap in which levels can be counted, eV
 class SparseSolver:
     """Levels by shift-invert block Lanczos on LDLᴴ factors.
 
-    Which levels they are, and that none is missing, is known from Sylvester's law: as many
-    eigenvalues of H − σS are negative as there are levels below σ. They are counted on both sides
-    of what Lanczos found.
+    Which levels they are is known from Sylvester's law: as many eigenvalues of H − σS are negative
+    as there are levels below σ. Where a level may have more copies than Lanczos finds, they are
+    counted on both sides.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class SparseSolver:
                 near = error.args[0] if error.args else self._sigma
                 self._sigma = near + (100 if self._sigma > near else -137) * NEAREST
                 continue
-            start, stop, below = self._counted(problem, levels, first, last)
+            start, stop, below = self._counted(problem, levels, first, last, block)
             if below is None:  # more copies of a level than a block has columns
                 block = min(2 * block, problem.size)
                 continue
@@ -134,22 +134,30 @@ class SparseSolver:
         start += guess != 0
         return start, stop if guess + len(levels) == n else end + 1 + stop
 
-    def _counted(self, problem, levels, first, last):
-        """Count the levels at both ends.
+    def _counted(self, problem, levels, first, last, block):
+        """Count the levels below those that are wanted; where copies may be missing, also above.
+
+        Lanczos finds as many copies of a level as a block has columns, or all if there are fewer.
 
         Returns
         -------
         start, stop : int
-            Which of the levels lie between the two counts.
+            Which of the levels lie between the gaps outside those that are wanted.
         below : int or None
-            Index of the first of them; None if the counts tell of more levels, or less.
+            Index of the first of them; None if there are more levels than were found.
         """
         start, stop = self._ends(levels, first, last, problem.size)
+        if stop - start == problem.size:
+            return start, stop, 0
         low = levels[0] - CLEAR if start == 0 else levels[start - 1 : start + 1].mean()
-        top = stop == len(levels)
-        high = levels[-1] + CLEAR if top else levels[stop - 1 : stop + 1].mean()
-        below, above = (self.count_below(problem, float(e)) for e in (low, high))
-        return start, stop, below if above - below == stop - start else None
+        below = self.count_below(problem, float(low))
+        own = levels[start:stop]
+        if (own[block - 1 :] - own[: len(own) - block + 1] < CLEAR).any():
+            top = stop == len(levels)
+            high = levels[-1] + CLEAR if top else levels[stop - 1 : stop + 1].mean()
+            if self.count_below(problem, float(high)) - below != stop - start:
+                below = None
+        return start, stop, below
 
     def _next(self, levels, first):
         """Choose the shift of the next k point: the widest gap in the middle of these levels."""
