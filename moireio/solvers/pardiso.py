@@ -76,7 +76,7 @@ class PardisoFactor:
         for place, value in (
             (1, 1),  # the values that follow, not the defaults
             (2, 3),  # parallel nested dissection
-            (8, 2),  # steps of iterative refinement at most
+            (8, 0),  # no refinement unless pivots were perturbed
             (10, 13),  # pivots below 1e-13 of the norm are perturbed
             (11, 0),  # no scaling, no matching
             (13, 0),
