@@ -142,9 +142,9 @@ def can_count(n):
     bool
         Always true with MKL.
     """
-    from moireio.solvers import pardiso, superlu
+    from moireio.solvers import mkl, superlu
 
-    return pardiso.library() is not None or n <= superlu.MOST_COUNTED
+    return mkl.library() is not None or n <= superlu.MOST_COUNTED
 
 
 def not_positive(k):

@@ -82,9 +82,9 @@ def lanczos(solve, overlap, n, dtype, sigma, enough, block=BLOCK, seed=0):
         old, count = count, count + width
         own, shadow = basis[:, :count], images[:, :count]
         new = solve(mapped)
-        h = shadow.conj().T @ new
+        h = _inner(shadow, new)
         new -= own @ h
-        again = shadow.conj().T @ new
+        again = _inner(shadow, new)
         new -= own @ again
         projected[:count, old:count] = h + again
         projected[old:count, :count] = projected[:count, old:count].conj().T
@@ -92,7 +92,7 @@ def lanczos(solve, overlap, n, dtype, sigma, enough, block=BLOCK, seed=0):
         fresh, mapped, rest = _orthonormal(new, overlap, n - count)
         if len(rest) and np.linalg.norm(rest, axis=1).min() < SMALL * np.linalg.norm(h):
             # what was nearly lost has grown, and with it its rounding errors
-            fresh -= own @ (shadow.conj().T @ fresh)
+            fresh -= own @ _inner(shadow, fresh)
             fresh, mapped, turn = _orthonormal(fresh, overlap, n - count)
             rest = turn @ rest
         step += 1
@@ -132,7 +132,7 @@ def _orthonormal(vectors, overlap, most=None):
     mapped = overlap(vectors)
     total = None
     for _ in range(2):
-        gram = vectors.conj().T @ mapped
+        gram = _inner(vectors, mapped)
         values, turn = np.linalg.eigh((gram + gram.conj().T) / 2)
         if values[0] < -1e-8 * abs(values[-1]) or values[-1] < 0:
             raise MoireioError("the overlap is not positive definite")
@@ -147,6 +147,11 @@ def _orthonormal(vectors, overlap, most=None):
         back = root[:, None] * turn[:, kept].conj().T
         total = back if total is None else back @ total
     return vectors, mapped, total
+
+
+def _inner(a, b):
+    """Return aᴴ b, without a copy of a, the larger one."""
+    return (a.T @ b.conj()).conj()
 
 
 def _longer(array, columns):

@@ -1,24 +1,21 @@
 """LDLᴴ factors of sparse Hermitian matrices by MKL's Pardiso (PyPI's ``mkl``).
 
 The interface is that of Intel's manual of oneMKL (``pardiso_64``). Pivots are Bunch and Kaufman's.
-MKL tells the inertia of real matrices only; with pivots on the diagonal (iparm(21) = 0) it tells
-that of complex ones too, but from a few thousand states on those factors are wrong, without a
-warning (MKL 2026.2, twisted graphene of 4732 orbitals). So a complex matrix A + iB is counted by
-the real one with the rows (A, −B), (B, A), which has every eigenvalue twice.
+With them MKL tells the inertia of real matrices only. With pivots on the diagonal (iparm(21) = 0)
+it tells that of complex ones too, but from a few thousand states on those factors are wrong,
+without a warning (MKL 2026.2, twisted graphene of 4732 orbitals). So the factor D of LDLᴴ is read
+with the phase that solves with D alone, and its blocks of one or two rows are counted.
 """
 
 import ctypes
-import ctypes.util
-import functools
 import sys
-from importlib import metadata
 
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.solvers import SingularError
+from moireio.solvers import SingularError, mkl
 
-ANALYSE, FACTORISE, SOLVE, RELEASE = 11, 22, 33, -1
+ANALYSE, FACTORISE, SOLVE, SOLVE_D, RELEASE = 11, 22, 33, 332, -1
 HERMITIAN, SYMMETRIC = -4, -2
 ERRORS = {
     -1: "its input is inconsistent",
@@ -28,25 +25,6 @@ ERRORS = {
     -8: "an integer overflowed",
     -9: "there is not enough memory for work files",
 }
-
-
-@functools.cache
-def library():
-    """Return MKL, or None where it is not installed."""
-    names = []
-    try:
-        for file in metadata.files("mkl") or ():
-            if file.name.startswith(("libmkl_rt.", "mkl_rt.")):
-                names.append(str(file.locate().resolve()))
-    except metadata.PackageNotFoundError:
-        pass
-    names += [n for n in (ctypes.util.find_library("mkl_rt"),) if n]
-    for name in names:
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    return None
 
 
 class PardisoFactor:
@@ -63,7 +41,7 @@ class PardisoFactor:
     """
 
     def __init__(self, indptr, indices, real, threads=1):
-        self._mkl = library()
+        self._mkl = mkl.library()
         if self._mkl is None:
             raise MoireioError("MKL is not installed", remedy="pip install mkl")
         self.n = len(indptr) - 1
@@ -90,8 +68,17 @@ class PardisoFactor:
 
     @property
     def negative(self):
-        """How many eigenvalues of a real matrix lie below zero."""
-        return int(self._iparm[22])
+        """How many eigenvalues of the matrix lie below zero, or None if the factor D is unclear."""
+        if self.dtype.kind == "f":
+            return int(self._iparm[22])
+        n = self.n
+        place = np.arange(n) / n
+        # MKL leaves the first column in the order of its pivots, the others not
+        columns = np.stack([np.zeros(n), np.ones(n), place, place**2], axis=1)
+        columns = np.asfortranarray(columns, dtype=self.dtype)
+        out = np.empty_like(columns, order="F")
+        self._call(SOLVE_D, columns, out)
+        return _negative(*out.T[1:])
 
     def factorise(self, values):
         """Factorise a matrix of the pattern.
@@ -142,14 +129,14 @@ class PardisoFactor:
             self.close()
 
     def _call(self, phase, right=None, out=None):
-        self._mkl.MKL_Set_Num_Threads(ctypes.c_int(self._threads))
+        mkl.set_threads(self._threads)
         kind = SYMMETRIC if self.dtype.kind == "f" else HERMITIAN
         one, zero = ctypes.c_int64(1), ctypes.c_int64(0)
         count = ctypes.c_int64(1 if right is None else right.shape[1])
         error = ctypes.c_int64(0)
         void = np.zeros(1, dtype=self.dtype)
         right, out = (void if a is None else a for a in (right, out))
-        reference, pointer = ctypes.byref, _pointer
+        reference, pointer = ctypes.byref, mkl.pointer
         self._mkl.pardiso_64(
             pointer(self._pt),
             reference(one),
@@ -173,8 +160,43 @@ class PardisoFactor:
             raise MoireioError(f"Pardiso could not factorise the matrix: {text}")
 
 
+def _negative(one, two, three):
+    """Return how many eigenvalues of a Hermitian D lie below zero.
+
+    D has blocks of one row, or of two rows that stand anywhere. Given are D·1, D·t and D·t² with
+    t = i/n for row i. In a row with the elements a on the diagonal and b in column p these are
+    a + b, a t_i + b t_p and a t_i² + b t_p², from which a, b and p follow. None if D is not such.
+    """
+    n = len(one)
+    place = np.arange(n) / n
+    first, second = two - place * one, three - place * two  # b (t_p - t_i), times t_p
+    rows = np.flatnonzero(np.abs(first) * n > 1e-6 * np.abs(one))
+    exact = second[rows] / first[rows] * n
+    partners = np.rint(exact.real).astype(np.int64)
+    if len(rows) and (np.abs(exact - partners).max() > 0.1 or (np.sort(partners) != rows).any()):
+        return None
+    partner = np.arange(n)
+    partner[rows] = partners
+    b = np.zeros_like(one)
+    b[rows] = first[rows] / (place[partners] - place[rows])
+    a = one - b
+    size = np.abs(a) + np.abs(b)
+    wrong = np.abs(b - b[partner].conj()) > 1e-6 * np.maximum(size, size[partner])
+    wrong |= (np.abs(a.imag) > 1e-6 * size) | (partner[partner] != np.arange(n))
+    if wrong.any():
+        return None
+    a = a.real
+    determinant = a[rows] * a[partners] - np.abs(b[rows]) ** 2
+    single = partner == np.arange(n)
+    both = (determinant > 0) & (a[rows] < 0)
+    return int((a[single] < 0).sum() + both.sum() + (determinant < 0).sum() // 2)
+
+
 class Counter:
     """Counts the eigenvalues of Hermitian matrices that lie below zero.
+
+    A complex matrix A + iB has the eigenvalues of the real one with the rows (A, −B), (B, A), there
+    twice each.
 
     Parameters
     ----------
@@ -216,7 +238,3 @@ class Counter:
         if self._factor.negative % 2:  # one of two copies: an eigenvalue is zero to rounding
             raise SingularError
         return self._factor.negative // 2
-
-
-def _pointer(array):
-    return array.ctypes.data_as(ctypes.c_void_p)

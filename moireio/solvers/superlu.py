@@ -21,6 +21,8 @@ class SuperLUFactor:
         Not used.
     """
 
+    negative = None  # LU does not tell
+
     def __init__(self, indptr, indices, real, threads=1):
         self.n = len(indptr) - 1
         self._pattern = indices, indptr

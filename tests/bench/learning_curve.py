@@ -3,10 +3,12 @@
 ``python tests/bench/learning_curve.py POOL --validate DATA --test DATA``, with POOL and DATA as
 train-h takes them. Subsets of POOL, each half of the one before and part of it, are trained with
 the same number of steps, rate and network; validation and test are the same for all. Prints a
-table in meV; --plot draws it. Words after ``--`` go to train-h.
+table in meV; --plot draws it. With --folder the models stay there, and a second call goes on from
+them. Words after ``--`` go to train-h.
 """
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -22,6 +24,7 @@ def main():
     parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--sizes", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder")
     parser.add_argument("--plot")
     words = sys.argv[1:]
     extra = words[words.index("--") + 1 :] if "--" in words else []
@@ -39,16 +42,17 @@ def main():
     rows = []
     print("| structures | training | validation | test | largest, test |\n|---|---|---|---|---|")
     for count in counts:
-        with tempfile.TemporaryDirectory() as folder:
-            given = os.path.join(folder, "list")
-            with open(given, "w") as stream:
-                stream.writelines(f"{os.path.abspath(pool[n])}\n" for n in order[:count])
-            command = [sys.executable, "-m", "moireio", "train-h", f"@{given}"]
-            for name in ("validate", "test"):
-                command += [w for value in getattr(options, name) for w in (f"--{name}", value)]
-            command += ["--schedule", "cosine", "--epochs", str(max(1, options.steps // count))]
-            model = os.path.join(folder, "model.h5")
-            subprocess.run([*command, *extra, "-o", model, "-q"], check=True)
+        with _folder(options.folder) as folder:
+            model = os.path.join(folder, f"model-{count}.h5")
+            if not os.path.exists(model):
+                given = os.path.join(folder, f"list-{count}")
+                with open(given, "w") as stream:
+                    stream.writelines(f"{os.path.abspath(pool[n])}\n" for n in order[:count])
+                command = [sys.executable, "-m", "moireio", "train-h", f"@{given}"]
+                for name in ("validate", "test"):
+                    command += [w for value in getattr(options, name) for w in (f"--{name}", value)]
+                command += ["--schedule", "cosine", "--epochs", str(max(1, options.steps // count))]
+                subprocess.run([*command, *extra, "-o", model, "-q"], check=True)
             after = read(model).training["after"]
         means = [_mean(after[name]) for name in ("training", "validation", "test")]
         rows.append((count, *means))
@@ -57,6 +61,14 @@ def main():
         print(f"| {count} | {values} | {largest:.0f} |", flush=True)
     if options.plot:
         _draw(rows, options.plot)
+
+
+def _folder(name):
+    """Return a folder that stays, or one that goes."""
+    if name is None:
+        return tempfile.TemporaryDirectory()
+    os.makedirs(name, exist_ok=True)
+    return contextlib.nullcontext(name)
 
 
 def _mean(pairs):

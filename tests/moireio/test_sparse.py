@@ -8,16 +8,16 @@ from scipy.linalg import eigh
 import moireio
 from moireio.errors import MoireioError
 from moireio.kspace import BlochSum
-from moireio.solvers import EigenProblem, make_solver, pardiso, superlu
+from moireio.solvers import EigenProblem, make_solver, mkl, pardiso, superlu
 
-BACKENDS = ["superlu", *(["pardiso"] if pardiso.library() is not None else [])]
+BACKENDS = ["superlu", *(["pardiso"] if mkl.library() is not None else [])]
 
 
 @pytest.fixture(params=BACKENDS)
 def engine(request, monkeypatch):
     """A solver with each kind of factors."""
     if request.param == "superlu":
-        monkeypatch.setattr(pardiso, "library", lambda: None)
+        monkeypatch.setattr(mkl, "library", lambda: None)
     return make_solver("sparse")
 
 
@@ -179,3 +179,41 @@ def test_no_count_without_mkl(monkeypatch):
     monkeypatch.setattr(superlu, "MOST_COUNTED", 3)
     with pytest.raises(MoireioError, match="pip install mkl"):
         superlu.DenseCounter(np.arange(6), np.arange(5))
+
+
+@pytest.mark.skipif("pardiso" not in BACKENDS, reason="MKL is not installed (pip install mkl)")
+@pytest.mark.parametrize("seed", range(6))
+def test_inertia_of_complex_matrices(seed):
+    """The factor D tells how many eigenvalues are negative, also with pivots of two rows."""
+    from scipy.sparse import coo_array
+
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2, 400))
+    i, j = rng.integers(0, n, size=(2, 3 * n))
+    values = rng.normal(size=3 * n) + 1j * rng.normal(size=3 * n)
+    a = coo_array((values, (i, j)), shape=(n, n)).toarray()
+    a = a + a.conj().T
+    if seed % 2:  # no diagonal: every pivot has two rows at first
+        np.fill_diagonal(a, 0)
+    pattern = coo_array(np.triu(a != 0) | np.eye(n, dtype=bool)).tocsr()
+    pattern.sort_indices()
+    rows = np.repeat(np.arange(n), np.diff(pattern.indptr))
+    factor = pardiso.PardisoFactor(pattern.indptr, pattern.indices, False)
+    counter = pardiso.Counter(pattern.indptr, pattern.indices)
+    levels = np.linalg.eigvalsh(a)
+    for shift in [*rng.choice(levels, 3) + 0.01, 0.003]:
+        elements = (a - shift * np.eye(n))[rows, pattern.indices]
+        factor.factorise(elements)
+        assert factor.negative == (levels < shift).sum() == counter(elements)
+        right = rng.normal(size=(n, 2)) + 0j
+        error = (a - shift * np.eye(n)) @ factor.solve(right) - right
+        assert np.abs(error).max() < 1e-6
+
+
+def test_an_unclear_factor_is_not_counted():
+    """What is not the product with a Hermitian D of small blocks gives no count."""
+    rng = np.random.default_rng(0)
+    n = 40
+    place = np.arange(n) / n
+    for d in (rng.normal(size=(n, n)), np.diag(rng.normal(size=n - 1), 1), -1j * np.eye(n)):
+        assert pardiso._negative(*(d @ place[:, None] ** np.arange(3)).T) is None

@@ -1,0 +1,103 @@
+"""H(k) and S(k) in one sparse pattern."""
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from moireio.blocks import starts
+
+
+class Pencil:
+    """The common pattern of H(k) and S(k): upper triangles with the whole diagonal.
+
+    Parameters
+    ----------
+    problem : EigenProblem
+        At any k.
+    """
+
+    def __init__(self, problem):
+        self._sums = problem.hamiltonian, problem.overlap
+        n = problem.size
+        codes = []
+        for one in self._sums:
+            if one is None:
+                codes.append(np.arange(n) * (n + 1))
+                continue
+            indptr, indices = one.upper_pattern()
+            codes.append(np.repeat(np.arange(n), np.diff(indptr)) * n + indices)
+        diagonal = np.arange(n) * (n + 1)
+        same = codes[0].shape == codes[1].shape and (codes[0] == codes[1]).all()
+        if same and np.isin(diagonal, codes[0], assume_unique=True).all():
+            union, self._places = codes[0], (None, None)
+        else:
+            union = np.unique(np.concatenate([*codes, diagonal]))
+            self._places = tuple(np.searchsorted(union, c) for c in codes)
+        self.indptr = np.searchsorted(union, np.arange(n + 1) * n)
+        self.indices = union - np.repeat(np.arange(n), np.diff(self.indptr)) * n
+        self._count = len(union)
+        self._last = None, None
+        self._whole = None
+
+    def fits(self, problem):
+        """Tell whether a problem has this pattern."""
+        return problem.hamiltonian is self._sums[0] and problem.overlap is self._sums[1]
+
+    def values(self, problem):
+        """Return the elements of H and S at a problem's k, in the common pattern."""
+        if self._last[0] is not problem:
+            self._last = problem, self._assemble(problem)
+        return self._last[1]
+
+    def _assemble(self, problem):
+        out = []
+        for one, place in zip(self._sums, self._places, strict=True):
+            found = np.ones(len(self.indptr) - 1) if one is None else one.upper_values(problem.k)
+            if place is not None:
+                whole = np.zeros(self._count, dtype=found.dtype)
+                whole[place] = found
+                found = whole
+            out.append(found.astype(np.complex128 if found.dtype.kind == "c" else np.float64))
+        return out
+
+    def overlap(self, problem):
+        """Return S at a problem's k.
+
+        Parameters
+        ----------
+        problem : EigenProblem
+            Of this pattern.
+
+        Returns
+        -------
+        (n, n) scipy.sparse.csr_array
+            Both triangles.
+        """
+        upper = self.values(problem)[1]
+        if self._whole is None:
+            self._whole = self._both_triangles()
+        indptr, indices, order = self._whole
+        values = np.concatenate([upper, upper[self._off].conj()])[order]
+        n = len(indptr) - 1
+        return csr_array((values, indices, indptr), shape=(n, n))
+
+    def _both_triangles(self):
+        """Return CSR's indptr and indices of a whole matrix, and where its elements stand."""
+        n = len(self.indptr) - 1
+        rows = np.repeat(np.arange(n), np.diff(self.indptr))
+        self._off = np.flatnonzero(rows != self.indices)
+        r, c = rows[self._off], self.indices[self._off]
+        # row by row, and in a row first the lower triangle: both are sorted by column already
+        back = np.argsort(c, kind="stable")
+        upper, lower = np.diff(self.indptr), np.bincount(c, minlength=n)
+        indptr = starts(upper + lower)
+        order = np.empty(indptr[-1], dtype=np.int64)
+        order[_runs(indptr[:-1] + lower, upper)] = np.arange(self._count)
+        order[_runs(indptr[:-1], lower)] = self._count + back
+        indices = np.concatenate([self.indices, r])[order]
+        return indptr, indices, order
+
+
+def _runs(begins, lengths):
+    """Return the members of runs of whole numbers, one run after another."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(begins - before, lengths) + np.arange(lengths.sum())
