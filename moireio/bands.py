@@ -1,24 +1,24 @@
 """Energies of a block file's Hamiltonian at many k points."""
 
-import os
-
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.processes import worker_pool
+from moireio.kpoints import KPoints, Record, SolverChoice
 from moireio.results import BandStructure
-from moireio.solvers import EigenProblem, can_count, make_solver
-
-# Below this many multiplications in all, starting processes costs more than it saves.
-SERIAL_WORK = 5e8
-THREADED_SIZE = 600
-# From this size on the sparse solver is faster, if the states wanted are few.
-SPARSE_SIZE, FEW = 1500, 20
-WORK_MATRICES = 5  # H, S and LAPACK's workspace
 
 
 def solve_bands(
-    file, path, *, bands=None, around=None, solver="auto", device="cpu", jobs=None, progress=None
+    file,
+    path,
+    *,
+    bands=None,
+    around=None,
+    between=None,
+    solver="auto",
+    jobs=None,
+    record=None,
+    resume=False,
+    progress=None,
 ):
     """Return the energies of a block file along a path.
 
@@ -33,13 +33,16 @@ def solve_bands(
     around : float, optional
         Energy in eV around which they are chosen; by default the Fermi level, or where that is
         unknown, the gap that the number of electrons tells.
-    solver : {"auto", "dense", "sparse"}
-        How to solve; "auto" takes the sparse one for a few bands of a large matrix.
-    device : {"cpu", "cuda"}
-        Where to compute.
+    between : tuple of two float, optional
+        Lowest and highest energy in eV: every band that enters there is kept.
+    solver : {"auto", "dense", "sparse"} or moireio.kpoints.SolverChoice
+        How to solve.
     jobs : int, optional
-        Processes that share the k points, or threads of the sparse solver; by default one per
-        core.
+        Processes, where `solver` is a name; by default one per core.
+    record : str, optional
+        File that keeps finished k points; it is removed in the end.
+    resume : bool
+        Go on with the record of an interrupted run.
     progress : callable, optional
         Called with 1 after every k point.
 
@@ -51,7 +54,8 @@ def solve_bands(
     Raises
     ------
     MoireioError
-        If H or S is missing, S not positive definite, or the Fermi level needed and unknown.
+        If H or S is missing, S not positive definite, the Fermi level needed and unknown, no band
+        in the window, or memory too small.
     """
     hamiltonian = file.hamiltonian
     spin = hamiltonian.meta.spin
@@ -60,32 +64,52 @@ def solve_bands(
     if overlap is not None:
         overlap = overlap.assembler(spinor=spin == "spinor")
     sums = [hamiltonian.assembler(component=c) for c in channels]
-    if solver == "auto":
-        few = bands is not None and FEW * bands < sums[0].n and sums[0].n >= SPARSE_SIZE
-        solver = "sparse" if few and device == "cpu" and can_count(sums[0].n) else "dense"
-    near = next((e for e in (around, file.electrons.fermi) if e is not None), 0.0)
-    engine = make_solver(solver, device, jobs or os.cpu_count() or 1, near)
+    given = [around, between and sum(between) / 2, file.electrons.fermi]
+    near = next((e for e in given if e is not None), 0.0)
+    few = bands if between is None else 1
+    choice = SolverChoice(solver, jobs=jobs) if isinstance(solver, str) else solver
+    problems = KPoints(sums, overlap, path.k, choice, few, near)
     tasks = [(c, n) for c in range(len(sums)) for n in range(len(path))]
-    window = None
-    if bands is not None:
-        if around is None:
-            around = file.electrons.fermi
-        if around is not None:
-            below = _below(sums, overlap, path, engine, around)
-        elif file.electrons.count is not None:
-            below = file.electrons.count / (1 if spin == "spinor" else 2)
+    kept = None
+    if record is not None:
+        key = {
+            "input": file.digest(),
+            "k": path.k.tolist(),
+            "bands": [bands, around, between and list(between)],
+            "solver": problems.name,
+        }
+        kept = Record(record, key, resume)
+    done = False
+    try:
+        if kept is not None and kept.known:
+            window = kept.window
+        elif between is not None:
+            window = _entering(problems, tasks, between)
+        elif bands is not None:
+            below = _occupied(file, problems, len(sums), len(path), around)
+            window = _window(sums[0].n, bands, below)
         else:
-            raise MoireioError(
-                "the Fermi level is unknown", path=file.label, remedy="say --around E in eV"
-            )
-        window = _window(sums[0].n, bands, below)
-    state = (engine, sums, overlap, path.k, window)
-    width = sums[0].n if window is None else window[1] - window[0] + 1
-    energies = np.empty((len(sums), len(path), width))
-    for (channel, n), found in _run(state, tasks, jobs, engine.forks):
-        energies[channel, n] = found
-        if progress:
-            progress(1)
+            window = None
+        width = sums[0].n if window is None else window[1] - window[0] + 1
+        energies = np.empty((len(sums), len(path), width))
+        missing = tasks
+        if kept is not None:
+            kept.set_window(window)
+            for (channel, n), found in kept.found.items():
+                energies[channel, n] = found
+                if progress:
+                    progress(1)
+            missing = [task for task in tasks if task not in kept.found]
+        for (channel, n), found in problems.levels(missing, window):
+            energies[channel, n] = found
+            if kept is not None:
+                kept.add((channel, n), found)
+            if progress:
+                progress(1)
+        done = True
+    finally:
+        if kept is not None:
+            kept.close(done)
     return BandStructure(
         path,
         energies,
@@ -97,17 +121,33 @@ def solve_bands(
     )
 
 
-def _below(sums, overlap, path, engine, energy):
-    """Return how many bands lie below an energy: the mean over a few points of the path."""
-    if not np.isfinite(energy):
-        raise MoireioError(f"{energy} is no energy")
-    sample = np.unique(np.linspace(0, len(path) - 1, min(4, len(path))).astype(int))
-    below = [
-        engine.count_below(EigenProblem(s, overlap, path.k[p]), energy)
-        for s in sums
-        for p in sample
-    ]
-    return float(np.mean(below))
+def _occupied(file, problems, channels, points, around):
+    """Return how many bands lie below the energy around which they are wanted, or are occupied."""
+    energy = file.electrons.fermi if around is None else around
+    if energy is not None:
+        if not np.isfinite(energy):
+            raise MoireioError(f"{energy} is no energy")
+        # the mean over a few points of the path
+        sample = np.unique(np.linspace(0, points - 1, min(4, points)).astype(int))
+        below = [problems.count_below(c, p, energy) for c in range(channels) for p in sample]
+        return float(np.mean(below))
+    if file.electrons.count is None:
+        raise MoireioError(
+            "the Fermi level is unknown", path=file.label, remedy="say --around E in eV"
+        )
+    return file.electrons.count / (1 if file.hamiltonian.meta.spin == "spinor" else 2)
+
+
+def _entering(problems, tasks, between):
+    """Return the first and the last band that has an energy in a window."""
+    low, high = between
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise MoireioError(f"{low} to {high} eV is no window of energies")
+    first = min(problems.count_below(*task, low) for task in tasks)
+    last = max(problems.count_below(*task, high) for task in tasks) - 1
+    if last < first:
+        raise MoireioError(f"no band has energies between {low:g} and {high:g} eV")
+    return first, last
 
 
 def _window(n, count, below):
@@ -116,47 +156,3 @@ def _window(n, count, below):
         raise MoireioError(f"{count} bands were asked for, there are {n}")
     first = min(max(round(below - count / 2), 0), n - count)
     return first, first + count - 1
-
-
-_STATE = None
-
-
-def _initialise(state):
-    global _STATE
-    _STATE = state
-
-
-def _solve(task):
-    from threadpoolctl import threadpool_limits
-
-    engine, sums, overlap, k, window = _STATE
-    channel, n = task
-    with threadpool_limits(1):
-        return task, engine.energies(EigenProblem(sums[channel], overlap, k[n]), window)
-
-
-def _run(state, tasks, jobs, forks):
-    """Yield (task, energies), k points shared among processes where that pays."""
-    from threadpoolctl import threadpool_limits
-
-    engine, sums, overlap, k, window = state
-    n = sums[0].n
-    jobs = min(jobs or os.cpu_count() or 1, len(tasks), _fitting(n))
-    if jobs == 1 or not forks or len(tasks) * float(n) ** 3 < SERIAL_WORK:
-        # BLAS threads only pay for large matrices.
-        with threadpool_limits(1 if n < THREADED_SIZE else None):
-            for channel, point in tasks:
-                problem = EigenProblem(sums[channel], overlap, k[point])
-                yield (channel, point), engine.energies(problem, window)
-        return
-    with worker_pool(jobs, _initialise, (state,)) as pool:
-        yield from pool.map(_solve, tasks)
-
-
-def _fitting(n):
-    """Return how many dense problems of n states fit into half of the machine's memory."""
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 1
-    return max(1, int(memory / 2 / (WORK_MATRICES * 16 * float(n) ** 2)))

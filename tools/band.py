@@ -10,6 +10,7 @@ from moireio.tools.common import (
     Command,
     arguments,
     destination,
+    memory_bytes,
     options,
     progress,
     say,
@@ -53,6 +54,12 @@ from moireio.tools.common import (
     help="Energy (eV) around which --bands are.  [default: Fermi level, or the gap]",
 )
 @click.option(
+    "--between",
+    nargs=2,
+    type=float,
+    help="Lowest and highest energy (eV): all bands that enter there, instead of --bands.",
+)
+@click.option(
     "--solver",
     type=click.Choice(["auto", "dense", "sparse"]),
     default="auto",
@@ -60,7 +67,27 @@ from moireio.tools.common import (
     help="How the eigenproblem is solved: all states of a dense matrix, or --bands by shift-invert "
     "Lanczos (with MKL's Pardiso, if PyPI's mkl is installed).",
 )
+@click.option(
+    "--prove",
+    is_flag=True,
+    help="Sparse solver: count the states below and above those found, at every k, so that none "
+    "can be missing (three times the factorisations).",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float64"]),
+    default="float64",
+    show_default=True,
+    help="Of the sparse solver's factors: float32 halves their memory; results keep double "
+    "precision.",
+)
 @options("device", "jobs")
+@click.option(
+    "--memory",
+    metavar="BYTES",
+    help="Limit, as 4G or 500M: less memory means fewer processes.  [default: 90% of what is free]",
+)
+@options("resume")
 @click.option(
     "--overlay",
     multiple=True,
@@ -91,9 +118,19 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     from moireio import plots
     from moireio.banddata import choose_path, overlay_points
     from moireio.bands import solve_bands
+    from moireio.kpoints import SolverChoice
     from moireio.stream import check_container, check_outputs, open_source, write_target
 
     destination(opts["output"], opts["in_place"])
+    record = _record(source, opts)
+    choice = SolverChoice(
+        opts["solver"],
+        opts["device"],
+        opts["jobs"],
+        opts["memory"] and memory_bytes(opts["memory"]),
+        opts["precision"] == "float32",
+        opts["prove"],
+    )
     if opts["plot"] is not None:
         plots.check_format(opts["plot"])
     zero = _zero(opts["zero"])
@@ -119,9 +156,10 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                     kpath,
                     bands=opts["bands"],
                     around=opts["around"],
-                    solver=opts["solver"],
-                    device=opts["device"],
-                    jobs=opts["jobs"],
+                    between=opts["between"],
+                    solver=choice,
+                    record=record,
+                    resume=opts["resume"],
                     progress=update,
                 )
         if zero is None:
@@ -156,6 +194,17 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                 writer.bands(bands, group)
                 writer.history("band", arguments(), [(file.label, file.digest())])
     _print(bands, opts)
+
+
+def _record(source, opts):
+    """Return the file that keeps finished k points, None if the output has no name."""
+    named = [opts["output"], opts["in_place"] and source, opts["text"], opts["plot"]]
+    name = next((n for n in named if n and n != "-"), None)
+    if name is None:
+        if opts["resume"]:
+            raise click.UsageError("--resume needs an output file (-o, --text or --plot).")
+        return None
+    return f"{name.rstrip('/')}.part.jsonl"
 
 
 def _known_level(bands):
@@ -208,6 +257,10 @@ def _check_numbers(opts):
         raise click.BadParameter("--around takes an energy in eV")
     if opts["name"] is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", opts["name"]):
         raise click.BadParameter("--name takes letters, digits, '.', '_' and '-'")
+    if opts["between"] and (opts["bands"] or opts["around"] is not None):
+        raise click.UsageError("--between excludes --bands and --around.")
+    if opts["between"] and not opts["between"][0] < opts["between"][1]:
+        raise click.BadParameter("--between takes the lowest energy, then the highest, in eV")
     if opts["overlay"] and not opts["plot"]:
         raise click.UsageError("--overlay needs --plot.")
 

@@ -197,6 +197,8 @@ def memory_bytes(text):
         Bytes.
     """
     if text is None:
+        from moireio.memory import free_memory
+
         return free_memory() / 2
     found = re.fullmatch(r"([0-9.]+)\s*([kKMGT]?)(i?)[bB]?", text.strip())
     try:
@@ -204,16 +206,6 @@ def memory_bytes(text):
     except (TypeError, ValueError):
         raise click.UsageError(f"--memory {text}: expected an amount such as 4G.") from None
     return value * (1024 if found[3] else 1000) ** " kMGT".index(found[2].replace("K", "k") or " ")
-
-
-def free_memory():
-    """Return the bytes of memory that are free, or 4e9 where the system does not tell."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as stream:
-            lines = dict(line.split(":") for line in stream)
-        return float(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return 4e9
 
 
 _OPTIONS = {
@@ -253,6 +245,11 @@ _OPTIONS = {
     ),
     "jobs": click.option(
         "-j", "--jobs", type=click.IntRange(1), help="Processes.  [default: one per core]"
+    ),
+    "resume": click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on with an interrupted run, from OUTPUT.part.jsonl beside the output.",
     ),
     "device": click.option(
         "--device",
@@ -296,7 +293,7 @@ def options(*names):
     ----------
     *names : str
         Which: output, in_place, force, container, compression, storage, precision, memory,
-        jobs, device, basis, pao, name, plot, text, json.
+        jobs, resume, device, basis, pao, name, plot, text, json.
 
     Returns
     -------

@@ -88,7 +88,7 @@ class Solver(Protocol):
         """
 
 
-def make_solver(name, device="cpu", threads=1, near=0.0):
+def make_solver(name, device="cpu", threads=1, near=0.0, *, single=False, prove=False):
     """Return a solver by name.
 
     Parameters
@@ -101,6 +101,8 @@ def make_solver(name, device="cpu", threads=1, near=0.0):
         Of the sparse solver.
     near : float
         Where the sparse solver begins to look, eV.
+    single, prove : bool
+        Of the sparse solver (see `moireio.solvers.sparse.SparseSolver`).
 
     Returns
     -------
@@ -117,7 +119,9 @@ def make_solver(name, device="cpu", threads=1, near=0.0):
 
         if device != "cpu":
             raise MoireioError("the sparse solver runs on the CPU", remedy="use --device cpu")
-        return SparseSolver(threads, near)
+        return SparseSolver(threads, near, single=single, prove=prove)
+    if single or prove:
+        raise MoireioError("single precision and proofs are the sparse solver's", remedy="use it")
     if name != "dense":
         raise MoireioError(f"no solver is called {name!r}", remedy="use dense or sparse")
     if device == "cpu":

@@ -38,9 +38,11 @@ class PardisoFactor:
         Real symmetric matrices; else complex Hermitian ones.
     threads : int
         That MKL uses.
+    single : bool
+        Factors in single precision.
     """
 
-    def __init__(self, indptr, indices, real, threads=1):
+    def __init__(self, indptr, indices, real, threads=1, single=False):
         self._mkl = mkl.library()
         if self._mkl is None:
             raise MoireioError("MKL is not installed", remedy="pip install mkl")
@@ -55,15 +57,17 @@ class PardisoFactor:
             (1, 1),  # the values that follow, not the defaults
             (2, 3),  # parallel nested dissection
             (8, 0),  # no refinement unless pivots were perturbed
-            (10, 13),  # pivots below 1e-13 of the norm are perturbed
+            (10, 7 if single else 13),  # pivots below 1e-13 of the norm are perturbed
             (11, 0),  # no scaling, no matching
             (13, 0),
             (21, 1),  # pivots of Bunch and Kaufman
             (24, 0),
+            (28, int(single)),
             (35, 1),  # indices from 0
         ):
             self._iparm[place - 1] = value
-        self._values = np.zeros(len(self._ja), dtype=self.dtype)
+        own = f"{self.dtype.kind}{self.dtype.itemsize // (1 + single)}"
+        self._values = np.zeros(len(self._ja), dtype=own)
         self._call(ANALYSE)
 
     @property
@@ -71,14 +75,11 @@ class PardisoFactor:
         """How many eigenvalues of the matrix lie below zero, or None if the factor D is unclear."""
         if self.dtype.kind == "f":
             return int(self._iparm[22])
-        n = self.n
-        place = np.arange(n) / n
         # MKL leaves the first column in the order of its pivots, the others not
-        columns = np.stack([np.zeros(n), np.ones(n), place, place**2], axis=1)
-        columns = np.asfortranarray(columns, dtype=self.dtype)
+        columns = np.asfortranarray(_probes(self.n), dtype=self._values.dtype)
         out = np.empty_like(columns, order="F")
         self._call(SOLVE_D, columns, out)
-        return _negative(*out.T[1:])
+        return _negative(out[:, 1:])
 
     def factorise(self, values):
         """Factorise a matrix of the pattern.
@@ -111,10 +112,15 @@ class PardisoFactor:
         (n, b) array
             Solutions.
         """
-        columns = np.asfortranarray(right, dtype=self.dtype)
+        columns = np.asfortranarray(right, dtype=self._values.dtype)
         out = np.empty_like(columns, order="F")
         self._call(SOLVE, columns, out)
         return out
+
+    @property
+    def memory(self):
+        """Bytes that analysis, factorisation and factors need at most, as MKL estimates."""
+        return 1024.0 * max(self._iparm[14], self._iparm[15] + self._iparm[16])
 
     def close(self):
         """Give its memory back."""
@@ -134,7 +140,7 @@ class PardisoFactor:
         one, zero = ctypes.c_int64(1), ctypes.c_int64(0)
         count = ctypes.c_int64(1 if right is None else right.shape[1])
         error = ctypes.c_int64(0)
-        void = np.zeros(1, dtype=self.dtype)
+        void = np.zeros(1, dtype=self._values.dtype)
         right, out = (void if a is None else a for a in (right, out))
         reference, pointer = ctypes.byref, mkl.pointer
         self._mkl.pardiso_64(
@@ -160,36 +166,64 @@ class PardisoFactor:
             raise MoireioError(f"Pardiso could not factorise the matrix: {text}")
 
 
-def _negative(one, two, three):
+def _probes(n):
+    """Return vectors that tell D: zeros, ones, and the binary digits of the row's number."""
+    digits = (np.arange(n)[:, None] >> np.arange(max(1, (n - 1).bit_length()))) & 1
+    return np.concatenate([np.zeros((n, 1)), np.ones((n, 1)), digits], axis=1)
+
+
+def _negative(products):
     """Return how many eigenvalues of a Hermitian D lie below zero.
 
-    D has blocks of one row, or of two rows that stand anywhere. Given are D·1, D·t and D·t² with
-    t = i/n for row i. In a row with the elements a on the diagonal and b in column p these are
-    a + b, a t_i + b t_p and a t_i² + b t_p², from which a, b and p follow. None if D is not such.
+    D has blocks of one row, or of two rows that stand anywhere. In row i with the elements a on
+    the diagonal and b in column p, D·1 is a + b, and D times a digit is a + b, a, b or 0: less the
+    digit of i times a + b it is ±b where the digits of i and p differ, else 0.
+
+    Parameters
+    ----------
+    products : (n, 1 + digits) array
+        D times `_probes` without the zeros.
+
+    Returns
+    -------
+    int or None
+        None if D is not such.
     """
-    n = len(one)
-    place = np.arange(n) / n
-    first, second = two - place * one, three - place * two  # b (t_p - t_i), times t_p
-    rows = np.flatnonzero(np.abs(first) * n > 1e-6 * np.abs(one))
-    exact = second[rows] / first[rows] * n
-    partners = np.rint(exact.real).astype(np.int64)
-    if len(rows) and (np.abs(exact - partners).max() > 0.1 or (np.sort(partners) != rows).any()):
-        return None
+    n = len(products)
+    eps = 1e3 * np.finfo(products.dtype).eps
+    own = _probes(n)[:, 2:]
+    one = products[:, 0].astype(np.complex128)
+    change = products[:, 1:] - own * one[:, None]
+    size = np.abs(change)
+    most = size.max(axis=1)
+    rows = np.flatnonzero(most > eps * np.abs(one))
+    differs = size[rows] > most[rows, None] / 2
     partner = np.arange(n)
-    partner[rows] = partners
-    b = np.zeros_like(one)
-    b[rows] = first[rows] / (place[partners] - place[rows])
+    partner[rows] ^= differs @ (1 << np.arange(own.shape[1]))
+    if partner.max(initial=0) >= n:
+        return None
+    b = np.zeros(n, dtype=np.complex128)
+    column = size[rows].argmax(axis=1)
+    b[rows] = change[rows, column] * (1 - 2 * own[rows, column])
+    # beside a large a, b is only seen from the other row
+    unseen = rows[partner[partner[rows]] != rows]
+    unseen = unseen[partner[partner[unseen]] == partner[unseen]]
+    partner[partner[unseen]] = unseen
+    b[partner[unseen]] = b[unseen].conj()
     a = one - b
-    size = np.abs(a) + np.abs(b)
-    wrong = np.abs(b - b[partner].conj()) > 1e-6 * np.maximum(size, size[partner])
-    wrong |= (np.abs(a.imag) > 1e-6 * size) | (partner[partner] != np.arange(n))
+    scale = np.abs(a) + np.abs(b)
+    wrong = np.abs(b - b[partner].conj()) > eps * np.maximum(scale, scale[partner])
+    wrong |= (np.abs(a.imag) > eps * scale) | (partner[partner] != np.arange(n))
+    expected = b[:, None] * (own[partner] - own)
+    wrong |= (np.abs(change - expected) > eps * scale[:, None]).any(axis=1)
     if wrong.any():
         return None
     a = a.real
-    determinant = a[rows] * a[partners] - np.abs(b[rows]) ** 2
+    first = np.flatnonzero(partner > np.arange(n))
     single = partner == np.arange(n)
-    both = (determinant > 0) & (a[rows] < 0)
-    return int((a[single] < 0).sum() + both.sum() + (determinant < 0).sum() // 2)
+    determinant = a[first] * a[partner[first]] - np.abs(b[first]) ** 2
+    both = 2 * ((determinant > 0) & (a[first] < 0)).sum()
+    return int((a[single] < 0).sum() + (determinant < 0).sum() + both)
 
 
 class Counter:

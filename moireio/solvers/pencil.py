@@ -72,7 +72,21 @@ class Pencil:
         (n, n) scipy.sparse.csr_array
             Both triangles.
         """
-        upper = self.values(problem)[1]
+        return self.whole(self.values(problem)[1])
+
+    def whole(self, upper):
+        """Return a matrix of the pattern from its upper triangle.
+
+        Parameters
+        ----------
+        upper : (nnz,) array
+            Its elements.
+
+        Returns
+        -------
+        (n, n) scipy.sparse.csr_array
+            Both triangles.
+        """
         if self._whole is None:
             self._whole = self._both_triangles()
         indptr, indices, order = self._whole

@@ -10,6 +10,7 @@ from moireio.solvers.superlu import DenseCounter, SuperLUFactor
 
 STEPS = 60
 CLEAR = 10 * NEAREST  # a gap in which levels can be counted, eV
+REFINEMENTS, REFINED = 30, 1e-13
 
 
 class SparseSolver:
@@ -26,6 +27,8 @@ class SparseSolver:
         For the factorisation.
     near : float
         Where the search for the levels begins, eV.
+    single : bool
+        Factors in single precision, half as large; solutions are refined to double precision.
     prove : bool
         Count on both sides at every k.
     """
@@ -33,14 +36,46 @@ class SparseSolver:
     name = "sparse"
     forks = False
 
-    def __init__(self, threads=1, near=0.0, prove=False):
-        self._threads, self._prove = threads, prove
+    def __init__(self, threads=1, near=0.0, *, single=False, prove=False):
+        self._threads, self._single, self._prove = threads, single, prove
         self._mkl = mkl.library() is not None
         self._kind = pardiso.PardisoFactor if self._mkl else SuperLUFactor
         self._counting = pardiso.Counter if self._mkl else DenseCounter
-        self._factors, self._counter, self._pencil = {}, None, None
+        self._factors, self._counter, self._pencil, self._checked = {}, None, None, False
         # the shift, and a step of the search
         self._sigma, self._step = near, 1.0
+
+    def use_threads(self, count):
+        """Say how many threads are used from here on."""
+        if count != self._threads:
+            self.release()
+            self._threads = count
+
+    def release(self):
+        """Give the memory of factors back."""
+        self._factors, self._counter = {}, None
+
+    def memory(self, problem, bands):
+        """Return about how many bytes a problem needs.
+
+        Parameters
+        ----------
+        problem : EigenProblem
+            Of which the pattern is analysed.
+        bands : int
+            How many states are wanted.
+
+        Returns
+        -------
+        float
+            Bytes: factors, as MKL estimates, matrices and the vectors of Lanczos.
+        """
+        self._fit(problem)
+        values = self._pencil.values(problem)
+        factor = self._prepared(not np.iscomplexobj(values[0]))
+        matrices = 10 * len(self._pencil.indices) * values[0].itemsize
+        vectors = 2 * problem.size * min(problem.size, 10 * bands + 100) * factor.dtype.itemsize
+        return factor.memory + matrices + vectors
 
     def count_below(self, problem, energy):
         """Return how many levels lie below an energy (see `moireio.solvers.Solver`)."""
@@ -173,27 +208,42 @@ class SparseSolver:
 
     def _factor(self, values):
         """Return the factors of a matrix of the pattern."""
-        real = not np.iscomplexobj(values)
+        factor = self._prepared(not np.iscomplexobj(values))
+        factor.factorise(values)
+        if self._single and self._mkl:
+            return Refined(factor, mkl.Product(self._pencil.whole(values), self._threads))
+        return factor
+
+    def _prepared(self, real):
+        """Return what factorises real or complex matrices of the pattern."""
         if real not in self._factors:
-            pencil = self._pencil
             self._factors = {}  # only one kind at a time: they are large
-            self._factors[real] = self._kind(pencil.indptr, pencil.indices, real, self._threads)
-        self._factors[real].factorise(values)
+            pencil = self._pencil
+            single = {"single": True} if self._single and self._mkl else {}
+            self._factors[real] = self._kind(
+                pencil.indptr, pencil.indices, real, self._threads, **single
+            )
         return self._factors[real]
+
+    def _fit(self, problem):
+        """Take over the pattern of a problem, if it is another one."""
+        if self._pencil is None or not self._pencil.fits(problem):
+            self.release()
+            self._pencil, self._checked = Pencil(problem), False
 
     def _values(self, problem):
         """Return the elements of H and S; at the first k, S is checked."""
-        if self._pencil is not None and self._pencil.fits(problem):
-            return self._pencil.values(problem)
-        self._pencil, self._factors, self._counter = Pencil(problem), {}, None
+        self._fit(problem)
         found = self._pencil.values(problem)
-        if problem.overlap is not None:
+        if problem.overlap is not None and not self._checked:
             try:
-                bad = self._negative(self._factor(found[1]), found[1])
+                factor = self._factor(found[1])
+                bad = self._negative(factor, found[1])
             except SingularError:
                 bad = True
             if bad:
                 raise not_positive(problem.k)
+            self._checked = True
         return found
 
     def _overlap(self, problem):
@@ -202,6 +252,49 @@ class SparseSolver:
             return np.copy
         matrix = self._pencil.overlap(problem)
         return mkl.Product(matrix, self._threads) if self._mkl else matrix.__matmul__
+
+
+class Refined:
+    """Factors in single precision, whose solutions are refined in double precision.
+
+    Parameters
+    ----------
+    factor : PardisoFactor
+        In single precision.
+    product : callable
+        From (n, b) vectors to the products with the matrix, in double precision.
+    """
+
+    def __init__(self, factor, product):
+        self._factor, self._product = factor, product
+        self.dtype = factor.dtype
+
+    @property
+    def negative(self):
+        """How many eigenvalues of the matrix lie below zero."""
+        return self._factor.negative
+
+    def solve(self, right):
+        """Solve (see `PardisoFactor`); what is left of `right` is at most 1e-13 of it.
+
+        Raises
+        ------
+        SingularError
+            If refinement does not get there.
+        """
+        out = self._factor.solve(right).astype(self.dtype)
+        size = np.linalg.norm(right, axis=0)
+        last = np.inf
+        for _ in range(REFINEMENTS):
+            rest = right - self._product(out)
+            left = (np.linalg.norm(rest, axis=0) / np.where(size > 0, size, 1)).max()
+            if left < REFINED or (left < 1e3 * REFINED and left > last / 2):
+                return out
+            if left > last / 2:
+                raise SingularError
+            last = left
+            out += self._factor.solve(rest)
+        return out
 
 
 class _Span:

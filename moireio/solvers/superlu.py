@@ -22,6 +22,7 @@ class SuperLUFactor:
     """
 
     negative = None  # LU does not tell
+    memory = 0.0  # nor does it know before
 
     def __init__(self, indptr, indices, real, threads=1):
         self.n = len(indptr) - 1

@@ -47,12 +47,12 @@ def test_solvers_agree_with_a_naive_one(engine, spin):
 
 
 def test_processes_give_the_same(made, monkeypatch):
-    import moireio.bands
+    import moireio.kpoints
 
     with moireio.open(made["o2_col"]) as file:
         path = moireio.make_path(file.structure, "GX", 9)
         one = moireio.solve_bands(file, path, jobs=1)
-        monkeypatch.setattr(moireio.bands, "SERIAL_WORK", 0)
+        monkeypatch.setattr(moireio.kpoints, "SERIAL_WORK", 0)
         ticks = []
         two = moireio.solve_bands(file, path, jobs=2, progress=ticks.append)
         assert (one.energies == two.energies).all()

@@ -214,6 +214,6 @@ def test_an_unclear_factor_is_not_counted():
     """What is not the product with a Hermitian D of small blocks gives no count."""
     rng = np.random.default_rng(0)
     n = 40
-    place = np.arange(n) / n
     for d in (rng.normal(size=(n, n)), np.diag(rng.normal(size=n - 1), 1), -1j * np.eye(n)):
-        assert pardiso._negative(*(d @ place[:, None] ** np.arange(3)).T) is None
+        assert pardiso._negative(d @ pardiso._probes(n)[:, 1:]) is None
+    assert pardiso._negative(-np.eye(n) @ pardiso._probes(n)[:, 1:]) == n
