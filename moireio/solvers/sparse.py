@@ -73,7 +73,7 @@ class SparseSolver:
         self._fit(problem)
         values = self._pencil.values(problem)
         factor = self._prepared(not np.iscomplexobj(values[0]))
-        matrices = 10 * len(self._pencil.indices) * values[0].itemsize
+        matrices = 14 * len(self._pencil.indices) * values[0].itemsize
         vectors = 2 * problem.size * min(problem.size, 10 * bands + 100) * factor.dtype.itemsize
         return factor.memory + matrices + vectors
 

@@ -84,6 +84,11 @@ def _draw(rows, path):
     for n, (name, marker) in enumerate((("training", "."), ("validation", "o"), ("test", "s"))):
         axes.loglog(counts, [row[n + 1] for row in rows], marker=marker, label=name)
     axes.set_xticks(counts, [str(c) for c in counts])
+    values = [v for row in rows for v in row[1:4]]
+    ticks = [
+        t for t in (0.2, 0.3, 0.5, 1, 2, 3, 5, 10) if min(values) / 1.3 < t < max(values) * 1.3
+    ]
+    axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
     axes.minorticks_off()
     axes.set_xlabel("structures in training")
     axes.set_ylabel("mean |ΔH| (meV)")
