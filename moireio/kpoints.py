@@ -20,6 +20,8 @@ THREADED_SIZE = 600
 SPARSE_SIZE, FEW = 1500, 20
 WORK_MATRICES = 5  # H, S and LAPACK's workspace
 USABLE = 0.9  # of the free memory
+# Fewer k points for each process are better solved by its threads.
+FEW_TASKS = 3
 SHORT = 10.0  # s
 
 
@@ -152,6 +154,8 @@ class KPoints:
         if self._engine.forks and len(tasks) * float(n) ** 3 < SERIAL_WORK:
             jobs = 1
         if self.name == "sparse":
+            if len(tasks) < FEW_TASKS * jobs:
+                jobs = 1
             # BLAS of another library next to MKL's threads ruins both
             threads = 1
             self._engine.use_threads(1 if jobs > 1 else self._jobs)

@@ -5,7 +5,8 @@
     build-twist graphene --index N M | overlap | predict-h | band --path GMKG --bands B
 
 is a process of its own here, so that its time and its peak memory can be told. A second call goes
-on with the files that are there.
+on with the files that are there, and with the k points that are done; --points takes fewer
+of them, for times alone.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import time
 
 SERIES = ["2 1", "3 2", "6 5", "10 9", "17 16"]
 BANDS = {"2 1": 12, "3 2": 16, "6 5": 24, "10 9": 32, "17 16": 32}
-POINTS = {"2 1": 120, "3 2": 120, "6 5": 60, "10 9": 30, "17 16": 16}
+POINTS = {"2 1": 120, "3 2": 120, "6 5": 60, "10 9": 30, "17 16": 17}
 
 
 def step(words, log, threads):
@@ -30,7 +31,7 @@ def step(words, log, threads):
     log[words[0]] = [time.perf_counter() - begin, usage.ru_maxrss * 1024]
 
 
-def one(index, folder, threads, model):
+def one(index, folder, threads, model, points):
     """Make all files of one angle; return the log."""
     name = os.path.join(folder, index.replace(" ", "-"))
     files = {k: f"{name}.{k}.h5" for k in ("twist", "overlap", "h", "bands")}
@@ -48,7 +49,7 @@ def one(index, folder, threads, model):
     }
     if model:
         steps["overlap"] += ["--pao", model[1]]
-    steps["band"] += ["-n", str(POINTS[index])]
+    steps["band"] += ["-n", str(points or POINTS[index]), "--resume"]
     for command, words in steps.items():
         if command not in log:
             extra = [] if command == "build-twist" else ["--jobs", str(threads)]
@@ -66,6 +67,7 @@ def main():
     parser.add_argument("--folder", required=True)
     parser.add_argument("--plot")
     parser.add_argument("--model")
+    parser.add_argument("--points", type=int)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--index", nargs="*", default=SERIES)
     options = parser.parse_args()
@@ -74,7 +76,7 @@ def main():
     print("| index | angle | atoms | orbitals | overlap | predict-h | band, per k | peak memory |")
     print("|---|---|---|---|---|---|---|---|")
     for index in options.index:
-        log, files = one(index, options.folder, options.threads, options.model)
+        log, files = one(index, options.folder, options.threads, options.model, options.points)
         with moireio.open(files["bands"]) as file:
             bands, atoms = file.bands(), len(file.structure)
             layers = file.moire.layers
