@@ -14,6 +14,7 @@ def solve_bands(
     bands=None,
     around=None,
     between=None,
+    window=None,
     solver="auto",
     jobs=None,
     record=None,
@@ -35,6 +36,8 @@ def solve_bands(
         unknown, the gap that the number of electrons tells.
     between : tuple of two float, optional
         Lowest and highest energy in eV: every band that enters there is kept.
+    window : tuple of two int, optional
+        First and last band (inclusive, from 0), instead.
     solver : {"auto", "dense", "sparse"} or moireio.kpoints.SolverChoice
         How to solve.
     jobs : int, optional
@@ -67,6 +70,8 @@ def solve_bands(
     given = [around, between and sum(between) / 2, file.electrons.fermi]
     near = next((e for e in given if e is not None), 0.0)
     few = bands if between is None else 1
+    if window is not None:
+        few = window[1] - window[0] + 1
     choice = SolverChoice(solver, jobs=jobs) if isinstance(solver, str) else solver
     problems = KPoints(sums, overlap, path.k, choice, few, near)
     tasks = [(c, n) for c in range(len(sums)) for n in range(len(path))]
@@ -75,7 +80,7 @@ def solve_bands(
         key = {
             "input": file.digest(),
             "k": path.k.tolist(),
-            "bands": [bands, around, between and list(between)],
+            "bands": [bands, around, between and list(between), window and list(window)],
             "solver": problems.name,
         }
         kept = Record(record, key, resume)
@@ -85,11 +90,9 @@ def solve_bands(
             window = kept.window
         elif between is not None:
             window = _entering(problems, tasks, between)
-        elif bands is not None:
+        elif window is None and bands is not None:
             below = _occupied(file, problems, len(sums), len(path), around)
             window = _window(sums[0].n, bands, below)
-        else:
-            window = None
         width = sums[0].n if window is None else window[1] - window[0] + 1
         energies = np.empty((len(sums), len(path), width))
         missing = tasks
@@ -121,6 +124,31 @@ def solve_bands(
     )
 
 
+def occupied_bands(file):
+    """Return how many bands the electrons fill.
+
+    Parameters
+    ----------
+    file : BlockFile
+        With the number of electrons.
+
+    Returns
+    -------
+    float
+        Bands; not whole for an odd number of electrons in bands of two.
+
+    Raises
+    ------
+    MoireioError
+        If the number of electrons is unknown.
+    """
+    if file.electrons.count is None:
+        raise MoireioError(
+            "the number of electrons is unknown", path=file.label, remedy="say --around E in eV"
+        )
+    return file.electrons.count / (1 if file.hamiltonian.meta.spin == "spinor" else 2)
+
+
 def _occupied(file, problems, channels, points, around):
     """Return how many bands lie below the energy around which they are wanted, or are occupied."""
     energy = file.electrons.fermi if around is None else around
@@ -131,11 +159,7 @@ def _occupied(file, problems, channels, points, around):
         sample = np.unique(np.linspace(0, points - 1, min(4, points)).astype(int))
         below = [problems.count_below(c, p, energy) for c in range(channels) for p in sample]
         return float(np.mean(below))
-    if file.electrons.count is None:
-        raise MoireioError(
-            "the Fermi level is unknown", path=file.label, remedy="say --around E in eV"
-        )
-    return file.electrons.count / (1 if file.hamiltonian.meta.spin == "spinor" else 2)
+    return occupied_bands(file)
 
 
 def _entering(problems, tasks, between):

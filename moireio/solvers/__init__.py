@@ -71,6 +71,29 @@ class Solver(Protocol):
             If S is not positive definite.
         """
 
+    def pairs(self, problem, window=None):
+        """Return energies and states.
+
+        Parameters
+        ----------
+        problem : EigenProblem
+            What to solve.
+        window : tuple of two int, optional
+            First and last index (inclusive, from 0) of the states wanted; by default all.
+
+        Returns
+        -------
+        energies : (nb,) array
+            Ascending, eV.
+        states : (n, nb) array
+            S-orthonormal.
+
+        Raises
+        ------
+        MoireioError
+            If S is not positive definite.
+        """
+
     def count_below(self, problem, energy):
         """Return how many states lie below an energy.
 

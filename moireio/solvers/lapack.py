@@ -13,6 +13,14 @@ class LapackSolver:
 
     def energies(self, problem, window=None):
         """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
+        return self._solve(problem, window, eigvals_only=True)
+
+    def pairs(self, problem, window=None):
+        """Return energies and states (see `moireio.solvers.Solver`)."""
+        return self._solve(problem, window, eigvals_only=False)
+
+    @staticmethod
+    def _solve(problem, window, eigvals_only):
         from scipy.linalg import eigh
 
         h, s = problem.dense()
@@ -21,7 +29,7 @@ class LapackSolver:
                 h,
                 s,
                 lower=False,
-                eigvals_only=True,
+                eigvals_only=eigvals_only,
                 overwrite_a=True,
                 overwrite_b=True,
                 check_finite=False,

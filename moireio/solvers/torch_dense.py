@@ -31,17 +31,34 @@ class TorchSolver:
 
     def energies(self, problem, window=None):
         """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
+        h, _ = self._reduced(problem)
+        energies = self._torch.linalg.eigvalsh(h).cpu().numpy()
+        return energies if window is None else energies[window[0] : window[1] + 1]
+
+    def pairs(self, problem, window=None):
+        """Return energies and states (see `moireio.solvers.Solver`)."""
+        torch = self._torch
+        h, lower = self._reduced(problem)
+        energies, states = torch.linalg.eigh(h)
+        if window is not None:
+            wanted = slice(window[0], window[1] + 1)
+            energies, states = energies[wanted], states[:, wanted]
+        if lower is not None:
+            states = torch.linalg.solve_triangular(lower.mH, states, upper=True)
+        return energies.cpu().numpy(), states.cpu().numpy()
+
+    def _reduced(self, problem):
+        """Return L⁻¹ H L⁻† and L."""
         torch = self._torch
         h, s = problem.dense()
         h = self._full(h)
-        if s is not None:
-            lower, info = torch.linalg.cholesky_ex(self._full(s).to(h.dtype))
-            if int(info) != 0:
-                raise not_positive(problem.k)
-            h = torch.linalg.solve_triangular(lower, h, upper=False)
-            h = torch.linalg.solve_triangular(lower, h.mH, upper=False)
-        energies = torch.linalg.eigvalsh(h).cpu().numpy()
-        return energies if window is None else energies[window[0] : window[1] + 1]
+        if s is None:
+            return h, None
+        lower, info = torch.linalg.cholesky_ex(self._full(s).to(h.dtype))
+        if int(info) != 0:
+            raise not_positive(problem.k)
+        h = torch.linalg.solve_triangular(lower, h, upper=False)
+        return torch.linalg.solve_triangular(lower, h.mH, upper=False), lower
 
     def count_below(self, problem, energy):
         """Return how many states lie below an energy (see `moireio.solvers.Solver`)."""

@@ -1,0 +1,147 @@
+"""Pictures of flat bands: a series over angles, and the weight of states in space."""
+
+import numpy as np
+
+PANELS = 6
+COLOURS = {"flat": "#c0392b", "other": "0.6", "gaps": "#2471a3"}
+
+
+def plot_flat(rows):
+    """Draw the bands of one cell, or of some and their widths against the angle.
+
+    Parameters
+    ----------
+    rows : list of tuple (str, float or None, FlatBands)
+        A name, the twist angle in degrees, and the bands, of every cell.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Panels of bands; below them, where there are several angles, width and gaps.
+    """
+    from matplotlib.figure import Figure
+
+    angles = {round(angle, 6) for _, angle, _ in rows if angle is not None}
+    series = len(rows) > 1 and len(angles) > 1
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), PANELS)).astype(int))
+    width = max(2.0 * len(chosen), 3.4)
+    height = 6.2 if series else 3.2
+    figure = Figure(figsize=(width, height), dpi=200, layout="constrained")
+    grid = figure.add_gridspec(
+        2 if series else 1, len(chosen), height_ratios=[1, 1.1][: 1 + series]
+    )
+    for column, index in enumerate(chosen):
+        name, angle, flat = rows[index]
+        axes = figure.add_subplot(grid[0, column])
+        _draw_bands(axes, flat)
+        axes.set_title(name if angle is None else f"{abs(angle):.2f}°", fontsize=9)
+        if column == 0:
+            axes.set_ylabel("energy (meV)")
+    if series:
+        _draw_widths(figure.add_subplot(grid[1, :]), rows)
+    return figure
+
+
+def _draw_bands(axes, flat):
+    path, middle = flat.bands.path, (flat.energies.max() + flat.energies.min()) / 2
+    energies = (flat.bands.energies[0] - middle) * 1e3
+    start = flat.first - flat.bands.first_band
+    for index in range(energies.shape[1]):
+        own = start <= index < start + flat.count
+        colour = COLOURS["flat" if own else "other"]
+        axes.plot(path.distance, energies[:, index], color=colour, lw=0.9, zorder=2 + own)
+    reach = 1e3 * (flat.width / 2 + max(0.4 * flat.width, flat.gap_above or 0, flat.gap_below or 0))
+    axes.set_ylim(-1.15 * reach, 1.15 * reach)
+    places = path.distance[path.label_index]
+    axes.set_xticks(places, ["Γ" if label == "G" else label for label in path.labels])
+    for place in places[1:-1]:
+        axes.axvline(place, color="0.85", lw=0.6, zorder=0)
+    if len(path) > 1:
+        axes.set_xlim(path.distance[0], path.distance[-1])
+    axes.tick_params(labelsize=8)
+
+
+def _draw_widths(axes, rows):
+    known = sorted((abs(angle), flat) for _, angle, flat in rows if angle is not None)
+    angles = np.array([angle for angle, _ in known])
+    axes.plot(
+        angles,
+        [1e3 * flat.width for _, flat in known],
+        "o-",
+        color=COLOURS["flat"],
+        ms=5,
+        label=f"width of the {known[0][1].count} bands",
+    )
+    for label, marker, side in (("gap above", "^", "gap_above"), ("gap below", "v", "gap_below")):
+        gaps = np.array([getattr(flat, side) or np.nan for _, flat in known]) * 1e3
+        gaps[gaps <= 0] = np.nan
+        if np.isfinite(gaps).any():
+            axes.plot(angles, gaps, marker, color=COLOURS["gaps"], ms=5, label=label)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(angles, [f"{a:.3g}" for a in angles])
+    axes.minorticks_off()
+    axes.set_xlabel("twist angle (degrees)")
+    axes.set_ylabel("energy (meV)")
+    axes.grid(color="0.92", lw=0.6)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def plot_weights(structure, atoms, title=None, repeat=2):
+    """Draw the weight of states on every atom, seen from above, a panel for each layer.
+
+    Parameters
+    ----------
+    structure : Structure
+        Where the atoms are.
+    atoms : (N,) array
+        Weights that add up to the number of states.
+    title : str, optional
+        Above the panels.
+    repeat : int
+        Cells drawn along both vectors.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Weights relative to their mean over all atoms.
+    """
+    from matplotlib.figure import Figure
+
+    layer = np.zeros(len(structure), dtype=int) if structure.layer is None else structure.layer
+    layers = np.unique(layer)
+    shifts = [a * structure.cell[0] + b * structure.cell[1] for a, b in np.ndindex(repeat, repeat)]
+    relative = atoms / atoms.mean()
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) @ structure.cell[:2, :2]
+    extent = np.ptp((corners * repeat), axis=0)
+    size = 3.4
+    figure = Figure(
+        figsize=(size * len(layers) + 0.8, size * extent[1] / extent[0] + 0.6),
+        dpi=200,
+        layout="constrained",
+    )
+    # as large as the atoms stand apart
+    area = abs(np.linalg.det(structure.cell[:2, :2])) / max((layer == layers[0]).sum(), 1)
+    points = 0.8 * np.sqrt(area) / extent[0] * size * 72
+    image = None
+    for axes, one in zip(np.atleast_1d(figure.subplots(1, len(layers))), layers, strict=True):
+        members = layer == one
+        places = np.concatenate([structure.positions[members, :2] + s[:2] for s in shifts])
+        image = axes.scatter(
+            *places.T,
+            c=np.tile(relative[members], len(shifts)),
+            s=points**2,
+            cmap="magma_r",
+            vmin=0,
+            vmax=relative.max(),
+            linewidths=0,
+        )
+        axes.plot(*corners.T, color="0.3", lw=0.8)
+        axes.set_aspect("equal")
+        axes.set_axis_off()
+        share = atoms[members].sum() / atoms.sum()
+        axes.set_title(f"layer {one + 1}: {100 * share:.0f} %", fontsize=9)
+    figure.colorbar(image, ax=figure.axes, shrink=0.8, label="weight on an atom / mean")
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure

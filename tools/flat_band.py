@@ -1,0 +1,228 @@
+"""``flat-band``: width, gaps and place of flat bands."""
+
+import os
+
+import click
+
+from moireio.tools.common import Command, options, progress
+
+
+@click.command("flat-band", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("files", metavar="[SOURCE]...", nargs=-1, type=click.Path(allow_dash=True))
+@click.option(
+    "--below",
+    type=click.IntRange(0),
+    default=2,
+    show_default=True,
+    help="How many filled bands belong to them.",
+)
+@click.option(
+    "--above",
+    type=click.IntRange(0),
+    default=2,
+    show_default=True,
+    help="How many empty bands belong to them.",
+)
+@click.option(
+    "--around",
+    type=float,
+    help="Energy (eV) that parts filled from empty bands.  [default: by the number of electrons]",
+)
+@click.option("--path", "-p", default="GMKG", show_default=True, help="Corners, as for band.")
+@click.option(
+    "--points", "-n", type=click.IntRange(2), default=40, show_default=True, help="On the path."
+)
+@click.option(
+    "--solver",
+    type=click.Choice(["auto", "dense", "sparse"]),
+    default="auto",
+    show_default=True,
+    help="As for band.",
+)
+@click.option(
+    "--at",
+    default="G",
+    show_default=True,
+    help="Where --picture and --density look: one corner as K, or 'k1,k2,k3' fractional.",
+)
+@click.option(
+    "--picture",
+    type=click.Path(),
+    help="Draw the weight of the bands on every atom, layer by layer: FILE.png, .pdf or .svg.",
+)
+@click.option(
+    "--density",
+    type=click.Path(),
+    help="Write |ψ|² of the bands in space (1/Å³): FILE.cube or .xsf; needs radial functions.",
+)
+@click.option(
+    "--spacing",
+    type=click.FloatRange(0, min_open=True),
+    default=0.25,
+    show_default=True,
+    help="Of the grid of --density, Å.",
+)
+@options("jobs", "plot", "text", "json", "force")
+@click.pass_context
+def main(ctx, files, **opts):
+    """Tell how flat the bands next to charge neutrality are, and whether gaps isolate them.
+
+    SOURCE holds H and (unless its basis is orthogonal) S, or bands that were kept by band -o.
+    Several files make a series, such as one over twist angles: a line for each, and with --plot
+    bands, widths and gaps against the angle. Energies are meV, angles degrees.
+    """
+    from moireio import flat_plots, plots
+    from moireio.formats import volumetric
+    from moireio.stream import check_outputs, write_text
+
+    files = files or ("-",)
+    for name in ("plot", "picture"):
+        if opts[name]:
+            plots.check_format(opts[name])
+    if opts["density"]:
+        volumetric.check(opts["density"])
+    if len(files) > 1 and (opts["picture"] or opts["density"]):
+        raise click.UsageError("--picture and --density look at one file.")
+    named = [opts[n] for n in ("plot", "picture", "density", "text")]
+    check_outputs([n for n in named if n], files, opts["force"])
+    rows = [_row(ctx, name, opts) for name in files]
+    if all(row["angle"] is not None for row in rows):
+        rows.sort(key=lambda row: -abs(row["angle"]))
+    if opts["plot"]:
+        drawn = [(row["name"], row["angle"], row["flat"]) for row in rows]
+        plots.save(flat_plots.plot_flat(drawn), opts["plot"])
+    table = _table(rows)
+    if opts["text"] and opts["text"] != "-":
+        with write_text(opts["text"]) as stream:
+            stream.write(table)
+    if opts["as_json"]:
+        click.echo(_json(rows))
+    elif opts["text"] in (None, "-"):
+        click.echo(table, nl=False)
+
+
+def _row(ctx, name, opts):
+    """Return what is told about one file; draw and write where its states live."""
+    from moireio.banddata import choose_path
+    from moireio.flat import flat_bands
+    from moireio.stream import open_source
+
+    with open_source(name) as file:
+        path = None
+        if "hamiltonian" in file:
+            path = choose_path(file, opts["path"], opts["points"])
+        with progress(ctx, 0 if path is None else len(path), "flat-band") as update:
+            flat = flat_bands(
+                file,
+                path,
+                opts["below"],
+                opts["above"],
+                opts["around"],
+                solver=opts["solver"],
+                jobs=opts["jobs"],
+                progress=update,
+            )
+        weights = None
+        if opts["picture"] or opts["density"]:
+            weights = _states(ctx, file, flat, opts)
+        moire = file.moire
+        angle = None
+        if moire is not None and len(moire.layers) > 1:
+            angle = moire.layers[1].angle - moire.layers[0].angle
+        short = file.structure.formula if name == "-" else os.path.basename(name.rstrip("/"))
+        atoms = len(file.structure)
+    return {"name": short, "angle": angle, "atoms": atoms, "flat": flat, "weights": weights}
+
+
+def _states(ctx, file, flat, opts):
+    """Draw and write where the states at one k live; return their shares by layer."""
+    from moireio import flat_plots, plots
+    from moireio.errors import MoireioError
+    from moireio.flat import state_weights
+    from moireio.formats import volumetric
+    from moireio.kpath import make_path
+    from moireio.wavefunction import density_on_grid
+
+    if "hamiltonian" not in file:
+        raise MoireioError("holds bands only", path=file.label, remedy="give the file with H")
+    k = make_path(file.structure, opts["at"], 1).k[0]
+    window = flat.first, flat.first + flat.count - 1
+    found = state_weights(file, k, window, float(flat.energies.mean()), opts["solver"])
+    structure = file.structure
+    if opts["picture"]:
+        title = f"{flat.count} bands at {opts['at'].replace('G', 'Γ')}"
+        figure = flat_plots.plot_weights(structure, found.atoms.sum(axis=0), title)
+        plots.save(figure, opts["picture"])
+    if opts["density"]:
+        with progress(ctx, len(structure), "density") as update:
+            values = density_on_grid(
+                structure,
+                file.basis,
+                k,
+                found.states,
+                opts["spacing"],
+                file.hamiltonian.meta.spin == "spinor",
+                update,
+            )
+        comment = f"{flat.count} states at k = {k[0]:g} {k[1]:g} {k[2]:g}, 1/Angstrom^3"
+        volumetric.write(opts["density"], structure, values, comment)
+    if structure.layer is None:
+        return None
+    return found.by_layer(structure.layer)
+
+
+def _numbers(row):
+    flat = row["flat"]
+    gaps = [None if g is None else 1e3 * g for g in (flat.gap_below, flat.gap_above)]
+    return 1e3 * flat.width, *gaps, 1e3 * flat.widths
+
+
+def _table(rows):
+    """Return a line for every file."""
+    flat = rows[0]["flat"]
+    lines = [
+        f"# bands {flat.first + 1} to {flat.first + flat.count} of the first file; meV; a negative "
+        "gap is an overlap",
+        "# angle atoms width gap_below gap_above isolated widths_of_the_bands file",
+    ]
+    for row in rows:
+        width, below, above, each = _numbers(row)
+        angle = "-" if row["angle"] is None else f"{abs(row['angle']):.4f}"
+        gaps = " ".join("-" if g is None else f"{g:.3f}" for g in (below, above))
+        own = ",".join(f"{w:.3f}" for w in each)
+        isolated = "yes" if row["flat"].isolated else "no"
+        lines.append(f"{angle} {row['atoms']} {width:.3f} {gaps} {isolated} {own} {row['name']}")
+        if row["weights"] is not None:
+            for n, shares in enumerate(row["weights"]):
+                text = " ".join(f"{s:.4f}" for s in shares)
+                lines.append(f"# state {row['flat'].first + n + 1}: weight in the layers {text}")
+    return "\n".join(lines) + "\n"
+
+
+def _json(rows):
+    import json
+
+    made = []
+    for row in rows:
+        width, below, above, each = _numbers(row)
+        flat = row["flat"]
+        made.append(
+            {
+                "file": row["name"],
+                "angle": row["angle"],
+                "atoms": row["atoms"],
+                "first_band": flat.first,
+                "bands": flat.count,
+                "width_meV": width,
+                "gap_below_meV": below,
+                "gap_above_meV": above,
+                "isolated": flat.isolated,
+                "widths_meV": list(each),
+                "layers": None if row["weights"] is None else row["weights"].tolist(),
+            }
+        )
+    return json.dumps(made if len(made) > 1 else made[0], indent=1)
+
+
+if __name__ == "__main__":
+    main()
