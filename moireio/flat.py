@@ -76,9 +76,9 @@ def flat_bands(file, path, below=2, above=2, around=None, margin=2, **how):
     Parameters
     ----------
     file : BlockFile
-        With H, and S unless its basis is orthogonal; or only with bands that were kept.
-    path : KPath
-        Where; bands that were kept have their own path.
+        With H, and S unless its basis is orthogonal; or with bands.
+    path : KPath or None
+        Where; None for the bands that the file keeps.
     below, above : int
         How many of the filled and of the empty bands.
     around : float, optional
@@ -102,7 +102,7 @@ def flat_bands(file, path, below=2, above=2, around=None, margin=2, **how):
     """
     if below + above < 1:
         raise MoireioError("no bands were asked for", remedy="--below or --above")
-    if "hamiltonian" not in file:
+    if path is None:
         return _kept(file, below, above, around)
     if file.hamiltonian.meta.spin == "collinear":
         raise MoireioError("collinear spin has two sets of bands", path=file.label)

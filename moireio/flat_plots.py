@@ -36,7 +36,7 @@ def plot_flat(rows):
         _draw_bands(axes, flat)
         axes.set_title(name if angle is None else f"{abs(angle):.2f}°", fontsize=9)
         if column == 0:
-            axes.set_ylabel("energy (meV)")
+            axes.set_ylabel("energy (eV)")
     if series:
         _draw_widths(figure.add_subplot(grid[1, :]), rows)
     return figure
@@ -44,14 +44,15 @@ def plot_flat(rows):
 
 def _draw_bands(axes, flat):
     path, middle = flat.bands.path, (flat.energies.max() + flat.energies.min()) / 2
-    energies = (flat.bands.energies[0] - middle) * 1e3
+    energies = flat.bands.energies[0] - middle
     start = flat.first - flat.bands.first_band
     for index in range(energies.shape[1]):
         own = start <= index < start + flat.count
         colour = COLOURS["flat" if own else "other"]
         axes.plot(path.distance, energies[:, index], color=colour, lw=0.9, zorder=2 + own)
-    reach = 1e3 * (flat.width / 2 + max(0.4 * flat.width, flat.gap_above or 0, flat.gap_below or 0))
-    axes.set_ylim(-1.15 * reach, 1.15 * reach)
+    gap = min(max(flat.gap_above or 0, flat.gap_below or 0), flat.width)
+    reach = 0.6 * flat.width + 1.2 * gap
+    axes.set_ylim(-reach, reach)
     places = path.distance[path.label_index]
     axes.set_xticks(places, ["Γ" if label == "G" else label for label in path.labels])
     for place in places[1:-1]:
@@ -80,6 +81,11 @@ def _draw_widths(axes, rows):
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(angles, [f"{a:.3g}" for a in angles])
+    shown = np.array([line.get_ydata() for line in axes.lines], dtype=float)
+    low, high = np.nanmin(shown), np.nanmax(shown)
+    ticks = [m * 10.0**n for n in range(-3, 5) for m in (1, 2, 5)]
+    ticks = [t for t in ticks if low / 1.5 <= t <= high * 1.5]
+    axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
     axes.minorticks_off()
     axes.set_xlabel("twist angle (degrees)")
     axes.set_ylabel("energy (meV)")
@@ -132,7 +138,7 @@ def plot_weights(structure, atoms, title=None, repeat=2):
             c=np.tile(relative[members], len(shifts)),
             s=points**2,
             cmap="magma_r",
-            vmin=0,
+            vmin=relative.min(),
             vmax=relative.max(),
             linewidths=0,
         )

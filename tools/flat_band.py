@@ -28,10 +28,10 @@ from moireio.tools.common import Command, options, progress
     type=float,
     help="Energy (eV) that parts filled from empty bands.  [default: by the number of electrons]",
 )
-@click.option("--path", "-p", default="GMKG", show_default=True, help="Corners, as for band.")
 @click.option(
-    "--points", "-n", type=click.IntRange(2), default=40, show_default=True, help="On the path."
+    "--path", "-p", help="Corners, as for band.  [default: bands that SOURCE keeps, or GMKG]"
 )
+@click.option("--points", "-n", type=click.IntRange(2), help="k points on the path.  [default: 40]")
 @click.option(
     "--solver",
     type=click.Choice(["auto", "dense", "sparse"]),
@@ -109,8 +109,9 @@ def _row(ctx, name, opts):
 
     with open_source(name) as file:
         path = None
-        if "hamiltonian" in file:
-            path = choose_path(file, opts["path"], opts["points"])
+        asked = opts["path"] or opts["points"]
+        if "hamiltonian" in file and (asked or "bands" not in file):
+            path = choose_path(file, opts["path"] or "GMKG", opts["points"] or 40)
         with progress(ctx, 0 if path is None else len(path), "flat-band") as update:
             flat = flat_bands(
                 file,
