@@ -1,6 +1,6 @@
 """Levels of twisted bilayer graphene with the Moon–Koshino model, by independent code.
 
-Twelve levels nearest 0.79 eV of every k, as (energy in eV, how often); all pairs up to 8 Å, rotation
+Twelve levels nearest 0.79 eV of every k, as (energy in eV, how often); all pairs up to 8 Å, turned
 about a hexagon centre. The corrugated cell has layers 3.433 + 2·0.0278·Σ cos(G·r) Å apart.
 """
 
