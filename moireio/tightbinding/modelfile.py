@@ -13,17 +13,11 @@ from importlib.resources import files
 
 import numpy as np
 
-from moireio.basis import SHELL_LETTERS
+from moireio.basis import ORBITALS, SHELL_LETTERS
 from moireio.errors import MoireioError
 from moireio.tightbinding.model import Bond, Law, Model, ModelSpecies, Shell
 from moireio.tightbinding.slaterkoster import CHANNELS
 
-# Moireio's own order of orbitals, m = −l … l.
-COMPONENTS = {
-    "s": ("s",),
-    "p": ("py", "pz", "px"),
-    "d": ("dxy", "dyz", "dz2", "dxz", "dx2-y2"),
-}
 _INTEGRAL = re.compile(rf"([spd]\*?)([spd]\*?)_({'|'.join(CHANNELS)})")
 LONGEST = 50.0
 SHORTEST = 0.3
@@ -203,10 +197,10 @@ def _species(table):
 
 def _orbitals(word):
     """Return the label of a shell and which m a word such as "p", "s*" or "dxy" means."""
-    if isinstance(word, str) and word.removesuffix("*") in COMPONENTS:
+    if isinstance(word, str) and word.removesuffix("*") in ORBITALS:
         l = SHELL_LETTERS.index(word[0])  # noqa: E741
         return word, list(range(-l, l + 1))
-    for label, names in COMPONENTS.items():
+    for label, names in ORBITALS.items():
         if word in names:
             return label, [names.index(word) - len(names) // 2]
     return None, []

@@ -164,6 +164,22 @@ def test_species_of_an_element_by_other_names(invoke, tmp_path):
         assert np.abs(gap).max() < 1e-13
 
 
+def test_two_models_are_compared(invoke, tmp_path):
+    """Incomplete shells have ticks of their own."""
+    from moireio.basis import SpeciesBasis
+
+    source, plot = tmp_path / "s.h5", tmp_path / "c.png"
+    invoke("build-twist", "graphene", "--index", 2, 1, "-o", source, "-q")
+    for name in ("moon-koshino", "trambly"):
+        invoke("tb-h", source, "-m", name, "-o", tmp_path / f"{name}.h5", "-q")
+    paths = [tmp_path / f"{name}.h5" for name in ("moon-koshino", "trambly")]
+    done = invoke("compare-h", *paths, "--plot", plot)
+    assert done.exit_code == 0, done.output
+    assert plot.exists()
+    assert SpeciesBasis((1, 2), m=(0, 2)).groups == [("pz", 1), ("dx2-y2", 1)]
+    assert SpeciesBasis((0, 0, 1)).groups == [("s1", 1), ("s2", 1), ("p1", 3)]
+
+
 def test_list(run):
     text = run("tb-h", "--list").text
     for name in shipped():
