@@ -9,6 +9,12 @@ from moireio.errors import MoireioError
 from moireio.units import BOHR_ANGSTROM
 
 SHELL_LETTERS = "spdfgh"
+# m = −l … l
+ORBITALS = {
+    "s": ("s",),
+    "p": ("py", "pz", "px"),
+    "d": ("dxy", "dyz", "dz2", "dxz", "dx2-y2"),
+}
 _NAME = re.compile(
     r"^(?P<pao>(?P<element>[A-Z][a-z]?)(?P<radius>\d+(\.\d+)?)?[^-]*)-(?P<shells>.+)$"
 )
@@ -54,6 +60,22 @@ class SpeciesBasis:
     def size(self):
         """Number of orbitals, spin not counted."""
         return len(self.m) if self.m is not None else sum(2 * v + 1 for v in self.l)
+
+    @property
+    def groups(self):
+        """Names of runs of orbitals and their lengths, a list of (str, int).
+
+        Such as ("p1", 3) for the first whole p shell; ("pz", 1) for every orbital where shells are
+        incomplete.
+        """
+        if self.m is None:
+            letters = [SHELL_LETTERS[v] for v in self.l]
+            counts = [letters[: n + 1].count(letter) for n, letter in enumerate(letters)]
+            return [(f"{a}{n}", 2 * v + 1) for a, n, v in zip(letters, counts, self.l, strict=True)]
+        if len(self.l) != len(self.m):
+            return [("", 1)] * len(self.m)
+        pairs = zip(map(SHELL_LETTERS.__getitem__, self.l), self.l, self.m, strict=True)
+        return [(ORBITALS[a][m + v] if a in ORBITALS else f"{a} {m}", 1) for a, v, m in pairs]
 
     def same_radial(self, other):
         """Tell whether two bases have the same radial functions.

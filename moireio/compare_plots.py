@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from moireio.basis import SHELL_LETTERS
-
 
 def plot_errors(comparison, labels):
     """Draw the mean errors by orbitals, a panel for each pair of species.
@@ -12,8 +10,8 @@ def plot_errors(comparison, labels):
     ----------
     comparison : Comparison
         What to draw.
-    labels : dict of str to list of int
-        Degrees of every species' radial functions, for the ticks.
+    labels : dict of str to list of (str, int)
+        Names and lengths of every species' runs of orbitals (`SpeciesBasis.groups`), for the ticks.
 
     Returns
     -------
@@ -34,12 +32,11 @@ def plot_errors(comparison, labels):
         image = axis.imshow(values, cmap="magma_r", vmin=0, vmax=top, interpolation="nearest")
         axis.set_title(f"{pair.one}–{pair.two}: mean {pair.mean * 1e3:.3g} meV", fontsize=9)
         for name, set_ticks in ((pair.one, axis.set_yticks), (pair.two, axis.set_xticks)):
-            degrees = labels[name]
-            widths = np.array([2 * d + 1 for d in degrees])
+            seen, widths = zip(*labels[name], strict=True)
+            widths = np.array(widths)
             size = int(widths.sum())
             copies = (values.shape[0] if set_ticks == axis.set_yticks else values.shape[1]) // size
             centres = np.cumsum(widths) - widths / 2 - 0.5
-            seen = [f"{SHELL_LETTERS[d]}{degrees[:k].count(d) + 1}" for k, d in enumerate(degrees)]
             ticks = np.concatenate([centres + c * size for c in range(copies)])
             spins = [""] if copies == 1 else ["↑", "↓"]
             set_ticks(ticks, [s + spin for spin in spins for s in seen], fontsize=6)

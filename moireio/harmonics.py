@@ -100,3 +100,50 @@ def gaunt(l1, l2, l3):
     out = np.einsum("ap,bp,cp,p->abc", one, two, three, weights)
     out[np.abs(out) < 1e-14] = 0.0
     return out
+
+
+def coupled(l1, l2, momentum, values, rows=slice(None), columns=slice(None)):
+    """Return Σ_M G(l1 m1, l2 m2, L M) Y_LM, the angular part of two-centre integrals.
+
+    Parameters
+    ----------
+    l1, l2, momentum : int
+        Angular momenta; the last is L.
+    values : (≥ (L + 1)², n) array
+        Y_LM from `harmonics`.
+    rows, columns : sequence of int, optional
+        Which m1 + l1 and m2 + l2 are wanted; by default all.
+
+    Returns
+    -------
+    dict of (int, int) to (n,) array
+        The elements that are not zero everywhere, by row and column.
+    """
+    coefficients = gaunt(l1, l2, momentum)[rows][:, columns]
+    start = momentum * momentum
+    elements = {}
+    for i, j, m in np.argwhere(coefficients):
+        term = coefficients[i, j, m] * values[start + m]
+        key = (int(i), int(j))
+        elements[key] = elements[key] + term if key in elements else term
+    return elements
+
+
+def fill_block(block, terms):
+    """Sum products of a radial and an angular part into a block.
+
+    Parameters
+    ----------
+    block : (rows, columns, n) array
+        Filled; elements of which no term speaks stay as they are.
+    terms : iterable of (array, dict)
+        For every L the radial part (n,) and the angular part as `coupled` gives it.
+    """
+    begun = set()
+    for radial, angular in terms:
+        for place, factor in angular.items():
+            if place in begun:
+                block[place] += radial * factor
+            else:
+                np.multiply(radial, factor, out=block[place])
+                begun.add(place)

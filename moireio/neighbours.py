@@ -4,6 +4,13 @@ import contextlib
 import sys
 from functools import lru_cache
 
+import numpy as np
+
+from moireio.errors import MoireioError
+from moireio.pairs import Pairs
+
+TOO_CLOSE = 0.3
+
 
 def neighbour_list(structure, radius, quantities, full=True):
     """Find all pairs of atoms closer than a radius.
@@ -27,6 +34,42 @@ def neighbour_list(structure, radius, quantities, full=True):
     search = _vesin()(cutoff=radius, full_list=full, n_threads=1)
     arrays = structure.positions, structure.cell, structure.pbc.tolist()
     return search.compute(*arrays, quantities)
+
+
+def close_pairs(structure, reach):
+    """Return all pairs of atoms closer than the reach of their species.
+
+    Parameters
+    ----------
+    structure : Structure
+        The atoms.
+    reach : (species, species) array
+        Å, symmetric, in the order of `Structure.species_names`.
+
+    Returns
+    -------
+    Pairs
+        Sorted, on-site pairs included, both partners of each.
+
+    Raises
+    ------
+    MoireioError
+        If two atoms lie on top of each other.
+    """
+    close = structure.closest_pair(TOO_CLOSE)
+    if close is not None:
+        raise MoireioError(
+            f"atoms {close[1]} and {close[2]} are {close[0]:.3f} Å apart, as good as in one place"
+        )
+    own = np.arange(len(structure), dtype=np.int32)
+    i, j, R = own, own, np.zeros((len(own), 3), np.int32)
+    if len(own) and reach.max() > 0:
+        first, second, S, d = neighbour_list(structure, float(reach.max()), "ijSd")
+        keep = d < reach[structure.species[first], structure.species[second]]
+        i = np.concatenate([i, first[keep].astype(np.int32)])
+        j = np.concatenate([j, second[keep].astype(np.int32)])
+        R = np.concatenate([R, S[keep].astype(np.int32)])
+    return Pairs.sort(len(structure), i, j, R)[0]
 
 
 @lru_cache(maxsize=1)

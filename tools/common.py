@@ -321,3 +321,67 @@ def destination(output, in_place):
     """
     if output and in_place:
         raise click.UsageError("-o and --in-place exclude each other.")
+
+
+def structure_source(stack, source, in_place):
+    """Open a SOURCE that is a block file or a structure file of another program.
+
+    Parameters
+    ----------
+    stack : contextlib.ExitStack
+        Keeps the block file open.
+    source : str
+        A path, or "-".
+    in_place : bool
+        The value of ``--in-place``.
+
+    Returns
+    -------
+    file : BlockFile or None
+        None if it is no block file.
+    structure : Structure
+        Its structure.
+    known : Basis or None
+        Its basis, as far as the file tells.
+    inputs : list of (str, str)
+        Its name and digest, for the history.
+    """
+    from moireio.formats import structures
+    from moireio.stream import open_source
+
+    if structures.is_block_file(source):
+        file = stack.enter_context(open_source(source))
+        known = file.basis if "basis" in file else None
+        return file, file.structure, known, [(file.label, file.digest())]
+    if in_place:
+        raise click.UsageError("--in-place needs a block file as SOURCE.")
+    structure, known = structures.read_foreign(source)
+    return None, structure, known, [(source, structures.digest(source))]
+
+
+def write_operators(ctx, writer, sources, precision, jobs, label):
+    """Write operators that are computed, with progress.
+
+    Parameters
+    ----------
+    ctx : click.Context
+        The running command.
+    writer : BlockWriter
+        To which they go.
+    sources : sequence of OperatorSource
+        In double precision.
+    precision : {"float32", "float64"} or None
+        The value of ``--precision``.
+    jobs : int or None
+        The value of ``--jobs``.
+    label : str
+        The command.
+    """
+    from moireio.blocks import CastView, row_bytes
+
+    if precision == "float32":
+        sources = [CastView(one, precision) for one in sources]
+    total = sum(int(row_bytes(one).sum()) for one in sources)
+    with progress(ctx, total, label) as update:
+        for one in sources:
+            writer.operator(one, progress=update, jobs=jobs or os.cpu_count() or 1)

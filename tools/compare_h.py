@@ -62,7 +62,7 @@ def main(ctx, files, bands, path, points, csv, plot, as_json, force):
         if series:
             save(compare_plots.plot_series(rows), plot)
         else:
-            save(compare_plots.plot_errors(rows[0]["found"], rows[0]["shells"]), plot)
+            save(compare_plots.plot_errors(rows[0]["found"], rows[0]["orbitals"]), plot)
     if as_json:
         made = [{"a": r["a"], "b": r["b"], "angle": r["angle"]} | _plain(r["found"]) for r in rows]
         click.echo(_dump(made if series else made[0]))
@@ -84,7 +84,7 @@ def _row(first, second, bands, path, points):
             "b": second,
             "angle": compare.twist_angle(a, b),
             "atoms": len(b.structure),
-            "shells": {name: list(b.basis[name].l) for name in b.structure.species_names},
+            "orbitals": {name: b.basis[name].groups for name in b.structure.species_names},
             "found": found,
         }
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "build-dataset": "make the calculations of a training set, run and collect them",
     "overlap": "compute S(R) of any structure from its orbitals",
     "predict-h": "predict H(R) with a trained network",
+    "tb-h": "make a Slater-Koster tight-binding Hamiltonian",
     "train-h": "train networks for Hamiltonians",
     "compare-h": "tell how far two Hamiltonians are apart",
     "deeph2h5": "read DeepH's data folders into block files",

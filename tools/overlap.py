@@ -9,9 +9,10 @@ from moireio.tools.common import (
     arguments,
     destination,
     options,
-    progress,
     say,
     source_argument,
+    structure_source,
+    write_operators,
 )
 
 
@@ -38,28 +39,18 @@ def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **se
     neither SOURCE nor --pao has radial functions, those of a model that comes with moireio are
     taken.
     """
-    import os
-
-    from moireio.formats import orbital_library, structures
+    from moireio.formats import orbital_library
     from moireio.overlap.neighbours import overlapping_pairs
     from moireio.overlap.sources import OrbitalIntegrals, OverlapSource, PositionSource
-    from moireio.stream import check_container, check_outputs, open_source, write_target
+    from moireio.stream import check_container, check_outputs, write_target
 
     destination(output, in_place)
     output = "-" if output is None and not in_place else output
     check_outputs([output], [source], settings["force"])
     check_container(output, settings["container"])
     with contextlib.ExitStack() as stack:
-        if structures.is_block_file(source):
-            file = stack.enter_context(open_source(source))
-            structure = file.structure
-            known = file.basis if "basis" in file else None
-            label, inputs = file.label, [(file.label, file.digest())]
-        else:
-            if in_place:
-                raise click.UsageError("--in-place needs a block file as SOURCE.")
-            structure, known = structures.read_foreign(source)
-            file, label, inputs = None, source, [(source, structures.digest(source))]
+        file, structure, known, inputs = structure_source(stack, source, in_place)
+        label = inputs[0][0]
         if pao is None:
             library = orbital_library.shipped_library(structure)
         else:
@@ -71,7 +62,6 @@ def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **se
         sources = [OverlapSource(assigned, integrals, pairs, settings["storage"] or "upper")]
         if position:
             sources.append(PositionSource(assigned, integrals, pairs))
-        sources = [_cast(one, settings["precision"]) for one in sources]
         say(ctx, _describe(assigned, complete, pairs))
         drop = ["basis", *(one.meta.name for one in sources)]
         if assigned is not structure:
@@ -90,10 +80,7 @@ def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **se
         if file is None or assigned is not structure:
             write.structure(assigned)
         write.basis(complete)
-        total = sum(_bytes(one) for one in sources)
-        with progress(ctx, total, "overlap") as update:
-            for one in sources:
-                write.operator(one, progress=update, jobs=jobs or os.cpu_count() or 1)
+        write_operators(ctx, write, sources, settings["precision"], jobs, "overlap")
         write.history("overlap", arguments(), inputs)
 
 
@@ -106,18 +93,6 @@ def _layers(structure, count):
     if structure.layer is not None and count is None:
         return structure
     return replace(structure, layer=assign(structure, count))
-
-
-def _cast(source, precision):
-    from moireio.blocks import CastView
-
-    return CastView(source, "float32") if precision == "float32" else source
-
-
-def _bytes(source):
-    from moireio.blocks import row_bytes
-
-    return int(row_bytes(source).sum())
 
 
 def _describe(structure, basis, pairs):

@@ -1,15 +1,12 @@
 """Overlap and position matrices of a structure, by runs of atoms."""
 
-from itertools import pairwise
-
 import numpy as np
 
-from moireio.blocks import OperatorMeta, scatter, starts
+from moireio.blocks import OperatorMeta
 from moireio.harmonics import gaunt
 from moireio.overlap.radial import shells
 from moireio.overlap.twocentre import TwoCentre
-
-BATCH = 1024
+from moireio.pairsource import PairSource, place_blocks
 
 
 class OrbitalIntegrals:
@@ -77,66 +74,7 @@ class OrbitalIntegrals:
         return [np.tensordot(change, high, axes=1) for change in self._change[a]]
 
 
-class _Source:
-    """What the two sources share: pairs, their vectors, species."""
-
-    def __init__(self, structure, integrals, pairs, meta):
-        self.structure, self.pairs, self.meta = structure, pairs, meta
-        self.sizes = integrals.basis.sizes(structure)
-        self._integrals = integrals
-        order = [integrals.names.index(name) for name in structure.species_names]
-        self._kind = np.array(order)[structure.species]
-        self._upper = pairs.upper()
-
-    def rows(self, i0, i1):
-        """Return all blocks of the atoms ``i0 <= i < i1``, as `OperatorSource.rows`.
-
-        Parameters
-        ----------
-        i0, i1 : int
-            The run.
-
-        Returns
-        -------
-        (n,) or (3, n) array
-            Pair after pair.
-        """
-        structure, span = self.structure, self.pairs.rows(i0, i1)
-        i = np.repeat(np.arange(i0, i1), np.diff(self.pairs.indptr[i0 : i1 + 1]))
-        j, R = self.pairs.j[span], self.pairs.R[span]
-        offsets = starts(self.sizes[i] * self.sizes[j])
-        lead = () if self.meta.components == 1 else (self.meta.components,)
-        out = np.empty((*lead, int(offsets[-1])))
-        # Partners are computed from one vector, so that they are exact adjoints: that from the
-        # species named first to the other, or, between like atoms, that of "upper" storage.
-        kind, other = self._kind[i], self._kind[j]
-        swapped = np.where(kind == other, ~self._upper[span], kind > other)
-        first, second = np.where(swapped, j, i), np.where(swapped, i, j)
-        shift = np.where(swapped[:, None], -R, R)
-        c = structure.cell
-        steps = shift[:, 0, None] * c[0] + shift[:, 1, None] * c[1] + shift[:, 2, None] * c[2]
-        vectors = ((structure.positions[second] + steps) - structure.positions[first]).T
-        kinds = len(self._integrals.names)
-        code = (self._kind[first] * kinds + self._kind[second]) * 2 + swapped
-        order = np.argsort(code, kind="stable")
-        bounds = np.flatnonzero(np.diff(code[order], prepend=-1, append=-1))
-        for begin, end in pairwise(bounds):
-            species, turned = divmod(int(code[order[begin]]), 2)
-            for start in range(begin, end, BATCH):
-                members = order[start : min(end, start + BATCH)]
-                self._fill(
-                    out, offsets[members], divmod(species, kinds), turned, vectors[:, members]
-                )
-        return out
-
-
-def _place(flat, offsets, blocks, swapped):
-    """Write blocks (n1, n2, n) where they belong."""
-    blocks = blocks.transpose((2, 1, 0) if swapped else (2, 0, 1))
-    scatter(flat, offsets, np.ascontiguousarray(blocks).reshape(len(offsets), -1))
-
-
-class OverlapSource(_Source):
+class OverlapSource(PairSource):
     """The overlap of a structure's orbitals.
 
     Parameters
@@ -155,13 +93,14 @@ class OverlapSource(_Source):
         if storage == "upper":
             pairs = pairs.select(pairs.upper())
         meta = OperatorMeta("overlap", "1", storage=storage, source="two-centre integrals")
-        super().__init__(structure, integrals, pairs, meta)
+        super().__init__(structure, integrals.basis, pairs, meta)
+        self._integrals = integrals
 
     def _fill(self, out, offsets, species, swapped, vectors):
-        _place(out, offsets, self._integrals.overlap(*species, vectors), swapped)
+        place_blocks(out, offsets, self._integrals.overlap(*species, vectors), swapped)
 
 
-class PositionSource(_Source):
+class PositionSource(PairSource):
     """⟨iα| r − τ_i |jβ⟩ of a structure's orbitals.
 
     The partner of a pair follows from the rule
@@ -179,7 +118,8 @@ class PositionSource(_Source):
 
     def __init__(self, structure, integrals, pairs):
         meta = OperatorMeta("position", "Å", parity=0, components=3, source="two-centre integrals")
-        super().__init__(structure, integrals, pairs, meta)
+        super().__init__(structure, integrals.basis, pairs, meta)
+        self._integrals = integrals
 
     def _fill(self, out, offsets, species, swapped, vectors):
         a, b = species
@@ -192,7 +132,7 @@ class PositionSource(_Source):
             elif a == b and onsite.any():
                 mean = (block + block.transpose(1, 0, 2)) / 2
                 block = np.where(onsite, mean, block)
-            _place(out[axis], offsets, block, swapped)
+            place_blocks(out[axis], offsets, block, swapped)
 
 
 def _raised(one):

@@ -12,7 +12,7 @@ shells.
 
 import numpy as np
 
-from moireio.harmonics import gaunt, harmonics, unit_vectors
+from moireio.harmonics import coupled, fill_block, harmonics, unit_vectors
 from moireio.overlap.radial import STEP, q_grid, tables, transforms
 
 
@@ -84,15 +84,17 @@ class TwoCentre:
             column = 0
             for n, two in enumerate(second):
                 block = out[row : row + 2 * one.l + 1, column : column + 2 * two.l + 1]
-                begun = set()
-                for momentum in range(abs(one.l - two.l), one.l + two.l + 1, 2):
-                    value = _spline(self._tables[a, b, m, n, momentum], piece, t)
-                    for (i, j), factor in angular[one.l, two.l, momentum].items():
-                        if (i, j) in begun:
-                            block[i, j] += value * factor
-                        else:
-                            np.multiply(value, factor, out=block[i, j])
-                            begun.add((i, j))
+                momenta = range(abs(one.l - two.l), one.l + two.l + 1, 2)
+                fill_block(
+                    block,
+                    (
+                        (
+                            _spline(self._tables[a, b, m, n, momentum], piece, t),
+                            angular[one.l, two.l, momentum],
+                        )
+                        for momentum in momenta
+                    ),
+                )
                 column += 2 * two.l + 1
             row += 2 * one.l + 1
         return out
@@ -112,12 +114,5 @@ def _angular(first, second, values):
     for l1 in {s.l for s in first}:
         for l2 in {s.l for s in second}:
             for momentum in range(abs(l1 - l2), l1 + l2 + 1, 2):
-                coefficients = gaunt(l1, l2, momentum)
-                start = momentum * momentum
-                elements = {}
-                for i, j, m in np.argwhere(coefficients):
-                    term = coefficients[i, j, m] * values[start + m]
-                    key = (int(i), int(j))
-                    elements[key] = elements[key] + term if key in elements else term
-                out[l1, l2, momentum] = elements
+                out[l1, l2, momentum] = coupled(l1, l2, momentum, values)
     return out

@@ -1,0 +1,1 @@
+"""Slater–Koster tight-binding models: their files, and the Hamiltonians that they give."""

@@ -1,0 +1,216 @@
+"""``tb-h`` as a user runs it: levels against independent ones, pipes, errors."""
+
+import numpy as np
+import pytest
+from graphene_levels import CASES, POINTS, expected, found
+
+import moireio
+from moireio.solvers import EigenProblem, make_solver, mkl
+from moireio.tightbinding.modelfile import shipped
+
+# Saito, Dresselhaus, Dresselhaus, Physical Properties of Carbon Nanotubes (1998), section 2.3.
+NONORTHOGONAL = """
+name = "saito"
+[species.C]
+orbitals = ["pz"]
+valence = 1
+[[bond]]
+species = ["C", "C"]
+cutoff = 2.0
+pp_pi = -3.033
+overlap = { pp_pi = 0.129 }
+"""
+
+
+@pytest.fixture(scope="module")
+def graphene(tmp_path_factory):
+    """One layer, as a structure file."""
+    from ase.build import graphene
+
+    atoms = graphene(a=2.46, vacuum=10.0)
+    atoms.pbc = [True, True, False]
+    path = tmp_path_factory.mktemp("graphene") / "layer.xyz"
+    atoms.write(path)
+    return path
+
+
+def levels(file, k):
+    overlap = file.overlap.assembler() if file.overlap is not None else None
+    problem = EigenProblem(file.hamiltonian.assembler(), overlap, np.array(k, dtype=float))
+    return make_solver("dense").energies(problem)
+
+
+def build(run, case, path, *more):
+    done = run("build-twist", "graphene", *CASES[case]["build"])
+    done = run("tb-h", "--model", "moon-koshino", *more, "-o", path, stdin=done.stdout)
+    assert f"{CASES[case]['hoppings']} hoppings" in done.stderr
+    return moireio.open(path)
+
+
+@pytest.mark.skipif(mkl.library() is None, reason="too slow without MKL")
+def test_levels_at_2_degrees(run, tmp_path):
+    """Γ, M and K of 3268 atoms; the file is valid and tells what it is."""
+    with build(run, "2.005 rigid", tmp_path / "h.h5", "--storage", "full") as file:
+        hamiltonian = file.hamiltonian
+        assert len(hamiltonian.pairs) - len(file.structure) == 461620
+        assert hamiltonian.meta.source == "tight-binding"
+        assert hamiltonian.meta.storage == "full"
+        assert file.basis.orthogonal
+        assert (file.basis["C"].l, file.basis["C"].m) == ((1,), (0,))
+        assert (file.basis["C"].name, file.basis["C"].cutoff) == ("moon-koshino", 4.0)
+        assert file.electrons.count == 3268
+        assert file.history[-1]["command"] == "tb-h"
+        for point in POINTS:
+            assert np.abs(found(file, point) - expected("2.005 rigid", point)).max() < 1e-5
+    assert run("h5-validate", tmp_path / "h.h5").code == 0
+
+
+@pytest.mark.skipif(mkl.library() is None, reason="too slow without MKL")
+@pytest.mark.parametrize("case", ["1.050 rigid", "1.050 corrugated"])
+def test_levels_at_1_degree(run, tmp_path, case):
+    """Γ of 11,908 atoms."""
+    with build(run, case, tmp_path / "h.h5") as file:
+        assert np.abs(found(file, "G") - expected(case, "G")).max() < 1e-5
+
+
+def test_pipe_to_bands_around_the_gap(run, tmp_path):
+    """The number of electrons tells where the gap is: Dirac points of either layer at K."""
+    built = run("build-twist", "graphene", "--index", 2, 1).stdout
+    made = run("tb-h", "-m", "graphene-nn", stdin=built).stdout
+    words = ["--path", "GMKG", "--bands", 8, "-n", 31, "-o", tmp_path / "b.h5"]
+    run("band", *words, stdin=made)
+    with moireio.open(tmp_path / "b.h5") as file:
+        bands = file.bands()
+        assert bands.source == "tight-binding"
+        assert bands.first_band == 10
+        corner = bands.path.label_index[list(bands.path.labels).index("K")]
+        np.testing.assert_allclose(bands.energies[0, corner, 2:6], 0, atol=1e-9)
+
+
+def test_one_layer_by_formula(run, tmp_path, graphene):
+    """±t w and, with an overlap, (∓t w)/(1 ∓ s w), w = |1 + e^{..} + e^{..}|."""
+    model = tmp_path / "saito.toml"
+    model.write_text(NONORTHOGONAL)
+    run("tb-h", graphene, "-m", "graphene-nn", "-o", tmp_path / "a.h5")
+    run("tb-h", graphene, "-m", model, "-o", tmp_path / "b.h5")
+    with moireio.open(tmp_path / "a.h5") as a, moireio.open(tmp_path / "b.h5") as b:
+        assert not b.basis.orthogonal
+        assert a.history[0]["inputs"] == [str(graphene), "graphene-nn"]
+        for k, w in (([0, 0, 0], 3), ([0.5, 0, 0], 1), ([1 / 3, 1 / 3, 0], 0)):
+            np.testing.assert_allclose(levels(a, k), [-2.8 * w, 2.8 * w], atol=1e-9)
+            expected = [-3.033 * w / (1 + 0.129 * w), 3.033 * w / (1 - 0.129 * w)]
+            np.testing.assert_allclose(levels(b, k), expected, atol=1e-9)
+    assert run("h5-validate", tmp_path / "b.h5").code == 0
+
+
+def test_storage_container_precision_and_processes(invoke, tmp_path, monkeypatch):
+    from moireio import writer
+
+    monkeypatch.setattr(writer.BlockWriter.operator, "__defaults__", (None, 1 << 14, 1))
+    source = tmp_path / "s.h5"
+    invoke("build-twist", "graphene", "--index", 3, 2, "-o", source, "-q")
+    made = {}
+    for name, words in {
+        "full.h5": ["--storage", "full", "-j", 1],
+        "upper.zarr": ["-j", 3],
+        "single.zarr.zip": ["--precision", "float32"],
+    }.items():
+        path = tmp_path / name
+        done = invoke("tb-h", source, "-m", "trambly", *words, "-o", path, "-q")
+        assert done.exit_code == 0, done.output
+        with moireio.open(path) as file:
+            made[name] = file.hamiltonian.at_k([0.1, 0.3, 0], dense=True)
+    np.testing.assert_allclose(made["upper.zarr"], made["full.h5"], atol=1e-14)
+    np.testing.assert_allclose(made["single.zarr.zip"], made["full.h5"], atol=1e-6)
+
+
+def test_in_place_replaces_what_belongs_to_another_basis(invoke, made, tmp_path):
+    from shutil import copy
+
+    path = copy(made["gr_ab"], tmp_path / "a.h5")
+    done = invoke("tb-h", path, "-m", "moon-koshino", "--in-place")
+    assert done.exit_code == 0, done.output
+    assert "left out, of another basis: /overlap, /position, /momentum, /density" in done.output
+    with moireio.open(path) as file:
+        assert file.operators == ["hamiltonian"]
+        assert file.hamiltonian.shape == (4, 4)
+        assert file.electrons.fermi is None
+        assert [entry["command"] for entry in file.history][-1] == "tb-h"
+    assert invoke("h5-validate", path).exit_code == 0
+
+
+def test_species_of_an_element_by_other_names(invoke, tmp_path):
+    """A species that the model does not name is its element's."""
+    from dataclasses import replace
+
+    from moireio.stream import write_target
+
+    source = tmp_path / "s.h5"
+    invoke("build-twist", "graphene", "--index", 1, 0, "-o", source, "-q")
+    with moireio.open(source) as file:
+        structure = file.structure
+    names = replace(structure, species=structure.layer, species_names=("C_low", "C_high"))
+    with write_target(str(tmp_path / "two.h5")) as writer:
+        writer.structure(names)
+        writer.basis(moireio.basis.Basis())
+    for name in ("s", "two"):
+        out = tmp_path / f"{name}-h.h5"
+        done = invoke("tb-h", tmp_path / f"{name}.h5", "-m", "moon-koshino", "-o", out, "-q")
+        assert done.exit_code == 0, done.output
+    with moireio.open(tmp_path / "s-h.h5") as a, moireio.open(tmp_path / "two-h.h5") as b:
+        assert set(b.basis.species) == {"C_low", "C_high"}
+        k = [0.2, 0.1, 0]
+        gap = a.hamiltonian.at_k(k, dense=True) - b.hamiltonian.at_k(k, dense=True)
+        assert np.abs(gap).max() < 1e-13
+
+
+def test_two_models_are_compared(invoke, tmp_path):
+    """Incomplete shells have ticks of their own."""
+    from moireio.basis import SpeciesBasis
+
+    source, plot = tmp_path / "s.h5", tmp_path / "c.png"
+    invoke("build-twist", "graphene", "--index", 2, 1, "-o", source, "-q")
+    for name in ("moon-koshino", "trambly"):
+        invoke("tb-h", source, "-m", name, "-o", tmp_path / f"{name}.h5", "-q")
+    paths = [tmp_path / f"{name}.h5" for name in ("moon-koshino", "trambly")]
+    done = invoke("compare-h", *paths, "--plot", plot)
+    assert done.exit_code == 0, done.output
+    assert plot.exists()
+    assert SpeciesBasis((1, 2), m=(0, 2)).groups == [("pz", 1), ("dx2-y2", 1)]
+    assert SpeciesBasis((0, 0, 1)).groups == [("s1", 1), ("s2", 1), ("p1", 3)]
+
+
+def test_list(run):
+    text = run("tb-h", "--list").text
+    for name in shipped():
+        assert name in text
+    assert "Phys. Rev. B 87, 205404 (2013)" in text
+
+
+def test_refusals(run, tmp_path, graphene):
+    from ase import Atoms
+
+    Atoms("C2", [[0, 0, 0], [0, 0, 0.1]], cell=[5, 5, 9], pbc=True).write(tmp_path / "close.vasp")
+    Atoms("BN", [[0, 0, 0], [0, 0, 1.4]], cell=[5, 5, 9], pbc=True).write(tmp_path / "bn.vasp")
+    bad = tmp_path / "bad.toml"
+    bad.write_text(NONORTHOGONAL.replace("valence = 1", "electrons = 1"))
+    out = tmp_path / "x.h5"
+    known = ["-m", "moon-koshino"]
+    cases = {
+        "atoms 0 and 1 are 0.100 Å apart": [tmp_path / "close.vasp", *known],
+        "the model moon-koshino has no species B (it knows C)": [tmp_path / "bn.vasp", *known],
+        "no model of this name comes with moireio": [graphene, "-m", "moon"],
+        f"error: {bad}: species.C: valence is missing": [graphene, "-m", bad],
+        "no such file": [tmp_path / "absent.vasp", *known],
+        "is an input too": [graphene, "-m", bad, "-o", bad],
+    }
+    for told, words in cases.items():
+        done = run("tb-h", *words, *([] if "-o" in words else ["-o", out]), check=False)
+        done.assert_one_line_error()
+        assert told in done.stderr
+        assert not out.exists()
+    assert run("tb-h", graphene, check=False).code == 2
+    assert run("tb-h", graphene, *known, "--in-place", check=False).code == 2
+    done = run("tb-h", *known, stdin=b"", check=False)
+    done.assert_one_line_error()
+    assert "is empty" in done.stderr
