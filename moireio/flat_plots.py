@@ -50,7 +50,7 @@ def _draw_bands(axes, flat):
         own = start <= index < start + flat.count
         colour = COLOURS["flat" if own else "other"]
         axes.plot(path.distance, energies[:, index], color=colour, lw=0.9, zorder=2 + own)
-    gap = min(max(flat.gap_above or 0, flat.gap_below or 0), flat.width)
+    gap = min(max(flat.gap_above or 0, flat.gap_below or 0, 0), flat.width)
     reach = 0.6 * flat.width + 1.2 * gap
     axes.set_ylim(-reach, reach)
     places = path.distance[path.label_index]
