@@ -1,0 +1,200 @@
+"""Some levels of large sparse H and S: moireio, scipy's eigsh, and DeepH-E3's recipe.
+
+``python tests/bench/bench_sparse.py compare FILE.h5 … --near E`` runs, for every file and one after
+another in processes of their own, 40 levels next to E at two k points by
+
+- ``moireio``: `SparseSolver`, pattern and ordering kept from one k to the next, levels counted;
+- ``eigsh``: `scipy.sparse.linalg.eigsh` with shift and its own SuperLU;
+- ``deeph``: what DeepH-E3's script does: Pardiso (Hermitian, ordered anew at every k) in a plain
+  Arnoldi iteration (here ARPACK's, one vector at a time, tolerance 0).
+
+Assembly of H(k) and S(k) is in all times; reading the file is not. ``grow FILE.h5 …`` factorises
+once per file, prints memory and time of the factors, and fits powers of the size.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+
+BANDS = 40
+POINTS = ([0.11, 0.23, 0.0], [0.31, -0.07, 0.0])
+
+
+def load(path):
+    """Return H and S as Bloch sums, and the number of filled bands."""
+    import moireio
+
+    with moireio.open(path) as file:
+        overlap = None if file.overlap is None else file.overlap.assembler()
+        return file.hamiltonian.assembler(), overlap, round(file.electrons.count / 2)
+
+
+def moireio_levels(h, s, filled, near, threads):
+    """Return levels at both k by moireio."""
+    from moireio.solvers import EigenProblem, make_solver
+
+    engine = make_solver("sparse", threads=threads, near=near)
+    window = filled - BANDS // 2, filled + BANDS // 2 - 1
+    return [engine.energies(EigenProblem(h, s, k), window) for k in POINTS]
+
+
+def eigsh_levels(h, s, filled, near, threads):
+    """Return levels at both k by SciPy."""
+    import numpy as np
+    from scipy.sparse.linalg import eigsh
+
+    out = []
+    for k in POINTS:
+        found = eigsh(
+            h.csr(k).tocsc(), BANDS, s.csr(k).tocsc(), sigma=near, return_eigenvectors=False
+        )
+        out.append(np.sort(found.real))
+    return out
+
+
+def deeph_levels(h, s, filled, near, threads):
+    """Return levels at both k by Pardiso inside ARPACK."""
+    import numpy as np
+    from scipy.sparse import triu
+    from scipy.sparse.linalg import LinearOperator, eigs
+
+    from moireio.solvers.pardiso import PardisoFactor
+
+    out = []
+    for k in POINTS:
+        hk, sk = h.csr(k), s.csr(k)
+        upper = triu(hk - near * sk).tocsr()
+        upper.sort_indices()
+        factor = PardisoFactor(upper.indptr, upper.indices, False, threads)
+        factor.factorise(upper.data)
+
+        def apply(x, factor=factor, sk=sk):
+            return factor.solve((sk @ x).reshape(-1, 1))[:, 0]
+
+        operator = LinearOperator(hk.shape, matvec=apply, dtype=complex)
+        found = eigs(operator, BANDS, which="LM", return_eigenvectors=False)
+        out.append(np.sort(near + 1 / found.real))
+    return out
+
+
+METHODS = {"moireio": moireio_levels, "eigsh": eigsh_levels, "deeph": deeph_levels}
+
+
+def child(method, path, near, threads):
+    """Run one method; print seconds, peak memory in bytes and the levels."""
+    from threadpoolctl import threadpool_limits
+
+    h, s, filled = load(path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    begin = time.perf_counter()
+    with threadpool_limits(threads if method == "eigsh" else 1):
+        levels = METHODS[method](h, s, filled, near, threads)
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(h.n, seconds, peak, before)
+    for row in levels:
+        print(*(repr(float(e)) for e in row))
+
+
+def compare(paths, near, threads, limit):
+    """Print the table."""
+    import numpy as np
+
+    print("| orbitals | method | s | ratio | peak memory, GB | ratio | largest difference, eV |")
+    print("|---|---|---|---|---|---|---|")
+    for path in paths:
+        own = None
+        for method in METHODS:
+            words = [sys.executable, __file__, "child", method, path, str(near), str(threads)]
+            try:
+                done = subprocess.run(
+                    words, capture_output=True, text=True, timeout=limit, check=True
+                )
+            except subprocess.TimeoutExpired:
+                print(f"| | {method} | more than {limit:.0f} | | | | |", flush=True)
+                continue
+            except subprocess.CalledProcessError as error:
+                last = (error.stderr.strip().splitlines() or ["killed"])[-1]
+                print(f"| | {method} | failed: {last} | | | | |", flush=True)
+                continue
+            head, *rows = done.stdout.splitlines()
+            n, seconds, peak, _ = (float(w) for w in head.split())
+            levels = [np.array([float(w) for w in row.split()]) for row in rows]
+            if own is None:
+                own = seconds, peak, levels
+            # moireio takes as many above the gap as below, the others the nearest to E
+            gaps = [
+                min(np.abs(e - own_row).min() for own_row in own[2][i : i + 1])
+                for i, row in enumerate(levels)
+                for e in row
+                if own[2][i][0] <= e <= own[2][i][-1]
+            ]
+            print(
+                f"| {n:.0f} | {method} | {seconds:.1f} | {seconds / own[0]:.1f} | {peak / 1e9:.2f} "
+                f"| {peak / own[1]:.1f} | {max(gaps):.0e} |",
+                flush=True,
+            )
+
+
+def grow(paths, near, threads, single):
+    """Print memory and time of factors, and their growth."""
+    import numpy as np
+
+    from moireio.solvers import EigenProblem
+    from moireio.solvers.pardiso import PardisoFactor
+    from moireio.solvers.pencil import Pencil
+
+    sizes, memories, times = [], [], []
+    print("| orbitals | elements of the upper triangle | ordering, s | factors, s | GB |")
+    print("|---|---|---|---|---|")
+    for path in paths:
+        h, s, _ = load(path)
+        problem = EigenProblem(h, s, POINTS[0])
+        pencil = Pencil(problem)
+        values = pencil.values(problem)
+        begin = time.perf_counter()
+        factor = PardisoFactor(pencil.indptr, pencil.indices, False, threads, single)
+        ordered = time.perf_counter()
+        factor.factorise(values[0] - near * values[1])
+        ended = time.perf_counter()
+        sizes.append(h.n)
+        memories.append(factor.memory)
+        times.append(ended - ordered)
+        print(
+            f"| {h.n} | {len(pencil.indices)} | {ordered - begin:.1f} | {times[-1]:.1f} "
+            f"| {memories[-1] / 1e9:.2f} |",
+            flush=True,
+        )
+        factor.close()
+        del h, s, problem, pencil, values, factor
+    if len(sizes) > 2:
+        for name, values in (("memory", memories), ("time", times)):
+            power, scale = np.polyfit(np.log(sizes[1:]), np.log(values[1:]), 1)
+            guesses = {n: np.exp(scale) * n**power for n in (82576, 169936)}
+            print(f"{name}: ~ n^{power:.2f};", {n: float(f"{g:.3g}") for n, g in guesses.items()})
+
+
+def main():
+    """Read the command line."""
+    if sys.argv[1] == "child":
+        method, path, near, threads = sys.argv[2:]
+        child(method, path, float(near), int(threads))
+        return
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["compare", "grow"])
+    parser.add_argument("files", nargs="+")
+    parser.add_argument("--near", type=float, required=True, help="eV")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--limit", type=float, default=900.0, help="s for one method and file")
+    parser.add_argument("--single", action="store_true")
+    options = parser.parse_args()
+    if options.what == "compare":
+        compare(options.files, options.near, options.threads, options.limit)
+    else:
+        grow(options.files, options.near, options.threads, options.single)
+
+
+if __name__ == "__main__":
+    main()
