@@ -15,6 +15,7 @@ COMMANDS = {
     "compare-h": "tell how far two Hamiltonians are apart",
     "deeph2h5": "read DeepH's data folders into block files",
     "band": "find the bands along a path, draw and compare them",
+    "dos": "find the density of states, total and projected",
     "convert-h": "change container, storage, precision or compression",
     "h5-info": "tell what is in a block file",
     "h5-validate": "check a block file",
