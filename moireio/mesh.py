@@ -268,7 +268,7 @@ def _with_vacuum(structure):
     cell, pbc = structure.cell.copy(), structure.pbc
     if pbc.all():
         return cell
-    u, _, vt = np.linalg.svd(cell[pbc], full_matrices=True)
+    vt = np.linalg.svd(cell[pbc], full_matrices=True)[2]
     normals = vt[pbc.sum() :]
     heights = structure.positions @ normals.T
     spans = np.ptp(heights, axis=0) if len(heights) else np.zeros(len(normals))

@@ -49,7 +49,7 @@ def gaussian_dos(energies, shares, weights, grid, width):
     inside = np.flatnonzero((centre + half >= 0) & (centre - half <= count))
     levels = energies.ravel()
     held = np.repeat(shares, energies.shape[1])
-    populations = weights.reshape(-1, ng)
+    populations = weights.reshape(energies.size, ng)
     # one interval more on either side catches what lies outside
     out = np.zeros((1 + ng, count))
     for part in _chunks(inside, len(stencil)):

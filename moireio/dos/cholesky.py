@@ -1,6 +1,7 @@
 """Factors of a positive definite overlap: S⁻¹ y, and random vectors of covariance S⁻¹."""
 
 import ctypes
+import sys
 
 import numpy as np
 from scipy.sparse import triu
@@ -161,8 +162,7 @@ class MklCholesky:
 
     def __del__(self):
         """Give its memory back."""
-        import sys
-
+        # when Python ends, the system takes the memory
         if hasattr(self, "_values") and not sys.is_finalizing() and self._pt.any():
             self._call(RELEASE)
 

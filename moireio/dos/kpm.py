@@ -212,13 +212,13 @@ def _range(operator, rng):
     norm = np.sqrt((u.conj() * v).sum().real)
     v, u = v / norm, u / norm
     diagonal, off = [], []
-    old_v = old_u = np.zeros_like(v)
+    old_u = np.zeros_like(v)
     beta = 0.0
     for _ in range(min(RANGE_STEPS, operator.size)):
         image = operator.hamiltonian(v) - beta * old_u
         diagonal.append(float((v.conj() * image).sum().real))
         image = image - diagonal[-1] * u
-        old_v, old_u = v, u
+        old_u = u
         v = operator.solve(image)
         beta = float(np.sqrt(max((image.conj() * v).sum().real, 0.0)))
         off.append(beta)

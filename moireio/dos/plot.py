@@ -21,6 +21,8 @@ COLOURS = (
     "#5f6f80",
 )
 MOST = len(COLOURS)
+SMALL = 0.01  # of the total: groups that are not worth a line
+SAME = 0.05  # of its area: lines that hide one another
 UNIT = "states/eV/cell"
 ENERGY = {"fermi": "E − E$_F$ (eV)", "vbm": "E − E$_{VBM}$ (eV)", "none": "E (eV)"}
 
@@ -74,22 +76,22 @@ def plot_dos(dos, *, zero=None, window=None, title=None, stacked=False, vertical
     energies = energies[shown]
     figure = Figure(figsize=(3.2, 4.4) if vertical else (5.4, 3.6), dpi=200, layout="constrained")
     axes = figure.add_subplot()
-    chosen, left = _largest(dos.projected[..., shown])
+    chosen, left = _largest(dos.projected[..., shown], dos.total[:, shown].sum(), stacked)
     handles, names = _curves(axes, dos, energies, shown, chosen, stacked, vertical)
     if left:
         from matplotlib.lines import Line2D
 
         handles.append(Line2D([], [], color="none"))
-        names.append(f"{left} more")
+        names.append(f"{left} smaller")
     _dress(axes, dos, zero, shift, window, vertical)
     _limits(axes, dos, shown, stacked, chosen, vertical)
     if len(names) > 1:
-        columns = 2 if vertical else min(len(names), 6)
+        rows = -(-len(names) // (3 if vertical else 6))
         figure.legend(
             handles,
             names,
             loc="outside upper center",
-            ncols=columns,
+            ncols=-(-len(names) // rows),
             fontsize=8,
             frameon=False,
             handlelength=1.3,
@@ -130,11 +132,13 @@ def _window(energies, zero, window):
     return max(low, window[0]), min(high, window[1])
 
 
-def _largest(projected):
+def _largest(projected, total, stacked):
     """Return the groups that hold most, in their order, and how many are left out."""
     held = np.abs(projected).sum(axis=(0, 2))
-    chosen = np.sort(np.argsort(-held, kind="stable")[:MOST])
-    return chosen, len(held) - len(chosen)
+    chosen = np.argsort(-held, kind="stable")[:MOST]
+    if not stacked:
+        chosen = chosen[held[chosen] > SMALL * total]
+    return np.sort(chosen), len(held) - len(chosen)
 
 
 def _curves(axes, dos, energies, shown, chosen, stacked, vertical):
@@ -161,11 +165,22 @@ def _curves(axes, dos, energies, shown, chosen, stacked, vertical):
                 drawn = fill(energies, base, base + values, color=colour, alpha=0.8, lw=0)
                 base = base + values
             else:
-                drawn = _line(axes, energies, values, vertical, color=colour, lw=1.1, zorder=4)
+                style = {"color": colour, "lw": 1.1, "zorder": 4}
+                if _hidden(dos.projected[..., shown], chosen, number):
+                    style |= {"ls": (0, (3, 3)), "zorder": 5}
+                drawn = _line(axes, energies, values, vertical, **style)
             if channel == 0:
                 handles.append(drawn)
                 names.append(pretty(dos.labels[group]))
     return handles, names
+
+
+def _hidden(projected, chosen, number):
+    """Tell whether a curve lies on an earlier one."""
+    own = projected[:, chosen[number]]
+    earlier = projected[:, chosen[:number]]
+    gap = np.abs(earlier - own[:, None]).sum(axis=(0, 2))
+    return bool((gap < SAME * np.abs(own).sum()).any())
 
 
 def _line(axes, energies, values, vertical, **style):
@@ -189,17 +204,17 @@ def _dress(axes, dos, zero, shift, window, vertical):
         axes.set_ylabel(density)
     if len(dos.total) == 2:
         (axes.axvline if vertical else axes.axhline)(0, color="0.2", lw=0.6, zorder=3)
-        places = ((0.97, 0.03), (0.03, 0.03)) if vertical else ((0.02, 0.96), (0.02, 0.04))
-        for (x, y), text in zip(places, ("spin up", "spin down"), strict=True):
+        for sign, text in ((1, "spin up"), (-1, "spin down")):
+            middle = 0.5 + 0.25 * sign
             axes.text(
-                x,
-                y,
+                *((middle, 1.01) if vertical else (1.01, middle)),
                 text,
                 transform=axes.transAxes,
+                rotation=0 if vertical else 270,
                 fontsize=8,
                 color="0.3",
-                ha="right" if x > 0.5 else "left",
-                va="top" if y > 0.5 else "bottom",
+                ha="center" if vertical else "left",
+                va="bottom" if vertical else "center",
             )
 
 
@@ -207,7 +222,8 @@ def _limits(axes, dos, shown, stacked, chosen, vertical):
     """Choose the range of densities."""
     top = dos.total[:, shown].max(initial=0) * 1.06 or 1.0
     low = dos.projected[:, chosen][..., shown].min(initial=0)
-    bottom = -top if len(dos.total) == 2 else (1.1 * low if low < -0.005 * top else 0.0)
+    bottom = 1.1 * low if low < -0.01 * top and not stacked else 0.0
+    bottom = -top if len(dos.total) == 2 else bottom
     (axes.set_xlim if vertical else axes.set_ylim)(bottom, top)
     if len(dos.total) == 2:
         from matplotlib.ticker import FuncFormatter
