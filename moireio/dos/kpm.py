@@ -5,15 +5,18 @@ Chebyshev polynomials whose coefficients are the moments Tr T_n(A), damped with 
 (Weiße, Wellein, Alvermann, Fehske, Rev. Mod. Phys. 78, 275 (2006), equations 34 to 38 and 71).
 
 The traces are means over random vectors v with E[v vᴴ] = S⁻¹. For t_n = T_n(A) v and u_n = S t_n
-then E[t_m u_nᴴ] = T_m(A) T_n(A), so that two moments come from one step,
+two moments come from one step,
 
-    μ_2n = 2 u_nᴴ t_n − μ_0        μ_2n+1 = 2 u_nᴴ t_n+1 − μ_1,
+    μ_2n = 2 u_nᴴ t_n − μ_0        μ_2n+1 = 2 u_nᴴ t_n+1 − μ_1.
 
-and the part of a sum that belongs to a group of orbitals is Tr[P T_m(A) T_n(A)]: the moment of the
-density of Mulliken's gross populations in that group. All groups come from the same vectors.
+For Tr[P T_n(A)], the part of a group of orbitals, products such as u_0ᴴ P t_n would do, but their
+noise hides what is sought: v holds states of all energies. So the vectors are filtered first,
+φ = K(E, A) v with Jackson's kernel of half as many moments, and the group's share of the density at
+E is its Mulliken population Re φᴴ P S φ / φᴴ S φ. States there mix in φ, with random phases, and
+that alone is noise.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,6 +27,9 @@ from moireio.solvers import mkl, not_positive
 RANGE_STEPS = 60
 MARGIN = 0.01  # of the width of the spectrum, on either side
 MOST_MOMENTS = 200_000
+STEP = 1.5  # of filters, in parts of what they resolve
+BATCH, ROWS = 32, 8192
+MOST_BYTES = 4e9  # of filtered vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,18 +40,24 @@ class Moments:
     ----------
     centre, half : float
         Levels lie between centre ± half, eV.
-    values : (vectors, 1 + ng, n) array
-        Σ over states of T_n, of each random vector: of all states, then in every group.
+    values : (vectors, n) array
+        Σ over states of T_n, of each random vector.
+    places : (np,) array
+        Energies at which shares are known, eV, ascending.
+    shares : (ng, np) array
+        The part of each group in the density of states there.
     """
 
     centre: float
     half: float
     values: np.ndarray
+    places: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    shares: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
     def width(self):
         """Standard deviation of a single level in the middle of the spectrum, eV."""
-        return np.pi * self.half / self.values.shape[2]
+        return np.pi * self.half / self.values.shape[1]
 
     def below(self, energies):
         """Return how many states lie below some energies.
@@ -57,10 +69,10 @@ class Moments:
 
         Returns
         -------
-        (vectors, 1 + ng, ne) array
+        (vectors, ne) array
             Numbers of states.
         """
-        count = self.values.shape[2]
+        count = self.values.shape[1]
         damped = self.values * jackson(count)
         x = np.clip((np.asarray(energies) - self.centre) / self.half, -1, 1)
         angle = np.arccos(x)
@@ -71,6 +83,22 @@ class Moments:
             waves = np.sin(orders[:, None] * angle[part]) * (-2 / (np.pi * orders))[:, None]
             out[..., part] += damped[..., 1:] @ waves
         return out
+
+    def parts(self, energies):
+        """Return the share of each group at some energies.
+
+        Parameters
+        ----------
+        energies : (ne,) array
+            eV.
+
+        Returns
+        -------
+        (ng, ne) array
+            Interpolated.
+        """
+        found = [np.interp(energies, self.places, own) for own in self.shares]
+        return np.array(found).reshape(len(self.shares), len(energies))
 
 
 def jackson(count):
@@ -90,7 +118,18 @@ def jackson(count):
     return ((count - n + 1) * np.cos(q * n) + np.sin(q * n) / np.tan(q)) / (count + 1)
 
 
-def moments(problem, *, width, count=None, vectors=8, seed=0, indicator=None, threads=1, progress):
+def moments(
+    problem,
+    *,
+    width,
+    count=None,
+    vectors=8,
+    seed=0,
+    indicator=None,
+    window=None,
+    threads=1,
+    progress,
+):
     """Find the moments at one k point.
 
     Parameters
@@ -103,10 +142,13 @@ def moments(problem, *, width, count=None, vectors=8, seed=0, indicator=None, th
         Number of moments instead.
     vectors : int
         Random vectors; the error falls with the square root of their number.
-    seed : int
+    seed : int or sequence of int
         Of the random numbers.
     indicator : (ng, n) sparse array, optional
         A 1 where an orbital belongs to a group.
+    window : callable, optional
+        From the lowest and the highest level to the energies between which shares of groups are
+        wanted; by default all.
     threads : int
         Of MKL, if it is installed.
     progress : callable
@@ -133,39 +175,108 @@ def moments(problem, *, width, count=None, vectors=8, seed=0, indicator=None, th
                 f"a width of {width:g} eV in a spectrum of {2 * half:.0f} eV takes {count} moments",
                 remedy="choose a larger --width",
             )
-    count = max(2, count + count % 2)
-    noise = _noise(rng, problem.size, vectors, operator.complex)
-    t = operator.whiten(noise)
+    count = max(4, count + count % 2)
+    t = operator.whiten(_noise(rng, problem.size, vectors, operator.complex))
     u = operator.overlap(t)
-    groups = 0 if indicator is None else indicator.shape[0]
-    values = np.empty((vectors, 1 + groups, count))
+    values = np.empty((vectors, count))
+    filtered = None
+    if indicator is not None:
+        bounds = (low, high) if window is None else window(low, high)
+        filtered = _Filter(t, centre, half, bounds, count // 2)
 
     def traces(left, right):
-        product = (left.conj() * right).real
-        parts = [product.sum(axis=0)[:, None]]
-        return np.hstack(parts if indicator is None else [*parts, (indicator @ product).T])
+        return (left.conj() * right).real.sum(axis=0)
 
-    # t_-1 = t_1, so that the first step is half of the others
-    values[..., 0] = traces(u, t)
+    values[:, 0] = traces(u, t)
     before = None
     for n in range(count // 2):
+        if filtered:
+            filtered.add(t)
         image = (operator.hamiltonian(t) - centre * u) / half
         following = image if before is None else 2 * image - before
-        before, u_n = u, u
         t_next = operator.solve(following)
         if n == 0:
-            values[..., 1] = traces(u_n, t_next)
+            values[:, 1] = traces(u, t_next)
         else:
-            values[..., 2 * n] = 2 * traces(u_n, t) - values[..., 0]
-            values[..., 2 * n + 1] = 2 * traces(u_n, t_next) - values[..., 1]
-        u, t = following, t_next
+            values[:, 2 * n] = 2 * traces(u, t) - values[:, 0]
+            values[:, 2 * n + 1] = 2 * traces(u, t_next) - values[:, 1]
+        before, u, t = u, following, t_next
         progress(2 / count)
-    if not np.abs(values[:, 0]).max() < 1.5 * problem.size:
+    if not np.abs(values).max() < 1.5 * problem.size:
         raise MoireioError(
             "the kernel polynomial method diverges: levels lie outside the range found",
             remedy="use --solver dense",
         )
-    return Moments(centre, half, values)
+    if filtered is None:
+        return Moments(centre, half, values)
+    return Moments(centre, half, values, *filtered.shares(operator.overlap, indicator))
+
+
+class _Filter:
+    """Random vectors of which only states next to each of many energies are left.
+
+    Parameters
+    ----------
+    t : (n, b) array
+        Vectors before.
+    centre, half : float
+        Of the spectrum, eV.
+    bounds : (float, float)
+        Energies wanted, eV.
+    count : int
+        Moments of the filter.
+    """
+
+    def __init__(self, t, centre, half, bounds, count):
+        x = np.clip((np.asarray(bounds) - centre) / half, -1, 1)
+        first, last = np.arccos(x[::-1])
+        # energies as dense as the filter resolves
+        angles = np.linspace(last, first, max(2, int((last - first) * count / STEP) + 2))
+        self._places = centre + half * np.cos(angles)
+        self._angles = angles
+        size = len(t) * len(angles) * t.itemsize
+        self._vectors = min(t.shape[1], int(MOST_BYTES // size))
+        if not self._vectors:
+            raise MoireioError(
+                f"projections at {len(angles)} energies do not fit into memory",
+                remedy="choose a smaller --window or a larger --width",
+            )
+        self._factors = jackson(count) * np.where(np.arange(count), 2, 1)
+        self._sums = np.zeros((len(t) * self._vectors, len(angles)), dtype=t.dtype)
+        self._waiting, self._n = [], 0
+
+    def add(self, t):
+        """Add the next Chebyshev vector."""
+        self._waiting.append(t[:, : self._vectors].ravel())
+        if len(self._waiting) == BATCH:
+            self._flush()
+
+    def _flush(self):
+        if not self._waiting:
+            return
+        orders = self._n + np.arange(len(self._waiting))
+        waves = self._factors[orders][:, None] * np.cos(orders[:, None] * self._angles)
+        columns = np.stack(self._waiting, axis=1)
+        for begin in range(0, len(columns), ROWS):
+            rows = slice(begin, begin + ROWS)
+            self._sums[rows] += columns[rows] @ waves
+        self._n, self._waiting = self._n + len(orders), []
+
+    def shares(self, overlap, indicator):
+        """Return energies, and the share of each group there; shapes (np,) and (ng, np)."""
+        self._flush()
+        n = len(self._sums) // self._vectors
+        states = self._sums.reshape(n, self._vectors, -1)
+        held = np.zeros((indicator.shape[0], states.shape[2]))
+        norm = np.zeros(states.shape[2])
+        for begin in range(0, states.shape[2], BATCH):
+            part = slice(begin, begin + BATCH)
+            for vector in range(self._vectors):
+                phi = np.ascontiguousarray(states[:, vector, part])
+                own = (phi.conj() * overlap(phi)).real
+                held[:, part] += indicator @ own
+                norm[part] += own.sum(axis=0)
+        return self._places, held / np.maximum(norm, 1e-300)
 
 
 class _Operator:
@@ -263,7 +374,7 @@ def chemical_potential(parts, electrons, degeneracy):
     high = max(m.centre + m.half for _, m in parts)
 
     def filled(energy):
-        own = sum(w * m.below(np.array([energy]))[:, 0, 0] for w, m in parts)
+        own = sum(w * m.below(np.array([energy]))[:, 0] for w, m in parts)
         return degeneracy * own
 
     most = filled(high).mean()

@@ -12,7 +12,7 @@ from moireio.dos.result import DensityOfStates
 from moireio.dos.states import states_on_mesh
 from moireio.errors import MoireioError
 from moireio.fermi import ROOM, fermi_level
-from moireio.solvers import EigenProblem
+from moireio.solvers import EigenProblem, can_count, make_solver
 
 DENSE_SIZE = 4000  # states up to which "auto" takes them all
 WIDTH = {"gaussian": 0.05, "kpm": 0.1}  # eV
@@ -20,6 +20,7 @@ ABOVE = 8.0  # eV shown above the zero
 POINTS = 2001
 TICKS = 100  # of progress for one k point of the kernel polynomial method
 MOST_NUMBERS = 2e9
+FEW = 16  # levels that tell the Fermi level of a large system
 SMALLEST_GAP = 1e-3  # eV
 
 
@@ -225,7 +226,7 @@ class _Run:
             width=width,
             mesh=self.mesh.mesh.shape,
             shift=self.mesh.mesh.shift,
-            fermi=self.file.electrons.fermi,
+            fermi=None if self.electrons is not None else self.file.electrons.fermi,
             electrons=self.electrons,
             source=self.file.hamiltonian.meta.source,
         )
@@ -270,57 +271,98 @@ class _Run:
 
     def kernel_polynomials(self, width, grid, chebyshev, progress):
         """Find moments, and sum the series."""
-        threads = self.jobs or os.cpu_count() or 1
-        count = len(self.sums) * len(self.mesh)
-        ticker = _Ticker(progress, count * TICKS)
-        parts = []
-        for total in self.sums:
-            for number, k in enumerate(self.mesh.k):
-                found = kpm.moments(
+        dos = self._start("kpm", width)
+        dos = _replace(dos, **self._near_the_gap())
+        pending = self.electrons is not None and dos.fermi is None
+        passes = 2 if pending and self.indicator is not None else 1
+        ticker = _Ticker(progress, len(self.sums) * len(self.mesh) * TICKS * passes)
+        if passes == 2:  # what is shown depends on the Fermi level
+            parts = self._moments(width, chebyshev, ticker, None, None)
+            dos, pending = self._with_level(dos, parts), False
+        parts = self._moments(width, chebyshev, ticker, self.indicator, (grid, dos))
+        if pending:
+            dos = self._with_level(dos, parts)
+        every = [m for own in parts for m in own]
+        low = min(m.centre - m.half for m in every)
+        high = max(m.centre + m.half for m in every)
+        points = grid.energies(dos, low, high)
+        image = symmetry.images(self.mesh, self.projection, self.flipped)
+        curves, errors = [], []
+        for own in parts:
+            below = np.stack([m.below(edges(points)) for m in own])  # k, vectors, energies
+            density = np.diff(below, axis=-1) / (points[1] - points[0])
+            shares = np.stack([m.parts(points) for m in own])
+            shares = symmetry.averaged(self.mesh, shares, image)
+            mean = density.mean(axis=1)
+            whole = np.concatenate([mean[:, None], mean[:, None] * shares], axis=1)
+            curves.append(np.einsum("k,kge->ge", self.mesh.weights, whole))
+            samples = np.einsum("k,kve->ve", self.mesh.weights, density)
+            if len(samples) > 1:
+                errors.append(samples.std(axis=0, ddof=1) / np.sqrt(len(samples)))
+        error = self.degeneracy * np.array(errors) if errors else None
+        dos = _replace(dos, error=error, width=max(m.width for m in every))
+        return self._finish(dos, points, np.array(curves))
+
+    def _moments(self, width, chebyshev, ticker, indicator, wanted):
+        """Return the moments of every spin and k point."""
+
+        def window(low, high):
+            grid, dos = wanted
+            return grid.energies(dos, low, high)[[0, -1]]
+
+        return [
+            [
+                kpm.moments(
                     EigenProblem(total, self.overlap, k),
                     width=width,
                     count=chebyshev.moments,
                     vectors=chebyshev.vectors,
                     seed=[chebyshev.seed, number],
-                    indicator=self.indicator,
-                    threads=threads,
+                    indicator=indicator,
+                    window=window,
+                    threads=self.jobs or os.cpu_count() or 1,
                     progress=ticker,
                 )
-                parts.append(found)
-        shaped = [parts[c * len(self.mesh) :][: len(self.mesh)] for c in range(len(self.sums))]
-        dos = self._start("kpm", max(m.width for m in parts))
-        if self.electrons is not None:
-            both = [(w, m) for s in shaped for w, m in zip(self.mesh.weights, s, strict=True)]
-            level, error = kpm.chemical_potential(both, self.electrons, self.degeneracy)
-            dos = _replace(dos, fermi=level, fermi_error=error)
-        low = min(m.centre - m.half for m in parts)
-        high = max(m.centre + m.half for m in parts)
-        points = grid.energies(dos, low, high)
-        image = symmetry.images(self.mesh, self.projection, self.flipped)
-        means, errors = [], []
-        for own in shaped:
-            below = np.stack([m.below(edges(points)) for m in own])  # k, vectors, groups, energies
-            density = np.diff(below, axis=-1) / (points[1] - points[0])
-            grouped = np.moveaxis(density[:, :, 1:], 1, 2)
-            grouped = symmetry.averaged(self.mesh, grouped, image)
-            density[:, :, 1:] = np.moveaxis(grouped, 1, 2)
-            samples = np.einsum("k,k...->...", self.mesh.weights, density)
-            means.append(samples.mean(axis=0))
-            if len(samples) > 1:
-                errors.append(samples[:, 0].std(axis=0, ddof=1) / np.sqrt(len(samples)))
-        if errors:
-            dos = _replace(dos, error=self.degeneracy * np.array(errors))
-        return self._finish(dos, points, np.array(means))
+                for number, k in enumerate(self.mesh.k)
+            ]
+            for total in self.sums
+        ]
 
-    def _known(self, energies):
-        """Return Fermi level, valence top and gap of some levels, as far as they are known."""
+    def _with_level(self, dos, parts):
+        """Add the Fermi level that moments tell."""
+        both = [(w, m) for own in parts for w, m in zip(self.mesh.weights, own, strict=True)]
+        level, error = kpm.chemical_potential(both, self.electrons, self.degeneracy)
+        return _replace(dos, fermi=level, fermi_error=error)
+
+    def _near_the_gap(self):
+        """Return Fermi level and gap from a few levels, which moments would not resolve.
+
+        Nothing if the solver for some levels cannot count so many, or which levels of either spin
+        are filled is not known.
+        """
+        n = self.sums[0].n
+        if self.electrons is None or len(self.sums) == 2 or n < 2 * FEW or not can_count(n):
+            return {}
+        filled = int(self.electrons / self.degeneracy)
+        first = min(max(filled - FEW // 2, 0), n - FEW)
+        near = self.file.electrons.fermi or 0.0
+        engine = make_solver("sparse", "cpu", self.jobs or os.cpu_count() or 1, near)
+        levels = [
+            engine.energies(EigenProblem(self.sums[0], self.overlap, k), (first, first + FEW - 1))
+            for k in self.mesh.k
+        ]
+        return self._known(np.array([levels]), first)
+
+    def _known(self, energies, first=0):
+        """Return Fermi level, valence top and gap, as far as levels from `first` on tell them."""
         if self.electrons is None:
             return {}
         ns, _, nb = energies.shape
         weights = self.mesh.weights
-        level = fermi_level(energies, weights, self.electrons, self.temperature, self.degeneracy)
+        held = self.electrons - self.degeneracy * first
+        level = fermi_level(energies, weights, held, self.temperature, self.degeneracy)
         out = {"fermi": level}
-        filled = self.electrons / self.degeneracy
+        filled = held / self.degeneracy
         if abs(filled - round(filled)) < 1e-6 and 0 < round(filled) < ns * nb:
             both = np.sort(np.concatenate(list(energies), axis=1), axis=1)
             top, bottom = both[:, round(filled) - 1].max(), both[:, round(filled)].min()

@@ -21,7 +21,7 @@ HEXAGONAL = np.array([[2.46, 0, 0], [1.23, 2.46 * np.sqrt(0.75), 0], [0, 0, 6.7]
 def graphene(layers=1, pbc=(True, True, False)):
     """One layer, or two that lie as in AA stacking with 3.35 Å, half of the cell's height."""
     flat = np.array([[1, 1, 0], [2, 2, 0]]) / 3 @ HEXAGONAL
-    positions = np.concatenate([flat + [0, 0, 3.35 * n] for n in range(layers)])
+    positions = np.concatenate([flat + np.array([0, 0, 3.35 * n]) for n in range(layers)])
     count = len(positions)
     return Structure(HEXAGONAL, positions, [6] * count, [0] * count, ["C"], pbc)
 
