@@ -246,12 +246,17 @@ def point_group(structure, symprec=SYMPREC):
     if found is None:
         return out
     seen = {out[0].rotation.tobytes()}
-    for rotation, translation in zip(found["rotations"], found["translations"], strict=True):
+    pairs = zip(found["rotations"], found["translations"], strict=True)
+    upright = np.eye((~pbc).sum(), dtype=int)
+    # of two that do the same to k, the one that does not turn the layer over
+    for rotation, translation in sorted(
+        pairs, key=lambda p: (p[0][np.ix_(~pbc, ~pbc)] != upright).any()
+    ):
         if rotation[np.ix_(pbc, ~pbc)].any() or rotation[np.ix_(~pbc, pbc)].any():
             continue
         acting = np.rint(np.linalg.inv(rotation).T).astype(int)
         # what happens to axes without k points does not matter
-        acting[np.ix_(~pbc, ~pbc)] = np.eye((~pbc).sum(), dtype=int)
+        acting[np.ix_(~pbc, ~pbc)] = upright
         if acting.tobytes() in seen:
             continue
         moved = fractional @ rotation.T + translation
@@ -313,32 +318,54 @@ def with_time_reversal(operations):
 
 
 def generators(operations):
-    """Return a few operations whose products are the whole group.
+    """Return a few operations whose products act as the whole group does.
 
     Parameters
     ----------
     operations : list of Symmetry
-        A group.
+        A group, the identity first.
 
     Returns
     -------
     list of Symmetry
         The identity is not among them.
     """
-    made = {operations[0].rotation.tobytes(): operations[0].rotation}
-    out = []
+    out, made = [], {operations[0].rotation.tobytes()}
     # rotations of high order first: they make most of the others
     for one in sorted(operations, key=lambda o: -_order(o.rotation)):
-        if one.rotation.tobytes() in made:
-            continue
-        out.append(one)
-        grown = True
-        while grown:
-            products = [a @ g.rotation for a in made.values() for g in out]
-            before = len(made)
-            made.update({p.tobytes(): p for p in products})
-            grown = len(made) > before
+        if one.rotation.tobytes() not in made:
+            out.append(one)
+            made = {o.rotation.tobytes() for o in products(operations[0], out)}
     return out
+
+
+def products(one, operations):
+    """Return the group that some operations make.
+
+    Parameters
+    ----------
+    one : Symmetry
+        The identity.
+    operations : list of Symmetry
+        Without time reversal.
+
+    Returns
+    -------
+    list of Symmetry
+        The identity first. Its members differ in what they do to k; each is a product of the
+        operations given, atoms included.
+    """
+    made = {one.rotation.tobytes(): one}
+    waiting = [one]
+    while waiting:
+        first = waiting.pop()
+        for second in operations:
+            rotation = second.rotation @ first.rotation
+            if rotation.tobytes() not in made:
+                both = Symmetry(rotation, second.atoms[first.atoms], moves=True)
+                made[rotation.tobytes()] = both
+                waiting.append(both)
+    return list(made.values())
 
 
 def _order(rotation):

@@ -4,7 +4,14 @@ import numpy as np
 
 from moireio.dos.projection import flipped_rows
 from moireio.dos.states import solve_states
-from moireio.mesh import generators, identity, point_group, reduce_mesh, with_time_reversal
+from moireio.mesh import (
+    generators,
+    identity,
+    point_group,
+    products,
+    reduce_mesh,
+    with_time_reversal,
+)
 from moireio.solvers import EigenProblem
 
 TOLERANCE = 5e-3  # eV
@@ -57,7 +64,9 @@ def reduced(file, mesh, sums, overlap, projection, *, use_group=True):
     group = point_group(file.structure)
     group = [o for o in group if mesh.index(mesh.k @ o.rotation.T) is not None]
     group = [o for o in group if projection.image(o, flipped) is not None]
+    # only products of what is tried: which atoms move where is then tried for all
     tried = generators(group)
+    group = products(group[0], tried)
     whole = with_time_reversal(group) if reverses else group
     best = reduce_mesh(mesh, whole)
     # trying them has its price

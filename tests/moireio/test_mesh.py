@@ -10,6 +10,7 @@ from moireio.mesh import (
     generators,
     make_mesh,
     point_group,
+    products,
     reduce_mesh,
     with_time_reversal,
 )
@@ -65,7 +66,14 @@ def test_simplices_fill_the_cell():
 def test_the_point_group_of_graphene():
     group = point_group(graphene())
     assert len(group) == 12  # of the plane: horizontal mirrors change no k
-    assert 1 <= len(generators(group)) <= 3
+    few = generators(group)
+    assert 1 <= len(few) <= 3
+    for one in products(group[0], few):  # each moves the atoms as it should
+        images = graphene().positions @ np.linalg.inv(HEXAGONAL) @ np.linalg.inv(one.rotation)
+        shift = images - (graphene().positions @ np.linalg.inv(HEXAGONAL))[one.atoms]
+        shift -= shift[0]
+        assert np.abs(shift - np.rint(shift))[:, :2].max() < 1e-9
+    assert len(products(group[0], few)) == 12
     mesh = make_mesh(graphene(), [12, 12])
     small = reduce_mesh(mesh, group)
     assert len(small) == 19
