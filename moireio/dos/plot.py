@@ -21,7 +21,7 @@ COLOURS = (
     "#5f6f80",
 )
 MOST = len(COLOURS)
-SMALL = 0.01  # of the total: groups that are not worth a line
+FEW, SMALL = 6, 0.01  # of more groups those are left out that hold less than this part
 SAME = 0.05  # of its area: lines that hide one another
 UNIT = "states/eV/cell"
 ENERGY = {"fermi": "E − E$_F$ (eV)", "vbm": "E − E$_{VBM}$ (eV)", "none": "E (eV)"}
@@ -136,7 +136,7 @@ def _largest(projected, total, stacked):
     """Return the groups that hold most, in their order, and how many are left out."""
     held = np.abs(projected).sum(axis=(0, 2))
     chosen = np.argsort(-held, kind="stable")[:MOST]
-    if not stacked:
+    if not stacked and len(held) > FEW:
         chosen = chosen[held[chosen] > SMALL * total]
     return np.sort(chosen), len(held) - len(chosen)
 
@@ -190,7 +190,9 @@ def _line(axes, energies, values, vertical, **style):
 
 def _dress(axes, dos, zero, shift, window, vertical):
     """Draw axes, the Fermi level and the names of the spins."""
-    energy, density = ENERGY.get(zero, f"E − {zero} eV (eV)"), f"DOS ({UNIT})"
+    energy, density = ENERGY.get(zero), f"DOS ({UNIT})"
+    if energy is None:
+        energy = f"E {'−' if zero >= 0 else '+'} {abs(zero):g} eV (eV)"
     mark = axes.axhline if vertical else axes.axvline
     if dos.fermi is not None:
         mark(dos.fermi - shift, color="0.35", lw=0.8, ls=(0, (4, 2)), zorder=2)

@@ -226,7 +226,7 @@ def fermi_line(dos):
     if dos.electrons is not None:
         text += f" (electrons {dos.electrons:g})"
     if dos.gap is not None:
-        text += f", in a gap of {dos.gap:.4f} eV"
+        text += f", in a gap of {dos.gap:.4f} eV on this mesh"
     return text
 
 

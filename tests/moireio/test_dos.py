@@ -416,6 +416,18 @@ def test_kernel_polynomials_against_all_levels(tmp_path):
             density_of_states(file, mesh, solver="kpm", width=1e-6)
 
 
+def test_kernel_polynomials_without_overlap(tmp_path):
+    """A model of two orbitals: no factors, and levels too few to look for the gap first."""
+    with moireio.open(honeycomb(tmp_path / "x.h5")) as file:
+        mesh = make_mesh(file.structure, [6, 6])
+        found = density_of_states(
+            file, mesh, solver="kpm", width=0.2, project=["atom"], grid=Grid((-6, 6), 601)
+        )
+        assert integral(found) == pytest.approx(4)
+        assert found.fermi == pytest.approx(0, abs=0.3)
+        assert found.projected.sum(axis=1) == pytest.approx(found.total, abs=1e-9)
+
+
 def test_kernel_polynomials_of_spins(made):
     """Collinear spin: the Fermi level comes from the moments themselves."""
     with moireio.open(made["o2_col"]) as file:
