@@ -98,7 +98,7 @@ def _numbers(kind):
     default="auto",
     show_default=True,
     help="All levels of a dense matrix, or the kernel polynomial method. auto: the latter above "
-    "4000 states.",
+    "6000 states.",
 )
 @click.option(
     "--moments", type=click.IntRange(2), help="Of kpm.  [default: as many as --width needs]"

@@ -288,6 +288,7 @@ class _Operator:
         h, s = (None if m is None else _double(m) for m in (h, s))
         self.size = problem.size
         self.complex = "c" in (h.dtype.kind, "f" if s is None else s.dtype.kind)
+        self.dtype = np.dtype(np.complex128 if self.complex else np.float64)
         self.hamiltonian = _product(h, threads)
         if s is None:
             self.overlap = self.solve = self.whiten = np.copy
@@ -318,7 +319,8 @@ def _noise(rng, n, vectors, is_complex):
 
 def _range(operator, rng):
     """Return energies that enclose all levels: Lanczos in the inner product of S, with a margin."""
-    v = operator.whiten(_noise(rng, operator.size, 1, operator.complex))
+    # not signs: in a small model they can be a state
+    v = operator.whiten(rng.normal(size=(operator.size, 1)).astype(operator.dtype))
     u = operator.overlap(v)
     norm = np.sqrt((u.conj() * v).sum().real)
     v, u = v / norm, u / norm

@@ -14,7 +14,7 @@ from moireio.errors import MoireioError
 from moireio.fermi import ROOM, fermi_level
 from moireio.solvers import EigenProblem, can_count, make_solver
 
-DENSE_SIZE = 4000  # states up to which "auto" takes them all
+DENSE_SIZE = 6000  # states up to which "auto" takes them all
 WIDTH = {"gaussian": 0.05, "kpm": 0.1}  # eV
 ABOVE = 8.0  # eV shown above the zero
 POINTS = 2001
@@ -122,7 +122,7 @@ def density_of_states(
     grid : Grid, optional
         At which energies.
     solver : {"auto", "dense", "kpm"}
-        All levels, or the kernel polynomial method; "auto" takes the latter above 4000 states.
+        All levels, or the kernel polynomial method; "auto" takes the latter above 6000 states.
     chebyshev : Chebyshev, optional
         How the latter is run.
     temperature : float, optional
