@@ -55,6 +55,25 @@ def test_kept_in_files(tmp_path, made, run):
     assert b"# energy" not in piped.stdout
 
 
+def test_a_stored_result_is_drawn(tmp_path, made, run):
+    """A file without H: its density of states is printed and drawn as it is."""
+    from moireio.dos.solve import density_of_states
+    from moireio.mesh import make_mesh
+    from moireio.stream import write_target
+
+    with moireio.open(made["gr_ab"]) as file:
+        dos = density_of_states(file, make_mesh(file.structure, [3, 3]))
+        with write_target(str(tmp_path / "x.h5")) as writer:
+            writer.structure(file.structure)
+            writer.basis(file.basis)
+            writer.dos(dos)
+            writer.history("test")
+    run("dos", tmp_path / "x.h5", "--plot", tmp_path / "x.png")
+    table = np.loadtxt(run("dos", tmp_path / "x.h5").text.splitlines())
+    assert table[:, 1] == pytest.approx(dos.total[0], rel=1e-6)
+    run("dos", tmp_path / "x.h5", "--name", "b", check=False).assert_one_line_error()
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
