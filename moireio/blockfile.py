@@ -270,6 +270,23 @@ class BlockFile:
             **numbers,
         )
 
+    def dos(self, name="dos"):
+        """Return a stored density of states.
+
+        Parameters
+        ----------
+        name : str
+            Its group: "dos", or "dos-NAME" for one kept apart.
+
+        Returns
+        -------
+        DensityOfStates
+            In states per eV and cell.
+        """
+        from moireio.dos.result import read_dos
+
+        return read_dos(self, name)
+
     @property
     def history(self):
         """The commands that made the file, oldest first; a list of dicts."""

@@ -70,6 +70,8 @@ def validate(file, samples=4, progress=None):
     for name in file.groups:
         if name == "bands" or name.startswith("bands-"):
             found += _check_bands(file, name)
+        elif name == "dos" or name.startswith("dos-"):
+            found += _check_dos(file, name)
     if not found:
         found += _check_moire(file)
         if not file.basis.covers(file.structure):
@@ -123,6 +125,16 @@ def _check_bands(file, name):
         return [Finding(f"/{name}", getattr(error, "what", str(error)))]
     bad = [a for a in ("k", "distance") if not np.isfinite(getattr(bands.path, a)).all()]
     bad += [] if np.isfinite(bands.energies).all() else ["energies"]
+    return [Finding(f"/{name}/{a}", "contains a number that is not finite") for a in bad]
+
+
+def _check_dos(file, name):
+    try:
+        dos = file.dos(name)
+    except (MoireioError, ValueError, TypeError) as error:
+        return [Finding(f"/{name}", getattr(error, "what", str(error)))]
+    arrays = [a for a in ("energies", "total", "projected", "error") if getattr(dos, a) is not None]
+    bad = [a for a in arrays if not np.isfinite(getattr(dos, a)).all()]
     return [Finding(f"/{name}/{a}", "contains a number that is not finite") for a in bad]
 
 

@@ -75,7 +75,17 @@ def summarise(file):
                 "lowest": float(np.min(bands.energies)),
                 "highest": float(np.max(bands.energies)),
             }
-        elif name in ("dos", "symmetry", "chern", "edges", "flat"):
+        elif name == "dos" or name.startswith("dos-"):
+            dos = file.dos(name)
+            out["results"][name] = {
+                "mesh": list(dos.mesh),
+                "method": dos.method,
+                "groups": len(dos.labels),
+                "spins": int(dos.total.shape[0]),
+                "lowest": float(dos.energies[0]),
+                "highest": float(dos.energies[-1]),
+            }
+        elif name in ("symmetry", "chern", "edges", "flat"):
             out["results"][name] = {}
     out["history"] = file.history
     return out
@@ -181,7 +191,13 @@ def summary_text(summary):
         lines.append(f"kpath        {summary['kpath']}")
     for name, own in summary["results"].items():
         text = ""
-        if own:
+        if "mesh" in own:
+            mesh = " × ".join(map(str, own["mesh"]))
+            text = (
+                f"{mesh} k points, {own['method']}, {own['groups']} projections, "
+                f"{own['lowest']:.4f} … {own['highest']:.4f} eV"
+            )
+        elif own:
             spins = " (spin up and down)" if own["spins"] == 2 else ""
             text = (
                 f"{own['path']}, {own['k_points']} k points, {own['bands']} bands{spins}, "

@@ -152,6 +152,20 @@ class BlockWriter:
         self.array(f"{name}/energies", bands.energies)
         seal(self.container, name)
 
+    def dos(self, dos, name="dos"):
+        """Write a density of states.
+
+        Parameters
+        ----------
+        dos : DensityOfStates
+            What to write.
+        name : str
+            Its group, "dos" or "dos-NAME".
+        """
+        from moireio.dos.result import write_dos
+
+        write_dos(self, dos, name)
+
     def operator(self, source, progress=None, slab_bytes=SLAB_BYTES, jobs=1):
         """Write an operator, one run of atoms after another.
 

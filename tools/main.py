@@ -17,6 +17,7 @@ COMMANDS = {
     "deeph2h5": "read DeepH's data folders into block files",
     "band": "find the bands along a path, draw and compare them",
     "flat-band": "tell how flat bands are, and where they live",
+    "dos": "find the density of states, total and projected",
     "convert-h": "change container, storage, precision or compression",
     "h5-info": "tell what is in a block file",
     "h5-validate": "check a block file",

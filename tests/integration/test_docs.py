@@ -25,6 +25,7 @@ HOWTOS = {
     "howto-overlap.md": [],
     "howto-predict.md": [],
     "tight-binding.md": [],
+    "howto-dos.md": ["dos.png", "dos.txt", "tbg-dos.png"],
 }
 
 

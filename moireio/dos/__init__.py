@@ -1,0 +1,1 @@
+"""Densities of states: meshes of k points, projections, broadening, kernel polynomials."""

@@ -1,0 +1,283 @@
+"""``dos``: density of states on a mesh, as a table, a picture, or in the block file."""
+
+import math
+import re
+
+import click
+
+from moireio.tools.common import (
+    Command,
+    arguments,
+    destination,
+    options,
+    progress,
+    say,
+    source_argument,
+)
+
+SEVERAL = ("--mesh", "--shift")
+
+
+class _Command(Command):
+    """Takes one to three numbers after the options that have one for each axis."""
+
+    def parse_args(self, ctx, args):
+        """Join them to one word."""
+        joined, rest = [], list(args)
+        while rest:
+            word = rest.pop(0)
+            joined.append(word)
+            if word in SEVERAL:
+                numbers = []
+                while rest and len(numbers) < 3 and re.fullmatch(r"-?[0-9.]+", rest[0]):
+                    numbers.append(rest.pop(0))
+                if numbers:
+                    joined.append("x".join(numbers))
+        return super().parse_args(ctx, joined)
+
+
+def _numbers(kind):
+    def read(ctx, param, text):
+        if text is None:
+            return None
+        try:
+            values = [kind(v) for v in re.split(r"[x×, ]+", text.strip())]
+            if len(values) > 3 or not all(math.isfinite(v) for v in values):
+                raise ValueError
+        except ValueError:
+            raise click.BadParameter(f"{text!r}: expected one to three numbers") from None
+        return values
+
+    return read
+
+
+@click.command("dos", cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
+@source_argument
+@click.option(
+    "--mesh",
+    metavar="N1 N2 [N3]",
+    callback=_numbers(int),
+    help="k points along each periodic axis, or along all three.",
+)
+@click.option(
+    "--spacing",
+    type=float,
+    default=0.1,
+    show_default=True,
+    help="Largest distance of k points, 1/Å with the 2π, where --mesh is not given.",
+)
+@click.option(
+    "--shift",
+    metavar="S1 S2 [S3]",
+    callback=_numbers(float),
+    help="Move the mesh by these parts of its steps.  [default: centred at Γ]",
+)
+@click.option(
+    "--project",
+    multiple=True,
+    metavar="GROUPS",
+    help="By element, atom, shell (s, p, …), orbital (px, …), layer or spin; element,shell and so "
+    "on combine. Repeatable.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "gaussian", "tetrahedron"]),
+    default="auto",
+    show_default=True,
+    help="Gaussians, or linear interpolation between k points (triangles in two dimensions). auto: "
+    "interpolation, unless --width is given or an axis has one point.",
+)
+@click.option(
+    "--width",
+    type=float,
+    help="Standard deviation of a level, eV.  [default: 0.05; of kernel polynomials 0.1]",
+)
+@click.option(
+    "--solver",
+    type=click.Choice(["auto", "dense", "kpm"]),
+    default="auto",
+    show_default=True,
+    help="All levels of a dense matrix, or the kernel polynomial method. auto: the latter above "
+    "6000 states.",
+)
+@click.option(
+    "--moments", type=click.IntRange(2), help="Of kpm.  [default: as many as --width needs]"
+)
+@click.option(
+    "--vectors",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Random vectors of kpm; its error falls with the root of their number.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random vectors."
+)
+@click.option(
+    "--no-symmetry", is_flag=True, help="Do not use the crystal's symmetry, only time reversal."
+)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0),
+    help="For the Fermi level, K.  [default: of the file, or 300]",
+)
+@click.option(
+    "--window",
+    nargs=2,
+    type=float,
+    help="Lowest and highest energy, eV from the zero.  [default: from the lowest level to 8 eV "
+    "above the zero; the plot: -6 6]",
+)
+@click.option(
+    "--points",
+    "-n",
+    type=click.IntRange(3, 1_000_000),
+    default=2001,
+    show_default=True,
+    help="Energies.",
+)
+@click.option(
+    "--zero",
+    help="Level that --window counts from and that is drawn as 0: fermi, vbm (valence band "
+    "maximum), none, or an energy in eV.  [default: fermi, where it is known]",
+)
+@click.option("--stacked", is_flag=True, help="Draw projections on top of each other.")
+@click.option("--vertical", is_flag=True, help="Draw the energy upwards, as band does.")
+@click.option("--title", help="Title of the plot.")
+@options("jobs", "plot", "text", "json", "output", "in_place", "name", "container", "force")
+@click.pass_context
+def main(ctx, source, **opts):
+    """Find the density of states of a block file, in states per eV and cell.
+
+    SOURCE holds H and (unless its basis is orthogonal) S; one that holds only a density of states
+    is drawn. The integral is the number of states in the cell, two in a band where there is no
+    spin; projections are Mulliken's gross populations, and add up to the total. Without -o,
+    --plot, --text or --json a table is printed.
+    """
+    from moireio.dos.plot import plot_dos
+    from moireio.dos.result import fermi_line
+    from moireio.plots import check_format, save
+    from moireio.stream import check_container, check_outputs, open_source, write_target
+
+    destination(opts["output"], opts["in_place"])
+    zero = _check(opts)
+    if opts["plot"] is not None:
+        check_format(opts["plot"])
+    check_outputs([opts["plot"], opts["text"], opts["output"]], [source], opts["force"])
+    check_container(opts["output"], opts["container"])
+    group = f"dos-{opts['name']}" if opts["name"] else "dos"
+    with open_source(source) as file:
+        stored = group in file and "hamiltonian" not in file
+        dos = file.dos(group) if stored else _solve(ctx, file, opts, zero)
+        for note in dos.notes:
+            say(ctx, f"note: {note}")
+        if dos.fermi is not None:
+            say(ctx, fermi_line(dos))
+        if opts["plot"]:
+            figure = plot_dos(
+                dos,
+                zero=zero,
+                window=opts["window"] or None,
+                title=opts["title"],
+                stacked=opts["stacked"],
+                vertical=opts["vertical"],
+            )
+            save(figure, opts["plot"])
+        if (opts["output"] or opts["in_place"]) and not stored:
+            with write_target(
+                opts["output"],
+                base=file,
+                in_place=opts["in_place"],
+                force=opts["force"],
+                container=opts["container"],
+                drop=(group,),
+            ) as writer:
+                writer.dos(dos, group)
+                writer.history("dos", arguments(), [(file.label, file.digest())])
+    _print(dos, opts)
+
+
+def _solve(ctx, file, opts, zero):
+    """Compute the density of states with a progress bar."""
+    from moireio.dos.solve import Chebyshev, Grid, density_of_states
+    from moireio.errors import MoireioError
+    from moireio.mesh import make_mesh
+
+    try:
+        mesh = make_mesh(file.structure, opts["mesh"], opts["spacing"], opts["shift"])
+    except MoireioError as error:
+        raise MoireioError(error.what, path=file.label, remedy=error.remedy) from error
+    bar = update = None
+
+    def step(steps, count):
+        nonlocal bar, update
+        if bar is None:
+            bar = progress(ctx, count, "dos")
+            update = bar.__enter__()
+        update(steps)
+
+    try:
+        return density_of_states(
+            file,
+            mesh,
+            project=opts["project"],
+            method=opts["method"],
+            width=opts["width"],
+            grid=Grid(opts["window"] or None, opts["points"], zero),
+            solver=opts["solver"],
+            chebyshev=Chebyshev(opts["moments"], opts["vectors"], opts["seed"]),
+            temperature=opts["temperature"],
+            use_symmetry=not opts["no_symmetry"],
+            jobs=opts["jobs"],
+            progress=step,
+        )
+    finally:
+        if bar is not None:
+            bar.__exit__(None, None, None)
+
+
+def _print(dos, opts):
+    from moireio.dos.result import dos_json, dos_table
+    from moireio.stream import write_text
+
+    if opts["text"] and opts["text"] != "-":
+        with write_text(opts["text"]) as stream:
+            stream.write(dos_table(dos))
+    to_stdout = opts["output"] == "-"
+    if opts["as_json"]:
+        click.echo(dos_json(dos), err=to_stdout)
+    elif opts["text"] == "-" or not any(
+        opts[name] for name in ("text", "plot", "output", "in_place")
+    ):
+        click.echo(dos_table(dos), nl=False, err=to_stdout)
+
+
+def _check(opts):
+    """Refuse numbers and names that make no sense, as wrong usage; return the zero."""
+    low, high = opts["window"] or (0.0, 1.0)
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise click.BadParameter("--window takes the lowest energy, then the highest, in eV")
+    for name in ("width", "spacing"):
+        if opts[name] is not None and not (math.isfinite(opts[name]) and opts[name] > 0):
+            raise click.BadParameter(f"--{name} takes a number above 0")
+    if opts["name"] is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", opts["name"]):
+        raise click.BadParameter("--name takes letters, digits, '.', '_' and '-'")
+    if opts["method"] == "tetrahedron" and opts["width"] is not None:
+        raise click.UsageError("--width is for Gaussians and kernel polynomials, not tetrahedra.")
+    for name in ("stacked", "vertical", "title"):
+        if opts[name] and not opts["plot"]:
+            raise click.UsageError(f"--{name} needs --plot.")
+    zero = opts["zero"]
+    if zero is None or zero in ("fermi", "vbm", "none"):
+        return zero
+    try:
+        if math.isfinite(float(zero)):
+            return float(zero)
+        raise ValueError
+    except ValueError:
+        message = f"{zero!r} is neither fermi, vbm, none nor an energy in eV"
+        raise click.BadParameter(message) from None
+
+
+if __name__ == "__main__":
+    main()
