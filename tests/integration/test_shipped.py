@@ -92,3 +92,23 @@ def test_what_it_does_not_know(run, tmp_path):
     done.assert_one_line_error()
     assert "give --pao" in done.stderr
     assert models.model_with(["C", "H"]) is None
+
+
+def test_sparse_levels_of_a_twisted_cell(run, tmp_path):
+    """988 orbitals: the sparse solver's levels are LAPACK's, and none is missing."""
+    import numpy as np
+
+    from moireio.kpoints import SolverChoice
+
+    run("build-twist", "graphene", "--index", 3, 2, "-o", tmp_path / "a.h5")
+    run("overlap", tmp_path / "a.h5", "-o", tmp_path / "s.h5")
+    run("predict-h", tmp_path / "s.h5", "-o", tmp_path / "h.h5")
+    with moireio.open(tmp_path / "h.h5") as file:
+        path = moireio.make_path(file.structure, "0.1,0.23,0 0,0,0", 2)
+        filled = round(file.electrons.count / 2)
+        window = filled - 20, filled + 19
+        exact = moireio.solve_bands(file, path, window=window, solver="dense")
+        for how in ({}, {"prove": True}):
+            choice = SolverChoice("sparse", jobs=1, **how)
+            found = moireio.solve_bands(file, path, window=window, solver=choice)
+            assert np.abs(found.energies - exact.energies).max() < 1e-8

@@ -217,3 +217,18 @@ def test_an_unclear_factor_is_not_counted():
     for d in (rng.normal(size=(n, n)), np.diag(rng.normal(size=n - 1), 1), -1j * np.eye(n)):
         assert pardiso._negative(d @ pardiso._probes(n)[:, 1:]) is None
     assert pardiso._negative(-np.eye(n) @ pardiso._probes(n)[:, 1:]) == n
+
+
+@pytest.mark.parametrize("name", ["tbg_2-1", "mote2_mx_soc", "bi_bilayer_soc"])
+def test_larger_real_files(shared, tmp_path, name):
+    """All of forty levels around the Fermi level, at real and at general k."""
+    from moireio.formats.openmx.convert import convert
+
+    convert(str(shared / "openmx" / name / f"{name}.scfout"), str(tmp_path / "a.h5"))
+    with moireio.open(tmp_path / "a.h5") as file:
+        path = moireio.make_path(file.structure, "0,0,0 0.5,0,0 0.1,0.23,0 0.31,-0.2,0", 4)
+        dense, own = (
+            moireio.solve_bands(file, path, bands=40, solver=s, jobs=1) for s in ("dense", "sparse")
+        )
+        assert own.first_band == dense.first_band
+        assert np.abs(own.energies - dense.energies).max() < 1e-8
