@@ -235,6 +235,23 @@ class BlochSum:
         values = [sums.ravel() for _, sums in self._sums(k) for _ in range(self.copies)]
         return np.concatenate(values)[self._upper[2]] if values else np.zeros(0)
 
+    def upper_magnitudes(self):
+        """Return how large every element of the upper triangle is at most in one cell.
+
+        Returns
+        -------
+        (nnz,) array
+            max over R of |O(R)|, in the order of `upper_pattern`.
+        """
+        self.upper_pattern()
+        found = []
+        for group in self._groups:
+            most = np.maximum.reduceat(np.abs(group.values), group.first, axis=0)
+            same = group.i == group.j
+            most[same] = np.maximum(most[same], np.swapaxes(most[same], 1, 2))
+            found += [most.ravel()] * self.copies
+        return np.concatenate(found)[self._upper[2]] if found else np.zeros(0)
+
     def _make_pattern(self):
         """Return CSR's indptr and indices, and where each of its values stands in the sums."""
         rows, columns = [], []

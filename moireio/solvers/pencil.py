@@ -13,9 +13,12 @@ class Pencil:
     ----------
     problem : EigenProblem
         At any k.
+    drop : float
+        Elements of H below it in every cell, eV, are left out where those of S are below it too
+        (as a number).
     """
 
-    def __init__(self, problem):
+    def __init__(self, problem, drop=0.0):
         self._sums = problem.hamiltonian, problem.overlap
         n = problem.size
         codes = []
@@ -32,11 +35,53 @@ class Pencil:
         else:
             union = np.unique(np.concatenate([*codes, diagonal]))
             self._places = tuple(np.searchsorted(union, c) for c in codes)
+        self.all = len(union)
+        self._kept = None
+        if drop > 0:
+            self._kept = np.flatnonzero(self._large(union, diagonal, drop))
+            union = union[self._kept]
         self.indptr = np.searchsorted(union, np.arange(n + 1) * n)
         self.indices = union - np.repeat(np.arange(n), np.diff(self.indptr)) * n
         self._count = len(union)
+        self._every = Pencil(problem) if drop > 0 else self
         self._last = None, None
         self._whole = None
+
+    def _large(self, union, diagonal, drop):
+        """Return which elements are not to be left out."""
+        large = np.zeros(len(union), dtype=bool)
+        large[np.searchsorted(union, diagonal)] = True
+        for one, place in zip(self._sums, self._places, strict=True):
+            if one is not None:
+                own = one.upper_magnitudes() >= drop
+                large[slice(None) if place is None else place] |= own
+        return large
+
+    def corrected(self, problem, levels, states):
+        """Return the energies that states have with all elements of H and S.
+
+        cᴴHc / cᴴSc: to first order in what was left out.
+
+        Parameters
+        ----------
+        problem : EigenProblem
+            Of this pattern.
+        levels : (nb,) array
+            Without them, eV.
+        states : (n, nb) array
+            Of these levels.
+
+        Returns
+        -------
+        (nb,) array
+            Ascending, eV.
+        """
+        if self._kept is None:
+            return levels
+        every = self._every
+        h, s = (every.whole(v) for v in every.values(problem))
+        norms = np.real((states.conj() * (s @ states)).sum(axis=0))
+        return np.sort(np.real((states.conj() * (h @ states)).sum(axis=0)) / norms)
 
     def fits(self, problem):
         """Tell whether a problem has this pattern."""
@@ -49,6 +94,8 @@ class Pencil:
         return self._last[1]
 
     def _assemble(self, problem):
+        if self._kept is not None:
+            return [values[self._kept] for values in self._every.values(problem)]
         out = []
         for one, place in zip(self._sums, self._places, strict=True):
             found = np.ones(len(self.indptr) - 1) if one is None else one.upper_values(problem.k)

@@ -25,6 +25,7 @@ HOWTOS = {
     "howto-overlap.md": [],
     "howto-predict.md": [],
     "tight-binding.md": [],
+    "howto-flat.md": ["a.h5", "flat.png", "weights.png"],
     "howto-dos.md": ["dos.png", "dos.txt", "tbg-dos.png"],
 }
 
