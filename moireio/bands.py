@@ -35,7 +35,7 @@ def solve_bands(
         unknown, the gap that the number of electrons tells.
     between : tuple of two float, optional
         Lowest and highest energy in eV: every band that enters there is kept.
-    solver : {"auto", "dense", "sparse"} or moireio.kpoints.SolverChoice
+    solver : {"auto", "dense", "sparse", "slepc"} or moireio.kpoints.SolverChoice
         How to solve.
     jobs : int, optional
         Processes, where `solver` is a name; by default one per core.
@@ -108,6 +108,7 @@ def solve_bands(
                 progress(1)
         done = True
     finally:
+        problems.close()
         if kept is not None:
             kept.close(done)
     return BandStructure(

@@ -24,6 +24,7 @@ HOWTOS = {
     "howto-build.md": ["tbg.png", "ribbon.h5", "set"],
     "howto-overlap.md": [],
     "howto-predict.md": [],
+    "howto-solvers.md": ["bands.txt", "window.txt"],
 }
 
 
