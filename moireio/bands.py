@@ -38,7 +38,7 @@ def solve_bands(
         Lowest and highest energy in eV: every band that enters there is kept.
     window : tuple of two int, optional
         First and last band (inclusive, from 0), instead.
-    solver : {"auto", "dense", "sparse"} or moireio.kpoints.SolverChoice
+    solver : {"auto", "dense", "sparse", "slepc"} or moireio.kpoints.SolverChoice
         How to solve.
     jobs : int, optional
         Processes, where `solver` is a name; by default one per core.
@@ -111,6 +111,7 @@ def solve_bands(
                 progress(1)
         done = True
     finally:
+        problems.close()
         if kept is not None:
             kept.close(done)
     return BandStructure(

@@ -31,7 +31,7 @@ class SolverChoice:
 
     Parameters
     ----------
-    name : {"auto", "dense", "sparse"}
+    name : {"auto", "dense", "sparse", "slepc"}
         "auto" takes the sparse one for a few bands of a large matrix.
     device : {"cpu", "cuda"}
         Where to compute.
@@ -44,6 +44,10 @@ class SolverChoice:
         Factors of the sparse solver in single precision.
     prove : bool
         The sparse solver counts levels on both sides of those it found.
+    launcher : str, optional
+        What starts the processes of slepc, as ``mpirun -n 4``; by default one per core.
+    python : str, optional
+        Which Python has slepc4py.
     """
 
     name: str = "auto"
@@ -52,6 +56,8 @@ class SolverChoice:
     memory: float | None = None
     single: bool = False
     prove: bool = False
+    launcher: str | None = None
+    python: str | None = None
 
     def resolved(self, n, bands):
         """Return the name of the solver.
@@ -65,7 +71,7 @@ class SolverChoice:
 
         Returns
         -------
-        {"dense", "sparse"}
+        {"dense", "sparse", "slepc"}
             What to use.
         """
         if self.name != "auto":
@@ -100,8 +106,20 @@ class KPoints:
         self._jobs = solver.jobs or os.cpu_count() or 1
         self._most = None
         self._engine = make_solver(
-            self.name, solver.device, 1, near, single=solver.single, prove=solver.prove
+            self.name,
+            solver.device,
+            1,
+            near,
+            single=solver.single,
+            prove=solver.prove,
+            launcher=solver.launcher,
+            python=solver.python,
         )
+
+    def close(self):
+        """End processes that the solver started."""
+        if self.name == "slepc":
+            self._engine.close()
 
     def count_below(self, channel, point, energy):
         """Return how many levels lie below an energy.
@@ -191,7 +209,7 @@ class KPoints:
         if self._engine.forks:
             return max(1, int(limit / (WORK_MATRICES * 16 * float(n) ** 2)))
         if self.name != "sparse":
-            return 1
+            return 1  # slepc's memory may be that of many machines
         general = int(np.argmin([self._sums[0].is_real(k) for k in self._k]))
         need = self._engine.memory(self._problem(0, general), self._bands or 1)
         if need > limit:

@@ -61,11 +61,27 @@ from moireio.tools.common import (
 )
 @click.option(
     "--solver",
-    type=click.Choice(["auto", "dense", "sparse"]),
+    type=click.Choice(["auto", "dense", "sparse", "slepc"]),
     default="auto",
     show_default=True,
     help="How the eigenproblem is solved: all states of a dense matrix, or --bands by shift-invert "
-    "Lanczos (with MKL's Pardiso, if PyPI's mkl is installed).",
+    "Lanczos (with MKL's Pardiso, if PyPI's mkl is installed), or by SLEPc in many processes under "
+    "MPI, also on many machines (--launcher).",
+)
+@click.option(
+    "--launcher",
+    metavar="COMMAND",
+    help="slepc: what starts its processes, as 'mpirun -n 64' or 'srun'; they solve one k point "
+    "after another, memory is theirs, --jobs and --memory do not apply.  [default: mpirun, one "
+    "process per core]",
+)
+@click.option(
+    "--slepc-python",
+    metavar="PYTHON",
+    envvar="MOIREIO_SLEPC_PYTHON",
+    show_envvar=True,
+    help="slepc: the Python that has slepc4py, built for real numbers.  [default: this one, else "
+    "/usr/bin/python3]",
 )
 @click.option(
     "--prove",
@@ -130,6 +146,8 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
         opts["memory"] and memory_bytes(opts["memory"]),
         opts["precision"] == "float32",
         opts["prove"],
+        opts["launcher"],
+        opts["slepc_python"],
     )
     if opts["plot"] is not None:
         plots.check_format(opts["plot"])
@@ -261,6 +279,8 @@ def _check_numbers(opts):
         raise click.UsageError("--between excludes --bands and --around.")
     if opts["between"] and not opts["between"][0] < opts["between"][1]:
         raise click.BadParameter("--between takes the lowest energy, then the highest, in eV")
+    if opts["launcher"] is not None and opts["solver"] != "slepc":
+        raise click.UsageError("--launcher needs --solver slepc.")
     if opts["overlay"] and not opts["plot"]:
         raise click.UsageError("--overlay needs --plot.")
 

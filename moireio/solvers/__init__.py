@@ -111,21 +111,34 @@ class Solver(Protocol):
         """
 
 
-def make_solver(name, device="cpu", threads=1, near=0.0, *, single=False, prove=False):
+def make_solver(
+    name,
+    device="cpu",
+    threads=1,
+    near=0.0,
+    *,
+    single=False,
+    prove=False,
+    launcher=None,
+    python=None,
+):
     """Return a solver by name.
 
     Parameters
     ----------
-    name : {"dense", "sparse"}
-        "dense" is LAPACK, or torch where the device is a GPU; "sparse" finds some states only.
+    name : {"dense", "sparse", "slepc"}
+        "dense" is LAPACK, or torch where the device is a GPU; "sparse" finds some states only,
+        "slepc" too, in many processes under MPI.
     device : {"cpu", "cuda"}
         Where to compute.
     threads : int
         Of the sparse solver.
     near : float
-        Where the sparse solver begins to look, eV.
+        Where solvers that find some states begin to look, eV.
     single, prove : bool
-        Of the sparse solver (see `moireio.solvers.sparse.SparseSolver`).
+        Of the sparse solver (see `moireio.solvers.sparse.SparseSolver`); slepc always proves.
+    launcher, python : str, optional
+        Of slepc (see `moireio.solvers.slepc.SlepcSolver`).
 
     Returns
     -------
@@ -143,10 +156,18 @@ def make_solver(name, device="cpu", threads=1, near=0.0, *, single=False, prove=
         if device != "cpu":
             raise MoireioError("the sparse solver runs on the CPU", remedy="use --device cpu")
         return SparseSolver(threads, near, single=single, prove=prove)
+    if name == "slepc":
+        from moireio.solvers.slepc import SlepcSolver
+
+        if device != "cpu" or single:
+            raise MoireioError(
+                "slepc runs on CPUs, in double precision", remedy="no --device, no --precision"
+            )
+        return SlepcSolver(near, launcher, python)
     if single or prove:
         raise MoireioError("single precision and proofs are the sparse solver's", remedy="use it")
     if name != "dense":
-        raise MoireioError(f"no solver is called {name!r}", remedy="use dense or sparse")
+        raise MoireioError(f"no solver is called {name!r}", remedy="use dense, sparse or slepc")
     if device == "cpu":
         from moireio.solvers.lapack import LapackSolver
 

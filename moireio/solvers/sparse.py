@@ -13,22 +13,17 @@ CLEAR = 10 * NEAREST  # a gap in which levels can be counted, eV
 REFINEMENTS, REFINED = 30, 1e-13
 
 
-class SparseSolver:
-    """Levels by shift-invert block Lanczos on LDLᴴ factors.
+class Search:
+    """Levels by shift-invert, chosen by their index.
 
     Which levels they are is known from Sylvester's law: as many eigenvalues of H − σS are negative
-    as there are levels below σ. That at the shift comes with its factors. Where a level may have
-    more copies than Lanczos finds, and on request, levels are also counted on both sides of those
-    that were found.
+    as there are levels below σ. That at the shift comes with its factors. Where copies of a level
+    may be missing, and on request, levels are also counted on both sides of those that were found.
 
     Parameters
     ----------
-    threads : int
-        For the factorisation.
     near : float
         Where the search for the levels begins, eV.
-    single : bool
-        Factors in single precision, half as large; solutions are refined to double precision.
     prove : bool
         Count on both sides at every k.
     """
@@ -36,46 +31,21 @@ class SparseSolver:
     name = "sparse"
     forks = False
 
-    def __init__(self, threads=1, near=0.0, *, single=False, prove=False):
-        self._threads, self._single, self._prove = threads, single, prove
-        self._mkl = mkl.library() is not None
-        self._kind = pardiso.PardisoFactor if self._mkl else SuperLUFactor
-        self._counting = pardiso.Counter if self._mkl else DenseCounter
-        self._factors, self._counter, self._pencil, self._checked = {}, None, None, False
+    def __init__(self, near, prove):
+        self._prove = prove
         # the shift, and a step of the search
         self._sigma, self._step = near, 1.0
 
-    def use_threads(self, count):
-        """Say how many threads are used from here on."""
-        if count != self._threads:
-            self.release()
-            self._threads = count
+    def _shifted(self, problem, sigma):
+        """Factorise H − σS; return the factors and the number of levels below σ."""
+        raise NotImplementedError
 
-    def release(self):
-        """Give the memory of factors back."""
-        self._factors, self._counter = {}, None
+    def _found(self, factor, problem, span, block):
+        """Return the levels around the shift, until `span` is content, and their states.
 
-    def memory(self, problem, bands):
-        """Return about how many bytes a problem needs.
-
-        Parameters
-        ----------
-        problem : EigenProblem
-            Of which the pattern is analysed.
-        bands : int
-            How many states are wanted.
-
-        Returns
-        -------
-        float
-            Bytes: factors, as MKL estimates, matrices and the vectors of Lanczos.
+        With a larger `block` copies of a level that were missing are to be found.
         """
-        self._fit(problem)
-        values = self._pencil.values(problem)
-        factor = self._prepared(not np.iscomplexobj(values[0]))
-        matrices = 14 * len(self._pencil.indices) * values[0].itemsize
-        vectors = 2 * problem.size * min(problem.size, 10 * bands + 100) * factor.dtype.itemsize
-        return factor.memory + matrices + vectors
+        raise NotImplementedError
 
     def count_below(self, problem, energy):
         """Return how many levels lie below an energy (see `moireio.solvers.Solver`)."""
@@ -89,7 +59,9 @@ class SparseSolver:
     def energies(self, problem, window=None):
         """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
         if window is None:
-            raise MoireioError("the sparse solver finds some bands, not all", remedy="say --bands")
+            raise MoireioError(
+                f"the {self.name} solver finds some bands, not all", remedy="say --bands"
+            )
         return self.pairs(problem, window)[0]
 
     def pairs(self, problem, window):
@@ -120,15 +92,7 @@ class SparseSolver:
             try:
                 factor, below = self._near(problem, first, last)
                 span = _Span(self._sigma, below, first, last, problem.size, block, self._prove)
-                levels, states = lanczos(
-                    factor.solve,
-                    self._overlap(problem),
-                    problem.size,
-                    factor.dtype,
-                    self._sigma,
-                    span.covered,
-                    block,
-                )
+                levels, states = self._found(factor, problem, span, block)
             except (SingularError, TooNearError) as error:
                 # to the same side of the level, or to the other
                 near = error.args[0] if error.args else self._sigma
@@ -190,12 +154,75 @@ class SparseSolver:
             self._sigma = low[0] + min(max(part, 0.1), 0.9) * (high[0] - low[0])
         raise MoireioError(f"found no energy with {target:g} levels below it")
 
+
+class SparseSolver(Search):
+    """Levels by shift-invert block Lanczos on LDLᴴ factors (see `Search`).
+
+    Parameters
+    ----------
+    threads : int
+        For the factorisation.
+    near : float
+        Where the search for the levels begins, eV.
+    single : bool
+        Factors in single precision, half as large; solutions are refined to double precision.
+    prove : bool
+        Count on both sides at every k.
+    """
+
+    def __init__(self, threads=1, near=0.0, *, single=False, prove=False):
+        super().__init__(near, prove)
+        self._threads, self._single = threads, single
+        self._mkl = mkl.library() is not None
+        self._kind = pardiso.PardisoFactor if self._mkl else SuperLUFactor
+        self._counting = pardiso.Counter if self._mkl else DenseCounter
+        self._factors, self._counter, self._pencil, self._checked = {}, None, None, False
+
+    def use_threads(self, count):
+        """Say how many threads are used from here on."""
+        if count != self._threads:
+            self.release()
+            self._threads = count
+
+    def release(self):
+        """Give the memory of factors back."""
+        self._factors, self._counter = {}, None
+
+    def memory(self, problem, bands):
+        """Return about how many bytes a problem needs.
+
+        Parameters
+        ----------
+        problem : EigenProblem
+            Of which the pattern is analysed.
+        bands : int
+            How many states are wanted.
+
+        Returns
+        -------
+        float
+            Bytes: factors, as MKL estimates, matrices and the vectors of Lanczos.
+        """
+        self._fit(problem)
+        values = self._pencil.values(problem)
+        factor = self._prepared(not np.iscomplexobj(values[0]))
+        matrices = 14 * len(self._pencil.indices) * values[0].itemsize
+        vectors = 2 * problem.size * min(problem.size, 10 * bands + 100) * factor.dtype.itemsize
+        return factor.memory + matrices + vectors
+
     def _shifted(self, problem, sigma):
         """Factorise H − σS; return the factors and the number of levels below σ."""
         h, s = self._values(problem)
         values = h - sigma * s
         factor = self._factor(values)
         return factor, self._negative(factor, values)
+
+    def _found(self, factor, problem, span, block):
+        """Find levels by Lanczos."""
+        overlap = self._overlap(problem)
+        return lanczos(
+            factor.solve, overlap, problem.size, factor.dtype, self._sigma, span.covered, block
+        )
 
     def _negative(self, factor, values):
         """Return how many eigenvalues of a matrix that was factorised are negative."""
@@ -320,6 +347,12 @@ class _Span:
         self._sigma, self._below, self._n = sigma, below, n
         self._first, self._last = first, last
         self._block, self._prove = block, prove
+
+    @property
+    def nearest(self):
+        """About how many levels nearest to the shift hold those that are wanted."""
+        count = 2 * max(self._last + 1 - self._below, self._below - self._first, 1)
+        return min(count, self._n)
 
     def index(self, levels):
         """Return the index of the first level that was found."""

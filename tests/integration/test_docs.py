@@ -27,6 +27,7 @@ HOWTOS = {
     "tight-binding.md": [],
     "howto-flat.md": ["a.h5", "flat.png", "weights.png"],
     "howto-dos.md": ["dos.png", "dos.txt", "tbg-dos.png"],
+    "howto-solvers.md": ["bands.txt", "window.txt"],
 }
 
 

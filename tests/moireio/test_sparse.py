@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from copies import Copies
 from helpers import overlap_like, random_operator, random_system
 from scipy.linalg import eigh
 
@@ -44,25 +45,6 @@ def test_same_levels(engine, spin):
             for n in (1, 5):
                 between = (levels[n - 1] + levels[n]) / 2
                 assert engine.count_below(problem, between) == n
-
-
-class Copies:
-    """Some copies of a Bloch sum as one, so that each level is as many times there."""
-
-    def __init__(self, one, count):
-        self._one, self._count, self.n = one, count, count * one.n
-
-    def upper_pattern(self):
-        from scipy.sparse import block_diag, csr_array
-
-        indptr, indices = self._one.upper_pattern()
-        own = csr_array((np.ones(len(indices)), indices, indptr), shape=(self._one.n,) * 2)
-        whole = block_diag([own] * self._count).tocsr()
-        whole.sort_indices()
-        return whole.indptr.astype(np.int64), whole.indices.astype(np.int64)
-
-    def upper_values(self, k):
-        return np.tile(self._one.upper_values(k), self._count)
 
 
 @pytest.mark.parametrize("copies", [2, 4, 10, 20])
