@@ -20,6 +20,7 @@ def solve_bands(
     record=None,
     resume=False,
     progress=None,
+    say=None,
 ):
     """Return the energies of a block file along a path.
 
@@ -48,6 +49,8 @@ def solve_bands(
         Go on with the record of an interrupted run.
     progress : callable, optional
         Called with 1 after every k point.
+    say : callable, optional
+        Called with a line about what the solver left out, if it did.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def solve_bands(
             "input": file.digest(),
             "k": path.k.tolist(),
             "bands": [bands, around, between and list(between), window and list(window)],
-            "solver": problems.name,
+            "solver": [problems.name, choice.drop],
         }
         kept = Record(record, key, resume)
     done = False
@@ -110,6 +113,8 @@ def solve_bands(
             if progress:
                 progress(1)
         done = True
+        if say and problems.note():
+            say(problems.note())
     finally:
         problems.close()
         if kept is not None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from moireio.errors import MoireioError
 from moireio.memory import free_memory
-from moireio.processes import worker_pool
+from moireio.processes import in_order, worker_pool
 from moireio.solvers import EigenProblem, can_count, make_solver
 
 # Below this many multiplications in all, starting processes costs more than it saves.
@@ -48,6 +48,8 @@ class SolverChoice:
         What starts the processes of slepc, as ``mpirun -n 4``; by default one per core.
     python : str, optional
         Which Python has slepc4py.
+    drop : float
+        Elements below it, eV, are left out by the sparse solver, and corrected for to first order.
     """
 
     name: str = "auto"
@@ -58,6 +60,7 @@ class SolverChoice:
     prove: bool = False
     launcher: str | None = None
     python: str | None = None
+    drop: float = 0.0
 
     def resolved(self, n, bands):
         """Return the name of the solver.
@@ -105,6 +108,7 @@ class KPoints:
         self.name = solver.resolved(sums[0].n, bands)
         self._jobs = solver.jobs or os.cpu_count() or 1
         self._most = None
+        self._kept, self._shift = 1.0, 0.0
         self._engine = make_solver(
             self.name,
             solver.device,
@@ -112,6 +116,7 @@ class KPoints:
             near,
             single=solver.single,
             prove=solver.prove,
+            drop=solver.drop,
             launcher=solver.launcher,
             python=solver.python,
         )
@@ -180,19 +185,36 @@ class KPoints:
             if jobs > 1:
                 # where the levels are, once for all
                 with threadpool_limits(threads):
-                    yield tasks[0], self._solve(tasks[0], window)
+                    yield tasks[0], self._noted(self._solve(tasks[0], window))
                 self._engine.release()
                 tasks = tasks[1:]
         if jobs == 1:
             with threadpool_limits(threads):
                 for task in tasks:
-                    yield task, self._solve(task, window)
+                    yield task, self._noted(self._solve(task, window))
             return
         with worker_pool(jobs, _initialise, ((self, window),)) as pool:
-            yield from zip(tasks, pool.map(_work, tasks), strict=True)
+            for task, found in zip(tasks, in_order(pool, _work, tasks), strict=True):
+                yield task, self._noted(found)
+
+    def note(self):
+        """Return what was left out and what that changed, None if nothing was."""
+        if not self._choice.drop:
+            return None
+        return (
+            f"--drop {self._choice.drop:g} left out {100 * (1 - self._kept):.0f} % of elements; "
+            f"energies were corrected by {self._shift:.1e} eV at most"
+        )
 
     def _solve(self, task, window):
-        return self._engine.energies(self._problem(*task), window)
+        energies = self._engine.energies(self._problem(*task), window)
+        own = (self._engine.kept, self._engine.shift) if self._choice.drop else (1.0, 0.0)
+        return energies, own
+
+    def _noted(self, found):
+        energies, (kept, shift) = found
+        self._kept, self._shift = min(self._kept, kept), max(self._shift, shift)
+        return energies
 
     def _problem(self, channel, point):
         return EigenProblem(self._sums[channel], self._overlap, self._k[point])

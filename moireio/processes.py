@@ -33,12 +33,35 @@ def worker_pool(jobs, initializer=None, initargs=()):
     try:
         yield pool
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # Cancelling what waits would make the pool's own thread fail, with a traceback, when it
+        # finds its processes gone.
         for process in multiprocessing.active_children():
             process.terminate()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def in_order(pool, function, tasks):
+    """Yield the results of tasks in their order.
+
+    Parameters
+    ----------
+    pool : concurrent.futures.Executor
+        Of `worker_pool`.
+    function : callable
+        Called with each task, in a worker.
+    tasks : iterable
+        The tasks.
+
+    Yields
+    ------
+    object
+        What the function returned. Unlike the pool's own ``map``, tasks that wait are not
+        cancelled when this ends early.
+    """
+    for future in [pool.submit(function, task) for task in tasks]:
+        yield future.result()
 
 
 def _begin(parent, initializer, initargs):

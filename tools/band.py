@@ -90,6 +90,14 @@ from moireio.tools.common import (
     "can be missing (three times the factorisations).",
 )
 @click.option(
+    "--drop",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="EV",
+    help="Sparse solver: leave out elements of H below this (eV) where those of S are below it "
+    "too; energies are corrected to first order, and the correction is told.",
+)
+@click.option(
     "--precision",
     type=click.Choice(["float32", "float64"]),
     default="float64",
@@ -148,6 +156,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
         opts["prove"],
         opts["launcher"],
         opts["slepc_python"],
+        opts["drop"],
     )
     if opts["plot"] is not None:
         plots.check_format(opts["plot"])
@@ -168,6 +177,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                 file, foreign.get("path", path), points, foreign.get("kpoints"), convention
             )
             count = len(kpath) * (2 if file.hamiltonian.meta.spin == "collinear" else 1)
+            notes = []
             with progress(ctx, count, "band") as update:
                 bands = solve_bands(
                     file,
@@ -179,7 +189,10 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                     record=record,
                     resume=opts["resume"],
                     progress=update,
+                    say=notes.append,
                 )
+            for note in notes:
+                say(ctx, f"note: {note}")
         if zero is None:
             zero = _known_level(bands)
         if opts["plot"]:

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from moireio.processes import worker_pool
+from moireio.processes import in_order, worker_pool
 from moireio.solvers import EigenProblem, not_positive
 
 SERIAL_WORK = 5e8  # multiplications below which starting processes costs more than it saves
@@ -144,7 +144,7 @@ def _run(state, tasks, jobs):
                 yield _at(state, task)
         return
     with worker_pool(jobs, _initialise, (state,)) as pool:
-        yield from pool.map(_in_worker, tasks)
+        yield from in_order(pool, _in_worker, tasks)
 
 
 def fitting(n):

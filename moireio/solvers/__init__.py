@@ -119,6 +119,7 @@ def make_solver(
     *,
     single=False,
     prove=False,
+    drop=0.0,
     launcher=None,
     python=None,
 ):
@@ -137,6 +138,8 @@ def make_solver(
         Where solvers that find some states begin to look, eV.
     single, prove : bool
         Of the sparse solver (see `moireio.solvers.sparse.SparseSolver`); slepc always proves.
+    drop : float
+        Of the sparse solver: elements that are left out, eV.
     launcher, python : str, optional
         Of slepc (see `moireio.solvers.slepc.SlepcSolver`).
 
@@ -155,7 +158,9 @@ def make_solver(
 
         if device != "cpu":
             raise MoireioError("the sparse solver runs on the CPU", remedy="use --device cpu")
-        return SparseSolver(threads, near, single=single, prove=prove)
+        return SparseSolver(threads, near, single=single, prove=prove, drop=drop)
+    if drop:
+        raise MoireioError("only the sparse solver leaves elements out", remedy="no --drop")
     if name == "slepc":
         from moireio.solvers.slepc import SlepcSolver
 

@@ -168,15 +168,33 @@ class SparseSolver(Search):
         Factors in single precision, half as large; solutions are refined to double precision.
     prove : bool
         Count on both sides at every k.
+    drop : float
+        Elements below it are left out (see `moireio.solvers.pencil.Pencil`); energies are corrected
+        for them to first order. `shift` is the largest correction at the last k, eV, and `kept`
+        the share of elements that stay.
     """
 
-    def __init__(self, threads=1, near=0.0, *, single=False, prove=False):
+    def __init__(self, threads=1, near=0.0, *, single=False, prove=False, drop=0.0):
         super().__init__(near, prove)
-        self._threads, self._single = threads, single
+        self._threads, self._single, self._drop = threads, single, drop
+        self.shift, self.kept = 0.0, 1.0
         self._mkl = mkl.library() is not None
         self._kind = pardiso.PardisoFactor if self._mkl else SuperLUFactor
         self._counting = pardiso.Counter if self._mkl else DenseCounter
         self._factors, self._counter, self._pencil, self._checked = {}, None, None, False
+
+    def pairs(self, problem, window):
+        """Return some levels with their states (see `Search.pairs`)."""
+        try:
+            levels, states = super().pairs(problem, window)
+        except MoireioError as error:
+            if self._drop:
+                raise MoireioError(error.what, remedy="a smaller --drop") from error
+            raise
+        corrected = self._pencil.corrected(problem, levels, states)
+        self.shift = float(np.abs(corrected - levels).max())
+        self.kept = len(self._pencil.indices) / self._pencil.all
+        return corrected, states
 
     def use_threads(self, count):
         """Say how many threads are used from here on."""
@@ -256,7 +274,7 @@ class SparseSolver(Search):
         """Take over the pattern of a problem, if it is another one."""
         if self._pencil is None or not self._pencil.fits(problem):
             self.release()
-            self._pencil, self._checked = Pencil(problem), False
+            self._pencil, self._checked = Pencil(problem, self._drop), False
 
     def _values(self, problem):
         """Return the elements of H and S; at the first k, S is checked."""

@@ -57,6 +57,24 @@ def test_window_of_energies(graphene, solver):
         moireio.solve_bands(file, path, between=(-1e3, -9e2), solver=solver)
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_small_elements_left_out(graphene, jobs):
+    """The correction brings energies back to within its square, and it is told."""
+    file, path = graphene
+    exact = moireio.solve_bands(file, path, bands=6, solver="dense").energies
+    said = []
+    choice = SolverChoice("sparse", jobs=jobs, drop=3e-3)
+    found = moireio.solve_bands(file, path, bands=6, solver=choice, say=said.append)
+    assert 1e-7 < np.abs(found.energies - exact).max() < 2e-5
+    share, shift = said[0].split("left out ")[1].split(" %")[0], said[0].split()[-4]
+    assert 5 < float(share) < 60
+    assert np.abs(found.energies - exact).max() < 0.2 * float(shift) < 1e-3
+    with pytest.raises(MoireioError, match=r"positive definite.*smaller --drop"):
+        moireio.solve_bands(file, path, bands=6, solver=SolverChoice("sparse", drop=0.1))
+    with pytest.raises(MoireioError, match="no --drop"):
+        moireio.solve_bands(file, path, bands=6, solver=SolverChoice("dense", drop=0.3))
+
+
 @needs_mkl
 def test_memory_is_refused_before_anything_is_factorised(graphene, monkeypatch):
     from moireio.solvers.pardiso import PardisoFactor
