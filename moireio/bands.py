@@ -71,7 +71,7 @@ def solve_bands(
         overlap = overlap.assembler(spinor=spin == "spinor")
     sums = [hamiltonian.assembler(component=c) for c in channels]
     given = [around, between and sum(between) / 2, file.electrons.fermi]
-    near = next((e for e in given if e is not None), 0.0)
+    near = next((e for e in given if e is not None), None)
     few = bands if between is None else 1
     if window is not None:
         few = window[1] - window[0] + 1

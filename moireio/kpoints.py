@@ -98,11 +98,11 @@ class KPoints:
         How to solve.
     bands : int, optional
         How many are wanted; by default all.
-    near : float
+    near : float or None
         Where the sparse solver begins to look for them, eV.
     """
 
-    def __init__(self, sums, overlap, k, solver, bands=None, near=0.0):
+    def __init__(self, sums, overlap, k, solver, bands=None, near=None):
         self._sums, self._overlap, self._k = sums, overlap, np.asarray(k, dtype=float)
         self._choice, self._bands = solver, bands
         self.name = solver.resolved(sums[0].n, bands)

@@ -134,7 +134,7 @@ def make_solver(
         Where to compute.
     threads : int
         Of the sparse solver.
-    near : float
+    near : float or None
         Where solvers that find some states begin to look, eV.
     single, prove : bool
         Of the sparse solver (see `moireio.solvers.sparse.SparseSolver`); slepc always proves.

@@ -5,6 +5,8 @@ from scipy.sparse import csr_array
 
 from moireio.blocks import starts
 
+LOCAL = 1000  # orbitals
+
 
 class Pencil:
     """The common pattern of H(k) and S(k): upper triangles with the whole diagonal.
@@ -82,6 +84,39 @@ class Pencil:
         h, s = (every.whole(v) for v in every.values(problem))
         norms = np.real((states.conj() * (s @ states)).sum(axis=0))
         return np.sort(np.real((states.conj() * (h @ states)).sum(axis=0)) / norms)
+
+    def local_level(self, h, s, share):
+        """Return a level of some neighbouring orbitals by themselves.
+
+        Parameters
+        ----------
+        h, s : (nnz,) arrays
+            Elements of H and S.
+        share : float
+            Which: this share of their levels lies below it.
+
+        Returns
+        -------
+        float
+            eV.
+        """
+        from scipy.linalg import eigh
+
+        h, s = self.whole(h), self.whole(s)
+        chosen = np.zeros(h.shape[0], dtype=bool)
+        chosen[0] = True
+        pattern = csr_array((np.ones(h.nnz), h.indices, h.indptr), shape=h.shape)
+        while True:  # neighbours of neighbours
+            reached = pattern @ chosen > 0
+            if (reached.sum() > LOCAL and chosen.sum() > 1) or (reached == chosen).all():
+                break
+            chosen = reached
+        members = np.flatnonzero(chosen)
+        if len(members) < 2:
+            return float(h[0, 0].real)
+        own = [m[members][:, members].toarray() for m in (h, s)]
+        levels = eigh(*own, eigvals_only=True)
+        return float(np.quantile(levels, min(max(share, 0.0), 1.0)))
 
     def fits(self, problem):
         """Tell whether a problem has this pattern."""

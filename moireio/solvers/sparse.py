@@ -11,6 +11,7 @@ from moireio.solvers.superlu import DenseCounter, SuperLUFactor
 STEPS = 60
 CLEAR = 10 * NEAREST  # a gap in which levels can be counted, eV
 REFINEMENTS, REFINED = 30, 1e-13
+GUESSED = 0.25  # half of the first step from a guess, eV
 
 
 class Search:
@@ -22,8 +23,8 @@ class Search:
 
     Parameters
     ----------
-    near : float
-        Where the search for the levels begins, eV.
+    near : float or None
+        Where the search for the levels begins, eV; None to guess.
     prove : bool
         Count on both sides at every k.
     """
@@ -39,6 +40,10 @@ class Search:
     def _shifted(self, problem, sigma):
         """Factorise H − σS; return the factors and the number of levels below σ."""
         raise NotImplementedError
+
+    def _guess(self, problem, target):
+        """Return an energy, eV, below which perhaps `target` levels lie."""
+        return 0.0
 
     def _found(self, factor, problem, span, block):
         """Return the levels around the shift, until `span` is content, and their states.
@@ -130,6 +135,8 @@ class Search:
             How many levels lie below the shift.
         """
         target, tolerance = (first + last + 1) / 2, max(3 * (last - first + 1) / 4, 1)
+        if self._sigma is None:
+            self._sigma, self._step = self._guess(problem, target), GUESSED
         low, high = (-np.inf, -1.0), (np.inf, problem.size + 1.0)
         step = self._step
         for _ in range(STEPS):
@@ -162,8 +169,8 @@ class SparseSolver(Search):
     ----------
     threads : int
         For the factorisation.
-    near : float
-        Where the search for the levels begins, eV.
+    near : float or None
+        Where the search for the levels begins, eV; None to guess from a few hundred orbitals.
     single : bool
         Factors in single precision, half as large; solutions are refined to double precision.
     prove : bool
@@ -182,6 +189,11 @@ class SparseSolver(Search):
         self._kind = pardiso.PardisoFactor if self._mkl else SuperLUFactor
         self._counting = pardiso.Counter if self._mkl else DenseCounter
         self._factors, self._counter, self._pencil, self._checked = {}, None, None, False
+
+    def _guess(self, problem, target):
+        """Return the level that is as high among those of some atoms by themselves."""
+        h, s = self._values(problem)
+        return self._pencil.local_level(h, s, target / problem.size)
 
     def pairs(self, problem, window):
         """Return some levels with their states (see `Search.pairs`)."""
