@@ -317,6 +317,7 @@ def serve(owner, libraries):
             answer = getattr(problem, command["do"])(command)
         except Exception as error:  # not on every rank, perhaps
             fail(f"failed: {command['do']}: {error}")
+        comm.barrier()  # with the reply the command goes: by then every rank has read it
         if comm.rank == 0:
             owner.reply(number, answer)
         number += 1
