@@ -119,8 +119,6 @@ class BlochSum:
         for group in self._groups:
             angle = 2 * np.pi * (group.R @ k)
             phase = np.rint(np.cos(angle)) if real else np.exp(1j * angle)
-            if real:
-                phase = phase.astype(self.dtype)
             values = phase[:, None, None] * group.values
             if group.lone.any():
                 partners = values[group.lone]
@@ -144,10 +142,10 @@ class BlochSum:
         Returns
         -------
         (n, n) array
-            Real where `is_real` says so, else complex.
+            Real where `is_real` says so, else complex; in double precision.
         """
-        dtype = self.dtype if self.is_real(k) else np.result_type(self.dtype, np.complex64)
-        out = np.zeros((self.n, self.n), dtype=dtype)
+        real = self.is_real(k)
+        out = np.zeros((self.n, self.n), dtype=np.float64 if real else np.complex128)
         for group, sums in self._sums(k):
             for spin in range(self.copies):
                 row, column = self._corners(group, spin)
