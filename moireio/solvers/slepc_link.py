@@ -32,7 +32,10 @@ KNOWN = (
     (r"no folder", "let TMPDIR be a folder that all machines share"),
     (r"run .*as root", 'say so in --launcher: "mpirun --allow-run-as-root -n 4"'),
     (r"not enough slots", "fewer processes, or mpirun's --oversubscribe"),
-    (r"signal 9|Killed|oom", "was memory exhausted? More machines, or fewer processes on each"),
+    (
+        r"signal 9|exit code -9|Killed|oom",
+        "was memory exhausted? More machines, or fewer processes on each",
+    ),
 )
 
 

@@ -113,6 +113,12 @@ def test_counts_of_a_large_block(engine, dtype):
         assert engine.count_below(problem, levels[n - 1 : n + 1].mean()) == n
 
 
+def test_a_shift_again(engine):
+    """Where nothing is left to be factorised, no rank falls behind the commands."""
+    problem = EigenProblem(Dense(np.diag(np.arange(8.0))), None, [0.0, 0.0, 0.0])
+    assert {engine.count_below(problem, 2.5) for _ in range(100)} == {3}
+
+
 @pytest.mark.parametrize("name", ["gr_ab", "hbn_soc", "o2_col"])
 def test_real_files(made, name, launcher):
     before = set(_live)
