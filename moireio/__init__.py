@@ -1,8 +1,8 @@
 """moireio: from DFT output to the topology of twisted two-dimensional materials.
 
 The public names are `open`, `create`, `BlockFile`, `Structure`, `Basis`, `BandStructure`,
-`KPath`, `make_path`, `solve_bands`, `plot_bands`, `validate` and `MoireioError`. They are imported
-when first used, so that a command's ``--help`` is quick.
+`KPath`, `make_path`, `solve_bands`, `find_filling`, `plot_bands`, `validate` and `MoireioError`.
+They are imported when first used, so that a command's ``--help`` is quick.
 """
 
 from importlib import import_module
@@ -20,6 +20,7 @@ _NAMES = {
     "KPath": ("moireio.results", "KPath"),
     "make_path": ("moireio.kpath", "make_path"),
     "solve_bands": ("moireio.bands", "solve_bands"),
+    "find_filling": ("moireio.dos.filling", "find_filling"),
     "plot_bands": ("moireio.plots", "plot_bands"),
     "validate": ("moireio.checks", "validate"),
     "MoireioError": ("moireio.errors", "MoireioError"),

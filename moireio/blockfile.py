@@ -270,6 +270,58 @@ class BlockFile:
             **numbers,
         )
 
+    def has_states(self, name="bands"):
+        """Tell whether states were kept with bands.
+
+        Parameters
+        ----------
+        name : str
+            The bands' group.
+
+        Returns
+        -------
+        bool
+            Whether `states` gives them.
+        """
+        return "states" in self._container.arrays(name)
+
+    def states(self, point, channel=0, name="bands"):
+        """Return the states that belong to stored bands, at one k point.
+
+        Parameters
+        ----------
+        point : int
+            Number of the k point on the path, from 0.
+        channel : int
+            Of collinear spin, 0 (up) or 1 (down).
+        name : str
+            The bands' group.
+
+        Returns
+        -------
+        (n, nb) complex array
+            S-orthonormal, a column for every band that is kept; in the order of the rows of H(k)
+            and in its phases, which are those of whole cells, exp(2πi k·R).
+
+        Raises
+        ------
+        MoireioError
+            If no states were kept, or there is no such k point.
+        """
+        energies = self.bands(name).energies
+        if not self.has_states(name):
+            raise MoireioError(
+                f"/{name} has no states", path=self.label, remedy="make it with band --states"
+            )
+        ns, nk, nb = energies.shape
+        if not (0 <= channel < ns and 0 <= point < nk):
+            raise MoireioError(f"/{name} has no k point {point}, spin {channel}", path=self.label)
+        place = channel * nk + point
+        found = self._container.read(f"{name}/states", place, place + 1, axis=0)
+        if found.ndim != 3 or found.shape[:2] != (1, nb):
+            raise DamagedError(f"/{name}: its states do not fit its energies", path=self.label)
+        return found[0].T
+
     def dos(self, name="dos"):
         """Return a stored density of states.
 

@@ -125,6 +125,14 @@ def _check_bands(file, name):
         return [Finding(f"/{name}", getattr(error, "what", str(error)))]
     bad = [a for a in ("k", "distance") if not np.isfinite(getattr(bands.path, a)).all()]
     bad += [] if np.isfinite(bands.energies).all() else ["energies"]
+    if file.has_states(name):
+        try:
+            points = [(n, c) for c in range(len(bands.energies)) for n in range(len(bands.path))]
+            bad += (
+                [] if all(np.isfinite(file.states(*p, name)).all() for p in points) else ["states"]
+            )
+        except MoireioError as error:
+            return [Finding(f"/{name}/states", error.what)]
     return [Finding(f"/{name}/{a}", "contains a number that is not finite") for a in bad]
 
 

@@ -1,9 +1,6 @@
-"""Eigenproblems at many k points: shared among processes, kept as they come, gone on with."""
+"""Eigenproblems at many k points: shared among processes, within memory."""
 
-import contextlib
-import json
 import os
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,18 +8,18 @@ import numpy as np
 from moireio.errors import MoireioError
 from moireio.memory import free_memory
 from moireio.processes import in_order, worker_pool
-from moireio.solvers import EigenProblem, can_count, make_solver
+from moireio.solvers import EigenProblem, Remarks, can_count, make_solver
+from moireio.solvers.dependent import NEARLY
 
 # Below this many multiplications in all, starting processes costs more than it saves.
 SERIAL_WORK = 5e8
 THREADED_SIZE = 600
 # From this size on the sparse solver is faster, if the states wanted are few.
 SPARSE_SIZE, FEW = 1500, 20
-WORK_MATRICES = 5  # H, S and LAPACK's workspace
+WORK_MATRICES, LEAST_MATRICES = 5, 2  # H, S and LAPACK's workspace
 USABLE = 0.9  # of the free memory
 # Fewer k points for each process are better solved by its threads.
 FEW_TASKS = 3
-SHORT = 10.0  # s
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +47,8 @@ class SolverChoice:
         Which Python has slepc4py.
     drop : float
         Elements below it, eV, are left out by the sparse solver, and corrected for to first order.
+    cutoff : float
+        Combinations of orbitals with smaller eigenvalues of S are left out.
     """
 
     name: str = "auto"
@@ -61,6 +60,7 @@ class SolverChoice:
     launcher: str | None = None
     python: str | None = None
     drop: float = 0.0
+    cutoff: float = 0.0
 
     def resolved(self, n, bands):
         """Return the name of the solver.
@@ -100,15 +100,17 @@ class KPoints:
         How many are wanted; by default all.
     near : float or None
         Where the sparse solver begins to look for them, eV.
+    states : bool
+        Give the states too.
     """
 
-    def __init__(self, sums, overlap, k, solver, bands=None, near=None):
+    def __init__(self, sums, overlap, k, solver, bands=None, near=None, states=False):
         self._sums, self._overlap, self._k = sums, overlap, np.asarray(k, dtype=float)
-        self._choice, self._bands = solver, bands
+        self._choice, self._bands, self._states = solver, bands, states
         self.name = solver.resolved(sums[0].n, bands)
         self._jobs = solver.jobs or os.cpu_count() or 1
         self._most = None
-        self._kept, self._shift = 1.0, 0.0
+        self._remarks = Remarks()
         self._engine = make_solver(
             self.name,
             solver.device,
@@ -117,6 +119,7 @@ class KPoints:
             single=solver.single,
             prove=solver.prove,
             drop=solver.drop,
+            cutoff=solver.cutoff,
             launcher=solver.launcher,
             python=solver.python,
         )
@@ -160,6 +163,8 @@ class KPoints:
             One of those given, in their order.
         energies : (nb,) array
             eV.
+        states : (n, nb) array or None
+            S-orthonormal; None if not asked for.
 
         Raises
         ------
@@ -185,39 +190,56 @@ class KPoints:
             if jobs > 1:
                 # where the levels are, once for all
                 with threadpool_limits(threads):
-                    yield tasks[0], self._noted(self._solve(tasks[0], window))
+                    yield tasks[0], *self._noted(self._solve(tasks[0], window))
                 self._engine.release()
                 tasks = tasks[1:]
         if jobs == 1:
             with threadpool_limits(threads):
                 for task in tasks:
-                    yield task, self._noted(self._solve(task, window))
+                    yield task, *self._noted(self._solve(task, window))
             return
         with worker_pool(jobs, _initialise, ((self, window),)) as pool:
             for task, found in zip(tasks, in_order(pool, _work, tasks), strict=True):
-                yield task, self._noted(found)
+                yield task, *self._noted(found)
 
-    def note(self):
-        """Return what was left out and what that changed, None if nothing was."""
-        if not self._choice.drop:
-            return None
-        return (
-            f"--drop {self._choice.drop:g} left out {100 * (1 - self._kept):.0f} % of elements; "
-            f"energies were corrected by {self._shift:.1e} eV at most"
-        )
+    def notes(self):
+        """Return what the solver changed, or what endangers results, a list of lines."""
+        seen, choice, notes = self._remarks, self._choice, []
+        if choice.drop:
+            notes.append(
+                f"--drop {choice.drop:g} left out {100 * (1 - seen.kept):.0f} % of elements; "
+                f"energies were corrected by {seen.shift:.1e} eV at most"
+            )
+        if choice.cutoff and self._overlap is not None:
+            notes.append(
+                f"--overlap-cutoff {choice.cutoff:g} left out up to {seen.removed} of "
+                f"{self._sums[0].n} states; the smallest eigenvalue of S is {seen.least:.1e}"
+            )
+        elif seen.least < NEARLY:
+            notes.append(
+                f"orbitals nearly depend on each other: S has an eigenvalue of {seen.least:.1e}, "
+                "by which errors of H are divided (--overlap-cutoff leaves such states out)"
+            )
+        return notes
 
     def _solve(self, task, window):
-        energies = self._engine.energies(self._problem(*task), window)
-        own = (self._engine.kept, self._engine.shift) if self._choice.drop else (1.0, 0.0)
-        return energies, own
+        problem = self._problem(*task)
+        if self._states:
+            found = self._engine.pairs(problem, window)
+        else:
+            found = self._engine.energies(problem, window), None
+        return *found, self._engine.remarks
 
     def _noted(self, found):
-        energies, (kept, shift) = found
-        self._kept, self._shift = min(self._kept, kept), max(self._shift, shift)
-        return energies
+        energies, states, remarks = found
+        self._remarks = self._remarks.with_those(remarks)
+        return energies, states
 
     def _problem(self, channel, point):
         return EigenProblem(self._sums[channel], self._overlap, self._k[point])
+
+    def _all_real(self):
+        return all(one.is_real(k) for one in self._sums for k in self._k)
 
     def _fitting(self):
         """Return how many processes fit into memory."""
@@ -229,6 +251,13 @@ class KPoints:
         n = self._sums[0].n
         limit = self._choice.memory or USABLE * free_memory()
         if self._engine.forks:
+            least = LEAST_MATRICES * (8 if self._all_real() else 16) * float(n) ** 2
+            if least > limit:
+                raise MoireioError(
+                    f"dense matrices of {n} states need at least {least / 1e9:.1f} GB, "
+                    f"{limit / 1e9:.1f} GB may be used",
+                    remedy="--bands with the sparse solver, or --memory allows more",
+                )
             return max(1, int(limit / (WORK_MATRICES * 16 * float(n) ** 2)))
         if self.name != "sparse":
             return 1  # slepc's memory may be that of many machines
@@ -258,93 +287,3 @@ def _work(task):
     problems, window = _STATE
     with threadpool_limits(1):
         return problems._solve(task, window)
-
-
-class Record:
-    """Energies of finished k points in a file, from which an interrupted run goes on.
-
-    Every line is JSON; the first tells which run it is. Runs of a few seconds leave no file.
-
-    Parameters
-    ----------
-    path : str
-        The file; the run removes it when all is done.
-    key : dict
-        What identifies the run.
-    resume : bool
-        Go on with what is there, if the key is the same; else begin anew.
-    """
-
-    def __init__(self, path, key, resume):
-        self._path = path
-        self.window, self.found, self.known = None, {}, False
-        self._stream, self._waiting = None, []
-        self._begin = time.monotonic()
-        known = self._read(key) if resume else None
-        if known is None:
-            self._write({"key": key})
-        else:
-            self._stream = open(path, "r+", encoding="utf-8")  # noqa: SIM115
-            self._stream.seek(known)
-            self._stream.truncate()  # a line that was not finished
-
-    def set_window(self, window):
-        """Keep which states are wanted."""
-        if not self.known:
-            self.window, self.known = window, True
-            self._write({"window": window})
-
-    def add(self, task, energies):
-        """Keep the energies of a k point.
-
-        Parameters
-        ----------
-        task : tuple of two int
-            Channel and point.
-        energies : (nb,) array
-            eV.
-        """
-        self._write({"task": list(task), "energies": [float(e) for e in energies]})
-
-    def close(self, done):
-        """Close the file; remove it if the run is done."""
-        if self._stream is not None:
-            self._stream.close()
-        if done:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
-
-    def _write(self, record):
-        self._waiting.append(json.dumps(record) + "\n")
-        if self._stream is None and time.monotonic() - self._begin >= SHORT and len(record) > 1:
-            self._stream = open(self._path, "w", encoding="utf-8")  # noqa: SIM115
-        if self._stream is not None:
-            self._stream.writelines(self._waiting)
-            self._stream.flush()
-            self._waiting = []
-
-    def _read(self, key):
-        """Read what is there; return how many bytes of it are whole, None if nothing fits."""
-        try:
-            with open(self._path, "rb") as stream:
-                lines = stream.read().splitlines(keepends=True)
-        except FileNotFoundError:
-            return None
-        size = 0
-        for n, line in enumerate(lines):
-            try:
-                record = json.loads(line)
-            except ValueError:
-                break
-            if not line.endswith(b"\n"):
-                break
-            if n == 0 and record.get("key") != json.loads(json.dumps(key)):
-                raise MoireioError(
-                    "belongs to another run", path=self._path, remedy="remove it, or no --resume"
-                )
-            if "window" in record:
-                self.window, self.known = record["window"] and tuple(record["window"]), True
-            if "task" in record:
-                self.found[tuple(record["task"])] = np.array(record["energies"])
-            size += len(line)
-        return size or None

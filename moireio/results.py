@@ -157,6 +157,9 @@ class BandStructure:
         Index from 0 of the lowest band that is kept.
     source : str
         Where the Hamiltonian came from: "dft", "model", …
+    states : (ns, nk, nb, n) array, optional
+        S-orthonormal states, complex, in the order of the rows of H(k) and in its phases; of what
+        was just computed (a file gives those it keeps by `BlockFile.states`).
     """
 
     path: KPath
@@ -166,6 +169,7 @@ class BandStructure:
     spinor: bool = False
     first_band: int = 0
     source: str = "dft"
+    states: np.ndarray | None = None
 
     def valence_top(self):
         """Return the highest energy of the occupied bands of an insulator, eV.

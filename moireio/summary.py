@@ -74,6 +74,7 @@ def summarise(file):
                 "path": _letters(bands.path),
                 "lowest": float(np.min(bands.energies)),
                 "highest": float(np.max(bands.energies)),
+                "states": file.has_states(name),
             }
         elif name == "dos" or name.startswith("dos-"):
             dos = file.dos(name)
@@ -202,6 +203,7 @@ def summary_text(summary):
             text = (
                 f"{own['path']}, {own['k_points']} k points, {own['bands']} bands{spins}, "
                 f"{own['lowest']:.4f} … {own['highest']:.4f} eV"
+                + (", with states" if own["states"] else "")
             )
         lines.append(f"{name:<12} {text}".rstrip())
     for number, entry in enumerate(summary["history"], 1):

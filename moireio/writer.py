@@ -150,6 +150,10 @@ class BlockWriter:
         self.array(f"{name}/label_index", np.asarray(bands.path.label_index, dtype=np.int32))
         self.array(f"{name}/labels", np.asarray(bands.path.labels, dtype=object))
         self.array(f"{name}/energies", bands.energies)
+        if bands.states is not None:
+            # one k point after another, so that each can be read by itself
+            flat = bands.states.reshape(-1, *bands.states.shape[2:])
+            self.array(f"{name}/states", flat)
         seal(self.container, name)
 
     def dos(self, dos, name="dos"):

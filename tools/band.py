@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 
 import click
 
@@ -16,9 +15,39 @@ from moireio.tools.common import (
     say,
     source_argument,
 )
+from moireio.tools.energies import (
+    check_name,
+    check_window,
+    energy,
+    join_numbers,
+    level,
+    numbers,
+    print_result,
+    stepwise,
+)
+
+SPACING = 0.1  # of the mesh for the Fermi level, 1/Å
 
 
-@click.command("band", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+class _Command(Command):
+    """Takes one to three numbers after --mesh."""
+
+    def parse_args(self, ctx, args):
+        """Join them to one word."""
+        return super().parse_args(ctx, join_numbers(args, ("--mesh",)))
+
+
+def _fermi(ctx, param, text):
+    """Read the value of ``--fermi``."""
+    if text in (None, "auto"):
+        return text
+    value = energy(text)
+    if value is None:
+        raise click.BadParameter(f"{text!r} is neither auto nor an energy in eV")
+    return value
+
+
+@click.command("band", cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
 @source_argument
 @click.option(
     "--path",
@@ -60,6 +89,29 @@ from moireio.tools.common import (
     help="Lowest and highest energy (eV): all bands that enter there, instead of --bands.",
 )
 @click.option(
+    "--electrons",
+    type=click.FloatRange(0, min_open=True),
+    help="Valence electrons in the cell, which tell what is filled.  [default: as the file says]",
+)
+@click.option(
+    "--fermi",
+    callback=_fermi,
+    metavar="auto|E",
+    help="Fermi level: an energy (eV), or auto: from the levels that --electrons fill on a mesh of "
+    "k points.  [default: of the file]",
+)
+@click.option(
+    "--mesh",
+    metavar="N1 N2 [N3]",
+    callback=numbers(int),
+    help="k points along each periodic axis, for --fermi auto.  [default: steps of 0.1/Å]",
+)
+@click.option(
+    "--states",
+    is_flag=True,
+    help="Keep the states in the output too (16 bytes for every orbital, band and k point).",
+)
+@click.option(
     "--solver",
     type=click.Choice(["auto", "dense", "sparse", "slepc"]),
     default="auto",
@@ -96,6 +148,14 @@ from moireio.tools.common import (
     metavar="EV",
     help="Sparse solver: leave out elements of H below this (eV) where those of S are below it "
     "too; energies are corrected to first order, and the correction is told.",
+)
+@click.option(
+    "--overlap-cutoff",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="EPS",
+    help="Where orbitals nearly depend on each other: leave out their combinations with an "
+    "eigenvalue of S below this (no unit; 1e-5, say).",
 )
 @click.option(
     "--precision",
@@ -140,7 +200,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     Without -o, --plot, --text or --json the energies (eV) are printed as a table.
     """
     from moireio import plots
-    from moireio.banddata import choose_path, overlay_points
+    from moireio.banddata import bands_json, bands_table, choose_path, overlay_points
     from moireio.bands import solve_bands
     from moireio.kpoints import SolverChoice
     from moireio.stream import check_container, check_outputs, open_source, write_target
@@ -157,10 +217,11 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
         opts["launcher"],
         opts["slepc_python"],
         opts["drop"],
+        opts["overlap_cutoff"],
     )
     if opts["plot"] is not None:
         plots.check_format(opts["plot"])
-    zero = _zero(opts["zero"])
+    zero = level(opts["zero"])
     _check_numbers(opts)
     outputs = [opts["plot"], opts["text"], opts["output"]]
     inputs = [source, kpoints, path and os.path.exists(path) and path, *opts["overlay"]]
@@ -178,6 +239,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
             )
             count = len(kpath) * (2 if file.hamiltonian.meta.spin == "collinear" else 1)
             notes = []
+            filling = _filling(ctx, file, opts, choice, notes)
             with progress(ctx, count, "band") as update:
                 bands = solve_bands(
                     file,
@@ -185,6 +247,9 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                     bands=opts["bands"],
                     around=opts["around"],
                     between=opts["between"],
+                    electrons=opts["electrons"],
+                    filling=filling,
+                    states=opts["states"],
                     solver=choice,
                     record=record,
                     resume=opts["resume"],
@@ -224,7 +289,38 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
             ) as writer:
                 writer.bands(bands, group)
                 writer.history("band", arguments(), [(file.label, file.digest())])
-    _print(bands, opts)
+    print_result(opts, lambda: bands_table(bands), lambda: bands_json(bands))
+
+
+def _filling(ctx, file, opts, choice, notes):
+    """Return the Fermi level that was asked for, or what finds it."""
+    from moireio.dos.filling import Filling, electron_count, find_filling
+    from moireio.errors import MoireioError
+    from moireio.mesh import make_mesh
+
+    if opts["fermi"] is None:
+        return None
+    if opts["fermi"] != "auto":
+        return Filling(opts["fermi"], opts["electrons"] or electron_count(file))
+    try:
+        mesh = make_mesh(file.structure, opts["mesh"], SPACING)
+    except MoireioError as error:
+        raise MoireioError(error.what, path=file.label, remedy=error.remedy) from error
+
+    def find():
+        with stepwise(ctx, "Fermi level") as update:
+            found = find_filling(
+                file, mesh, electrons=opts["electrons"], solver=choice, progress=update
+            )
+        counts = " × ".join(map(str, found.mesh))
+        gap = "no gap" if found.gap is None else f"gap {found.gap:.4f} eV"
+        notes.append(
+            f"Fermi level {found.fermi:.6f} eV, {found.electrons:g} electrons, {gap} "
+            f"({counts} k points)"
+        )
+        return found
+
+    return find
 
 
 def _record(source, opts):
@@ -251,47 +347,19 @@ def _known_level(bands):
     return "vbm"
 
 
-def _print(bands, opts):
-    from moireio.banddata import bands_json, bands_table
-    from moireio.stream import write_text
-
-    if opts["text"] and opts["text"] != "-":
-        with write_text(opts["text"]) as stream:
-            stream.write(bands_table(bands))
-    to_stdout = opts["output"] == "-"
-    if opts["as_json"]:
-        click.echo(bands_json(bands), err=to_stdout)
-    elif opts["text"] == "-" or not any(
-        opts[name] for name in ("text", "plot", "output", "in_place")
-    ):
-        click.echo(bands_table(bands), nl=False, err=to_stdout)
-
-
-def _zero(text):
-    if text is None or text in ("fermi", "vbm", "none"):
-        return text
-    try:
-        if math.isfinite(float(text)):
-            return float(text)
-        raise ValueError
-    except ValueError:
-        message = f"{text!r} is neither fermi, vbm, none nor an energy in eV"
-        raise click.BadParameter(message) from None
-
-
 def _check_numbers(opts):
     """Refuse numbers and names that make no sense, as wrong usage."""
-    low, high = opts["window"] or (0.0, 1.0)
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise click.BadParameter("--window takes the lowest energy, then the highest, in eV")
+    check_window(opts["window"])
+    check_window(opts["between"] or None, "--between")
+    check_name(opts["name"])
     if opts["around"] is not None and not math.isfinite(opts["around"]):
         raise click.BadParameter("--around takes an energy in eV")
-    if opts["name"] is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", opts["name"]):
-        raise click.BadParameter("--name takes letters, digits, '.', '_' and '-'")
     if opts["between"] and (opts["bands"] or opts["around"] is not None):
         raise click.UsageError("--between excludes --bands and --around.")
-    if opts["between"] and not opts["between"][0] < opts["between"][1]:
-        raise click.BadParameter("--between takes the lowest energy, then the highest, in eV")
+    if opts["mesh"] and opts["fermi"] != "auto":
+        raise click.UsageError("--mesh needs --fermi auto.")
+    if opts["states"] and not (opts["output"] or opts["in_place"]):
+        raise click.UsageError("--states needs -o or --in-place.")
     if opts["launcher"] is not None and opts["solver"] != "slepc":
         raise click.UsageError("--launcher needs --solver slepc.")
     if opts["overlay"] and not opts["plot"]:

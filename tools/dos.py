@@ -1,7 +1,6 @@
 """``dos``: density of states on a mesh, as a table, a picture, or in the block file."""
 
 import math
-import re
 
 import click
 
@@ -10,9 +9,17 @@ from moireio.tools.common import (
     arguments,
     destination,
     options,
-    progress,
     say,
     source_argument,
+)
+from moireio.tools.energies import (
+    check_name,
+    check_window,
+    join_numbers,
+    level,
+    numbers,
+    print_result,
+    stepwise,
 )
 
 SEVERAL = ("--mesh", "--shift")
@@ -23,32 +30,7 @@ class _Command(Command):
 
     def parse_args(self, ctx, args):
         """Join them to one word."""
-        joined, rest = [], list(args)
-        while rest:
-            word = rest.pop(0)
-            joined.append(word)
-            if word in SEVERAL:
-                numbers = []
-                while rest and len(numbers) < 3 and re.fullmatch(r"-?[0-9.]+", rest[0]):
-                    numbers.append(rest.pop(0))
-                if numbers:
-                    joined.append("x".join(numbers))
-        return super().parse_args(ctx, joined)
-
-
-def _numbers(kind):
-    def read(ctx, param, text):
-        if text is None:
-            return None
-        try:
-            values = [kind(v) for v in re.split(r"[x×, ]+", text.strip())]
-            if len(values) > 3 or not all(math.isfinite(v) for v in values):
-                raise ValueError
-        except ValueError:
-            raise click.BadParameter(f"{text!r}: expected one to three numbers") from None
-        return values
-
-    return read
+        return super().parse_args(ctx, join_numbers(args, SEVERAL))
 
 
 @click.command("dos", cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,7 +38,7 @@ def _numbers(kind):
 @click.option(
     "--mesh",
     metavar="N1 N2 [N3]",
-    callback=_numbers(int),
+    callback=numbers(int),
     help="k points along each periodic axis, or along all three.",
 )
 @click.option(
@@ -69,7 +51,7 @@ def _numbers(kind):
 @click.option(
     "--shift",
     metavar="S1 S2 [S3]",
-    callback=_numbers(float),
+    callback=numbers(float),
     help="Move the mesh by these parts of its steps.  [default: centred at Γ]",
 )
 @click.option(
@@ -155,7 +137,7 @@ def main(ctx, source, **opts):
     --plot, --text or --json a table is printed.
     """
     from moireio.dos.plot import plot_dos
-    from moireio.dos.result import fermi_line
+    from moireio.dos.result import dos_json, dos_table, fermi_line
     from moireio.plots import check_format, save
     from moireio.stream import check_container, check_outputs, open_source, write_target
 
@@ -194,7 +176,7 @@ def main(ctx, source, **opts):
             ) as writer:
                 writer.dos(dos, group)
                 writer.history("dos", arguments(), [(file.label, file.digest())])
-    _print(dos, opts)
+    print_result(opts, lambda: dos_table(dos), lambda: dos_json(dos))
 
 
 def _solve(ctx, file, opts, zero):
@@ -207,16 +189,7 @@ def _solve(ctx, file, opts, zero):
         mesh = make_mesh(file.structure, opts["mesh"], opts["spacing"], opts["shift"])
     except MoireioError as error:
         raise MoireioError(error.what, path=file.label, remedy=error.remedy) from error
-    bar = update = None
-
-    def step(steps, count):
-        nonlocal bar, update
-        if bar is None:
-            bar = progress(ctx, count, "dos")
-            update = bar.__enter__()
-        update(steps)
-
-    try:
+    with stepwise(ctx, "dos") as step:
         return density_of_states(
             file,
             mesh,
@@ -231,52 +204,21 @@ def _solve(ctx, file, opts, zero):
             jobs=opts["jobs"],
             progress=step,
         )
-    finally:
-        if bar is not None:
-            bar.__exit__(None, None, None)
-
-
-def _print(dos, opts):
-    from moireio.dos.result import dos_json, dos_table
-    from moireio.stream import write_text
-
-    if opts["text"] and opts["text"] != "-":
-        with write_text(opts["text"]) as stream:
-            stream.write(dos_table(dos))
-    to_stdout = opts["output"] == "-"
-    if opts["as_json"]:
-        click.echo(dos_json(dos), err=to_stdout)
-    elif opts["text"] == "-" or not any(
-        opts[name] for name in ("text", "plot", "output", "in_place")
-    ):
-        click.echo(dos_table(dos), nl=False, err=to_stdout)
 
 
 def _check(opts):
     """Refuse numbers and names that make no sense, as wrong usage; return the zero."""
-    low, high = opts["window"] or (0.0, 1.0)
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise click.BadParameter("--window takes the lowest energy, then the highest, in eV")
+    check_window(opts["window"])
+    check_name(opts["name"])
     for name in ("width", "spacing"):
         if opts[name] is not None and not (math.isfinite(opts[name]) and opts[name] > 0):
             raise click.BadParameter(f"--{name} takes a number above 0")
-    if opts["name"] is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", opts["name"]):
-        raise click.BadParameter("--name takes letters, digits, '.', '_' and '-'")
     if opts["method"] == "tetrahedron" and opts["width"] is not None:
         raise click.UsageError("--width is for Gaussians and kernel polynomials, not tetrahedra.")
     for name in ("stacked", "vertical", "title"):
         if opts[name] and not opts["plot"]:
             raise click.UsageError(f"--{name} needs --plot.")
-    zero = opts["zero"]
-    if zero is None or zero in ("fermi", "vbm", "none"):
-        return zero
-    try:
-        if math.isfinite(float(zero)):
-            return float(zero)
-        raise ValueError
-    except ValueError:
-        message = f"{zero!r} is neither fermi, vbm, none nor an energy in eV"
-        raise click.BadParameter(message) from None
+    return level(opts["zero"])
 
 
 if __name__ == "__main__":

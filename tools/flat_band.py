@@ -5,6 +5,7 @@ import os
 import click
 
 from moireio.tools.common import Command, options, progress
+from moireio.tools.energies import print_result
 
 
 @click.command("flat-band", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,7 +74,7 @@ def main(ctx, files, **opts):
     """
     from moireio import flat_plots, plots
     from moireio.formats import volumetric
-    from moireio.stream import check_outputs, write_text
+    from moireio.stream import check_outputs
 
     files = files or ("-",)
     for name in ("plot", "picture"):
@@ -91,14 +92,7 @@ def main(ctx, files, **opts):
     if opts["plot"]:
         drawn = [(row["name"], row["angle"], row["flat"]) for row in rows]
         plots.save(flat_plots.plot_flat(drawn), opts["plot"])
-    table = _table(rows)
-    if opts["text"] and opts["text"] != "-":
-        with write_text(opts["text"]) as stream:
-            stream.write(table)
-    if opts["as_json"]:
-        click.echo(_json(rows))
-    elif opts["text"] in (None, "-"):
-        click.echo(table, nl=False)
+    print_result(opts | {"plot": None}, lambda: _table(rows), lambda: _json(rows))
 
 
 def _row(ctx, name, opts):

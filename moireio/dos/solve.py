@@ -7,12 +7,19 @@ import numpy as np
 
 from moireio.dos import kpm, symmetry
 from moireio.dos.broadening import edges, gaussian_dos, simplex_dos
+from moireio.dos.filling import (
+    SMALLEST_GAP,
+    LevelsAround,
+    electron_count,
+    electron_temperature,
+    filling_of,
+)
 from moireio.dos.projection import flipped_rows, make_projection
 from moireio.dos.result import DensityOfStates
 from moireio.dos.states import states_on_mesh
 from moireio.errors import MoireioError
-from moireio.fermi import ROOM, fermi_level
-from moireio.solvers import EigenProblem, can_count, make_solver
+from moireio.kpoints import SolverChoice
+from moireio.solvers import EigenProblem, can_count
 
 DENSE_SIZE = 6000  # states up to which "auto" takes them all
 WIDTH = {"gaussian": 0.05, "kpm": 0.1}  # eV
@@ -20,8 +27,7 @@ ABOVE = 8.0  # eV shown above the zero
 POINTS = 2001
 TICKS = 100  # of progress for one k point of the kernel polynomial method
 MOST_NUMBERS = 2e9
-FEW = 16  # levels that tell the Fermi level of a large system
-SMALLEST_GAP = 1e-3  # eV
+MOST_LEVELS = 64  # that may tell the Fermi level of a large system
 
 
 @dataclass(frozen=True)
@@ -205,13 +211,8 @@ class _Run:
         self.degeneracy = 2.0 if spin == "none" else 1.0
         self.flipped = flipped_rows(sums[0].sizes, spin == "spinor")
         self.indicator = projection.indicator if len(projection) else None
-        electrons = file.electrons
-        self.electrons = electrons.count
-        if self.electrons is None:
-            self.electrons = file.basis.valence(file.structure)
-        self.temperature = next(
-            (t for t in (temperature, electrons.temperature) if t is not None), ROOM
-        )
+        self.electrons = electron_count(file)
+        self.temperature = electron_temperature(file, temperature)
 
     def _start(self, method, width):
         """Return a result without its numbers."""
@@ -242,7 +243,12 @@ class _Run:
             self.jobs,
             progress and (lambda steps: progress(steps, count)),
         )
-        known = self._known(energies)
+        known = {}
+        if self.electrons is not None:
+            found = filling_of(
+                energies, self.mesh.weights, self.electrons, self.degeneracy, self.temperature
+            )
+            known = self._told(found)
         margin = 0.5 if width is None else 6 * width
         dos = _replace(self._start(method, width), **known)
         points = grid.energies(dos, energies.min() - margin, energies.max() + margin)
@@ -337,44 +343,27 @@ class _Run:
     def _near_the_gap(self):
         """Return Fermi level and gap from a few levels, which moments would not resolve.
 
-        Nothing if the solver for some levels cannot count so many, or which levels of either spin
-        are filled is not known.
+        Nothing if the solver for some levels cannot count so many, or too many would be needed.
         """
         n = self.sums[0].n
-        if self.electrons is None or len(self.sums) == 2 or n < 2 * FEW or not can_count(n):
+        if self.electrons is None or not can_count(n):
             return {}
-        filled = int(self.electrons / self.degeneracy)
-        first = min(max(filled - FEW // 2, 0), n - FEW)
-        near = self.file.electrons.fermi or 0.0
-        engine = make_solver("sparse", "cpu", self.jobs or os.cpu_count() or 1, near)
-        levels = [
-            engine.energies(EigenProblem(self.sums[0], self.overlap, k), (first, first + FEW - 1))
-            for k in self.mesh.k
-        ]
-        return self._known(np.array([levels]), first)
+        levels = LevelsAround(self.sums, self.overlap, self.mesh, SolverChoice(jobs=self.jobs))
+        near = self.file.electrons.fermi
+        found = levels.filling(
+            self.electrons, self.degeneracy, self.temperature, near, max(MOST_LEVELS, n // 64)
+        )
+        return {} if found is None else self._told(found)
 
-    def _known(self, energies, first=0):
-        """Return Fermi level, valence top and gap, as far as levels from `first` on tell them."""
-        if self.electrons is None:
-            return {}
-        ns, _, nb = energies.shape
-        weights = self.mesh.weights
-        held = self.electrons - self.degeneracy * first
-        level = fermi_level(energies, weights, held, self.temperature, self.degeneracy)
-        out = {"fermi": level}
-        filled = held / self.degeneracy
-        if abs(filled - round(filled)) < 1e-6 and 0 < round(filled) < ns * nb:
-            both = np.sort(np.concatenate(list(energies), axis=1), axis=1)
-            top, bottom = both[:, round(filled) - 1].max(), both[:, round(filled)].min()
-            out["valence_top"] = float(top)
-            if bottom - top > SMALLEST_GAP:
-                out["gap"] = float(bottom - top)
+    def _told(self, found):
+        """Return Fermi level, valence top and gap for the result, and compare with the file's."""
         stored = self.file.electrons.fermi
-        if stored is not None and abs(stored - level) > SMALLEST_GAP and "gap" not in out:
+        if stored is not None and abs(stored - found.fermi) > SMALLEST_GAP and found.gap is None:
             self.notes.append(
-                f"the file's own Fermi level is {stored:.4f} eV, that of this mesh {level:.4f} eV"
+                f"the file's own Fermi level is {stored:.4f} eV, that of this mesh "
+                f"{found.fermi:.4f} eV"
             )
-        return out
+        return {"fermi": found.fermi, "valence_top": found.valence_top, "gap": found.gap}
 
     def _finish(self, dos, points, curves):
         curves = self.degeneracy * curves

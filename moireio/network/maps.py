@@ -161,10 +161,9 @@ class Assembly(nn.Module):
             Of `shapes`.
         """
         flat = Sparse.apply(weights, *self._sparse(weights.dtype, weights.device))
-        return [
-            flat[a:b].reshape(shape)
-            for a, b, shape in zip(self.first[:-1], self.first[1:], self.shapes, strict=True)
-        ]
+        # one split: slices would each have a gradient as long as all of them
+        pieces = flat.split(np.diff(self.first).tolist())
+        return [one.reshape(shape) for one, shape in zip(pieces, self.shapes, strict=True)]
 
 
 class Linear(nn.Module):

@@ -1,5 +1,6 @@
 """Solvers of H ψ = E S ψ at one k point, side by side behind one interface."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +37,48 @@ class EigenProblem:
         return h, s
 
 
+@dataclass(frozen=True)
+class Remarks:
+    """What a solver did that changes results, or found that endangers them.
+
+    Parameters
+    ----------
+    kept : float
+        Share of the elements that were not left out for being small.
+    shift : float
+        Largest correction of an energy for those that were, eV.
+    least : float
+        Smallest eigenvalue of S that was seen.
+    removed : int
+        Combinations of orbitals that were left out because their eigenvalues of S are too small.
+    """
+
+    kept: float = 1.0
+    shift: float = 0.0
+    least: float = math.inf
+    removed: int = 0
+
+    def with_those(self, other):
+        """Return the worse of both.
+
+        Parameters
+        ----------
+        other : Remarks
+            At another k point.
+
+        Returns
+        -------
+        Remarks
+            Of both.
+        """
+        return Remarks(
+            min(self.kept, other.kept),
+            max(self.shift, other.shift),
+            min(self.least, other.least),
+            max(self.removed, other.removed),
+        )
+
+
 class SingularError(Exception):
     """A matrix that was to be factorised is singular."""
 
@@ -44,11 +87,12 @@ class Solver(Protocol):
     """Finds eigenvalues of an `EigenProblem`.
 
     A solver that works in the calling process sets `forks` to True if k points may be given
-    to copies of the process.
+    to copies of the process. `remarks` tells of the k points so far.
     """
 
     name: str
     forks: bool
+    remarks: Remarks
 
     def energies(self, problem, window=None):
         """Return energies in eV, ascending.
@@ -120,6 +164,7 @@ def make_solver(
     single=False,
     prove=False,
     drop=0.0,
+    cutoff=0.0,
     launcher=None,
     python=None,
 ):
@@ -140,6 +185,8 @@ def make_solver(
         Of the sparse solver (see `moireio.solvers.sparse.SparseSolver`); slepc always proves.
     drop : float
         Of the sparse solver: elements that are left out, eV.
+    cutoff : float
+        Combinations of orbitals with smaller eigenvalues of S are left out; not by slepc.
     launcher, python : str, optional
         Of slepc (see `moireio.solvers.slepc.SlepcSolver`).
 
@@ -158,7 +205,7 @@ def make_solver(
 
         if device != "cpu":
             raise MoireioError("the sparse solver runs on the CPU", remedy="use --device cpu")
-        return SparseSolver(threads, near, single=single, prove=prove, drop=drop)
+        return SparseSolver(threads, near, single=single, prove=prove, drop=drop, cutoff=cutoff)
     if drop:
         raise MoireioError("only the sparse solver leaves elements out", remedy="no --drop")
     if name == "slepc":
@@ -168,6 +215,10 @@ def make_solver(
             raise MoireioError(
                 "slepc runs on CPUs, in double precision", remedy="no --device, no --precision"
             )
+        if cutoff:
+            raise MoireioError(
+                "slepc leaves no combinations of orbitals out", remedy="--solver sparse or dense"
+            )
         return SlepcSolver(near, launcher, python)
     if single or prove:
         raise MoireioError("single precision and proofs are the sparse solver's", remedy="use it")
@@ -176,10 +227,10 @@ def make_solver(
     if device == "cpu":
         from moireio.solvers.lapack import LapackSolver
 
-        return LapackSolver()
+        return LapackSolver(cutoff)
     from moireio.solvers.torch_dense import TorchSolver
 
-    return TorchSolver(device)
+    return TorchSolver(device, cutoff)
 
 
 def can_count(n):
@@ -216,5 +267,6 @@ def not_positive(k):
     where = " ".join(f"{v:g}" for v in k)
     return MoireioError(
         f"the overlap is not positive definite at k = {where}",
-        remedy="is the basis nearly dependent, or the file damaged? See h5-validate",
+        remedy="is the basis nearly dependent (see --overlap-cutoff), or the file damaged (see "
+        "h5-validate)?",
     )

@@ -24,7 +24,7 @@ class TooNearError(Exception):
     """A level is too close to the shift; `args` holds its energy in eV."""
 
 
-def lanczos(solve, overlap, n, dtype, sigma, enough, block=BLOCK, seed=0):
+def lanczos(solve, overlap, n, dtype, sigma, enough, block=BLOCK, seed=0, dimension=None):
     """Find levels on both sides of a shift.
 
     Parameters
@@ -45,6 +45,8 @@ def lanczos(solve, overlap, n, dtype, sigma, enough, block=BLOCK, seed=0):
         Columns of a block.
     seed : int
         Of the first block.
+    dimension : int, optional
+        Of the space in which `solve` has its solutions; by default n.
 
     Returns
     -------
@@ -62,8 +64,9 @@ def lanczos(solve, overlap, n, dtype, sigma, enough, block=BLOCK, seed=0):
         If another shift is needed.
     """
     rng = np.random.default_rng(seed)
-    block = min(block, n)
-    most = min(n, MOST)
+    dimension = n if dimension is None else dimension
+    block = min(block, dimension)
+    most = min(dimension, MOST)
     basis = np.empty((n, min(most, 16 * block)), dtype=dtype, order="F")
     images = np.empty_like(basis)  # S times the basis
     projected = np.zeros((most + block, most + block), dtype=dtype)
@@ -89,11 +92,11 @@ def lanczos(solve, overlap, n, dtype, sigma, enough, block=BLOCK, seed=0):
         projected[:count, old:count] = h + again
         projected[old:count, :count] = projected[:count, old:count].conj().T
         # no more directions than the space still has
-        fresh, mapped, rest = _orthonormal(new, overlap, n - count)
+        fresh, mapped, rest = _orthonormal(new, overlap, dimension - count)
         if len(rest) and np.linalg.norm(rest, axis=1).min() < SMALL * np.linalg.norm(h):
             # what was nearly lost has grown, and with it its rounding errors
             fresh -= own @ _inner(shadow, fresh)
-            fresh, mapped, turn = _orthonormal(fresh, overlap, n - count)
+            fresh, mapped, turn = _orthonormal(fresh, overlap, dimension - count)
             rest = turn @ rest
         step += 1
         if step % CHECKED and fresh.shape[1] and count < most:

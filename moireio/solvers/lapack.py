@@ -2,14 +2,25 @@
 
 import numpy as np
 
-from moireio.solvers import not_positive
+from moireio.solvers import Remarks, not_positive
+from moireio.solvers.dependent import canonical, least_eigenvalue
 
 
 class LapackSolver:
-    """All eigenvalues by divide and conquer, or a window of them (``gvd``, ``gvx``)."""
+    """All eigenvalues by divide and conquer, or a window of them (``gvd``, ``gvx``).
+
+    Parameters
+    ----------
+    cutoff : float
+        Combinations of orbitals with smaller eigenvalues of S are left out.
+    """
 
     name = "dense"
     forks = True
+
+    def __init__(self, cutoff=0.0):
+        self._cutoff = cutoff
+        self.remarks, self._checked = Remarks(), False
 
     def energies(self, problem, window=None):
         """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
@@ -19,13 +30,19 @@ class LapackSolver:
         """Return energies and states (see `moireio.solvers.Solver`)."""
         return self._solve(problem, window, eigvals_only=False)
 
-    @staticmethod
-    def _solve(problem, window, eigvals_only):
+    def _solve(self, problem, window, eigvals_only):
         from scipy.linalg import eigh
 
         h, s = problem.dense()
+        basis = None
+        if s is not None and self._cutoff > 0:
+            h, basis, values = canonical(h, s, self._cutoff)
+            found = Remarks(least=float(values[0]), removed=len(values) - len(h))
+            self.remarks, s = self.remarks.with_those(found), None
+        elif s is not None and not self._checked:
+            self._check(s, problem.k)
         try:
-            return eigh(
+            found = eigh(
                 h,
                 s,
                 lower=False,
@@ -40,6 +57,22 @@ class LapackSolver:
             if s is None:
                 raise
             raise not_positive(problem.k) from error
+        if eigvals_only or basis is None:
+            return found
+        return found[0], basis @ found[1]
+
+    def _check(self, s, k):
+        """Look at the smallest eigenvalue of S, once."""
+        from scipy.linalg import cho_solve, cholesky
+
+        try:
+            factor = cholesky(s, check_finite=False)
+        except np.linalg.LinAlgError as error:
+            raise not_positive(k) from error
+        least = least_eigenvalue(
+            lambda right: cho_solve((factor, False), right, check_finite=False), len(s), s.dtype
+        )
+        self.remarks, self._checked = self.remarks.with_those(Remarks(least=least)), True
 
     def count_below(self, problem, energy):
         """Return how many states lie below an energy (see `moireio.solvers.Solver`)."""

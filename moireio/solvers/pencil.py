@@ -4,6 +4,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from moireio.blocks import starts
+from moireio.solvers.dependent import NEARLY, canonical
 
 LOCAL = 1000  # orbitals
 
@@ -115,7 +116,10 @@ class Pencil:
         if len(members) < 2:
             return float(h[0, 0].real)
         own = [m[members][:, members].toarray() for m in (h, s)]
-        levels = eigh(*own, eigvals_only=True)
+        try:
+            levels = eigh(*own, eigvals_only=True)
+        except np.linalg.LinAlgError:
+            levels = np.linalg.eigvalsh(canonical(*own, NEARLY)[0])
         return float(np.quantile(levels, min(max(share, 0.0), 1.0)))
 
     def fits(self, problem):

@@ -7,8 +7,8 @@ from moireio.solvers import SingularError, not_positive
 from moireio.solvers.lanczos import NEAREST, TooNearError
 from moireio.solvers.pencil import Pencil
 from moireio.solvers.petsc_file import write_matrix
+from moireio.solvers.search import Search
 from moireio.solvers.slepc_link import Link
-from moireio.solvers.sparse import Search
 
 BEYOND = 8  # levels asked for beyond those needed
 # Directions with less of their square outside of the others are noise.

@@ -1,165 +1,16 @@
-"""Sparse eigenproblems: levels around a shift, counted by the inertia of its factors."""
+"""Sparse eigenproblems on factors by Pardiso or SuperLU."""
 
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.solvers import SingularError, mkl, not_positive, pardiso
-from moireio.solvers.lanczos import BLOCK, NEAREST, TooNearError, lanczos
+from moireio.solvers import Remarks, SingularError, mkl, not_positive, pardiso
+from moireio.solvers.dependent import Restricted, least_eigenvalue, small_vectors
+from moireio.solvers.lanczos import lanczos
 from moireio.solvers.pencil import Pencil
+from moireio.solvers.search import Search
 from moireio.solvers.superlu import DenseCounter, SuperLUFactor
 
-STEPS = 60
-CLEAR = 10 * NEAREST  # a gap in which levels can be counted, eV
 REFINEMENTS, REFINED = 30, 1e-13
-GUESSED = 0.25  # half of the first step from a guess, eV
-
-
-class Search:
-    """Levels by shift-invert, chosen by their index.
-
-    Which levels they are is known from Sylvester's law: as many eigenvalues of H − σS are negative
-    as there are levels below σ. That at the shift comes with its factors. Where copies of a level
-    may be missing, and on request, levels are also counted on both sides of those that were found.
-
-    Parameters
-    ----------
-    near : float or None
-        Where the search for the levels begins, eV; None to guess.
-    prove : bool
-        Count on both sides at every k.
-    """
-
-    name = "sparse"
-    forks = False
-
-    def __init__(self, near, prove):
-        self._prove = prove
-        # the shift, and a step of the search
-        self._sigma, self._step = near, 1.0
-
-    def _shifted(self, problem, sigma):
-        """Factorise H − σS; return the factors and the number of levels below σ."""
-        raise NotImplementedError
-
-    def _guess(self, problem, target):
-        """Return an energy, eV, below which perhaps `target` levels lie."""
-        return 0.0
-
-    def _found(self, factor, problem, span, block):
-        """Return the levels around the shift, until `span` is content, and their states.
-
-        With a larger `block` copies of a level that were missing are to be found.
-        """
-        raise NotImplementedError
-
-    def count_below(self, problem, energy):
-        """Return how many levels lie below an energy (see `moireio.solvers.Solver`)."""
-        for shift in (0.0, 1e-7, -1e-7, 3e-6):  # off a level that is hit
-            try:
-                return self._shifted(problem, energy + shift)[1]
-            except SingularError:
-                continue
-        raise MoireioError(f"levels at {energy:g} eV prevent counting", remedy="say --around")
-
-    def energies(self, problem, window=None):
-        """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
-        if window is None:
-            raise MoireioError(
-                f"the {self.name} solver finds some bands, not all", remedy="say --bands"
-            )
-        return self.pairs(problem, window)[0]
-
-    def pairs(self, problem, window):
-        """Return some levels with their states.
-
-        Parameters
-        ----------
-        problem : EigenProblem
-            What to solve.
-        window : tuple of two int
-            First and last index (inclusive, from 0) of the states wanted.
-
-        Returns
-        -------
-        energies : (nb,) array
-            Ascending, eV.
-        states : (n, nb) array
-            S-orthonormal.
-
-        Raises
-        ------
-        MoireioError
-            If S is not positive definite, or the levels cannot be separated.
-        """
-        first, last = window
-        block = BLOCK
-        for _ in range(STEPS):
-            try:
-                factor, below = self._near(problem, first, last)
-                span = _Span(self._sigma, below, first, last, problem.size, block, self._prove)
-                levels, states = self._found(factor, problem, span, block)
-            except (SingularError, TooNearError) as error:
-                # to the same side of the level, or to the other
-                near = error.args[0] if error.args else self._sigma
-                self._sigma = near + (100 if self._sigma > near else -137) * NEAREST
-                continue
-            if not span.covered(levels) or any(
-                self.count_below(problem, energy) != count for energy, count in span.checks(levels)
-            ):
-                block = min(2 * block, problem.size)  # more copies of a level than columns
-                continue
-            wanted = slice(first - span.index(levels), last + 1 - span.index(levels))
-            self._next(levels[wanted])
-            return levels[wanted], states[:, wanted]
-        raise MoireioError(f"the levels near {self._sigma:g} eV cannot be separated")
-
-    def _next(self, levels):
-        """Choose the shift of the next k point: the widest gap in the middle of these levels."""
-        quarter = len(levels) // 4
-        middle = levels[quarter : len(levels) - quarter]
-        if len(middle) > 1:
-            widest = int(np.argmax(np.diff(middle)))
-            self._sigma = float((middle[widest] + middle[widest + 1]) / 2)
-        self._step = max(float(levels[-1] - levels[0]), 1e-2)
-
-    def _near(self, problem, first, last):
-        """Move the shift into the levels `first` to `last`, or near them; factorise there.
-
-        The secant through the last two counts, kept between the best bounds.
-
-        Returns
-        -------
-        factor : object
-            Of H − σS.
-        below : int
-            How many levels lie below the shift.
-        """
-        target, tolerance = (first + last + 1) / 2, max(3 * (last - first + 1) / 4, 1)
-        if self._sigma is None:
-            self._sigma, self._step = self._guess(problem, target), GUESSED
-        low, high = (-np.inf, -1.0), (np.inf, problem.size + 1.0)
-        step = self._step
-        for _ in range(STEPS):
-            factor, below = self._shifted(problem, self._sigma)
-            if abs(below - target) <= tolerance:
-                return factor, below
-            # having to move, as near as what Lanczos then needs is least
-            tolerance = max((last - first + 1) / 4, 1)
-            if below < target:
-                low = self._sigma, below
-            else:
-                high = self._sigma, below
-            if np.isinf(low[0]) or np.isinf(high[0]):
-                step *= 2
-                self._sigma += step if below < target else -step
-                continue
-            if high[0] - low[0] < 10 * NEAREST:
-                # many copies of one level: from a distance that Lanczos can look from
-                self._sigma = low[0] - 100 * NEAREST
-                return self._shifted(problem, self._sigma)
-            part = (target - low[1]) / (high[1] - low[1])
-            self._sigma = low[0] + min(max(part, 0.1), 0.9) * (high[0] - low[0])
-        raise MoireioError(f"found no energy with {target:g} levels below it")
 
 
 class SparseSolver(Search):
@@ -177,14 +28,15 @@ class SparseSolver(Search):
         Count on both sides at every k.
     drop : float
         Elements below it are left out (see `moireio.solvers.pencil.Pencil`); energies are corrected
-        for them to first order. `shift` is the largest correction at the last k, eV, and `kept`
-        the share of elements that stay.
+        for them to first order.
+    cutoff : float
+        Combinations of orbitals with smaller eigenvalues of S are left out.
     """
 
-    def __init__(self, threads=1, near=0.0, *, single=False, prove=False, drop=0.0):
+    def __init__(self, threads=1, near=0.0, *, single=False, prove=False, drop=0.0, cutoff=0.0):
         super().__init__(near, prove)
         self._threads, self._single, self._drop = threads, single, drop
-        self.shift, self.kept = 0.0, 1.0
+        self._cutoff, self._small = cutoff, (None, None)
         self._mkl = mkl.library() is not None
         self._kind = pardiso.PardisoFactor if self._mkl else SuperLUFactor
         self._counting = pardiso.Counter if self._mkl else DenseCounter
@@ -204,8 +56,9 @@ class SparseSolver(Search):
                 raise MoireioError(error.what, remedy="a smaller --drop") from error
             raise
         corrected = self._pencil.corrected(problem, levels, states)
-        self.shift = float(np.abs(corrected - levels).max())
-        self.kept = len(self._pencil.indices) / self._pencil.all
+        shift = float(np.abs(corrected - levels).max())
+        kept = len(self._pencil.indices) / self._pencil.all
+        self.remarks = self.remarks.with_those(Remarks(kept=kept, shift=shift))
         return corrected, states
 
     def use_threads(self, count):
@@ -243,16 +96,33 @@ class SparseSolver(Search):
     def _shifted(self, problem, sigma):
         """Factorise H − σS; return the factors and the number of levels below σ."""
         h, s = self._values(problem)
+        small = self._small_vectors(problem)
         values = h - sigma * s
         factor = self._factor(values)
-        return factor, self._negative(factor, values)
+        below = self._negative(factor, values)
+        if small is None:
+            return factor, below
+        factor = Restricted(factor, small)
+        return factor, factor.negative(below)
 
     def _found(self, factor, problem, span, block):
         """Find levels by Lanczos."""
         overlap = self._overlap(problem)
         return lanczos(
-            factor.solve, overlap, problem.size, factor.dtype, self._sigma, span.covered, block
+            factor.solve,
+            overlap,
+            problem.size,
+            factor.dtype,
+            self._sigma,
+            span.covered,
+            block,
+            dimension=self._count(problem),
         )
+
+    def _count(self, problem):
+        """Return how many levels there are."""
+        small = self._small_vectors(problem)
+        return problem.size - (0 if small is None else small.shape[1])
 
     def _negative(self, factor, values):
         """Return how many eigenvalues of a matrix that was factorised are negative."""
@@ -292,7 +162,7 @@ class SparseSolver(Search):
         """Return the elements of H and S; at the first k, S is checked."""
         self._fit(problem)
         found = self._pencil.values(problem)
-        if problem.overlap is not None and not self._checked:
+        if problem.overlap is not None and not self._checked and not self._cutoff:
             try:
                 factor = self._factor(found[1])
                 bad = self._negative(factor, found[1])
@@ -300,8 +170,38 @@ class SparseSolver(Search):
                 bad = True
             if bad:
                 raise not_positive(problem.k)
+            least = least_eigenvalue(factor.solve, problem.size, factor.dtype)
+            self.remarks = self.remarks.with_those(Remarks(least=least))
             self._checked = True
         return found
+
+    def _small_vectors(self, problem):
+        """Return the eigenvectors of S below the cutoff, None if there are none."""
+        if problem.overlap is None or not self._cutoff:
+            return None
+        if self._small[0] is not problem:
+            s = self._pencil.values(problem)[1]
+            shifted = s.copy()
+
+            def values(number):
+                # the diagonal element is the first of its row
+                shifted[self._pencil.indptr[:-1]] = s[self._pencil.indptr[:-1]] - number
+                return shifted
+
+            try:
+                count = self._negative(self._factor(values(self._cutoff)), shifted)
+            except SingularError:  # one of them hits it
+                cutoff = self._cutoff * 1.001
+                count = self._negative(self._factor(values(cutoff)), shifted)
+            least, vectors = self._cutoff, None
+            if count:
+                found, vectors = small_vectors(
+                    lambda number: self._factor(values(number)), problem.size, self._cutoff, count
+                )
+                least = float(found[0])
+            self.remarks = self.remarks.with_those(Remarks(least=least, removed=count))
+            self._small = problem, vectors
+        return self._small[1]
 
     def _overlap(self, problem):
         """Return the product with S."""
@@ -352,86 +252,3 @@ class Refined:
             last = left
             out += self._factor.solve(rest)
         return out
-
-
-class _Span:
-    """Which of the levels around a shift are wanted, and whether those found suffice.
-
-    Parameters
-    ----------
-    sigma : float
-        The shift, eV.
-    below : int
-        How many levels lie below it.
-    first, last : int
-        Index of the first and the last level that is wanted.
-    n : int
-        How many levels there are.
-    block : int
-        Lanczos finds as many copies of a level, or all if there are fewer.
-    prove : bool
-        Count on both sides in any case.
-    """
-
-    def __init__(self, sigma, below, first, last, n, block, prove):
-        self._sigma, self._below, self._n = sigma, below, n
-        self._first, self._last = first, last
-        self._block, self._prove = block, prove
-
-    @property
-    def nearest(self):
-        """About how many levels nearest to the shift hold those that are wanted."""
-        count = 2 * max(self._last + 1 - self._below, self._below - self._first, 1)
-        return min(count, self._n)
-
-    def index(self, levels):
-        """Return the index of the first level that was found."""
-        return self._below - int((levels < self._sigma).sum())
-
-    def covered(self, levels):
-        """Tell whether the levels that were found reach far enough on both sides."""
-        if len(levels) == self._n:
-            return True
-        begin = self._first - self.index(levels)
-        end = self._last - self.index(levels)
-        if begin < 0 or end >= len(levels):
-            return False
-        return not self._unsure(levels) or self._gaps(levels) is not None
-
-    def checks(self, levels):
-        """Return energies and how many levels must lie below each, if the levels are complete."""
-        if len(levels) == self._n or not self._unsure(levels):
-            return []
-        start, stop = self._gaps(levels)
-        index = self.index(levels)
-        checks = []
-        if index + start > 0:
-            checks.append((float(levels[start - 1 : start + 1].mean()), index + start))
-        if index + stop < self._n:
-            checks.append((float(levels[stop - 1 : stop + 1].mean()), index + stop))
-        return checks
-
-    def _unsure(self, levels):
-        """Tell whether copies of a level may be missing."""
-        other = self._block - 1
-        copies = levels[other:] - levels[: max(len(levels) - other, 0)]
-        return self._prove or bool((copies < CLEAR).any())
-
-    def _gaps(self, levels):
-        """Return start and stop of the levels between the widest gaps on both sides, or None."""
-        index = self.index(levels)
-        gaps = np.diff(levels)
-        begin, end = self._first - index, self._last - index
-        start = 0 if index == 0 else _widest(gaps[:begin])
-        stop = len(levels) if index + len(levels) == self._n else _widest(gaps[end:])
-        if start is None or stop is None:
-            return None
-        start += index != 0
-        return start, stop if index + len(levels) == self._n else end + 1 + stop
-
-
-def _widest(gaps):
-    """Return the number of the widest gap, None if none is wide enough."""
-    if len(gaps) == 0 or gaps.max() < CLEAR:
-        return None
-    return int(np.argmax(gaps))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.solvers import not_positive
+from moireio.solvers import Remarks, not_positive
 
 
 class TorchSolver:
@@ -13,12 +13,14 @@ class TorchSolver:
     ----------
     device : str
         As "cuda", "cuda:1" or "cpu".
+    cutoff : float
+        Combinations of orbitals with smaller eigenvalues of S are left out.
     """
 
     name = "dense-torch"
     forks = False
 
-    def __init__(self, device):
+    def __init__(self, device, cutoff=0.0):
         try:
             import torch
         except ImportError as error:
@@ -27,7 +29,8 @@ class TorchSolver:
             ) from error
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise MoireioError("torch finds no CUDA device", remedy="use --device cpu")
-        self._torch, self._device = torch, torch.device(device)
+        self._torch, self._device, self._cutoff = torch, torch.device(device), cutoff
+        self.remarks = Remarks()
 
     def energies(self, problem, window=None):
         """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
@@ -38,27 +41,35 @@ class TorchSolver:
     def pairs(self, problem, window=None):
         """Return energies and states (see `moireio.solvers.Solver`)."""
         torch = self._torch
-        h, lower = self._reduced(problem)
+        h, back = self._reduced(problem)
         energies, states = torch.linalg.eigh(h)
         if window is not None:
             wanted = slice(window[0], window[1] + 1)
             energies, states = energies[wanted], states[:, wanted]
-        if lower is not None:
-            states = torch.linalg.solve_triangular(lower.mH, states, upper=True)
-        return energies.cpu().numpy(), states.cpu().numpy()
+        return energies.cpu().numpy(), back(states).cpu().numpy()
 
     def _reduced(self, problem):
-        """Return L⁻¹ H L⁻† and L."""
+        """Return H of an ordinary eigenproblem, and what makes states of its states."""
         torch = self._torch
         h, s = problem.dense()
         h = self._full(h)
         if s is None:
-            return h, None
-        lower, info = torch.linalg.cholesky_ex(self._full(s).to(h.dtype))
+            return h, lambda states: states
+        s = self._full(s).to(h.dtype)
+        if self._cutoff > 0:
+            values, vectors = torch.linalg.eigh(s)
+            kept = values > self._cutoff
+            basis = vectors[:, kept] / values[kept].sqrt()
+            found = Remarks(least=float(values[0]), removed=int((~kept).sum()))
+            self.remarks = self.remarks.with_those(found)
+            h = basis.mH @ (h @ basis)
+            return (h + h.mH) / 2, lambda states: basis @ states
+        lower, info = torch.linalg.cholesky_ex(s)
         if int(info) != 0:
             raise not_positive(problem.k)
         h = torch.linalg.solve_triangular(lower, h, upper=False)
-        return torch.linalg.solve_triangular(lower, h.mH, upper=False), lower
+        h = torch.linalg.solve_triangular(lower, h.mH, upper=False)
+        return h, lambda states: torch.linalg.solve_triangular(lower.mH, states, upper=True)
 
     def count_below(self, problem, energy):
         """Return how many states lie below an energy (see `moireio.solvers.Solver`)."""

@@ -8,7 +8,7 @@ from scipy.special import ellipk
 import moireio
 from moireio.basis import Basis, SpeciesBasis
 from moireio.blocks import ArraySource, OperatorMeta
-from moireio.dos import kpm
+from moireio.dos import kpm, solve
 from moireio.dos.broadening import gaussian_dos, simplex_dos, volume_below
 from moireio.dos.cholesky import MklCholesky, NotPositiveError, SuperLUCholesky
 from moireio.dos.projection import make_projection
@@ -428,8 +428,9 @@ def test_kernel_polynomials_without_overlap(tmp_path):
         assert found.projected.sum(axis=1) == pytest.approx(found.total, abs=1e-9)
 
 
-def test_kernel_polynomials_of_spins(made):
-    """Collinear spin: the Fermi level comes from the moments themselves."""
+def test_kernel_polynomials_of_spins(made, monkeypatch):
+    """Where levels cannot be counted, the Fermi level comes from the moments themselves."""
+    monkeypatch.setattr(solve, "can_count", lambda n: False)
     with moireio.open(made["o2_col"]) as file:
         mesh = make_mesh(file.structure, [1, 1, 1])
         found = density_of_states(
@@ -441,6 +442,10 @@ def test_kernel_polynomials_of_spins(made):
         assert found.projected.sum(axis=1) == pytest.approx(found.total, abs=1e-9)
         assert found.fermi == pytest.approx(-6.44, abs=1.5)
         assert found.fermi_error > 0
+        monkeypatch.undo()
+        exact = density_of_states(file, mesh).fermi
+        counted = density_of_states(file, mesh, solver="kpm", width=0.5)
+        assert counted.fermi == pytest.approx(exact, abs=1e-6)
 
 
 def test_results_in_files(tmp_path, made):

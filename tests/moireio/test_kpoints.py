@@ -12,8 +12,10 @@ import pytest
 
 import moireio
 from moireio import kpoints
+from moireio import record as records
 from moireio.errors import MoireioError
-from moireio.kpoints import Record, SolverChoice
+from moireio.kpoints import SolverChoice
+from moireio.record import Record
 from moireio.solvers import mkl
 
 needs_mkl = pytest.mark.skipif(mkl.library() is None, reason="MKL is not installed")
@@ -89,7 +91,7 @@ def test_memory_is_refused_before_anything_is_factorised(graphene, monkeypatch):
 def test_record_goes_on(graphene, tmp_path, monkeypatch):
     """A run that stopped in the middle goes on, with a torn last line, and ends the same."""
     file, path = graphene
-    monkeypatch.setattr(kpoints, "SHORT", 0.0)
+    monkeypatch.setattr(records, "SHORT", 0.0)
     record = tmp_path / "a.part.jsonl"
     ticks = []
 
@@ -128,23 +130,23 @@ def _counting(function, calls):
 
 
 def test_record_of_another_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(kpoints, "SHORT", 0.0)
+    monkeypatch.setattr(records, "SHORT", 0.0)
     path = str(tmp_path / "r")
     record = Record(path, {"k": 1}, False)
-    record.set_window((1, 2))
+    record.fact("window", lambda: (1, 2))
     record.add((0, 0), np.zeros(2))
     record.close(False)
     with pytest.raises(MoireioError, match="belongs to another run"):
         Record(path, {"k": 2}, True)
-    assert Record(path, {"k": 1}, True).window == (1, 2)
-    assert Record(path, {"k": 2}, False).window is None
+    assert Record(path, {"k": 1}, True).facts == {"window": [1, 2]}
+    assert Record(path, {"k": 2}, False).facts == {}
 
 
 def test_killed_band_is_resumed(made, tmp_path):
     """kill -9 in the middle; --resume does the rest, and says so by its record."""
     out = tmp_path / "bands.txt"
     code = (
-        "from moireio import kpoints; kpoints.SHORT = 0.0\n"
+        "from moireio import kpoints, record; record.SHORT = 0.0\n"
         "import time; old = kpoints.KPoints._solve\n"
         "def slow(*a):\n    time.sleep(0.2)\n    return old(*a)\n"
         "kpoints.KPoints._solve = slow\n"

@@ -1,0 +1,250 @@
+"""The search for levels by their index: where to shift, and whether none is missing."""
+
+import numpy as np
+
+from moireio.errors import MoireioError
+from moireio.solvers import Remarks, SingularError
+from moireio.solvers.lanczos import BLOCK, NEAREST, TooNearError
+
+STEPS = 60
+CLEAR = 10 * NEAREST  # a gap in which levels can be counted, eV
+GUESSED = 0.25  # half of the first step from a guess, eV
+
+
+class Search:
+    """Levels by shift-invert, chosen by their index.
+
+    Which levels they are is known from Sylvester's law: as many eigenvalues of H − σS are negative
+    as there are levels below σ. That at the shift comes with its factors. Where copies of a level
+    may be missing, and on request, levels are also counted on both sides of those that were found.
+
+    Parameters
+    ----------
+    near : float or None
+        Where the search for the levels begins, eV; None to guess.
+    prove : bool
+        Count on both sides at every k.
+    """
+
+    name = "sparse"
+    forks = False
+
+    def __init__(self, near, prove):
+        self._prove = prove
+        self.remarks = Remarks()
+        # the shift, and a step of the search
+        self._sigma, self._step = near, 1.0
+
+    def _shifted(self, problem, sigma):
+        """Factorise H − σS; return the factors and the number of levels below σ."""
+        raise NotImplementedError
+
+    def _guess(self, problem, target):
+        """Return an energy, eV, below which perhaps `target` levels lie."""
+        return 0.0
+
+    def _count(self, problem):
+        """Return how many levels there are."""
+        return problem.size
+
+    def _found(self, factor, problem, span, block):
+        """Return the levels around the shift, until `span` is content, and their states.
+
+        With a larger `block` copies of a level that were missing are to be found.
+        """
+        raise NotImplementedError
+
+    def count_below(self, problem, energy):
+        """Return how many levels lie below an energy (see `moireio.solvers.Solver`)."""
+        for shift in (0.0, 1e-7, -1e-7, 3e-6):  # off a level that is hit
+            try:
+                return self._shifted(problem, energy + shift)[1]
+            except SingularError:
+                continue
+        raise MoireioError(f"levels at {energy:g} eV prevent counting", remedy="say --around")
+
+    def energies(self, problem, window=None):
+        """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
+        if window is None:
+            raise MoireioError(
+                f"the {self.name} solver finds some bands, not all", remedy="say --bands"
+            )
+        return self.pairs(problem, window)[0]
+
+    def pairs(self, problem, window):
+        """Return some levels with their states.
+
+        Parameters
+        ----------
+        problem : EigenProblem
+            What to solve.
+        window : tuple of two int
+            First and last index (inclusive, from 0) of the states wanted.
+
+        Returns
+        -------
+        energies : (nb,) array
+            Ascending, eV.
+        states : (n, nb) array
+            S-orthonormal.
+
+        Raises
+        ------
+        MoireioError
+            If S is not positive definite, or the levels cannot be separated.
+        """
+        first, last = window
+        block = BLOCK
+        for _ in range(STEPS):
+            try:
+                factor, below = self._near(problem, first, last)
+                count = self._count(problem)
+                if last >= count:
+                    raise MoireioError(f"there are {count} levels only, without those left out")
+                span = _Span(self._sigma, below, first, last, count, block, self._prove)
+                levels, states = self._found(factor, problem, span, block)
+            except (SingularError, TooNearError) as error:
+                # to the same side of the level, or to the other
+                near = error.args[0] if error.args else self._sigma
+                self._sigma = near + (100 if self._sigma > near else -137) * NEAREST
+                continue
+            if not span.covered(levels) or any(
+                self.count_below(problem, energy) != known for energy, known in span.checks(levels)
+            ):
+                block = min(2 * block, count)  # more copies of a level than columns
+                continue
+            wanted = slice(first - span.index(levels), last + 1 - span.index(levels))
+            self._next(levels[wanted])
+            return levels[wanted], states[:, wanted]
+        raise MoireioError(f"the levels near {self._sigma:g} eV cannot be separated")
+
+    def _next(self, levels):
+        """Choose the shift of the next k point: the widest gap in the middle of these levels."""
+        quarter = len(levels) // 4
+        middle = levels[quarter : len(levels) - quarter]
+        if len(middle) > 1:
+            widest = int(np.argmax(np.diff(middle)))
+            self._sigma = float((middle[widest] + middle[widest + 1]) / 2)
+        self._step = max(float(levels[-1] - levels[0]), 1e-2)
+
+    def _near(self, problem, first, last):
+        """Move the shift into the levels `first` to `last`, or near them; factorise there.
+
+        The secant through the last two counts, kept between the best bounds.
+
+        Returns
+        -------
+        factor : object
+            Of H − σS.
+        below : int
+            How many levels lie below the shift.
+        """
+        target, tolerance = (first + last + 1) / 2, max(3 * (last - first + 1) / 4, 1)
+        if self._sigma is None:
+            self._sigma, self._step = self._guess(problem, target), GUESSED
+        low, high = (-np.inf, -1.0), (np.inf, problem.size + 1.0)
+        step = self._step
+        for _ in range(STEPS):
+            factor, below = self._shifted(problem, self._sigma)
+            if abs(below - target) <= tolerance:
+                return factor, below
+            # having to move, as near as what Lanczos then needs is least
+            tolerance = max((last - first + 1) / 4, 1)
+            if below < target:
+                low = self._sigma, below
+            else:
+                high = self._sigma, below
+            if np.isinf(low[0]) or np.isinf(high[0]):
+                step *= 2
+                self._sigma += step if below < target else -step
+                continue
+            if high[0] - low[0] < 10 * NEAREST:
+                # many copies of one level: from a distance that Lanczos can look from
+                self._sigma = low[0] - 100 * NEAREST
+                return self._shifted(problem, self._sigma)
+            part = (target - low[1]) / (high[1] - low[1])
+            self._sigma = low[0] + min(max(part, 0.1), 0.9) * (high[0] - low[0])
+        raise MoireioError(f"found no energy with {target:g} levels below it")
+
+
+class _Span:
+    """Which of the levels around a shift are wanted, and whether those found suffice.
+
+    Parameters
+    ----------
+    sigma : float
+        The shift, eV.
+    below : int
+        How many levels lie below it.
+    first, last : int
+        Index of the first and the last level that is wanted.
+    n : int
+        How many levels there are.
+    block : int
+        Lanczos finds as many copies of a level, or all if there are fewer.
+    prove : bool
+        Count on both sides in any case.
+    """
+
+    def __init__(self, sigma, below, first, last, n, block, prove):
+        self._sigma, self._below, self._n = sigma, below, n
+        self._first, self._last = first, last
+        self._block, self._prove = block, prove
+
+    @property
+    def nearest(self):
+        """About how many levels nearest to the shift hold those that are wanted."""
+        count = 2 * max(self._last + 1 - self._below, self._below - self._first, 1)
+        return min(count, self._n)
+
+    def index(self, levels):
+        """Return the index of the first level that was found."""
+        return self._below - int((levels < self._sigma).sum())
+
+    def covered(self, levels):
+        """Tell whether the levels that were found reach far enough on both sides."""
+        if len(levels) == self._n:
+            return True
+        begin = self._first - self.index(levels)
+        end = self._last - self.index(levels)
+        if begin < 0 or end >= len(levels):
+            return False
+        return not self._unsure(levels) or self._gaps(levels) is not None
+
+    def checks(self, levels):
+        """Return energies and how many levels must lie below each, if the levels are complete."""
+        if len(levels) == self._n or not self._unsure(levels):
+            return []
+        start, stop = self._gaps(levels)
+        index = self.index(levels)
+        checks = []
+        if index + start > 0:
+            checks.append((float(levels[start - 1 : start + 1].mean()), index + start))
+        if index + stop < self._n:
+            checks.append((float(levels[stop - 1 : stop + 1].mean()), index + stop))
+        return checks
+
+    def _unsure(self, levels):
+        """Tell whether copies of a level may be missing."""
+        other = self._block - 1
+        copies = levels[other:] - levels[: max(len(levels) - other, 0)]
+        return self._prove or bool((copies < CLEAR).any())
+
+    def _gaps(self, levels):
+        """Return start and stop of the levels between the widest gaps on both sides, or None."""
+        index = self.index(levels)
+        gaps = np.diff(levels)
+        begin, end = self._first - index, self._last - index
+        start = 0 if index == 0 else _widest(gaps[:begin])
+        stop = len(levels) if index + len(levels) == self._n else _widest(gaps[end:])
+        if start is None or stop is None:
+            return None
+        start += index != 0
+        return start, stop if index + len(levels) == self._n else end + 1 + stop
+
+
+def _widest(gaps):
+    """Return the number of the widest gap, None if none is wide enough."""
+    if len(gaps) == 0 or gaps.max() < CLEAR:
+        return None
+    return int(np.argmax(gaps))

@@ -1,0 +1,184 @@
+"""What commands that give energies share: levels, windows, meshes, tables."""
+
+import contextlib
+import math
+import re
+
+import click
+
+from moireio.tools.common import progress
+
+
+def level(text):
+    """Read the value of ``--zero``.
+
+    Parameters
+    ----------
+    text : str or None
+        A name, or an energy in eV.
+
+    Returns
+    -------
+    str, float or None
+        "fermi", "vbm", "none", an energy, or None as given.
+    """
+    if text is None or text in ("fermi", "vbm", "none"):
+        return text
+    value = energy(text)
+    if value is None:
+        raise click.BadParameter(f"{text!r} is neither fermi, vbm, none nor an energy in eV")
+    return value
+
+
+def energy(text):
+    """Read an energy.
+
+    Parameters
+    ----------
+    text : str
+        In eV.
+
+    Returns
+    -------
+    float or None
+        None if it is no finite number.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def check_window(window, option="--window"):
+    """Refuse a window of energies that is none.
+
+    Parameters
+    ----------
+    window : tuple of two float, or None
+        Lowest and highest energy, eV.
+    option : str
+        Whose value it is.
+    """
+    low, high = window or (0.0, 1.0)
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise click.BadParameter(f"{option} takes the lowest energy, then the highest, in eV")
+
+
+def check_name(name):
+    """Refuse a ``--name`` that cannot be part of a group's name.
+
+    Parameters
+    ----------
+    name : str or None
+        The value.
+    """
+    if name is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
+        raise click.BadParameter("--name takes letters, digits, '.', '_' and '-'")
+
+
+def numbers(kind):
+    """Return a click callback that reads one to three numbers.
+
+    Parameters
+    ----------
+    kind : type
+        int or float.
+
+    Returns
+    -------
+    callable
+        From (ctx, param, text) to a list of numbers, or None.
+    """
+
+    def read(ctx, param, text):
+        if text is None:
+            return None
+        try:
+            values = [kind(v) for v in re.split(r"[x×, ]+", text.strip())]
+            if len(values) > 3 or not all(math.isfinite(v) for v in values):
+                raise ValueError
+        except ValueError:
+            raise click.BadParameter(f"{text!r}: expected one to three numbers") from None
+        return values
+
+    return read
+
+
+def join_numbers(args, names):
+    """Make one word of up to three numbers after the options that have one for each axis.
+
+    Parameters
+    ----------
+    args : list of str
+        The command line.
+    names : tuple of str
+        These options.
+
+    Returns
+    -------
+    list of str
+        The command line that click reads.
+    """
+    joined, rest = [], list(args)
+    while rest:
+        word = rest.pop(0)
+        joined.append(word)
+        if word in names:
+            found = []
+            while rest and len(found) < 3 and re.fullmatch(r"-?[0-9.]+", rest[0]):
+                found.append(rest.pop(0))
+            if found:
+                joined.append("x".join(found))
+    return joined
+
+
+@contextlib.contextmanager
+def stepwise(ctx, label):
+    """Show progress of work whose length is known when it begins.
+
+    Parameters
+    ----------
+    ctx : click.Context
+        The running command.
+    label : str
+        What is being done.
+
+    Yields
+    ------
+    callable
+        To be called with the steps done since the last call, and all steps.
+    """
+    with contextlib.ExitStack() as stack:
+        update = None
+
+        def step(steps, count):
+            nonlocal update
+            if update is None:
+                update = stack.enter_context(progress(ctx, count, label))
+            update(steps)
+
+        yield step
+
+
+def print_result(opts, table, as_json):
+    """Write the table that ``--text`` names; print it, or JSON, if nothing else was asked for.
+
+    Parameters
+    ----------
+    opts : dict
+        The options text, as_json and, where a command has them, plot, output and in_place.
+    table, as_json : callable
+        Return the text.
+    """
+    from moireio.stream import write_text
+
+    text = opts["text"]
+    if text and text != "-":
+        with write_text(text) as stream:
+            stream.write(table())
+    to_stdout = opts.get("output") == "-"
+    if opts["as_json"]:
+        click.echo(as_json(), err=to_stdout)
+    elif text == "-" or not any(opts.get(name) for name in ("text", "plot", "output", "in_place")):
+        click.echo(table(), nl=False, err=to_stdout)
