@@ -100,7 +100,10 @@ def draw(drawn, path):
 
     figure = Figure(figsize=(2.3 * len(drawn), 3.4), dpi=160, layout="constrained")
     for axes, (angle, bands) in zip(figure.subplots(1, len(drawn)), drawn, strict=True):
-        axes.plot(bands.path.distance, bands.energies[0] - bands.valence_top(), "C0", lw=0.8)
+        # where k points are few, show that lines between them are drawn by hand
+        few = {"marker": "o", "ms": 2.2} if len(bands.path) < 20 else {}
+        levels = bands.energies[0] - bands.valence_top()
+        axes.plot(bands.path.distance, levels, "C0", lw=0.8, **few)
         places = bands.path.distance[bands.path.label_index]
         axes.set_xticks(places, ["Γ" if n == "G" else n for n in bands.path.labels])
         for x in places[1:-1]:
