@@ -8,7 +8,7 @@ import numpy as np
 from moireio.errors import MoireioError
 from moireio.memory import free_memory
 from moireio.processes import in_order, worker_pool
-from moireio.solvers import EigenProblem, Remarks, can_count, make_solver
+from moireio.solvers import EigenProblem, Remarks, can_count, make_solver, mkl
 from moireio.solvers.dependent import NEARLY
 
 # Below this many multiplications in all, starting processes costs more than it saves.
@@ -171,36 +171,38 @@ class KPoints:
         MoireioError
             If memory does not suffice, or S is not positive definite.
         """
-        from threadpoolctl import threadpool_limits
-
         n = self._sums[0].n
         if not tasks:
             return
         jobs = min(self._jobs, len(tasks), self._fitting())
-        # BLAS threads only pay for large matrices.
-        threads = 1 if n < THREADED_SIZE else None
         if self._engine.forks and len(tasks) * float(n) ** 3 < SERIAL_WORK:
             jobs = 1
+        many = False
         if self.name == "sparse":
-            if len(tasks) < FEW_TASKS * jobs:
-                jobs = 1
-            # BLAS of another library next to MKL's threads ruins both
-            threads = 1
-            self._engine.use_threads(1 if jobs > 1 else self._jobs)
-            if jobs > 1:
+            many = len(tasks) >= FEW_TASKS * jobs and jobs > 1
+            jobs = jobs if many else 1
+            self._engine.use_threads(self._jobs)
+        with self._quiet():
+            if many:
                 # where the levels are, once for all
-                with threadpool_limits(threads):
-                    yield tasks[0], *self._noted(self._solve(tasks[0], window))
-                self._engine.release()
+                yield tasks[0], *self._noted(self._solve(tasks[0], window))
+                self._engine.use_threads(1)
                 tasks = tasks[1:]
-        if jobs == 1:
-            with threadpool_limits(threads):
+            if jobs == 1:
                 for task in tasks:
                     yield task, *self._noted(self._solve(task, window))
-            return
+                return
         with worker_pool(jobs, _initialise, ((self, window),)) as pool:
             for task, found in zip(tasks, in_order(pool, _work, tasks), strict=True):
                 yield task, *self._noted(found)
+
+    def _quiet(self):
+        """Limit threads of BLAS: they pay only for large matrices, and never beside MKL's."""
+        from threadpoolctl import threadpool_limits
+
+        if self.name == "sparse":
+            return mkl.beside()
+        return threadpool_limits(1 if self._sums[0].n < THREADED_SIZE else None)
 
     def notes(self):
         """Return what the solver changed, or what endangers results, a list of lines."""

@@ -19,7 +19,7 @@ from moireio.dos.result import DensityOfStates
 from moireio.dos.states import states_on_mesh
 from moireio.errors import MoireioError
 from moireio.kpoints import SolverChoice
-from moireio.solvers import EigenProblem, can_count
+from moireio.solvers import EigenProblem, can_count, mkl
 
 DENSE_SIZE = 6000  # states up to which "auto" takes them all
 WIDTH = {"gaussian": 0.05, "kpm": 0.1}  # eV
@@ -316,23 +316,24 @@ class _Run:
             grid, dos = wanted
             return grid.energies(dos, low, high)[[0, -1]]
 
-        return [
-            [
-                kpm.moments(
-                    EigenProblem(total, self.overlap, k),
-                    width=width,
-                    count=chebyshev.moments,
-                    vectors=chebyshev.vectors,
-                    seed=[chebyshev.seed, number],
-                    indicator=indicator,
-                    window=window,
-                    threads=self.jobs or os.cpu_count() or 1,
-                    progress=ticker,
-                )
-                for number, k in enumerate(self.mesh.k)
+        with mkl.beside():
+            return [
+                [
+                    kpm.moments(
+                        EigenProblem(total, self.overlap, k),
+                        width=width,
+                        count=chebyshev.moments,
+                        vectors=chebyshev.vectors,
+                        seed=[chebyshev.seed, number],
+                        indicator=indicator,
+                        window=window,
+                        threads=self.jobs or os.cpu_count() or 1,
+                        progress=ticker,
+                    )
+                    for number, k in enumerate(self.mesh.k)
+                ]
+                for total in self.sums
             ]
-            for total in self.sums
-        ]
 
     def _with_level(self, dos, parts):
         """Add the Fermi level that moments tell."""

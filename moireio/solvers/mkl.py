@@ -41,6 +41,22 @@ def set_threads(count):
     library().MKL_Set_Num_Threads(ctypes.c_int(count))
 
 
+def beside():
+    """Limit NumPy's BLAS to one thread while MKL uses several: both at once ruin each other.
+
+    A limit on all BLAS libraries would hold MKL to one thread as well, whatever `set_threads` says,
+    and Pardiso does not survive a change of its threads.
+
+    Returns
+    -------
+    context manager
+        In which the limit holds.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(internal_api=["openblas", "blis"]).limit(limits=1)
+
+
 def pointer(array):
     """Return where an array begins.
 

@@ -132,11 +132,15 @@ class Pencil:
             self._last = problem, self._assemble(problem)
         return self._last[1]
 
-    def _assemble(self, problem):
+    def overlap_values(self, problem):
+        """Return the elements of S alone, as `values`."""
+        return self._assemble(problem, [1])[0]
+
+    def _assemble(self, problem, which=(0, 1)):
         if self._kept is not None:
-            return [values[self._kept] for values in self._every.values(problem)]
+            return [values[self._kept] for values in self._every._assemble(problem, which)]
         out = []
-        for one, place in zip(self._sums, self._places, strict=True):
+        for one, place in [(self._sums[n], self._places[n]) for n in which]:
             found = np.ones(len(self.indptr) - 1) if one is None else one.upper_values(problem.k)
             if place is not None:
                 whole = np.zeros(self._count, dtype=found.dtype)

@@ -90,13 +90,15 @@ def child(method, path, near, threads):
     """Run one method; print seconds, peak memory in bytes and the levels."""
     from threadpoolctl import threadpool_limits
 
+    from moireio.solvers import mkl
+
     # a method that outgrows the machine fails, instead of whatever else runs there
     most = int(MEMORY * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     h, s, filled = load(path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     begin = time.perf_counter()
-    with threadpool_limits(threads if method == "eigsh" else 1):
+    with threadpool_limits(threads) if method == "eigsh" else mkl.beside():
         levels = METHODS[method](h, s, filled, near, threads)
     seconds = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -105,7 +107,7 @@ def child(method, path, near, threads):
         print(*(repr(float(e)) for e in row))
 
 
-def compare(paths, near, threads, limit):
+def compare(paths, near, threads, limit, methods):
     """Print the table."""
     import numpy as np
 
@@ -113,7 +115,7 @@ def compare(paths, near, threads, limit):
     print("|---|---|---|---|---|---|---|")
     for path in paths:
         own = None
-        for method in METHODS:
+        for method in methods:
             words = [sys.executable, __file__, "child", method, path, str(near), str(threads)]
             try:
                 done = subprocess.run(
@@ -189,7 +191,7 @@ def exact(paths, near, threads, gamma):
     from scipy.linalg import eigh
     from threadpoolctl import threadpool_limits
 
-    from moireio.solvers import EigenProblem, make_solver
+    from moireio.solvers import EigenProblem, make_solver, mkl
 
     k = np.zeros(3) if gamma else np.array(POINTS[0])
     print(
@@ -201,7 +203,7 @@ def exact(paths, near, threads, gamma):
         problem = EigenProblem(h, s, k)
         window = filled - BANDS // 2, filled + BANDS // 2 - 1
         begin = time.perf_counter()
-        with threadpool_limits(1):
+        with mkl.beside():
             engine = make_solver("sparse", threads=threads, near=near)
             found, states = engine.pairs(problem, window)
         middle = time.perf_counter()
@@ -238,11 +240,12 @@ def main():
     parser.add_argument("--near", type=float, required=True, help="eV")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--limit", type=float, default=900.0, help="s for one method and file")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--single", action="store_true")
     parser.add_argument("--gamma", action="store_true")
     options = parser.parse_args()
     if options.what == "compare":
-        compare(options.files, options.near, options.threads, options.limit)
+        compare(options.files, options.near, options.threads, options.limit, options.methods)
     elif options.what == "exact":
         exact(options.files, options.near, options.threads, options.gamma)
     else:
