@@ -4,6 +4,7 @@ import numpy as np
 
 from moireio.errors import MoireioError
 from moireio.kpoints import KPoints, SolverChoice
+from moireio.kspace import bloch_sums
 from moireio.record import Record
 from moireio.results import BandStructure
 
@@ -75,13 +76,7 @@ def solve_bands(
         If H or S is missing, S not positive definite, the Fermi level needed and unknown, no band
         in the window, or memory too small.
     """
-    hamiltonian = file.hamiltonian
-    spin = hamiltonian.meta.spin
-    channels = range(2) if spin == "collinear" else (None,)
-    overlap = file.overlap
-    if overlap is not None:
-        overlap = overlap.assembler(spinor=spin == "spinor")
-    sums = [hamiltonian.assembler(component=c) for c in channels]
+    sums, overlap, spin = bloch_sums(file)
     choice = SolverChoice(solver, jobs=jobs) if isinstance(solver, str) else solver
     kept = None
     if record is not None:
@@ -142,7 +137,7 @@ def solve_bands(
         electrons=electrons,
         spinor=spin == "spinor",
         first_band=0 if chosen is None else chosen[0],
-        source=hamiltonian.meta.source,
+        source=file.hamiltonian.meta.source,
         states=vectors,
     )
 

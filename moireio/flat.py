@@ -6,6 +6,7 @@ import numpy as np
 
 from moireio.bands import occupied_bands, solve_bands
 from moireio.errors import MoireioError
+from moireio.kspace import bloch_sums
 from moireio.results import BandStructure
 from moireio.solvers import EigenProblem, make_solver
 
@@ -215,9 +216,7 @@ def state_weights(file, k, window, near=0.0, solver="auto"):
     """
     from moireio.kpoints import SolverChoice
 
-    spinor = file.hamiltonian.meta.spin == "spinor"
-    h = file.hamiltonian.assembler()
-    s = None if file.overlap is None else file.overlap.assembler(spinor=spinor)
+    (h, *_), s, _ = bloch_sums(file)
     name = SolverChoice(solver).resolved(h.n, window[1] - window[0] + 1)
     engine = make_solver(name, near=near)
     energies, states = engine.pairs(EigenProblem(h, s, np.asarray(k, dtype=float)), window)

@@ -137,6 +137,39 @@ class KPath:
         return np.flatnonzero(moved & (np.diff(self.distance) == 0)) + 1
 
 
+NAMES = {"fermi": "Fermi level", "vbm": "valence top"}
+
+
+def named_energy(level, **known):
+    """Return the energy that a named level has.
+
+    Parameters
+    ----------
+    level : {"fermi", "vbm", "none"} or float
+        A name, or an energy in eV.
+    **known : float or None
+        What the names mean, eV; None where it is unknown.
+
+    Returns
+    -------
+    float
+        eV.
+
+    Raises
+    ------
+    MoireioError
+        If that level is unknown.
+    """
+    if level == "none":
+        return 0.0
+    if level not in NAMES:
+        return float(level)
+    if known[level] is None:
+        others = "vbm or none" if level == "fermi" else "none"
+        raise MoireioError(f"the {NAMES[level]} is unknown", remedy=f"use --zero {others}")
+    return known[level]
+
+
 @dataclass(frozen=True, eq=False)
 class BandStructure:
     """Energies along a path or at a list of k points.
@@ -218,12 +251,6 @@ class BandStructure:
         MoireioError
             If that level is unknown.
         """
-        if level == "none":
-            return 0.0
         if level == "vbm":
             return self.valence_top()
-        if level == "fermi":
-            if self.fermi is None:
-                raise MoireioError("the Fermi level is unknown", remedy="use --zero vbm or none")
-            return self.fermi
-        return float(level)
+        return named_energy(level, fermi=self.fermi)

@@ -9,6 +9,7 @@ from moireio.dos.projection import make_projection
 from moireio.errors import MoireioError
 from moireio.fermi import BOLTZMANN, ROOM, fermi_level
 from moireio.kpoints import KPoints, SolverChoice
+from moireio.kspace import bloch_sums
 
 FEW = 16  # levels at every k, for a start
 SMALLEST_GAP = 1e-3  # eV
@@ -152,13 +153,7 @@ def find_filling(
     MoireioError
         If the number of electrons is unknown or does not fit, or the problem cannot be solved.
     """
-    hamiltonian = file.hamiltonian
-    spin = hamiltonian.meta.spin
-    overlap = file.overlap
-    if overlap is not None:
-        overlap = overlap.assembler(spinor=spin == "spinor")
-    channels = range(2) if spin == "collinear" else (None,)
-    sums = [hamiltonian.assembler(component=c) for c in channels]
+    sums, overlap, spin = bloch_sums(file)
     electrons = electron_count(file) if electrons is None else electrons
     if electrons is None:
         raise MoireioError(

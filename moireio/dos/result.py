@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from moireio.errors import DamagedError, MoireioError
+from moireio.results import named_energy
 from moireio.store.base import seal, verify
 
 
@@ -90,15 +91,7 @@ class DensityOfStates:
         MoireioError
             If that level is unknown.
         """
-        if level == "none":
-            return 0.0
-        if level in ("fermi", "vbm"):
-            found = self.fermi if level == "fermi" else self.valence_top
-            if found is None:
-                names = {"fermi": "Fermi level", "vbm": "valence top"}
-                raise MoireioError(f"the {names[level]} is unknown", remedy="use --zero none")
-            return found
-        return float(level)
+        return named_energy(level, fermi=self.fermi, vbm=self.valence_top)
 
 
 SCALARS = ("width", "fermi", "electrons", "valence_top", "gap", "fermi_error")

@@ -19,6 +19,7 @@ from moireio.dos.result import DensityOfStates
 from moireio.dos.states import states_on_mesh
 from moireio.errors import MoireioError
 from moireio.kpoints import SolverChoice
+from moireio.kspace import bloch_sums
 from moireio.solvers import EigenProblem, can_count, mkl
 
 DENSE_SIZE = 6000  # states up to which "auto" takes them all
@@ -152,16 +153,10 @@ def density_of_states(
         zero of the window is unknown.
     """
     grid = grid or Grid()
-    hamiltonian = file.hamiltonian
-    spin = hamiltonian.meta.spin
-    overlap = file.overlap
-    if overlap is not None:
-        overlap = overlap.assembler(spinor=spin == "spinor")
-    channels = range(2) if spin == "collinear" else (None,)
+    sums, overlap, spin = bloch_sums(file)
     projection = make_projection(file, project)
     if grid.points * (1 + len(projection)) > MOST_NUMBERS / 8:
         raise MoireioError("--points times the groups of --project is too much")
-    sums = [hamiltonian.assembler(component=c) for c in channels]
     n = sums[0].n
     if solver == "auto":
         solver = "dense" if n <= DENSE_SIZE else "kpm"

@@ -16,6 +16,7 @@ TOLERANCE = 1e-9  # eV
 MOST = 3000  # vectors
 SMALL = 1e-5
 CHECKED = 4  # blocks between two looks at the levels
+LARGE = 30  # times the vectors so far
 # Nearer to the shift than this, a level drowns the others in its rounding errors.
 NEAREST = 1e-5  # eV
 
@@ -99,7 +100,8 @@ def lanczos(solve, overlap, n, dtype, sigma, enough, block=BLOCK, seed=0, dimens
             fresh, mapped, turn = _orthonormal(fresh, overlap, dimension - count)
             rest = turn @ rest
         step += 1
-        if step % CHECKED and fresh.shape[1] and count < most:
+        # of large matrices a look costs little beside a block
+        if step % CHECKED and n < LARGE * count and fresh.shape[1] and count < most:
             continue
         small = projected[:count, :count]
         theta, y = np.linalg.eigh((small + small.conj().T) / 2)

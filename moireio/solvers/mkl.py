@@ -37,15 +37,20 @@ def set_threads(count):
     ----------
     count : int
         Of threads.
+
+    Returns
+    -------
+    int
+        How many it has: fewer inside a limit on all BLAS libraries.
     """
     library().MKL_Set_Num_Threads(ctypes.c_int(count))
+    return library().MKL_Get_Max_Threads()
 
 
 def beside():
     """Limit NumPy's BLAS to one thread while MKL uses several: both at once ruin each other.
 
-    A limit on all BLAS libraries would hold MKL to one thread as well, whatever `set_threads` says,
-    and Pardiso does not survive a change of its threads.
+    A limit on all BLAS libraries would hold MKL to one thread as well, whatever `set_threads` says.
 
     Returns
     -------

@@ -61,7 +61,7 @@ class PardisoFactor:
             (11, 0),  # no scaling, no matching
             (13, 0),
             (21, 1),  # pivots of Bunch and Kaufman
-            (24, 0),
+            (24, 0),  # one level: two of them take a third off the solves, and many digits
             (28, int(single)),
             (35, 1),  # indices from 0
         ):
@@ -135,7 +135,15 @@ class PardisoFactor:
             self.close()
 
     def _call(self, phase, right=None, out=None):
-        mkl.set_threads(self._threads)
+        threads = mkl.set_threads(self._threads)
+        if phase == ANALYSE:
+            self._seen = threads
+        elif phase != RELEASE and threads != self._seen:
+            # Pardiso crashes if it finds other threads than its analysis did
+            self.close()
+            self._call(ANALYSE)
+            if phase != FACTORISE:
+                self._call(FACTORISE)
         kind = SYMMETRIC if self.dtype.kind == "f" else HERMITIAN
         one, zero = ctypes.c_int64(1), ctypes.c_int64(0)
         count = ctypes.c_int64(1 if right is None else right.shape[1])

@@ -1,10 +1,15 @@
 """The sparse solver against LAPACK."""
 
+import os
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from copies import Copies
 from helpers import overlap_like, random_operator, random_system
 from scipy.linalg import eigh
+from scipy.sparse import csr_array, triu
+from threadpoolctl import threadpool_limits
 
 import moireio
 from moireio.errors import MoireioError
@@ -190,6 +195,29 @@ def test_inertia_of_complex_matrices(seed):
         right = rng.normal(size=(n, 2)) + 0j
         error = (a - shift * np.eye(n)) @ factor.solve(right) - right
         assert np.abs(error).max() < 1e-6
+
+
+@pytest.mark.skipif("pardiso" not in BACKENDS, reason="MKL is not installed (pip install mkl)")
+def test_threads_that_change():
+    """Factors outlive a limit on threads that comes and goes; `beside` leaves MKL its threads."""
+    n = 3000
+    columns = np.arange(n)[:, None] + [0, 1, 7]
+    indptr = np.concatenate([[0], np.cumsum((columns < n).sum(axis=1))])
+    indices = columns[columns < n]
+    rows = np.repeat(np.arange(n), np.diff(indptr))
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=len(rows)) + 1j * rng.normal(size=len(rows)) * (rows != indices)
+    upper = csr_array((values, indices, indptr), shape=(n, n))
+    whole = upper + triu(upper, 1).conj().T
+    right = rng.normal(size=(n, 5)) + 0j
+    factor = pardiso.PardisoFactor(indptr, indices, False, 2)
+    for limit in (nullcontext, lambda: threadpool_limits(1), mkl.beside):
+        with limit():
+            factor.factorise(values)
+            assert np.abs(whole @ factor.solve(right) - right).max() < 1e-8
+        assert np.abs(whole @ factor.solve(right) - right).max() < 1e-8
+    with mkl.beside():
+        assert mkl.set_threads(2) == min(2, os.cpu_count())
 
 
 def test_an_unclear_factor_is_not_counted():
