@@ -41,16 +41,17 @@ def set_threads(count):
     Returns
     -------
     int
-        How many it has: fewer inside a limit on all BLAS libraries.
+        How many it has.
     """
-    library().MKL_Set_Num_Threads(ctypes.c_int(count))
+    # the setting of this very thread: limits of threadpoolctl leave one behind, which would rule
+    library().MKL_Set_Num_Threads_Local(ctypes.c_int(count))
     return library().MKL_Get_Max_Threads()
 
 
 def beside():
     """Limit NumPy's BLAS to one thread while MKL uses several: both at once ruin each other.
 
-    A limit on all BLAS libraries would hold MKL to one thread as well, whatever `set_threads` says.
+    A limit on all BLAS libraries would hold for MKL as well, until it is told how many it may use.
 
     Returns
     -------
