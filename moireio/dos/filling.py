@@ -233,7 +233,7 @@ class LevelsAround:
                 if count == n:
                     raise
                 found = None  # the spins are filled so differently that it is not among these
-            if found is not None and self._reaches(energies, firsts, near, kt):
+            if found is not None and (count == n or self._reaches(energies, firsts, near, kt)):
                 return found
             count = min(2 * count, n)
             if most is not None and count > most:
@@ -256,16 +256,18 @@ class LevelsAround:
     def _solve(self, firsts, count, near):
         """Return the levels `firsts` to `firsts + count` at every k, (ns, nk, count), eV."""
         nk = len(self._mesh.k)
-        energies = np.empty((len(self._sums), nk, count))
+        energies, fewest = np.empty((len(self._sums), nk, count)), count
         problems = KPoints(self._sums, self._overlap, self._mesh.k, self._solver, count, near)
         try:
             for channel, first in enumerate(firsts):
                 tasks = [(channel, point) for point in range(nk)]
                 window = None if count == self._sums[0].n else (first, first + count - 1)
                 for (_, point), found, _ in problems.levels(tasks, window):
-                    energies[channel, point] = found
+                    # solvers that leave states out give fewer where all are asked for
+                    fewest = min(fewest, len(found))
+                    energies[channel, point, : len(found)] = found
                     if self._progress:
                         self._progress(1, len(firsts) * nk)
         finally:
             problems.close()
-        return energies
+        return energies[:, :, :fewest]

@@ -90,6 +90,18 @@ def test_band_finds_the_level(run, made, tmp_path):
     assert bands.first_band == 6
 
 
+def test_level_without_some_states(made):
+    """States that a cutoff of S leaves out are high ones here: the Fermi level hardly moves."""
+    with moireio.open(str(made["gr_ab"])) as file:
+        mesh = make_mesh(file.structure, [3, 3, 1])
+        levels = [
+            find_filling(file, mesh, solver=SolverChoice("dense", cutoff=cutoff)).fermi
+            for cutoff in (0.0, 3e-3)
+        ]
+    assert levels[0] != levels[1]
+    assert levels[0] == pytest.approx(levels[1], abs=0.1)
+
+
 def test_given_levels(run, made, tmp_path):
     """--fermi E and --electrons N replace what the file says."""
     first = tmp_path / "a.h5"
