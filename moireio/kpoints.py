@@ -264,7 +264,7 @@ class KPoints:
         if self.name != "sparse":
             return 1  # slepc's memory may be that of many machines
         general = int(np.argmin([self._sums[0].is_real(k) for k in self._k]))
-        need = self._engine.memory(self._problem(0, general), self._bands or 1)
+        need = self._engine.memory(self._problem(0, general), self._bands or n)
         if need > limit:
             half = "" if self._choice.single else "--precision float32 needs about half; "
             raise MoireioError(

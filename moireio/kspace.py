@@ -5,9 +5,13 @@ Hermitian operator only the blocks with i ≤ j are summed, so that O(k) is Herm
 last bit.
 """
 
+import copy
+
 import numpy as np
 
 from moireio.blocks import by_shape, components, row_bytes, slab_bounds, starts, take_blocks
+
+CHUNK = 2**20  # elements of blocks that are summed at once
 
 
 class BlochSum:
@@ -41,16 +45,17 @@ class BlochSum:
         offsets = starts(self.sizes[i] * self.sizes[j])
         self._groups = []
         for shape, members in by_shape(self.sizes[i], self.sizes[j]):
-            gi, gj = i[members], j[members]
-            new = np.flatnonzero(np.concatenate([[True], (np.diff(gi) != 0) | (np.diff(gj) != 0)]))
-            values = take_blocks(blocks, offsets[:-1][members], shape)
-            # A kept block (i, i, R > 0) stands for its partner (i, i, −R) too.
-            lone = np.zeros(len(members), dtype=bool)
-            if half_diagonal:
-                lone = (gi == gj) & R[members].any(axis=1)
-            self._groups.append(
-                _Group(shape, R[members].astype(np.float64), values, new, gi[new], gj[new], lone)
-            )
+            for part in _chunks(i[members], j[members], max(1, CHUNK // (shape[0] * shape[1]))):
+                chosen = members[part]
+                gi, gj = i[chosen], j[chosen]
+                new = _firsts(gi, gj)
+                values = take_blocks(blocks, offsets[:-1][chosen], shape)
+                # A kept block (i, i, R > 0) stands for its partner (i, i, −R) too.
+                lone = np.zeros(len(chosen), dtype=bool)
+                if half_diagonal:
+                    lone = (gi == gj) & R[chosen].any(axis=1)
+                cells = R[chosen].astype(np.float64)
+                self._groups.append(_Group(shape, cells, values, new, gi[new], gj[new], lone))
         self._pattern = None
         self._upper = None
 
@@ -95,6 +100,25 @@ class BlochSum:
             half_diagonal=source.meta.storage == "upper",
             spinor=spinor,
         )
+
+    def one_spin(self):
+        """Return the sum of one spin, where blocks are repeated for both.
+
+        Returns
+        -------
+        one : BlochSum
+            Of the same blocks, without the repetition.
+        rows : (copies, n/copies) array of int
+            Rows of each spin in the whole matrix.
+        """
+        one = copy.copy(self)
+        one.copies, one.n = 1, self.n // self.copies
+        one.atom_start = self.atom_start // self.copies
+        one._pattern = one._upper = None
+        within = np.arange(one.n) - np.repeat(one.atom_start[:-1], self.sizes)
+        first = np.repeat(self.atom_start[:-1], self.sizes) + within
+        spins = np.arange(self.copies)[:, None]
+        return one, first + spins * np.repeat(self.sizes, self.sizes)
 
     def is_real(self, k):
         """Tell whether O(k) is real: real blocks, and 2k a reciprocal lattice vector.
@@ -202,19 +226,25 @@ class BlochSum:
         indptr, indices : arrays of int
             Of CSR, columns ascending.
         """
-        if self._upper is None:
-            places = [
-                _places(*self._corners(group, spin), group.shape)
-                for group in self._groups
-                for spin in range(self.copies)
-            ]
-            rows, columns = ([p[n] for p in places] for n in (0, 1))
-            rows, columns = (np.concatenate([np.zeros(0, np.int64), *v]) for v in (rows, columns))
-            kept = np.flatnonzero(rows <= columns)
-            order = kept[np.argsort(rows[kept] * self.n + columns[kept], kind="stable")]
-            indptr = starts(np.bincount(rows[order], minlength=self.n))
-            self._upper = indptr, columns[order], order
-        return self._upper[:2]
+        rows, columns = self._upper_places()
+        kept = np.flatnonzero(rows <= columns)
+        order = kept[np.argsort(rows[kept] * np.int64(self.n) + columns[kept], kind="stable")]
+        # where each element goes; those below the diagonal beyond the end
+        targets = np.full(len(rows), len(order), dtype=_index_type(len(order) + 1))
+        targets[order] = np.arange(len(order))
+        self._upper = targets, len(order)
+        indptr = starts(np.bincount(rows[order], minlength=self.n))
+        return indptr, columns[order]
+
+    def _upper_places(self):
+        """Return row and column of every element that is summed, in the order of `_spread`."""
+        places = [
+            _places(*self._corners(group, spin), group.shape, _index_type(self.n))
+            for group in self._groups
+            for spin in range(self.copies)
+        ]
+        none = np.zeros(0, dtype=np.int64)
+        return tuple(np.concatenate([p[n] for p in places]) if places else none for n in (0, 1))
 
     def upper_values(self, k):
         """Return the elements of the upper triangle at one k, in the order of `upper_pattern`.
@@ -229,9 +259,22 @@ class BlochSum:
         (nnz,) array
             Zeros included.
         """
-        self.upper_pattern()
-        values = [sums.ravel() for _, sums in self._sums(k) for _ in range(self.copies)]
-        return np.concatenate(values)[self._upper[2]] if values else np.zeros(0)
+        return self._spread(
+            (sums for _, sums in self._sums(k)), float if self.is_real(k) else complex
+        )
+
+    def _spread(self, sums, dtype):
+        """Return the elements of the upper triangle from the blocks of each group."""
+        if self._upper is None:
+            self.upper_pattern()
+        targets, count = self._upper
+        out = np.zeros(count + 1, dtype=dtype)
+        done = 0
+        for blocks in sums:
+            for _ in range(self.copies):
+                out[targets[done : done + blocks.size]] = blocks.ravel()
+                done += blocks.size
+        return out[:count]
 
     def upper_magnitudes(self):
         """Return how large every element of the upper triangle is at most in one cell.
@@ -241,21 +284,14 @@ class BlochSum:
         (nnz,) array
             max over R of |O(R)|, in the order of `upper_pattern`.
         """
-        self.upper_pattern()
-        found = []
-        for group in self._groups:
-            most = np.maximum.reduceat(np.abs(group.values), group.first, axis=0)
-            same = group.i == group.j
-            most[same] = np.maximum(most[same], np.swapaxes(most[same], 1, 2))
-            found += [most.ravel()] * self.copies
-        return np.concatenate(found)[self._upper[2]] if found else np.zeros(0)
+        return self._spread((group.magnitudes() for group in self._groups), float)
 
     def _make_pattern(self):
         """Return CSR's indptr and indices, and where each of its values stands in the sums."""
         rows, columns = [], []
 
         def add(row, column, shape):
-            r, c = _places(row, column, shape)
+            r, c = _places(row, column, shape, _index_type(self.n))
             rows.append(r)
             columns.append(c)
 
@@ -269,9 +305,10 @@ class BlochSum:
         if not rows:
             return np.zeros(self.n + 1, dtype=np.int64), np.zeros(0, dtype=np.int64), slice(None)
         rows, columns = np.concatenate(rows), np.concatenate(columns)
-        order = np.argsort(rows * self.n + columns, kind="stable")
+        order = np.argsort(rows * np.int64(self.n) + columns, kind="stable")
         indptr = starts(np.bincount(rows, minlength=self.n))
-        return indptr, columns[order], order
+        own = _index_type(len(order))
+        return indptr.astype(own), columns[order].astype(own), order.astype(own)
 
 
 def bloch_sums(file):
@@ -299,11 +336,33 @@ def bloch_sums(file):
     return [file.hamiltonian.assembler(component=c) for c in channels], overlap, spin
 
 
-def _places(row, column, shape):
+def _chunks(i, j, most):
+    """Yield slices of about `most` blocks each, between which i or j changes."""
+    new = np.append(_firsts(i, j), len(i))
+    begin = 0
+    while begin < len(i):
+        end = int(new[max(np.searchsorted(new, begin + most, "right") - 1, 0)])
+        if end <= begin:
+            end = int(new[np.searchsorted(new, begin, "right")])
+        yield slice(begin, end)
+        begin = end
+
+
+def _firsts(i, j):
+    """Return where a new pair (i, j) begins."""
+    return np.flatnonzero(np.concatenate([[True], (np.diff(i) != 0) | (np.diff(j) != 0)]))
+
+
+def _index_type(count):
+    """Return the type for whole numbers up to a count: half as long where that suffices."""
+    return np.int32 if count < 2**31 else np.int64
+
+
+def _places(row, column, shape, dtype):
     """Return row and column of every element of some blocks of one shape, block after block."""
     full = (len(row), *shape)
-    r = row[:, None, None] + np.arange(shape[0])[:, None]
-    c = column[:, None, None] + np.arange(shape[1])
+    r = (row[:, None, None] + np.arange(shape[0])[:, None]).astype(dtype)
+    c = (column[:, None, None] + np.arange(shape[1])).astype(dtype)
     return np.broadcast_to(r, full).ravel(), np.broadcast_to(c, full).ravel()
 
 
@@ -317,3 +376,10 @@ class _Group:
     def __init__(self, shape, R, values, first, i, j, lone):
         self.shape, self.R, self.values = shape, R, values
         self.first, self.i, self.j, self.lone = first, i, j, lone
+
+    def magnitudes(self):
+        """Return how large every element is at most in one cell, in the upper triangle."""
+        most = np.maximum.reduceat(np.abs(self.values), self.first, axis=0)
+        same = self.i == self.j
+        most[same] = np.maximum(most[same], np.swapaxes(most[same], 1, 2))
+        return most

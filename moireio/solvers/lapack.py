@@ -1,13 +1,19 @@
 """Dense eigenproblems with LAPACK."""
 
+from contextlib import nullcontext
+
 import numpy as np
 
 from moireio.solvers import Remarks, not_positive
 from moireio.solvers.dependent import canonical, least_eigenvalue
 
+# From this size on S is factorised by one thread: OpenBLAS 0.3.30 crashes with more above some
+# 14,000 rows (a buffer of its Cholesky factorisation overflows), and the rest takes far longer.
+ONE_THREAD = 8000
+
 
 class LapackSolver:
-    """All eigenvalues by divide and conquer, or a window of them (``gvd``, ``gvx``).
+    """All eigenvalues by divide and conquer, or a window of them (``evd``, ``evr``).
 
     Parameters
     ----------
@@ -33,47 +39,69 @@ class LapackSolver:
     def _solve(self, problem, window, eigvals_only):
         from scipy.linalg import eigh
 
+        h, back = self._reduced(problem)
+        found = eigh(
+            h,
+            lower=True,
+            eigvals_only=eigvals_only,
+            overwrite_a=True,
+            check_finite=False,
+            subset_by_index=window,
+            driver=None if window else "evd",
+        )
+        return found if eigvals_only else (found[0], back(found[1]).conj())
+
+    def _reduced(self, problem):
+        """Return H of an ordinary problem, and what makes states of its states.
+
+        All of the complex conjugates: their lower triangles lie in memory as LAPACK wants them.
+        """
+        from scipy.linalg import get_lapack_funcs, solve_triangular
+
         h, s = problem.dense()
-        basis = None
-        if s is not None and self._cutoff > 0:
+        if s is None:
+            return h.T, lambda states: states
+        if self._cutoff > 0:
             h, basis, values = canonical(h, s, self._cutoff)
             found = Remarks(least=float(values[0]), removed=len(values) - len(h))
-            self.remarks, s = self.remarks.with_those(found), None
-        elif s is not None and not self._checked:
-            self._check(s, problem.k)
-        try:
-            found = eigh(
-                h,
-                s,
-                lower=False,
-                eigvals_only=eigvals_only,
-                overwrite_a=True,
-                overwrite_b=True,
-                check_finite=False,
-                subset_by_index=window,
-                driver=None if window else ("evd" if s is None else "gvd"),
+            self.remarks = self.remarks.with_those(found)
+            return h.T, lambda states: basis.conj() @ states
+        dtype = np.result_type(h, s)
+        h, s = h.astype(dtype, copy=False).T, s.astype(dtype, copy=False).T
+        kind = "hegst" if dtype.kind == "c" else "sygst"
+        factorise, reduce = get_lapack_funcs(("potrf", kind), (h, s))
+        with _one_thread() if len(s) >= ONE_THREAD else nullcontext():
+            lower, info = factorise(s, lower=True, overwrite_a=True, clean=False)
+        if info:
+            raise not_positive(problem.k)
+        if not self._checked:
+            self._check(lower)
+        h, _ = reduce(h, lower, lower=True, overwrite_a=True)
+
+        def back(states):
+            return solve_triangular(
+                lower, states, trans="C", lower=True, overwrite_b=True, check_finite=False
             )
-        except np.linalg.LinAlgError as error:
-            if s is None:
-                raise
-            raise not_positive(problem.k) from error
-        if eigvals_only or basis is None:
-            return found
-        return found[0], basis @ found[1]
 
-    def _check(self, s, k):
+        return h, back
+
+    def _check(self, lower):
         """Look at the smallest eigenvalue of S, once."""
-        from scipy.linalg import cho_solve, cholesky
+        from scipy.linalg import cho_solve
 
-        try:
-            factor = cholesky(s, check_finite=False)
-        except np.linalg.LinAlgError as error:
-            raise not_positive(k) from error
         least = least_eigenvalue(
-            lambda right: cho_solve((factor, False), right, check_finite=False), len(s), s.dtype
+            lambda right: cho_solve((lower, True), right, check_finite=False),
+            len(lower),
+            lower.dtype,
         )
         self.remarks, self._checked = self.remarks.with_those(Remarks(least=least)), True
 
     def count_below(self, problem, energy):
         """Return how many states lie below an energy (see `moireio.solvers.Solver`)."""
         return int(np.searchsorted(self.energies(problem), energy))
+
+
+def _one_thread():
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, user_api="blas")

@@ -1,10 +1,12 @@
 """LDLᴴ factors of sparse Hermitian matrices by MKL's Pardiso (PyPI's ``mkl``).
 
-The interface is that of Intel's manual of oneMKL (``pardiso_64``). Pivots are Bunch and Kaufman's.
-With them MKL tells the inertia of real matrices only. With pivots on the diagonal (iparm(21) = 0)
-it tells that of complex ones too, but from a few thousand states on those factors are wrong,
-without a warning (MKL 2026.2, twisted graphene of 4732 orbitals). So the factor D of LDLᴴ is read
-with the phase that solves with D alone, and its blocks of one or two rows are counted.
+The interface is that of Intel's manual of oneMKL: ``pardiso``, or ``pardiso_64`` where numbers of
+four bytes are too short (the analysis of the former takes three fifths of the memory). Pivots are
+Bunch and Kaufman's. With them MKL tells the inertia of real matrices only. With pivots on the
+diagonal (iparm(21) = 0) it tells that of complex ones too, but from a few thousand states on those
+factors are wrong, without a warning (MKL 2026.2, twisted graphene of 4732 orbitals). So the factor
+D of LDLᴴ is read with the phase that solves with D alone, and its blocks of one or two rows are
+counted.
 """
 
 import ctypes
@@ -17,6 +19,7 @@ from moireio.solvers import SingularError, mkl
 
 ANALYSE, FACTORISE, SOLVE, SOLVE_D, RELEASE = 11, 22, 33, 332, -1
 HERMITIAN, SYMMETRIC = -4, -2
+MOST_SHORT = 1_500_000_000  # elements of a matrix or its factors, with numbers of four bytes
 ERRORS = {
     -1: "its input is inconsistent",
     -2: "there is not enough memory",
@@ -47,27 +50,44 @@ class PardisoFactor:
         if self._mkl is None:
             raise MoireioError("MKL is not installed", remedy="pip install mkl")
         self.n = len(indptr) - 1
-        self._ia = np.ascontiguousarray(indptr, dtype=np.int64)
-        self._ja = np.ascontiguousarray(indices, dtype=np.int64)
+        self._pattern = indptr, indices
         self.dtype = np.dtype(np.float64 if real else np.complex128)
         self._threads = threads
+        self._single = single
+        self._values = np.zeros(len(indices), dtype=self._own)
+        self._begin(np.int32 if len(indices) < MOST_SHORT else np.int64)
+        if self._short and 1024.0 * self._iparm[16] / self._own.itemsize > MOST_SHORT:
+            self.close()
+            self._begin(np.int64)
+
+    @property
+    def _short(self):
+        """Whether numbers have four bytes."""
+        return self._iparm.dtype == np.int32
+
+    @property
+    def _own(self):
+        """The type of the factors."""
+        return np.dtype(f"{self.dtype.kind}{self.dtype.itemsize // (1 + self._single)}")
+
+    def _begin(self, number):
+        """Analyse the pattern, with whole numbers of a type."""
+        self._ia, self._ja = (np.ascontiguousarray(a, dtype=number) for a in self._pattern)
         self._pt = np.zeros(64, dtype=np.int64)
-        self._iparm = np.zeros(64, dtype=np.int64)
+        self._iparm = np.zeros(64, dtype=number)
         for place, value in (
             (1, 1),  # the values that follow, not the defaults
             (2, 3),  # parallel nested dissection
             (8, 0),  # no refinement unless pivots were perturbed
-            (10, 7 if single else 13),  # pivots below 1e-13 of the norm are perturbed
+            (10, 7 if self._single else 13),  # pivots below 1e-13 of the norm are perturbed
             (11, 0),  # no scaling, no matching
             (13, 0),
             (21, 1),  # pivots of Bunch and Kaufman
             (24, 0),  # one level: two of them take a third off the solves, and many digits
-            (28, int(single)),
+            (28, int(self._single)),
             (35, 1),  # indices from 0
         ):
             self._iparm[place - 1] = value
-        own = f"{self.dtype.kind}{self.dtype.itemsize // (1 + single)}"
-        self._values = np.zeros(len(self._ja), dtype=own)
         self._call(ANALYSE)
 
     @property
@@ -87,14 +107,14 @@ class PardisoFactor:
         Parameters
         ----------
         values : (nnz,) array
-            Its elements.
+            Its elements, not to change while the factors are in use.
 
         Raises
         ------
         SingularError
             If pivots vanish.
         """
-        self._values[:] = values
+        self._values = np.ascontiguousarray(values, dtype=self._own)
         self._call(FACTORISE)
         if self._iparm[13]:  # perturbed pivots
             raise SingularError
@@ -135,6 +155,7 @@ class PardisoFactor:
             self.close()
 
     def _call(self, phase, right=None, out=None):
+        """Call Pardiso."""
         threads = mkl.set_threads(self._threads)
         if phase == ANALYSE:
             self._seen = threads
@@ -145,23 +166,24 @@ class PardisoFactor:
             if phase != FACTORISE:
                 self._call(FACTORISE)
         kind = SYMMETRIC if self.dtype.kind == "f" else HERMITIAN
-        one, zero = ctypes.c_int64(1), ctypes.c_int64(0)
-        count = ctypes.c_int64(1 if right is None else right.shape[1])
-        error = ctypes.c_int64(0)
+        number = ctypes.c_int32 if self._short else ctypes.c_int64
+        run = self._mkl.pardiso if self._short else self._mkl.pardiso_64
+        one, zero, error = number(1), number(0), number(0)
+        count = number(1 if right is None else right.shape[1])
         void = np.zeros(1, dtype=self._values.dtype)
         right, out = (void if a is None else a for a in (right, out))
         reference, pointer = ctypes.byref, mkl.pointer
-        self._mkl.pardiso_64(
+        run(
             pointer(self._pt),
             reference(one),
             reference(one),
-            reference(ctypes.c_int64(kind)),
-            reference(ctypes.c_int64(phase)),
-            reference(ctypes.c_int64(self.n)),
+            reference(number(kind)),
+            reference(number(phase)),
+            reference(number(self.n)),
             pointer(self._values),
             pointer(self._ia),
             pointer(self._ja),
-            pointer(np.zeros(1, dtype=np.int64)),
+            pointer(np.zeros(1, dtype=self._iparm.dtype)),
             reference(count),
             pointer(self._iparm),
             reference(zero),

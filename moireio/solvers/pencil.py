@@ -1,7 +1,7 @@
 """H(k) and S(k) in one sparse pattern."""
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, triu
 
 from moireio.blocks import starts
 from moireio.solvers.dependent import NEARLY, canonical
@@ -24,31 +24,36 @@ class Pencil:
     def __init__(self, problem, drop=0.0):
         self._sums = problem.hamiltonian, problem.overlap
         n = problem.size
+        diagonal = np.arange(n) * (n + 1)
         codes = []
         for one in self._sums:
             if one is None:
-                codes.append(np.arange(n) * (n + 1))
+                codes.append(diagonal)
                 continue
             indptr, indices = one.upper_pattern()
             codes.append(np.repeat(np.arange(n), np.diff(indptr)) * n + indices)
-        diagonal = np.arange(n) * (n + 1)
-        same = codes[0].shape == codes[1].shape and (codes[0] == codes[1]).all()
-        if same and np.isin(diagonal, codes[0], assume_unique=True).all():
-            union, self._places = codes[0], (None, None)
+        if all(_within(codes[0], other) for other in (codes[1], diagonal)):
+            union = codes[0]
         else:
             union = np.unique(np.concatenate([*codes, diagonal]))
-            self._places = tuple(np.searchsorted(union, c) for c in codes)
+        short = np.int32 if len(union) < 2**31 else np.int64
+        # None: the elements of an operator are all of the pattern
+        self._places = tuple(
+            None if len(c) == len(union) else np.searchsorted(union, c).astype(short) for c in codes
+        )
+        del codes
         self.all = len(union)
         self._kept = None
         if drop > 0:
             self._kept = np.flatnonzero(self._large(union, diagonal, drop))
             union = union[self._kept]
         self.indptr = np.searchsorted(union, np.arange(n + 1) * n)
-        self.indices = union - np.repeat(np.arange(n), np.diff(self.indptr)) * n
+        union %= n
+        self.indices = union.astype(short)
         self._count = len(union)
         self._every = Pencil(problem) if drop > 0 else self
         self._last = None, None
-        self._whole = None
+        self._whole = self._one = None
 
     def _large(self, union, diagonal, drop):
         """Return which elements are not to be left out."""
@@ -103,19 +108,23 @@ class Pencil:
         """
         from scipy.linalg import eigh
 
-        h, s = self.whole(h), self.whole(s)
-        chosen = np.zeros(h.shape[0], dtype=bool)
+        n = len(self.indptr) - 1
+        pattern = csr_array((np.ones(self._count, np.float32), self.indices, self.indptr), (n, n))
+        back = pattern.T
+        chosen = np.zeros(n, dtype=bool)
         chosen[0] = True
-        pattern = csr_array((np.ones(h.nnz), h.indices, h.indptr), shape=h.shape)
         while True:  # neighbours of neighbours
-            reached = pattern @ chosen > 0
+            reached = (pattern @ chosen + back @ chosen) > 0
             if (reached.sum() > LOCAL and chosen.sum() > 1) or (reached == chosen).all():
                 break
             chosen = reached
         members = np.flatnonzero(chosen)
         if len(members) < 2:
-            return float(h[0, 0].real)
-        own = [m[members][:, members].toarray() for m in (h, s)]
+            return float(h[0].real)
+        own = []
+        for values in (h, s):
+            upper = csr_array((values, self.indices, self.indptr), (n, n))[members][:, members]
+            own.append(upper.toarray() + triu(upper, 1).conj().T.toarray())
         try:
             levels = eigh(*own, eigvals_only=True)
         except np.linalg.LinAlgError:
@@ -126,43 +135,85 @@ class Pencil:
         """Tell whether a problem has this pattern."""
         return problem.hamiltonian is self._sums[0] and problem.overlap is self._sums[1]
 
+    def is_real(self, problem):
+        """Tell whether H and S are real at a problem's k."""
+        return all(one is None or one.is_real(problem.k) for one in self._sums)
+
     def values(self, problem):
         """Return the elements of H and S at a problem's k, in the common pattern."""
-        if self._last[0] is not problem:
-            self._last = problem, self._assemble(problem)
-        return self._last[1]
+        return [self._spread(n, part) for n, part in enumerate(self._parts(problem))]
 
-    def overlap_values(self, problem):
-        """Return the elements of S alone, as `values`."""
-        return self._assemble(problem, [1])[0]
-
-    def _assemble(self, problem, which=(0, 1)):
-        if self._kept is not None:
-            return [values[self._kept] for values in self._every._assemble(problem, which)]
-        out = []
-        for one, place in [(self._sums[n], self._places[n]) for n in which]:
-            found = np.ones(len(self.indptr) - 1) if one is None else one.upper_values(problem.k)
-            if place is not None:
-                whole = np.zeros(self._count, dtype=found.dtype)
-                whole[place] = found
-                found = whole
-            out.append(found.astype(np.complex128 if found.dtype.kind == "c" else np.float64))
-        return out
-
-    def overlap(self, problem):
-        """Return S at a problem's k.
+    def shifted(self, problem, sigma):
+        """Return the elements of H − σS at a problem's k, in the common pattern.
 
         Parameters
         ----------
         problem : EigenProblem
             Of this pattern.
+        sigma : float
+            eV.
 
         Returns
         -------
-        (n, n) scipy.sparse.csr_array
-            Both triangles.
+        (nnz,) array
+            A new one.
         """
-        return self.whole(self.values(problem)[1])
+        h, s = self._parts(problem)
+        out = self._spread(0, h)
+        dtype = np.result_type(h, s)
+        out = out.astype(dtype, copy=out is h)
+        place = slice(None) if self._places[1] is None else self._places[1]
+        out[place] -= sigma * s
+        return out
+
+    def overlap_values(self, problem):
+        """Return the elements of S alone, as `values`."""
+        return self._spread(1, self._assemble(problem, 1))
+
+    def _parts(self, problem):
+        """Return the elements of H and S, those that each has."""
+        if self._last[0] is not problem:
+            self._last = None, None  # their memory first
+            self._last = problem, [self._assemble(problem, n) for n in (0, 1)]
+        return self._last[1]
+
+    def _assemble(self, problem, which):
+        one = self._sums[which]
+        if self._kept is not None:
+            every = self._every
+            return every._spread(which, every._assemble(problem, which))[self._kept]
+        return np.ones(len(self.indptr) - 1) if one is None else one.upper_values(problem.k)
+
+    def _spread(self, which, values):
+        """Return elements of H or S in the common pattern."""
+        place = self._places[which]
+        if place is None or len(values) == self._count:
+            return values
+        out = np.zeros(self._count, dtype=values.dtype)
+        out[place] = values
+        return out
+
+    def overlap(self, problem):
+        """Return S at a problem's k, of one spin if it repeats for both.
+
+        Parameters
+        ----------
+        problem : EigenProblem
+            Of this pattern, with an overlap.
+
+        Returns
+        -------
+        matrix : scipy.sparse.csr_array
+            Both triangles.
+        rows : (spins, n/spins) array of int
+            Rows of each spin.
+        """
+        if self._kept is not None:
+            return self.whole(self.overlap_values(problem)), np.arange(problem.size)[None]
+        if self._one is None:
+            self._one = problem.overlap.one_spin()
+        one, rows = self._one
+        return one.csr(problem.k), rows
 
     def whole(self, upper):
         """Return a matrix of the pattern from its upper triangle.
@@ -199,6 +250,13 @@ class Pencil:
         order[_runs(indptr[:-1], lower)] = self._count + back
         indices = np.concatenate([self.indices, r])[order]
         return indptr, indices, order
+
+
+def _within(codes, others):
+    """Tell whether ascending numbers hold all of some others."""
+    place = np.searchsorted(codes, others)
+    place[place == len(codes)] = 0
+    return len(codes) > 0 and bool((codes[place] == others).all())
 
 
 def _runs(begins, lengths):

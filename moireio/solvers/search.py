@@ -9,6 +9,9 @@ from moireio.solvers.lanczos import BLOCK, NEAREST, TooNearError
 STEPS = 60
 CLEAR = 10 * NEAREST  # a gap in which levels can be counted, eV
 GUESSED = 0.25  # half of the first step from a guess, eV
+# Levels found from one shift. More are cut into slices, each ending in a gap within the seam.
+SLICE, SEAM = 300, 10
+ASTRAY = 50  # how many levels a shift may lie beside where it should
 
 
 class Search:
@@ -65,21 +68,17 @@ class Search:
 
     def energies(self, problem, window=None):
         """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
-        if window is None:
-            raise MoireioError(
-                f"the {self.name} solver finds some bands, not all", remedy="say --bands"
-            )
-        return self.pairs(problem, window)[0]
+        return np.concatenate([levels for levels, _ in self._slices(problem, window)])
 
-    def pairs(self, problem, window):
+    def pairs(self, problem, window=None):
         """Return some levels with their states.
 
         Parameters
         ----------
         problem : EigenProblem
             What to solve.
-        window : tuple of two int
-            First and last index (inclusive, from 0) of the states wanted.
+        window : tuple of two int, optional
+            First and last index (inclusive, from 0) of the states wanted; by default all.
 
         Returns
         -------
@@ -93,7 +92,39 @@ class Search:
         MoireioError
             If S is not positive definite, or the levels cannot be separated.
         """
-        first, last = window
+        levels, states = zip(*self._slices(problem, window), strict=True)
+        if len(levels) == 1:
+            return levels[0], states[0]
+        return np.concatenate(levels), np.concatenate(states, axis=1)
+
+    def _slices(self, problem, window):
+        """Yield levels with their states, some hundreds at a time, in ascending order."""
+        first, last = (0, self._count(problem) - 1) if window is None else window
+        begin = None
+        while first <= last:
+            levels, states = self._slice_to_gap(problem, first, last)
+            begin = begin or (self._sigma, self._step)
+            first += len(levels)
+            # as many levels farther as there were in the upper half
+            self._sigma = float(2 * levels[-1] - levels[len(levels) // 2])
+            yield levels, states
+        self._sigma, self._step = begin
+
+    def _slice_to_gap(self, problem, first, last):
+        """Return the levels from `first` on, to `last` or to a gap, so that no level is cut."""
+        seam = SEAM
+        while True:
+            stop = min(last, first + SLICE + seam - 1)
+            levels, states = self._slice(problem, first, stop)
+            if stop == last:
+                return levels, states
+            gap = _widest(np.diff(levels[SLICE - 1 :]))
+            if gap is not None:
+                return levels[: SLICE + gap], states[:, : SLICE + gap]
+            seam *= 4
+
+    def _slice(self, problem, first, last):
+        """Return the levels `first` to `last` from one shift, and their states."""
         block = BLOCK
         for _ in range(STEPS):
             try:
@@ -139,7 +170,8 @@ class Search:
         below : int
             How many levels lie below the shift.
         """
-        target, tolerance = (first + last + 1) / 2, max(3 * (last - first + 1) / 4, 1)
+        wanted, target = last - first + 1, (first + last + 1) / 2
+        tolerance = max(min(3 * wanted / 4, ASTRAY), 1)
         if self._sigma is None:
             self._sigma, self._step = self._guess(problem, target), GUESSED
         low, high = (-np.inf, -1.0), (np.inf, problem.size + 1.0)
@@ -149,7 +181,7 @@ class Search:
             if abs(below - target) <= tolerance:
                 return factor, below
             # having to move, as near as what Lanczos then needs is least
-            tolerance = max((last - first + 1) / 4, 1)
+            tolerance = max(min(wanted / 4, ASTRAY), 1)
             if below < target:
                 low = self._sigma, below
             else:

@@ -47,10 +47,10 @@ class SlepcSolver(Search):
             self._link.close()
         self._link = self._pencil = self._matrices = self._k = self._known = None
 
-    def pairs(self, problem, window):
-        """Return some levels with their states (see `Search.pairs`)."""
+    def _slice(self, problem, first, last):
+        """Return some levels with their states."""
         self._known = None
-        return super().pairs(problem, window)
+        return super()._slice(problem, first, last)
 
     def _shifted(self, problem, sigma):
         """Factorise H − σS; return the shift and the number of levels below it."""

@@ -1,16 +1,17 @@
 """Sparse eigenproblems on factors by Pardiso or SuperLU."""
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from moireio.errors import MoireioError
 from moireio.solvers import EigenProblem, Remarks, SingularError, mkl, not_positive, pardiso
 from moireio.solvers.dependent import Restricted, least_eigenvalue, small_vectors
 from moireio.solvers.lanczos import lanczos
 from moireio.solvers.pencil import Pencil
-from moireio.solvers.search import Search
+from moireio.solvers.refined import Refined
+from moireio.solvers.search import SLICE, Search
 from moireio.solvers.superlu import DenseCounter, SuperLUFactor
 
-REFINEMENTS, REFINED = 30, 1e-13
 LARGE = 5000  # states
 
 
@@ -45,13 +46,14 @@ class SparseSolver(Search):
 
     def _guess(self, problem, target):
         """Return the level that is as high among those of some atoms by themselves."""
-        h, s = self._values(problem)
+        self._ready(problem)
+        h, s = self._pencil.values(problem)
         return self._pencil.local_level(h, s, target / problem.size)
 
-    def pairs(self, problem, window):
-        """Return some levels with their states (see `Search.pairs`)."""
+    def _slice(self, problem, first, last):
+        """Return some levels, corrected for what was left out, with their states."""
         try:
-            levels, states = super().pairs(problem, window)
+            levels, states = super()._slice(problem, first, last)
         except MoireioError as error:
             if self._drop:
                 raise MoireioError(error.what, remedy="a smaller --drop") from error
@@ -88,17 +90,17 @@ class SparseSolver(Search):
             Bytes: factors, as MKL estimates, matrices and the vectors of Lanczos.
         """
         self._fit(problem)
-        values = self._pencil.values(problem)
-        factor = self._prepared(not np.iscomplexobj(values[0]))
-        matrices = 14 * len(self._pencil.indices) * values[0].itemsize
-        vectors = 2 * problem.size * min(problem.size, 10 * bands + 100) * factor.dtype.itemsize
+        factor = self._prepared(self._pencil.is_real(problem))
+        matrices = 14 * len(self._pencil.indices) * factor.dtype.itemsize
+        found = min(problem.size, 10 * min(bands, SLICE) + 100)
+        vectors = 2 * problem.size * found * factor.dtype.itemsize
         return factor.memory + matrices + vectors
 
     def _shifted(self, problem, sigma):
         """Factorise H − σS; return the factors and the number of levels below σ."""
-        h, s = self._values(problem)
+        self._ready(problem)
         small = self._small_vectors(problem)
-        values = h - sigma * s
+        values = self._pencil.shifted(problem, sigma)
         factor = self._factor(values)
         below = self._negative(factor, values)
         if small is None:
@@ -122,6 +124,7 @@ class SparseSolver(Search):
 
     def _count(self, problem):
         """Return how many levels there are."""
+        self._fit(problem)
         small = self._small_vectors(problem)
         return problem.size - (0 if small is None else small.shape[1])
 
@@ -139,7 +142,9 @@ class SparseSolver(Search):
         factor = self._prepared(not np.iscomplexobj(values))
         factor.factorise(values)
         if self._single and self._mkl:
-            return Refined(factor, mkl.Product(self._pencil.whole(values), self._threads))
+            shape = (len(self._pencil.indptr) - 1,) * 2
+            matrix = csr_array((values, self._pencil.indices, self._pencil.indptr), shape)
+            return Refined(factor, mkl.Product(matrix, self._threads, upper=True))
         return factor
 
     def _prepared(self, real):
@@ -161,12 +166,11 @@ class SparseSolver(Search):
             self.release()
             self._pencil, self._checked = Pencil(problem, self._drop), False
 
-    def _values(self, problem):
-        """Return the elements of H and S; at the first k, S is checked."""
+    def _ready(self, problem):
+        """Take over the pattern of a problem; at the first k, S is checked."""
         self._fit(problem)
         if problem.overlap is not None and not self._checked and not self._cutoff:
             self._check_overlap(problem)
-        return self._pencil.values(problem)
 
     def _check_overlap(self, problem):
         """Look at the smallest eigenvalue of S, once.
@@ -224,48 +228,29 @@ class SparseSolver(Search):
         """Return the product with S."""
         if problem.overlap is None:
             return np.copy
-        matrix = self._pencil.overlap(problem)
-        return mkl.Product(matrix, self._threads) if self._mkl else matrix.__matmul__
+        matrix, rows = self._pencil.overlap(problem)
+        product = mkl.Product(matrix, self._threads) if self._mkl else matrix.__matmul__
+        return product if len(rows) == 1 else PerSpin(product, rows)
 
 
-class Refined:
-    """Factors in single precision, whose solutions are refined in double precision.
+class PerSpin:
+    """Products with a matrix that is the same for each spin and does not mix them.
 
     Parameters
     ----------
-    factor : PardisoFactor
-        In single precision.
     product : callable
-        From (n, b) vectors to the products with the matrix, in double precision.
+        From (m, b) vectors of one spin to products.
+    rows : (spins, m) array of int
+        Rows of each spin.
     """
 
-    def __init__(self, factor, product):
-        self._factor, self._product = factor, product
-        self.dtype = factor.dtype
+    def __init__(self, product, rows):
+        self._product, self._rows = product, rows
 
-    @property
-    def negative(self):
-        """How many eigenvalues of the matrix lie below zero."""
-        return self._factor.negative
-
-    def solve(self, right):
-        """Solve (see `PardisoFactor`); what is left of `right` is at most 1e-13 of it.
-
-        Raises
-        ------
-        SingularError
-            If refinement does not get there.
-        """
-        out = self._factor.solve(right).astype(self.dtype)
-        size = np.linalg.norm(right, axis=0)
-        last = np.inf
-        for _ in range(REFINEMENTS):
-            rest = right - self._product(out)
-            left = (np.linalg.norm(rest, axis=0) / np.where(size > 0, size, 1)).max()
-            if left < REFINED or (left < 1e3 * REFINED and left > last / 2):
-                return out
-            if left > last / 2:
-                raise SingularError
-            last = left
-            out += self._factor.solve(rest)
+    def __call__(self, vectors):
+        """Return the product with (n, b) vectors."""
+        made = self._product(np.concatenate([vectors[rows] for rows in self._rows], axis=1))
+        out = np.empty(vectors.shape, dtype=made.dtype)
+        for rows, part in zip(self._rows, np.split(made, len(self._rows), axis=1), strict=True):
+            out[rows] = part
         return out

@@ -10,8 +10,8 @@ another in processes of their own, 40 levels next to E at two k points by
 
 Assembly of H(k) and S(k) is in all times; reading the file is not. ``grow FILE.h5 …`` factorises
 once per file, prints memory and time of the factors, and fits powers of the size.
-``exact FILE.h5 …`` compares 40 levels with LAPACK's at a complex k (``--gamma``: at Γ, in real
-arithmetic).
+``exact FILE.h5 …`` compares 40 levels with LAPACK's (``--all``: all of them, found in slices) at a
+complex k (``--gamma``: at Γ, in real arithmetic).
 """
 
 import argparse
@@ -162,11 +162,11 @@ def grow(paths, near, threads, single):
         h, s, _ = load(path)
         problem = EigenProblem(h, s, POINTS[0])
         pencil = Pencil(problem)
-        values = pencil.values(problem)
+        values = pencil.shifted(problem, near)
         begin = time.perf_counter()
         factor = PardisoFactor(pencil.indptr, pencil.indices, False, threads, single)
         ordered = time.perf_counter()
-        factor.factorise(values[0] - near * values[1])
+        factor.factorise(values)
         ended = time.perf_counter()
         sizes.append(h.n)
         memories.append(factor.memory)
@@ -185,10 +185,9 @@ def grow(paths, near, threads, single):
             print(f"{name}: ~ n^{power:.2f};", {n: float(f"{g:.3g}") for n, g in guesses.items()})
 
 
-def exact(paths, near, threads, gamma):
+def exact(paths, near, threads, gamma, every):
     """Print the largest deviation from LAPACK's levels, and whether one is missing."""
     import numpy as np
-    from scipy.linalg import eigh
     from threadpoolctl import threadpool_limits
 
     from moireio.solvers import EigenProblem, make_solver, mkl
@@ -201,7 +200,7 @@ def exact(paths, near, threads, gamma):
     for path in paths:
         h, s, filled = load(path)
         problem = EigenProblem(h, s, k)
-        window = filled - BANDS // 2, filled + BANDS // 2 - 1
+        window = (0, h.n - 1) if every else (filled - BANDS // 2, filled + BANDS // 2 - 1)
         begin = time.perf_counter()
         with mkl.beside():
             engine = make_solver("sparse", threads=threads, near=near)
@@ -213,11 +212,7 @@ def exact(paths, near, threads, gamma):
         del states, rest
         begin_dense = time.perf_counter()
         with threadpool_limits(threads):
-            matrices = problem.dense()
-            levels = eigh(
-                *matrices, lower=False, eigvals_only=True, driver="gvd",
-                overwrite_a=True, overwrite_b=True, check_finite=False,
-            )  # fmt: skip
+            levels = make_solver("dense").energies(problem)
         end = time.perf_counter()
         wrong = np.abs(found - levels[window[0] : window[1] + 1]).max()
         print(
@@ -243,11 +238,12 @@ def main():
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--single", action="store_true")
     parser.add_argument("--gamma", action="store_true")
+    parser.add_argument("--all", action="store_true")
     options = parser.parse_args()
     if options.what == "compare":
         compare(options.files, options.near, options.threads, options.limit, options.methods)
     elif options.what == "exact":
-        exact(options.files, options.near, options.threads, options.gamma)
+        exact(options.files, options.near, options.threads, options.gamma, options.all)
     else:
         grow(options.files, options.near, options.threads, options.single)
 

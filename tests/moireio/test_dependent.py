@@ -6,6 +6,7 @@ from helpers import overlap_like, random_operator, random_system
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import eigh
+from scipy.sparse import csr_array
 
 from moireio.kspace import BlochSum
 from moireio.solvers import EigenProblem, make_solver, mkl
@@ -34,6 +35,12 @@ class Redundant:
 
     def upper_values(self, k):
         return self.dense(k)[np.triu_indices(self.n)]
+
+    def one_spin(self):
+        return self, np.arange(self.n)[None]
+
+    def csr(self, k):
+        return csr_array(self.dense(k))
 
 
 def redundant(seed, more, epsilon):

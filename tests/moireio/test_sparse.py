@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 import moireio
 from moireio.errors import MoireioError
 from moireio.kspace import BlochSum
-from moireio.solvers import EigenProblem, make_solver, mkl, pardiso, superlu
+from moireio.solvers import EigenProblem, make_solver, mkl, pardiso, search, superlu
 
 BACKENDS = ["superlu", *(["pardiso"] if mkl.library() is not None else [])]
 
@@ -50,6 +50,31 @@ def test_same_levels(engine, spin):
             for n in (1, 5):
                 between = (levels[n - 1] + levels[n]) / 2
                 assert engine.count_below(problem, between) == n
+
+
+@pytest.mark.parametrize("copies", [1, 3, 9])
+def test_all_levels_by_slices(engine, monkeypatch, copies):
+    """Levels from several shifts: all of them, the states orthonormal, also of cut levels."""
+    monkeypatch.setattr(search, "SLICE", 5)
+    monkeypatch.setattr(search, "SEAM", 3)
+    structure, basis = random_system(1)
+    sizes = basis.sizes(structure)
+    hk = BlochSum.from_source(random_operator(1, sizes)[0])
+    sk = BlochSum.from_source(overlap_like(1, sizes)[0])
+    h, s = Copies(hk, copies), Copies(sk, copies)
+    n = hk.n * copies
+    for k in ([0.1, 0.3, 0], [0, 0.5, 0]):
+        problem = EigenProblem(h, s, k)
+        dense = [np.kron(np.eye(copies), one.dense(k)) for one in (hk, sk)]
+        exact = eigh(*dense, eigvals_only=True)
+        assert np.abs(engine.energies(problem) - exact).max() < 1e-8
+        for window in (None, (3, n - 2), (0, 17)):
+            levels, states = engine.pairs(problem, window)
+            first, last = window or (0, n - 1)
+            assert np.abs(levels - exact[first : last + 1]).max() < 1e-8
+            gram = states.conj().T @ dense[1] @ states
+            assert np.abs(gram - np.eye(len(levels))).max() < 1e-7
+            assert np.abs(dense[0] @ states - dense[1] @ states * levels).max() < 1e-6
 
 
 @pytest.mark.parametrize("copies", [2, 4, 10, 20])
@@ -116,7 +141,7 @@ def test_overlap_with_one_negative_eigenvalue(engine, lowest):
         engine.energies(EigenProblem(hk, bad, k), (3, 6))
 
 
-def test_bad_overlap_and_missing_window(engine):
+def test_bad_overlap(engine):
     structure, basis = random_system(1)
     sizes = basis.sizes(structure)
     hk = BlochSum.from_source(random_operator(1, sizes)[0])
@@ -126,8 +151,6 @@ def test_bad_overlap_and_missing_window(engine):
     bad = BlochSum.from_source(type(bad).from_blocks(bad.meta, sizes, blocks))
     with pytest.raises(MoireioError, match="not positive definite"):
         engine.energies(EigenProblem(hk, bad, [0.1, 0.3, 0]), (3, 6))
-    with pytest.raises(MoireioError, match="some bands, not all"):
-        engine.energies(EigenProblem(hk, None, [0.1, 0.3, 0]))
 
 
 @pytest.mark.parametrize("name", ["gr_ab", "hbn_soc", "o2_col"])
@@ -170,9 +193,12 @@ def test_no_count_without_mkl(monkeypatch):
 
 @pytest.mark.skipif("pardiso" not in BACKENDS, reason="MKL is not installed (pip install mkl)")
 @pytest.mark.parametrize("seed", range(6))
-def test_inertia_of_complex_matrices(seed):
+def test_inertia_of_complex_matrices(seed, monkeypatch):
     """The factor D tells how many eigenvalues are negative, also with pivots of two rows."""
     from scipy.sparse import coo_array
+
+    if seed in (2, 3):  # numbers of eight bytes; and where only the analysis tells that
+        monkeypatch.setattr(pardiso, "MOST_SHORT", 0 if seed == 2 else 4000)
 
     rng = np.random.default_rng(seed)
     n = int(rng.integers(2, 400))
@@ -186,6 +212,7 @@ def test_inertia_of_complex_matrices(seed):
     pattern.sort_indices()
     rows = np.repeat(np.arange(n), np.diff(pattern.indptr))
     factor = pardiso.PardisoFactor(pattern.indptr, pattern.indices, False)
+    assert factor._short == (seed not in (2, 3))
     counter = pardiso.Counter(pattern.indptr, pattern.indices)
     levels = np.linalg.eigvalsh(a)
     for shift in [*rng.choice(levels, 3) + 0.01, 0.003]:

@@ -21,3 +21,11 @@ class Copies:
 
     def upper_values(self, k):
         return np.tile(self._one.upper_values(k), self._count)
+
+    def one_spin(self):
+        return self, np.arange(self.n)[None]
+
+    def csr(self, k):
+        from scipy.sparse import block_diag
+
+        return block_diag([self._one.csr(k)] * self._count).tocsr()
