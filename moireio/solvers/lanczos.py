@@ -10,7 +10,7 @@ import numpy as np
 
 from moireio.errors import MoireioError
 
-BLOCK = 6
+BLOCK = 8
 # Of the residual; most levels are better by its square.
 TOLERANCE = 1e-9  # eV
 MOST = 3000  # vectors
