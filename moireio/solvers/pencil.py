@@ -135,6 +135,14 @@ class Pencil:
         """Tell whether a problem has this pattern."""
         return problem.hamiltonian is self._sums[0] and problem.overlap is self._sums[1]
 
+    @property
+    def memory(self):
+        """How many elements all matrices of a solution and what makes them take, as measured."""
+        overlap = self._sums[1]
+        whole = overlap is not None and overlap.one_spin()[0].n == overlap.n
+        each = 14 if self._kept is not None else 9 if whole else 7
+        return each * self._count
+
     def is_real(self, problem):
         """Tell whether H and S are real at a problem's k."""
         return all(one is None or one.is_real(problem.k) for one in self._sums)

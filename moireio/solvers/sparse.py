@@ -91,7 +91,7 @@ class SparseSolver(Search):
         """
         self._fit(problem)
         factor = self._prepared(self._pencil.is_real(problem))
-        matrices = 14 * len(self._pencil.indices) * factor.dtype.itemsize
+        matrices = self._pencil.memory * factor.dtype.itemsize
         found = min(problem.size, 10 * min(bands, SLICE) + 100)
         vectors = 2 * problem.size * found * factor.dtype.itemsize
         return factor.memory + matrices + vectors
