@@ -48,7 +48,6 @@ class Refined:
         size = np.linalg.norm(right, axis=0)
         size = np.where(size > 0, size, 1)
         rest = right / size
-        out = np.zeros_like(rest, dtype=self.dtype)
         directions, images = self._kept
         share = images.conj().T @ rest
         out = directions @ share
