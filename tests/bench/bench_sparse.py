@@ -29,10 +29,12 @@ POINTS = ([0.11, 0.23, 0.0], [0.31, -0.07, 0.0])
 def load(path):
     """Return H and S as Bloch sums, and the number of filled bands."""
     import moireio
+    from moireio.bands import occupied_bands
+    from moireio.kspace import bloch_sums
 
     with moireio.open(path) as file:
-        overlap = None if file.overlap is None else file.overlap.assembler()
-        return file.hamiltonian.assembler(), overlap, round(file.electrons.count / 2)
+        (h,), s, _ = bloch_sums(file)
+        return h, s, round(occupied_bands(file))
 
 
 def moireio_levels(h, s, filled, near, threads):
