@@ -37,8 +37,9 @@ class SolverChoice:
         processes; by default one per core.
     memory : float, optional
         Bytes that may be used; by default nearly all that are free.
-    single : bool
-        Factors of the sparse solver in single precision.
+    single : bool or None
+        Factors of the sparse solver in single precision; None: where only levels of large matrices
+        are wanted.
     prove : bool
         The sparse solver counts levels on both sides of those it found.
     launcher : str, optional
@@ -55,7 +56,7 @@ class SolverChoice:
     device: str = "cpu"
     jobs: int | None = None
     memory: float | None = None
-    single: bool = False
+    single: bool | None = None
     prove: bool = False
     launcher: str | None = None
     python: str | None = None
@@ -109,7 +110,7 @@ class KPoints:
         self._choice, self._bands, self._states = solver, bands, states
         self.name = solver.resolved(sums[0].n, bands)
         self._jobs = solver.jobs or os.cpu_count() or 1
-        self._most = None
+        self._most = {}
         self._remarks = Remarks()
         self._engine = make_solver(
             self.name,
@@ -144,7 +145,7 @@ class KPoints:
         int
             Their number.
         """
-        self._fitting()
+        self._fitting(True)
         return self._engine.count_below(self._problem(channel, point), energy)
 
     def levels(self, tasks, window):
@@ -243,13 +244,14 @@ class KPoints:
     def _all_real(self):
         return all(one.is_real(k) for one in self._sums for k in self._k)
 
-    def _fitting(self):
-        """Return how many processes fit into memory."""
-        if self._most is None:
-            self._most = self._count_fitting()
-        return self._most
+    def _fitting(self, count=False):
+        """Return how many processes fit into memory, to count states or to find them."""
+        precise = count or self._states
+        if precise not in self._most:
+            self._most[precise] = self._count_fitting(precise)
+        return self._most[precise]
 
-    def _count_fitting(self):
+    def _count_fitting(self, precise):
         n = self._sums[0].n
         limit = self._choice.memory or USABLE * free_memory()
         if self._engine.forks:
@@ -264,14 +266,16 @@ class KPoints:
         if self.name != "sparse":
             return 1  # slepc's memory may be that of many machines
         general = int(np.argmin([self._sums[0].is_real(k) for k in self._k]))
-        need = self._engine.memory(self._problem(0, general), self._bands or n)
+        need = self._engine.memory(self._problem(0, general), self._bands or n, precise)
         if need > limit:
-            half = "" if self._choice.single else "--precision float32 needs about half; "
+            half = "" if self._engine.is_single else "--precision float32 needs about half; "
             raise MoireioError(
                 f"the factors of {n} states need about {need / 1e9:.1f} GB, "
                 f"{limit / 1e9:.1f} GB may be used",
                 remedy=f"{half}--memory allows more",
             )
+        if 2 * need > limit:
+            self._engine.stay_single()
         return int(limit / need)
 
 

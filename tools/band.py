@@ -159,11 +159,11 @@ def _fermi(ctx, param, text):
 )
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "float64"]),
-    default="float64",
+    type=click.Choice(["auto", "float32", "float64"]),
+    default="auto",
     show_default=True,
     help="Of the sparse solver's factors: float32 halves their memory; results keep double "
-    "precision.",
+    "precision. auto takes it for the energies of large cells, without --states or --prove.",
 )
 @options("device", "jobs")
 @click.option(
@@ -212,7 +212,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
         opts["device"],
         opts["jobs"],
         opts["memory"] and memory_bytes(opts["memory"]),
-        opts["precision"] == "float32",
+        {"float32": True, "float64": False}.get(opts["precision"]),
         opts["prove"],
         opts["launcher"],
         opts["slepc_python"],

@@ -161,7 +161,7 @@ def make_solver(
     threads=1,
     near=0.0,
     *,
-    single=False,
+    single=None,
     prove=False,
     drop=0.0,
     cutoff=0.0,

@@ -11,8 +11,9 @@ import numpy as np
 from moireio.errors import MoireioError
 
 BLOCK = 8
-# Of the residual; most levels are better by its square.
-TOLERANCE = 1e-9  # eV
+TOLERANCE = 1e-9  # of the residual, eV
+# Where only levels are wanted: of the residual, and of the level, which is wrong by its square, eV.
+ROUGH, ACCURATE = 1e-6, 1e-10
 MOST = 3000  # vectors
 SMALL = 1e-5
 CHECKED = 4  # blocks between two looks at the levels
@@ -25,7 +26,18 @@ class TooNearError(Exception):
     """A level is too close to the shift; `args` holds its energy in eV."""
 
 
-def lanczos(solve, overlap, n, dtype, sigma, enough, block=BLOCK, seed=0, dimension=None):
+def lanczos(
+    solve,
+    overlap,
+    n,
+    dtype,
+    sigma,
+    enough,
+    block=BLOCK,
+    seed=0,
+    dimension=None,
+    only_levels=False,
+):
     """Find levels on both sides of a shift.
 
     Parameters
@@ -48,6 +60,8 @@ def lanczos(solve, overlap, n, dtype, sigma, enough, block=BLOCK, seed=0, dimens
         Of the first block.
     dimension : int, optional
         Of the space in which `solve` has its solutions; by default n.
+    only_levels : bool
+        Stop when the levels are accurate; their vectors are less so.
 
     Returns
     -------
@@ -109,7 +123,12 @@ def lanczos(solve, overlap, n, dtype, sigma, enough, block=BLOCK, seed=0, dimens
         largest = theta[np.argmax(np.abs(theta))]
         if abs(largest) * NEAREST > 1:
             raise TooNearError(sigma + 1 / largest)
-        found = _contiguous(theta, error, sigma)
+        if only_levels:
+            found = _contiguous(theta, error, sigma, ROUGH)
+            bounds = _bounds(theta, error, sigma, found)
+            found = _contiguous(theta, bounds, sigma, ACCURATE)
+        else:
+            found = _contiguous(theta, error, sigma, TOLERANCE)
         levels = sigma + 1 / theta[found]
         if enough(levels) or fresh.shape[1] == 0:
             return levels, own @ y[:, found]
@@ -117,16 +136,40 @@ def lanczos(solve, overlap, n, dtype, sigma, enough, block=BLOCK, seed=0, dimens
             raise MoireioError(f"the levels near {sigma:g} eV do not converge")
 
 
-def _contiguous(theta, error, sigma):
+def _contiguous(theta, error, sigma, tolerance):
     """Return which levels converged and have no unconverged one between them and the shift."""
     kept = []
     for side in (theta > 0, theta < 0):
         order = np.argsort(-np.abs(theta))
         order = order[side[order]]
-        bad = np.flatnonzero(error[order] >= TOLERANCE)
+        bad = np.flatnonzero(error[order] >= tolerance)
         kept.append(order[: bad[0]] if len(bad) else order)
     kept = np.concatenate(kept)
     return kept[np.argsort(sigma + 1 / theta[kept])]
+
+
+def _bounds(theta, error, sigma, found):
+    """Return how wrong levels may be, eV, if `found` holds all between its first and its last.
+
+    The residual, or its square over the distance to levels that were not found (Kato, J. Phys. Soc.
+    Jpn. 4, 334 (1949)).
+    """
+    own, residual = sigma + 1 / theta[found], error[found]
+    bounds = np.full(len(theta), np.inf)
+    others = np.ones(len(theta), dtype=bool)
+    others[found] = False
+    level, radius = sigma + 1 / theta[others], error[others]
+    gap = np.full(len(found), np.inf)
+    for side in (theta[others] > 0, theta[others] < 0):
+        if not side.any():
+            continue
+        # of those that did not converge, the nearest
+        nearest = np.argmin(np.abs(level[side] - sigma))
+        distance = np.abs(own - level[side][nearest]) - radius[side][nearest]
+        gap = np.minimum(gap, distance)
+    with np.errstate(divide="ignore"):
+        bounds[found] = residual * np.where(gap > residual, residual / gap, 1.0)
+    return bounds
 
 
 def _orthonormal(vectors, overlap, most=None):

@@ -113,15 +113,18 @@ class Product:
         self._n = matrix.shape[0]
         self._dtype = matrix.dtype
         self._prefix = PREFIX[matrix.dtype.kind]
+        short = matrix.nnz < 2**31
+        number = np.int32 if short else np.int64
+        self._number, self._suffix = (ctypes.c_int32, "") if short else (ctypes.c_int64, "_64")
         self._parts = (
-            np.ascontiguousarray(matrix.indptr, dtype=np.int64),
-            np.ascontiguousarray(matrix.indices, dtype=np.int64),
+            np.ascontiguousarray(matrix.indptr, dtype=number),
+            np.ascontiguousarray(matrix.indices, dtype=number),
             np.ascontiguousarray(matrix.data),
         )
         indptr, indices, data = self._parts
         self._handle = ctypes.c_void_p()
-        size = ctypes.c_int64(self._n)
-        create = getattr(self._mkl, f"mkl_sparse_{self._prefix}_create_csr_64")
+        size = self._number(self._n)
+        create = getattr(self._mkl, f"mkl_sparse_{self._prefix}_create_csr{self._suffix}")
         ends = ctypes.c_void_p(indptr.ctypes.data + indptr.itemsize)
         status = create(
             ctypes.byref(self._handle),
@@ -156,12 +159,12 @@ class Product:
         given = np.asarray(vectors, dtype=self._dtype, order=self._order)
         out = np.empty_like(given, order=self._order)
         number = _Complex if self._prefix == "z" else ctypes.c_double
-        columns = ctypes.c_int64(given.shape[1])
-        stride = ctypes.c_int64(given.shape[1] if self._order == "C" else given.shape[0])
+        columns = self._number(given.shape[1])
+        stride = self._number(given.shape[1] if self._order == "C" else given.shape[0])
         if 0 in given.shape:
             return out
         set_threads(self._threads)
-        product = getattr(self._mkl, f"mkl_sparse_{self._prefix}_mm_64")
+        product = getattr(self._mkl, f"mkl_sparse_{self._prefix}_mm{self._suffix}")
         status = product(
             ctypes.c_int(AS_IS),
             number(1.0),
@@ -181,4 +184,4 @@ class Product:
     def __del__(self):
         """Give MKL's copy back."""
         if getattr(self, "_handle", None):
-            self._mkl.mkl_sparse_destroy_64(self._handle)
+            getattr(self._mkl, f"mkl_sparse_destroy{self._suffix}")(self._handle)

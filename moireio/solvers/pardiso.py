@@ -18,13 +18,15 @@ from moireio.errors import MoireioError
 from moireio.solvers import SingularError, mkl
 
 ANALYSE, FACTORISE, SOLVE, SOLVE_D, RELEASE = 11, 22, 33, 332, -1
-HERMITIAN, SYMMETRIC = -4, -2
+# By whether a matrix is complex, and positive definite.
+KINDS = {(True, False): -4, (False, False): -2, (True, True): 4, (False, True): 2}
+ZERO_PIVOT = -4
 MOST_SHORT = 1_500_000_000  # elements of a matrix or its factors, with numbers of four bytes
 ERRORS = {
     -1: "its input is inconsistent",
     -2: "there is not enough memory",
     -3: "the reordering failed",
-    -4: "a pivot is zero",
+    ZERO_PIVOT: "a pivot is zero",
     -8: "an integer overflowed",
     -9: "there is not enough memory for work files",
 }
@@ -43,9 +45,11 @@ class PardisoFactor:
         That MKL uses.
     single : bool
         Factors in single precision.
+    positive : bool
+        Matrices are to be positive definite; factors then take two thirds of the time.
     """
 
-    def __init__(self, indptr, indices, real, threads=1, single=False):
+    def __init__(self, indptr, indices, real, threads=1, single=False, positive=False):
         self._mkl = mkl.library()
         if self._mkl is None:
             raise MoireioError("MKL is not installed", remedy="pip install mkl")
@@ -53,7 +57,7 @@ class PardisoFactor:
         self._pattern = indptr, indices
         self.dtype = np.dtype(np.float64 if real else np.complex128)
         self._threads = threads
-        self._single = single
+        self._single, self._positive = single, positive
         self._values = np.zeros(len(indices), dtype=self._own)
         self._begin(np.int32 if len(indices) < MOST_SHORT else np.int64)
         if self._short and 1024.0 * self._iparm[16] / self._own.itemsize > MOST_SHORT:
@@ -93,6 +97,8 @@ class PardisoFactor:
     @property
     def negative(self):
         """How many eigenvalues of the matrix lie below zero, or None if the factor D is unclear."""
+        if self._positive:
+            return 0
         if self.dtype.kind == "f":
             return int(self._iparm[22])
         # MKL leaves the first column in the order of its pivots, the others not
@@ -112,7 +118,7 @@ class PardisoFactor:
         Raises
         ------
         SingularError
-            If pivots vanish.
+            If pivots vanish, or the matrix had to be positive definite, and is not.
         """
         self._values = np.ascontiguousarray(values, dtype=self._own)
         self._call(FACTORISE)
@@ -165,7 +171,7 @@ class PardisoFactor:
             self._call(ANALYSE)
             if phase != FACTORISE:
                 self._call(FACTORISE)
-        kind = SYMMETRIC if self.dtype.kind == "f" else HERMITIAN
+        kind = KINDS[self.dtype.kind == "c", self._positive]
         number = ctypes.c_int32 if self._short else ctypes.c_int64
         run = self._mkl.pardiso if self._short else self._mkl.pardiso_64
         one, zero, error = number(1), number(0), number(0)
@@ -191,6 +197,8 @@ class PardisoFactor:
             pointer(out),
             reference(error),
         )
+        if error.value == ZERO_PIVOT:
+            raise SingularError
         if error.value:
             text = ERRORS.get(error.value, f"error {error.value}")
             raise MoireioError(f"Pardiso could not factorise the matrix: {text}")

@@ -218,10 +218,34 @@ class Pencil:
         """
         if self._kept is not None:
             return self.whole(self.overlap_values(problem)), np.arange(problem.size)[None]
-        if self._one is None:
-            self._one = problem.overlap.one_spin()
-        one, rows = self._one
+        one, rows = self._one_spin()
+        if one.n == len(self.indptr) - 1:
+            return self.whole(self._spread(1, self._parts(problem)[1])), rows
         return one.csr(problem.k), rows
+
+    def upper_overlap(self, problem):
+        """Return the upper triangle of S, of one spin if it repeats for both.
+
+        Parameters
+        ----------
+        problem : EigenProblem
+            Of this pattern, with an overlap.
+
+        Returns
+        -------
+        indptr, indices, values : arrays
+            Of CSR, columns ascending.
+        """
+        one, _ = self._one_spin()
+        if one.n == len(self.indptr) - 1:
+            return self.indptr, self.indices, self.overlap_values(problem)
+        return *one.upper_pattern(), one.upper_values(problem.k)
+
+    def _one_spin(self):
+        """Return S of one spin, and the rows of each."""
+        if self._one is None:
+            self._one = self._sums[1].one_spin()
+        return self._one
 
     def whole(self, upper):
         """Return a matrix of the pattern from its upper triangle.
@@ -238,26 +262,35 @@ class Pencil:
         """
         if self._whole is None:
             self._whole = self._both_triangles()
-        indptr, indices, order = self._whole
-        values = np.concatenate([upper, upper[self._off].conj()])[order]
+        indptr, indices, above, below, mirrored = self._whole
+        values = np.empty(len(indices), dtype=upper.dtype)
+        values[above] = upper
+        values[below] = upper[mirrored].conj()
         n = len(indptr) - 1
         return csr_array((values, indices, indptr), shape=(n, n))
 
     def _both_triangles(self):
-        """Return CSR's indptr and indices of a whole matrix, and where its elements stand."""
+        """Return CSR's indptr and indices of a whole matrix, and where its elements come from.
+
+        Those of the upper triangle go to `above`, those of it that `mirrored` names to `below`.
+        """
         n = len(self.indptr) - 1
-        rows = np.repeat(np.arange(n), np.diff(self.indptr))
-        self._off = np.flatnonzero(rows != self.indices)
-        r, c = rows[self._off], self.indices[self._off]
-        # row by row, and in a row first the lower triangle: both are sorted by column already
-        back = np.argsort(c, kind="stable")
-        upper, lower = np.diff(self.indptr), np.bincount(c, minlength=n)
+        short = np.int32 if 2 * self._count < 2**31 else np.int64
+        upper = np.diff(self.indptr)
+        # column by column: the lower triangle row by row
+        place = np.arange(self._count, dtype=short)
+        turned = csr_array((place, self.indices, self.indptr), (n, n)).T.tocsr()
+        # the diagonal ends every row of the lower triangle, and is in the upper one already
+        off = np.ones(self._count, dtype=bool)
+        off[turned.indptr[1:] - 1] = False
+        mirrored, rows = turned.data[off], turned.indices[off]
+        lower = np.diff(turned.indptr) - 1
         indptr = starts(upper + lower)
-        order = np.empty(indptr[-1], dtype=np.int64)
-        order[_runs(indptr[:-1] + lower, upper)] = np.arange(self._count)
-        order[_runs(indptr[:-1], lower)] = self._count + back
-        indices = np.concatenate([self.indices, r])[order]
-        return indptr, indices, order
+        above = _runs(indptr[:-1] + lower, upper).astype(short)
+        below = _runs(indptr[:-1], lower).astype(short)
+        indices = np.empty(indptr[-1], dtype=short)
+        indices[above], indices[below] = self.indices, rows
+        return indptr, indices, above, below, mirrored
 
 
 def _within(codes, others):

@@ -1,15 +1,157 @@
-"""Solutions in double precision from factors in single precision."""
+"""Solutions from factors in single precision, corrected in double precision."""
 
 import numpy as np
 
-from moireio.solvers import SingularError
-
+# On how many states an answer is checked, how wrong a level may be (eV), and by how much of itself
+# single precision may change the inverse among states next to the shift.
+CHECKED, WRONG, MOVED = 8, 1e-9, 0.3
+# How much of a solution may be wrong for levels, and how many corrections that may take. The first
+# tells the size of the error; until another tells how errors shrink: at most by CAUTION less.
+NOISE, MOST, CAUTION = 1e-5, 8, 10
+# With so small a Rayleigh quotient, eV, a solution is mostly the state of a level at the shift.
+NEAR = 1e-2
 STEPS, REFINED = 30, 1e-12
 KEPT = 48  # directions
 INDEPENDENT = 1e-10  # of the square of a direction, what must be left
 
 
-class Refined:
+class ImpreciseError(Exception):
+    """Factors in single precision do not suffice; `args` may hold what solutions became."""
+
+
+class Corrected:
+    """Factors in single precision, whose solutions are corrected once or a few times.
+
+    The states of such an operator are good enough for levels by Ritz's method, which are wrong by
+    the square only. A thousandth of the error of a solution shows in the residuals of Lanczos.
+
+    Parameters
+    ----------
+    factor : PardisoFactor
+        In single precision.
+    product : callable
+        From (n, b) vectors to the products with the matrix, in double precision.
+    most : int
+        Corrections.
+    """
+
+    def __init__(self, factor, product, most=MOST):
+        self.rough, self.product, self._most = factor, product, most
+        self.n, self.dtype = factor.n, factor.dtype
+
+    @property
+    def negative(self):
+        """How many eigenvalues of the matrix lie below zero."""
+        return self.rough.negative
+
+    def solve(self, right):
+        """Solve (see `PardisoFactor`), to 1e-5.
+
+        Raises
+        ------
+        ImpreciseError
+            If that takes too many corrections.
+        """
+        out = self.rough.solve(right).astype(self.dtype)
+        norms = np.linalg.norm(out, axis=0)
+        norms = np.where(norms > 0, norms, 1)
+        before = 1 / CAUTION
+        for _ in range(self._most):
+            change = self.rough.solve(right - self.product(out))
+            out += change
+            size = (np.linalg.norm(change, axis=0) / norms).max()
+            if size**2 / before < NOISE:
+                return out
+            before = size
+        raise ImpreciseError(out)
+
+    def is_near(self, vectors, overlap):
+        """Tell whether vectors that do not converge are states of a level next to the shift.
+
+        Parameters
+        ----------
+        vectors : (n, m) array
+            Where corrections ended.
+        overlap : callable
+            From vectors to their products with S.
+
+        Returns
+        -------
+        bool
+            Whether another shift may help.
+        """
+        offsets, norms = (
+            (vectors.conj() * made).sum(axis=0)
+            for made in (self.product(vectors), overlap(vectors))
+        )
+        return bool((np.abs(offsets) < NEAR * np.abs(norms)).any())
+
+    def check_count(self, offsets, images):
+        """Make sure that the factors have as many eigenvalues below zero as the matrix.
+
+        Those of the states next to the shift could change sign. They do not where single precision
+        changes the inverse among these states by much less than itself.
+
+        Parameters
+        ----------
+        offsets : (m,) array
+            Levels, eV from the shift.
+        images : (n, m) array
+            S times their states.
+
+        Raises
+        ------
+        ImpreciseError
+            If that is not sure.
+        """
+        near = np.argsort(np.abs(offsets))[:CHECKED]
+        images, offsets = images[:, near], offsets[near]
+        inverse = images.conj().T @ self.rough.solve(images)
+        moved = np.linalg.norm(offsets[:, None] * inverse - np.eye(len(near)), 2)
+        if not moved < MOVED:
+            raise ImpreciseError
+
+    def improved(self, vectors, overlap):
+        """Return levels and states by Ritz's method among vectors.
+
+        What is missing from a level is, to second order, rᴴA⁻¹r with the residual r of its state.
+
+        Parameters
+        ----------
+        vectors : (n, m) array
+            Nearly states.
+        overlap : callable
+            From vectors to their products with S.
+
+        Returns
+        -------
+        offsets : (m,) array
+            Ascending, eV from the shift.
+        vectors : (n, m) array
+            S-orthonormal.
+
+        Raises
+        ------
+        ImpreciseError
+            If they are wrong by more than 1e-9 eV, or their number is not sure.
+        """
+        from scipy.linalg import eigh
+
+        products, images = self.product(vectors), overlap(vectors)
+        small = [vectors.conj().T @ both for both in (products, images)]
+        offsets, turn = eigh(*((one + one.conj().T) / 2 for one in small))
+        vectors, products, images = vectors @ turn, products @ turn, images @ turn
+        self.check_count(offsets, images)
+        rest = products - images * offsets
+        worst = np.argsort(-np.linalg.norm(rest, axis=0))[:CHECKED]
+        rest = rest[:, worst]
+        missing = np.abs((rest.conj() * self.rough.solve(rest)).sum(axis=0))
+        if not missing.max(initial=0) < WRONG:
+            raise ImpreciseError
+        return offsets, vectors
+
+
+class Refined(Corrected):
     """Factors in single precision, whose solutions are refined in double precision.
 
     What single precision gets wrong lies mostly along some states next to the shift. So corrections
@@ -26,23 +168,17 @@ class Refined:
     """
 
     def __init__(self, factor, product):
-        self._factor, self._product = factor, product
-        self.dtype = factor.dtype
+        super().__init__(factor, product)
         none = np.zeros((factor.n, 0), dtype=self.dtype)
         # directions, and their orthonormal images
         self._kept = none, none
-
-    @property
-    def negative(self):
-        """How many eigenvalues of the matrix lie below zero."""
-        return self._factor.negative
 
     def solve(self, right):
         """Solve (see `PardisoFactor`); what is left of `right` is at most 1e-12 of it.
 
         Raises
         ------
-        SingularError
+        ImpreciseError
             If refinement does not get there.
         """
         size = np.linalg.norm(right, axis=0)
@@ -58,7 +194,7 @@ class Refined:
             left = np.linalg.norm(rest, axis=0).max()
             if not exact and (left < REFINED or left > last / 2):
                 # what was only updated may be wrong in its last digits
-                rest = right / size - self._product(out)
+                rest = right / size - self.product(out)
                 left, exact = np.linalg.norm(rest, axis=0).max(), True
             if exact and (left < REFINED or (left < 1e3 * REFINED and left > last / 2)):
                 self._kept = directions[:, :KEPT], images[:, :KEPT]
@@ -67,13 +203,13 @@ class Refined:
                 break
             last = left
             norms = np.linalg.norm(rest, axis=0)
-            fresh = self._factor.solve(rest / np.where(norms > 0, norms, 1)).astype(self.dtype)
-            fresh, mapped = _orthonormal(fresh, self._product(fresh), directions, images)
+            fresh = self.rough.solve(rest / np.where(norms > 0, norms, 1)).astype(self.dtype)
+            fresh, mapped = _orthonormal(fresh, self.product(fresh), directions, images)
             share = mapped.conj().T @ rest
             out, rest, exact = out + fresh @ share, rest - mapped @ share, False
             directions = np.concatenate([directions, fresh], axis=1)
             images = np.concatenate([images, mapped], axis=1)
-        raise SingularError
+        raise ImpreciseError(out)
 
 
 def _orthonormal(directions, images, before, known):

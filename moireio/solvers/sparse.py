@@ -8,11 +8,13 @@ from moireio.solvers import EigenProblem, Remarks, SingularError, mkl, not_posit
 from moireio.solvers.dependent import Restricted, least_eigenvalue, small_vectors
 from moireio.solvers.lanczos import lanczos
 from moireio.solvers.pencil import Pencil
-from moireio.solvers.refined import Refined
+from moireio.solvers.refined import CHECKED, Corrected, ImpreciseError, Refined
 from moireio.solvers.search import SLICE, Search
 from moireio.solvers.superlu import DenseCounter, SuperLUFactor
 
-LARGE = 5000  # states
+# States from which on single precision saves time if solutions need one correction, or a few.
+LARGE, LARGEST, FEW = 5000, 30000, 3
+DOUBLE, REFINED, CORRECTED = "double", "refined", "corrected"
 
 
 class SparseSolver(Search):
@@ -24,8 +26,9 @@ class SparseSolver(Search):
         For the factorisation.
     near : float or None
         Where the search for the levels begins, eV; None to guess from a few hundred orbitals.
-    single : bool
-        Factors in single precision, half as large; solutions are refined to double precision.
+    single : bool or None
+        Factors in single precision, half as large; solutions are corrected, or where states are
+        wanted, refined to double precision. None: where only levels of large matrices are wanted.
     prove : bool
         Count on both sides at every k.
     drop : float
@@ -35,7 +38,7 @@ class SparseSolver(Search):
         Combinations of orbitals with smaller eigenvalues of S are left out.
     """
 
-    def __init__(self, threads=1, near=0.0, *, single=False, prove=False, drop=0.0, cutoff=0.0):
+    def __init__(self, threads=1, near=0.0, *, single=None, prove=False, drop=0.0, cutoff=0.0):
         super().__init__(near, prove)
         self._threads, self._single, self._drop = threads, single, drop
         self._cutoff, self._small = cutoff, (None, None)
@@ -43,6 +46,51 @@ class SparseSolver(Search):
         self._kind = pardiso.PardisoFactor if self._mkl else SuperLUFactor
         self._counting = pardiso.Counter if self._mkl else DenseCounter
         self._factors, self._counter, self._pencil, self._checked = {}, None, None, False
+        self._failed, self._states = set(), True
+        self._mode = REFINED if single and self._mkl else DOUBLE
+
+    def energies(self, problem, window=None):
+        """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
+        return self._in_some_mode(super().energies, problem, window, False)
+
+    def pairs(self, problem, window=None):
+        """Return some levels with their states (see `Search.pairs`)."""
+        return self._in_some_mode(super().pairs, problem, window, True)
+
+    def count_below(self, problem, energy):
+        """Return how many levels lie below an energy (see `moireio.solvers.Solver`)."""
+        before, self._mode = self._mode, REFINED if self._single and self._mkl else DOUBLE
+        try:
+            return super().count_below(problem, energy)
+        finally:
+            self._mode = before
+
+    def _modes(self, problem, states):
+        """Return how factors and solutions may be made, a list of which the first is best."""
+        rough = not (states or self._cutoff)
+        if not self._mkl or self._single is False:
+            modes = [DOUBLE]
+        elif self._single:
+            modes = [CORRECTED, REFINED] if rough else [REFINED]
+        elif rough and problem.size >= LARGE and not self._prove:
+            modes = [CORRECTED, DOUBLE]
+        else:
+            modes = [DOUBLE]
+        return [mode for mode in modes if mode not in self._failed]
+
+    def _in_some_mode(self, find, problem, window, states):
+        """Find levels with factors that are precise enough."""
+        self._states = states
+        for mode in self._modes(problem, states):
+            self._mode = mode
+            try:
+                return find(problem, window)
+            except ImpreciseError:
+                self._failed.add(mode)
+        raise MoireioError(
+            f"single precision does not suffice for {problem.size} states",
+            remedy="--precision float64",
+        )
 
     def _guess(self, problem, target):
         """Return the level that is as high among those of some atoms by themselves."""
@@ -70,11 +118,21 @@ class SparseSolver(Search):
             self.release()
             self._threads = count
 
+    @property
+    def is_single(self):
+        """Whether factors are in single precision."""
+        return self._mode != DOUBLE
+
+    def stay_single(self):
+        """Where single precision is tried first, take nothing else: there is no memory for it."""
+        if self._mode == CORRECTED:
+            self._single = True
+
     def release(self):
         """Give the memory of factors back."""
         self._factors, self._counter = {}, None
 
-    def memory(self, problem, bands):
+    def memory(self, problem, bands, states=True):
         """Return about how many bytes a problem needs.
 
         Parameters
@@ -82,7 +140,9 @@ class SparseSolver(Search):
         problem : EigenProblem
             Of which the pattern is analysed.
         bands : int
-            How many states are wanted.
+            How many are wanted.
+        states : bool
+            Whether they are wanted, or counts at some energy; else their levels only.
 
         Returns
         -------
@@ -90,6 +150,7 @@ class SparseSolver(Search):
             Bytes: factors, as MKL estimates, matrices and the vectors of Lanczos.
         """
         self._fit(problem)
+        self._mode = self._modes(problem, states)[0]
         factor = self._prepared(self._pencil.is_real(problem))
         matrices = self._pencil.memory * factor.dtype.itemsize
         found = min(problem.size, 10 * min(bands, SLICE) + 100)
@@ -111,16 +172,29 @@ class SparseSolver(Search):
     def _found(self, factor, problem, span, block):
         """Find levels by Lanczos."""
         overlap = self._overlap(problem)
-        return lanczos(
-            factor.solve,
-            overlap,
-            problem.size,
-            factor.dtype,
-            self._sigma,
-            span.covered,
-            block,
-            dimension=self._count(problem),
-        )
+        try:
+            levels, states = lanczos(
+                factor.solve,
+                overlap,
+                problem.size,
+                factor.dtype,
+                self._sigma,
+                span.covered,
+                block,
+                dimension=self._count(problem),
+                only_levels=not self._states,
+            )
+        except ImpreciseError as error:
+            if isinstance(factor, Corrected) and factor.is_near(*error.args, overlap):
+                raise SingularError from error
+            raise
+        if self._mode == CORRECTED:
+            offsets, states = factor.improved(states, overlap)
+            return self._sigma + offsets, states
+        if isinstance(factor, Refined):
+            near = np.argsort(np.abs(levels - self._sigma))[:CHECKED]
+            factor.check_count(levels[near] - self._sigma, overlap(states[:, near]))
+        return levels, states
 
     def _count(self, problem):
         """Return how many levels there are."""
@@ -141,18 +215,27 @@ class SparseSolver(Search):
         """Return the factors of a matrix of the pattern."""
         factor = self._prepared(not np.iscomplexobj(values))
         factor.factorise(values)
-        if self._single and self._mkl:
+        if self._mode == DOUBLE:
+            return factor
+        if self._single:  # as little memory as possible
             shape = (len(self._pencil.indptr) - 1,) * 2
             matrix = csr_array((values, self._pencil.indices, self._pencil.indptr), shape)
-            return Refined(factor, mkl.Product(matrix, self._threads, upper=True))
-        return factor
+            product = mkl.Product(matrix, self._threads, upper=True)
+        else:
+            product = mkl.Product(self._pencil.whole(values), self._threads)
+        if self._mode == REFINED:
+            return Refined(factor, product)
+        if self._single:
+            return Corrected(factor, product)
+        return Corrected(factor, product, 1 if factor.n < LARGEST else FEW)
 
     def _prepared(self, real):
         """Return what factorises real or complex matrices of the pattern."""
-        if real not in self._factors:
+        kind = real, self._mode != DOUBLE
+        if kind not in self._factors:
             self._factors = {}  # only one kind at a time: they are large
-            self._factors[real] = self._new_factor(real, self._single and self._mkl)
-        return self._factors[real]
+            self._factors[kind] = self._new_factor(*kind)
+        return self._factors[kind]
 
     def _new_factor(self, real, single):
         """Return what factorises real or complex matrices of the pattern."""
@@ -181,20 +264,29 @@ class SparseSolver(Search):
         large = problem.size >= LARGE
         if large:
             problem = EigenProblem(problem.hamiltonian, problem.overlap, np.zeros(3))
-        values = self._pencil.overlap_values(problem)
-        try:
-            if large and self._mkl:
-                factor = self._new_factor(not np.iscomplexobj(values), single=True)
-                factor.factorise(values)
-            else:
+        factor = self._rough_overlap(problem) if large and self._mkl else None
+        if factor is None:
+            values = self._pencil.overlap_values(problem)
+            try:
                 factor = self._factor(values)
-            bad = self._negative(factor, values)
-        except SingularError:
-            bad = True
-        if bad:
-            raise not_positive(problem.k)
-        least = least_eigenvalue(factor.solve, problem.size, factor.dtype)
+                bad = self._negative(factor, values)
+            except SingularError:
+                bad = True
+            if bad:
+                raise not_positive(problem.k)
+        least = least_eigenvalue(factor.solve, factor.n, factor.dtype)
         self.remarks, self._checked = self.remarks.with_those(Remarks(least=least)), True
+
+    def _rough_overlap(self, problem):
+        """Return factors of S in single precision, None if that does not find it positive."""
+        *pattern, values = self._pencil.upper_overlap(problem)
+        real = not np.iscomplexobj(values)
+        factor = pardiso.PardisoFactor(*pattern, real, self._threads, single=True, positive=True)
+        try:
+            factor.factorise(values)
+        except SingularError:
+            return None
+        return factor
 
     def _small_vectors(self, problem):
         """Return the eigenvectors of S below the cutoff, None if there are none."""
