@@ -151,7 +151,7 @@ class Pencil:
         """Return the elements of H and S at a problem's k, in the common pattern."""
         return [self._spread(n, part) for n, part in enumerate(self._parts(problem))]
 
-    def shifted(self, problem, sigma):
+    def shifted(self, problem, sigma, keep=True):
         """Return the elements of H − σS at a problem's k, in the common pattern.
 
         Parameters
@@ -160,6 +160,8 @@ class Pencil:
             Of this pattern.
         sigma : float
             eV.
+        keep : bool
+            H and S for another shift.
 
         Returns
         -------
@@ -167,6 +169,8 @@ class Pencil:
             A new one.
         """
         h, s = self._parts(problem)
+        if not keep:
+            self._last = None, None
         out = self._spread(0, h)
         dtype = np.result_type(h, s)
         out = out.astype(dtype, copy=out is h)

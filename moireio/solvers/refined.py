@@ -6,7 +6,7 @@ import numpy as np
 # single precision may change the inverse among states next to the shift.
 CHECKED, WRONG, MOVED = 8, 1e-9, 0.3
 # How much of a solution may be wrong for levels, and how many corrections that may take. The first
-# tells the size of the error; until another tells how errors shrink: at most by CAUTION less.
+# tells the size of the error; that errors shrink by it, but for CAUTION, until a second one tells.
 NOISE, MOST, CAUTION = 1e-5, 8, 10
 # With so small a Rayleigh quotient, eV, a solution is mostly the state of a level at the shift.
 NEAR = 1e-2
@@ -38,6 +38,7 @@ class Corrected:
     def __init__(self, factor, product, most=MOST):
         self.rough, self.product, self._most = factor, product, most
         self.n, self.dtype = factor.n, factor.dtype
+        self._rate = None  # by which a correction makes errors smaller
 
     @property
     def negative(self):
@@ -55,12 +56,14 @@ class Corrected:
         out = self.rough.solve(right).astype(self.dtype)
         norms = np.linalg.norm(out, axis=0)
         norms = np.where(norms > 0, norms, 1)
-        before = 1 / CAUTION
+        before = None
         for _ in range(self._most):
             change = self.rough.solve(right - self.product(out))
             out += change
             size = (np.linalg.norm(change, axis=0) / norms).max()
-            if size**2 / before < NOISE:
+            if before is not None:
+                self._rate = max(self._rate or 0, size / before)
+            if size * (self._rate or CAUTION * size) < NOISE:
                 return out
             before = size
         raise ImpreciseError(out)

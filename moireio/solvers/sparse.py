@@ -161,7 +161,8 @@ class SparseSolver(Search):
         """Factorise H − σS; return the factors and the number of levels below σ."""
         self._ready(problem)
         small = self._small_vectors(problem)
-        values = self._pencil.shifted(problem, sigma)
+        # of memory as little as possible
+        values = self._pencil.shifted(problem, sigma, keep=not self._single)
         factor = self._factor(values)
         below = self._negative(factor, values)
         if small is None:
@@ -217,7 +218,7 @@ class SparseSolver(Search):
         factor.factorise(values)
         if self._mode == DOUBLE:
             return factor
-        if self._single:  # as little memory as possible
+        if self._single:  # half the memory
             shape = (len(self._pencil.indptr) - 1,) * 2
             matrix = csr_array((values, self._pencil.indices, self._pencil.indptr), shape)
             product = mkl.Product(matrix, self._threads, upper=True)
