@@ -152,7 +152,10 @@ class SparseSolver(Search):
         self._fit(problem)
         self._mode = self._modes(problem, states)[0]
         factor = self._prepared(self._pencil.is_real(problem))
-        matrices = self._pencil.memory * factor.dtype.itemsize
+        elements = self._pencil.memory
+        if self._mode == CORRECTED and not self._single:
+            elements += 2 * len(self._pencil.indices)  # both triangles of H − σS
+        matrices = elements * factor.dtype.itemsize
         found = min(problem.size, 10 * min(bands, SLICE) + 100)
         vectors = 2 * problem.size * found * factor.dtype.itemsize
         return factor.memory + matrices + vectors
