@@ -10,7 +10,9 @@ CHECKED, WRONG, MOVED = 8, 1e-9, 0.3
 NOISE, MOST, CAUTION = 1e-5, 8, 10
 # With so small a Rayleigh quotient, eV, a solution is mostly the state of a level at the shift.
 NEAR = 1e-2
-STEPS, REFINED = 30, 1e-12
+STEPS, REFINED, ROUGHLY = 30, 1e-12, 1e-6
+# From here on a residual that was only updated is as good as one computed anew.
+UPDATED = 1e-9
 KEPT = 48  # directions
 INDEPENDENT = 1e-10  # of the square of a direction, what must be left
 
@@ -33,11 +35,14 @@ class Corrected:
         From (n, b) vectors to the products with the matrix, in double precision.
     most : int
         Corrections.
+    otherwise : Refined, optional
+        What solves where they do not suffice.
     """
 
-    def __init__(self, factor, product, most=MOST):
-        self.rough, self.product, self._most = factor, product, most
+    def __init__(self, factor, product, most=MOST, otherwise=None):
+        self.rough, self.product = factor, product
         self.n, self.dtype = factor.n, factor.dtype
+        self._most, self._otherwise = most, otherwise
         self._rate = None  # by which a correction makes errors smaller
 
     @property
@@ -53,6 +58,8 @@ class Corrected:
         ImpreciseError
             If that takes too many corrections.
         """
+        if not self._most:
+            return self._otherwise.solve(right)
         out = self.rough.solve(right).astype(self.dtype)
         norms = np.linalg.norm(out, axis=0)
         norms = np.where(norms > 0, norms, 1)
@@ -66,7 +73,10 @@ class Corrected:
             if size * (self._rate or CAUTION * size) < NOISE:
                 return out
             before = size
-        raise ImpreciseError(out)
+        if self._otherwise is None:
+            raise ImpreciseError(out)
+        self._most = 0
+        return self._otherwise.solve(right)
 
     def is_near(self, vectors, overlap):
         """Tell whether vectors that do not converge are states of a level next to the shift.
@@ -168,22 +178,26 @@ class Refined(Corrected):
         In single precision.
     product : callable
         From (n, b) vectors to the products with the matrix, in double precision.
+    tolerance : float
+        How much of a right-hand side solutions may leave.
     """
 
-    def __init__(self, factor, product):
+    def __init__(self, factor, product, tolerance=REFINED):
         super().__init__(factor, product)
+        self._tolerance = tolerance
         none = np.zeros((factor.n, 0), dtype=self.dtype)
         # directions, and their orthonormal images
         self._kept = none, none
 
     def solve(self, right):
-        """Solve (see `PardisoFactor`); what is left of `right` is at most 1e-12 of it.
+        """Solve (see `PardisoFactor`), to the tolerance.
 
         Raises
         ------
         ImpreciseError
             If refinement does not get there.
         """
+        goal = self._tolerance
         size = np.linalg.norm(right, axis=0)
         size = np.where(size > 0, size, 1)
         rest = right / size
@@ -191,15 +205,15 @@ class Refined(Corrected):
         share = images.conj().T @ rest
         out = directions @ share
         rest = rest - images @ share
-        exact = images.shape[1] == 0
+        exact = images.shape[1] == 0 or goal > UPDATED
         last = np.inf
         for _ in range(STEPS):
             left = np.linalg.norm(rest, axis=0).max()
-            if not exact and (left < REFINED or left > last / 2):
+            if not exact and (left < goal or left > last / 2):
                 # what was only updated may be wrong in its last digits
                 rest = right / size - self.product(out)
                 left, exact = np.linalg.norm(rest, axis=0).max(), True
-            if exact and (left < REFINED or (left < 1e3 * REFINED and left > last / 2)):
+            if exact and (left < goal or (left < 1e3 * REFINED and left > last / 2)):
                 self._kept = directions[:, :KEPT], images[:, :KEPT]
                 return out * size
             if left > last:
@@ -209,7 +223,7 @@ class Refined(Corrected):
             fresh = self.rough.solve(rest / np.where(norms > 0, norms, 1)).astype(self.dtype)
             fresh, mapped = _orthonormal(fresh, self.product(fresh), directions, images)
             share = mapped.conj().T @ rest
-            out, rest, exact = out + fresh @ share, rest - mapped @ share, False
+            out, rest, exact = out + fresh @ share, rest - mapped @ share, goal > UPDATED
             directions = np.concatenate([directions, fresh], axis=1)
             images = np.concatenate([images, mapped], axis=1)
         raise ImpreciseError(out)

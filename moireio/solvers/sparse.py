@@ -8,7 +8,7 @@ from moireio.solvers import EigenProblem, Remarks, SingularError, mkl, not_posit
 from moireio.solvers.dependent import Restricted, least_eigenvalue, small_vectors
 from moireio.solvers.lanczos import lanczos
 from moireio.solvers.pencil import Pencil
-from moireio.solvers.refined import CHECKED, Corrected, ImpreciseError, Refined
+from moireio.solvers.refined import CHECKED, ROUGHLY, Corrected, ImpreciseError, Refined
 from moireio.solvers.search import SLICE, Search
 from moireio.solvers.superlu import DenseCounter, SuperLUFactor
 
@@ -230,7 +230,7 @@ class SparseSolver(Search):
         if self._mode == REFINED:
             return Refined(factor, product)
         if self._single:
-            return Corrected(factor, product)
+            return Corrected(factor, product, FEW, Refined(factor, product, ROUGHLY))
         return Corrected(factor, product, 1 if factor.n < LARGEST else FEW)
 
     def _prepared(self, real):

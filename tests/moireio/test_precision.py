@@ -70,7 +70,9 @@ def test_real_files(made, monkeypatch, name, k):
 
 
 @needs_mkl
-@pytest.mark.parametrize(("error", "single"), [(1e-3, None), (0.05, None), (0.05, True)])
+@pytest.mark.parametrize(
+    ("error", "single"), [(1e-3, None), (0.1, None), (0.01, True), (0.1, True)]
+)
 def test_factors_that_do_not_suffice(made, monkeypatch, error, single):
     """Worse factors take more corrections, or better factors; the levels stay exact."""
     monkeypatch.setattr(sparse, "LARGE", 1)
@@ -82,14 +84,16 @@ def test_factors_that_do_not_suffice(made, monkeypatch, error, single):
         return out * (1 + error * rng.normal(size=out.shape)) if self._single else out
 
     monkeypatch.setattr(pardiso.PardisoFactor, "solve", spoilt)
+    refined_blocks, refine = [], refined.Refined.solve
+    monkeypatch.setattr(refined.Refined, "solve", lambda *a: refined_blocks.append(1) or refine(*a))
     with moireio.open(made["gr_ab"]) as file:
         (h,), s, _ = bloch_sums(file)
     problem = EigenProblem(h, s, K)
     exact = eigh(h.dense(K), s.dense(K), eigvals_only=True)
     engine = make_solver("sparse", single=single)
     assert np.abs(engine.energies(problem, (4, 11)) - exact[4:12]).max() < 1e-9
-    used = {1e-3: sparse.CORRECTED, 0.05: sparse.DOUBLE if single is None else sparse.CORRECTED}
-    assert engine._mode == used[error]
+    assert engine._mode == (sparse.DOUBLE if error == 0.1 and not single else sparse.CORRECTED)
+    assert (len(refined_blocks) > 0) == (error == 0.1 and single is True)
 
 
 @needs_mkl
