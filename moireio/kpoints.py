@@ -187,7 +187,12 @@ class KPoints:
             if many:
                 # where the levels are, once for all
                 yield tasks[0], *self._noted(self._solve(tasks[0], window))
-                self._engine.use_threads(1)
+                # the precision that it took tells how many processes fit
+                self._most.clear()
+                jobs = min(jobs, self._fitting())
+                if jobs > 1:
+                    self._engine.stay_single()
+                    self._engine.use_threads(1)
                 tasks = tasks[1:]
             if jobs == 1:
                 for task in tasks:
@@ -267,6 +272,9 @@ class KPoints:
             return 1  # slepc's memory may be that of many machines
         general = int(np.argmin([self._sums[0].is_real(k) for k in self._k]))
         need = self._engine.memory(self._problem(0, general), self._bands or n, precise)
+        if need > limit and self._engine.is_single:
+            self._engine.stay_single(lean=True)
+            need = self._engine.memory(self._problem(0, general), self._bands or n, precise)
         if need > limit:
             half = "" if self._engine.is_single else "--precision float32 needs about half; "
             raise MoireioError(

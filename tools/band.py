@@ -163,7 +163,8 @@ def _fermi(ctx, param, text):
     default="auto",
     show_default=True,
     help="Of the sparse solver's factors: float32 halves their memory; results keep double "
-    "precision. auto takes it for the energies of large cells, without --states or --prove.",
+    "precision. auto takes it for the energies of large cells, without --states, --prove or "
+    "--overlap-cutoff.",
 )
 @options("device", "jobs")
 @click.option(

@@ -125,7 +125,7 @@ def lanczos(
             raise TooNearError(sigma + 1 / largest)
         if only_levels:
             found = _contiguous(theta, error, sigma, ROUGH)
-            bounds = _bounds(theta, error, sigma, found)
+            bounds = _bounds(theta, error, found)
             found = _contiguous(theta, bounds, sigma, ACCURATE)
         else:
             found = _contiguous(theta, error, sigma, TOLERANCE)
@@ -148,25 +148,25 @@ def _contiguous(theta, error, sigma, tolerance):
     return kept[np.argsort(sigma + 1 / theta[kept])]
 
 
-def _bounds(theta, error, sigma, found):
+def _bounds(theta, error, found):
     """Return how wrong levels may be, eV, if `found` holds all between its first and its last.
 
-    The residual, or its square over the distance to levels that were not found (Kato, J. Phys. Soc.
-    Jpn. 4, 334 (1949)).
+    The residual, or its square over the distance to what was not found, both of the operator's
+    eigenvalues 1/(E − σ) (Kato, J. Phys. Soc. Jpn. 4, 334 (1949)).
     """
-    own, residual = sigma + 1 / theta[found], error[found]
+    own, residual = theta[found], error[found]
     bounds = np.full(len(theta), np.inf)
     others = np.ones(len(theta), dtype=bool)
     others[found] = False
-    level, radius = sigma + 1 / theta[others], error[others]
-    gap = np.full(len(found), np.inf)
-    for side in (theta[others] > 0, theta[others] < 0):
+    other, radius = theta[others], error[others] * theta[others] ** 2
+    gap = np.abs(own)  # to levels far away
+    for side in (other > 0, other < 0):
         if not side.any():
             continue
-        # of those that did not converge, the nearest
-        nearest = np.argmin(np.abs(level[side] - sigma))
-        distance = np.abs(own - level[side][nearest]) - radius[side][nearest]
-        gap = np.minimum(gap, distance)
+        # of those that did not converge, the nearest to the shift
+        nearest = np.argmax(np.abs(other[side]))
+        gap = np.minimum(gap, np.abs(own - other[side][nearest]) - radius[side][nearest])
+    gap = gap / own**2  # eV
     with np.errstate(divide="ignore"):
         bounds[found] = residual * np.where(gap > residual, residual / gap, 1.0)
     return bounds

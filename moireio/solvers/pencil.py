@@ -174,8 +174,8 @@ class Pencil:
         out = self._spread(0, h)
         dtype = np.result_type(h, s)
         out = out.astype(dtype, copy=out is h)
-        place = slice(None) if self._places[1] is None else self._places[1]
-        out[place] -= sigma * s
+        whole = self._places[1] is None or len(s) == self._count
+        out[slice(None) if whole else self._places[1]] -= sigma * s
         return out
 
     def overlap_values(self, problem):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from moireio.solvers import SingularError
+
 # On how many states an answer is checked, how wrong a level may be (eV), and by how much of itself
 # single precision may change the inverse among states next to the shift.
 CHECKED, WRONG, MOVED = 8, 1e-9, 0.3
@@ -9,7 +11,7 @@ CHECKED, WRONG, MOVED = 8, 1e-9, 0.3
 # tells the size of the error; that errors shrink by it, but for CAUTION, until a second one tells.
 NOISE, MOST, CAUTION = 1e-5, 8, 10
 # With so small a Rayleigh quotient, eV, a solution is mostly the state of a level at the shift.
-NEAR = 1e-2
+NEAR = 1e-3
 STEPS, REFINED, ROUGHLY = 30, 1e-12, 1e-6
 # From here on a residual that was only updated is as good as one computed anew.
 UPDATED = 1e-9
@@ -116,18 +118,21 @@ class Corrected:
         ------
         ImpreciseError
             If that is not sure.
+        SingularError
+            If that is because of a level next to the shift.
         """
         near = np.argsort(np.abs(offsets))[:CHECKED]
         images, offsets = images[:, near], offsets[near]
         inverse = images.conj().T @ self.rough.solve(images)
         moved = np.linalg.norm(offsets[:, None] * inverse - np.eye(len(near)), 2)
         if not moved < MOVED:
-            raise ImpreciseError
+            raise SingularError if np.abs(offsets[0]) < NEAR else ImpreciseError
 
     def improved(self, vectors, overlap):
         """Return levels and states by Ritz's method among vectors.
 
-        What is missing from a level is, to second order, rᴴA⁻¹r with the residual r of its state.
+        What is missing from a level is, to second order, rᴴ(A − δS)⁻¹r with the residual r of its
+        state and its offset δ; this is estimated as |rᴴz| + |δ| zᴴSz, z = A⁻¹r.
 
         Parameters
         ----------
@@ -146,7 +151,9 @@ class Corrected:
         Raises
         ------
         ImpreciseError
-            If they are wrong by more than 1e-9 eV, or their number is not sure.
+            If by this estimate one is wrong by more than 1e-9 eV, or their number is not sure.
+        SingularError
+            If that is because of a level next to the shift.
         """
         from scipy.linalg import eigh
 
@@ -158,7 +165,9 @@ class Corrected:
         rest = products - images * offsets
         worst = np.argsort(-np.linalg.norm(rest, axis=0))[:CHECKED]
         rest = rest[:, worst]
-        missing = np.abs((rest.conj() * self.rough.solve(rest)).sum(axis=0))
+        made = self.rough.solve(rest)
+        missing = np.abs((rest.conj() * made).sum(axis=0))
+        missing += np.abs(offsets[worst] * (made.conj() * overlap(made)).sum(axis=0))
         if not missing.max(initial=0) < WRONG:
             raise ImpreciseError
         return offsets, vectors
@@ -221,6 +230,8 @@ class Refined(Corrected):
             last = left
             norms = np.linalg.norm(rest, axis=0)
             fresh = self.rough.solve(rest / np.where(norms > 0, norms, 1)).astype(self.dtype)
+            if not np.isfinite(fresh).all():
+                break
             fresh, mapped = _orthonormal(fresh, self.product(fresh), directions, images)
             share = mapped.conj().T @ rest
             out, rest, exact = out + fresh @ share, rest - mapped @ share, goal > UPDATED
@@ -236,6 +247,8 @@ def _orthonormal(directions, images, before, known):
         directions, images = directions - before @ share, images - known @ share
         values, turn = np.linalg.eigh(images.conj().T @ images)
         kept = values > INDEPENDENT * values[-1]
+        if not kept.any():
+            raise ImpreciseError(directions)
         change = turn[:, kept] / np.sqrt(values[kept])
         directions, images = directions @ change, images @ change
     return directions, images

@@ -134,6 +134,7 @@ class Search:
                     raise MoireioError(f"there are {count} levels only, without those left out")
                 span = _Span(self._sigma, below, first, last, count, block, self._prove)
                 levels, states = self._found(factor, problem, span, block)
+                factor = None  # its memory, for counts
             except (SingularError, TooNearError) as error:
                 # to the same side of the level, or to the other
                 near = error.args[0] if error.args else self._sigma

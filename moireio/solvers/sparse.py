@@ -15,6 +15,7 @@ from moireio.solvers.superlu import DenseCounter, SuperLUFactor
 # States from which on single precision saves time if solutions need one correction, or a few.
 LARGE, LARGEST, FEW = 5000, 30000, 3
 DOUBLE, REFINED, CORRECTED = "double", "refined", "corrected"
+MOVES = 2  # of the shift, away from a level that is too near for single precision
 
 
 class SparseSolver(Search):
@@ -46,7 +47,7 @@ class SparseSolver(Search):
         self._kind = pardiso.PardisoFactor if self._mkl else SuperLUFactor
         self._counting = pardiso.Counter if self._mkl else DenseCounter
         self._factors, self._counter, self._pencil, self._checked = {}, None, None, False
-        self._failed, self._states = set(), True
+        self._failed, self._states, self._stay, self._moves = set(), True, False, 0
         self._mode = REFINED if single and self._mkl else DOUBLE
 
     def energies(self, problem, window=None):
@@ -62,6 +63,8 @@ class SparseSolver(Search):
         before, self._mode = self._mode, REFINED if self._single and self._mkl else DOUBLE
         try:
             return super().count_below(problem, energy)
+        except ImpreciseError as error:
+            raise _imprecise(problem) from error
         finally:
             self._mode = before
 
@@ -73,7 +76,7 @@ class SparseSolver(Search):
         elif self._single:
             modes = [CORRECTED, REFINED] if rough else [REFINED]
         elif rough and problem.size >= LARGE and not self._prove:
-            modes = [CORRECTED, DOUBLE]
+            modes = [CORRECTED, REFINED if self._stay else DOUBLE]
         else:
             modes = [DOUBLE]
         return [mode for mode in modes if mode not in self._failed]
@@ -87,10 +90,7 @@ class SparseSolver(Search):
                 return find(problem, window)
             except ImpreciseError:
                 self._failed.add(mode)
-        raise MoireioError(
-            f"single precision does not suffice for {problem.size} states",
-            remedy="--precision float64",
-        )
+        raise _imprecise(problem)
 
     def _guess(self, problem, target):
         """Return the level that is as high among those of some atoms by themselves."""
@@ -100,6 +100,7 @@ class SparseSolver(Search):
 
     def _slice(self, problem, first, last):
         """Return some levels, corrected for what was left out, with their states."""
+        self._moves = 0
         try:
             levels, states = super()._slice(problem, first, last)
         except MoireioError as error:
@@ -123,10 +124,16 @@ class SparseSolver(Search):
         """Whether factors are in single precision."""
         return self._mode != DOUBLE
 
-    def stay_single(self):
-        """Where single precision is tried first, take nothing else: there is no memory for it."""
+    def stay_single(self, lean=False):
+        """Where single precision is tried first, take nothing else: there is no memory for it.
+
+        Parameters
+        ----------
+        lean : bool
+            Save memory at the cost of time, too.
+        """
         if self._mode == CORRECTED:
-            self._single = True
+            self._stay, self._single = True, self._single or lean or None
 
     def release(self):
         """Give the memory of factors back."""
@@ -150,7 +157,7 @@ class SparseSolver(Search):
             Bytes: factors, as MKL estimates, matrices and the vectors of Lanczos.
         """
         self._fit(problem)
-        self._mode = self._modes(problem, states)[0]
+        self._mode = next(iter(self._modes(problem, states)), DOUBLE)
         factor = self._prepared(self._pencil.is_real(problem))
         elements = self._pencil.memory
         if self._mode == CORRECTED and not self._single:
@@ -177,21 +184,29 @@ class SparseSolver(Search):
         """Find levels by Lanczos."""
         overlap = self._overlap(problem)
         try:
-            levels, states = lanczos(
-                factor.solve,
-                overlap,
-                problem.size,
-                factor.dtype,
-                self._sigma,
-                span.covered,
-                block,
-                dimension=self._count(problem),
-                only_levels=not self._states,
-            )
+            return self._by_lanczos(factor, overlap, problem, span, block)
+        except SingularError:
+            near = True
         except ImpreciseError as error:
-            if isinstance(factor, Corrected) and factor.is_near(*error.args, overlap):
-                raise SingularError from error
-            raise
+            near = isinstance(factor, Corrected) and any(
+                factor.is_near(vectors, overlap) for vectors in error.args
+            )
+        self._moves += near
+        raise SingularError if near and self._moves <= MOVES else ImpreciseError
+
+    def _by_lanczos(self, factor, overlap, problem, span, block):
+        """Find levels, and check those by single precision."""
+        levels, states = lanczos(
+            factor.solve,
+            overlap,
+            problem.size,
+            factor.dtype,
+            self._sigma,
+            span.covered,
+            block,
+            dimension=self._count(problem),
+            only_levels=not self._states,
+        )
         if self._mode == CORRECTED:
             offsets, states = factor.improved(states, overlap)
             return self._sigma + offsets, states
@@ -229,7 +244,7 @@ class SparseSolver(Search):
             product = mkl.Product(self._pencil.whole(values), self._threads)
         if self._mode == REFINED:
             return Refined(factor, product)
-        if self._single:
+        if self._single or self._stay:
             return Corrected(factor, product, FEW, Refined(factor, product, ROUGHLY))
         return Corrected(factor, product, 1 if factor.n < LARGEST else FEW)
 
@@ -327,6 +342,14 @@ class SparseSolver(Search):
         matrix, rows = self._pencil.overlap(problem)
         product = mkl.Product(matrix, self._threads) if self._mkl else matrix.__matmul__
         return product if len(rows) == 1 else PerSpin(product, rows)
+
+
+def _imprecise(problem):
+    """Return the error where single precision was asked for, and does not suffice."""
+    return MoireioError(
+        f"single precision does not suffice for {problem.size} states",
+        remedy="--precision float64",
+    )
 
 
 class PerSpin:

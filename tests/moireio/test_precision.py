@@ -97,6 +97,67 @@ def test_factors_that_do_not_suffice(made, monkeypatch, error, single):
 
 
 @needs_mkl
+def test_the_shift_moves_only_twice(made, monkeypatch):
+    """Levels that all seem too near to the shift do not keep double precision away."""
+    monkeypatch.setattr(sparse, "LARGE", 1)
+    monkeypatch.setattr(refined, "NEAR", 1e3)
+    solve, rng = pardiso.PardisoFactor.solve, np.random.default_rng(0)
+    factorise, made_single = pardiso.PardisoFactor.factorise, []
+
+    def spoilt(self, right):
+        out = solve(self, right)
+        return out * (1 + 0.1 * rng.normal(size=out.shape)) if self._single else out
+
+    def counted(self, values):
+        made_single.append(self._single and not self._positive)
+        return factorise(self, values)
+
+    monkeypatch.setattr(pardiso.PardisoFactor, "solve", spoilt)
+    monkeypatch.setattr(pardiso.PardisoFactor, "factorise", counted)
+    with moireio.open(made["gr_ab"]) as file:
+        (h,), s, _ = bloch_sums(file)
+    exact = eigh(h.dense(K), s.dense(K), eigvals_only=True)
+    engine = make_solver("sparse", near=(exact[7] + exact[8]) / 2)
+    assert np.abs(engine.energies(EigenProblem(h, s, K), (4, 11)) - exact[4:12]).max() < 1e-9
+    assert engine._mode == sparse.DOUBLE
+    assert sum(made_single) == 1 + sparse.MOVES
+
+
+@needs_mkl
+def test_factors_without_numbers(made, monkeypatch):
+    """Where single precision overflows, double precision is taken, or the error is one line."""
+    monkeypatch.setattr(sparse, "LARGE", 1)
+    solve = pardiso.PardisoFactor.solve
+    monkeypatch.setattr(
+        pardiso.PardisoFactor,
+        "solve",
+        lambda self, b: solve(self, b) * (np.nan if self._single and not self._positive else 1),
+    )
+    with moireio.open(made["gr_ab"]) as file:
+        (h,), s, _ = bloch_sums(file)
+    problem = EigenProblem(h, s, K)
+    exact = eigh(h.dense(K), s.dense(K), eigvals_only=True)
+    assert np.abs(make_solver("sparse").energies(problem, (4, 11)) - exact[4:12]).max() < 1e-9
+    for find in ("energies", "pairs"):
+        with pytest.raises(MoireioError, match="--precision float64"):
+            getattr(make_solver("sparse", single=True), find)(problem, (4, 11))
+
+
+@pytest.mark.parametrize("name", ["hbn_soc", "gr_ab"])
+@pytest.mark.parametrize("single", [None, True])
+def test_small_elements_left_out(made, monkeypatch, name, single):
+    """Also where S has fewer elements than H: of a spinor, or none."""
+    monkeypatch.setattr(sparse, "LARGE", 1)
+    with moireio.open(made[name]) as file:
+        (h,), s, _ = bloch_sums(file)
+    s = None if name == "gr_ab" else s
+    problem = EigenProblem(h, s, K)
+    exact = eigh(h.dense(K), None if s is None else s.dense(K), eigvals_only=True)
+    found = make_solver("sparse", single=single, drop=1e-4).energies(problem, (4, 11))
+    assert np.abs(found - exact[4:12]).max() < 1e-6
+
+
+@needs_mkl
 def test_single_precision_that_never_suffices(made, monkeypatch):
     solve, rng = pardiso.PardisoFactor.solve, np.random.default_rng(0)
     monkeypatch.setattr(
