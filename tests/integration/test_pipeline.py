@@ -220,7 +220,9 @@ def test_killed_while_writing(tmp_path, data, number):
         time.sleep(delay)
         process.send_signal(number)
         _, errors = process.communicate()
-        assert b"Traceback" not in errors
+        # on a busy machine Python itself may not have started yet: its traceback is not ours
+        begun = any(part in errors for part in (b"/tools/", b"/formats/", b"__main__.py"))
+        assert b"Traceback" not in errors or not begun
         if target.exists():
             with moireio.open(target) as file:
                 assert len(file.structure) == 64
