@@ -48,7 +48,12 @@ class SparseSolver(Search):
         self._counting = pardiso.Counter if self._mkl else DenseCounter
         self._factors, self._counter, self._pencil, self._checked = {}, None, None, False
         self._failed, self._states, self._stay, self._moves = set(), True, False, 0
-        self._mode = REFINED if single and self._mkl else DOUBLE
+        self._mode = self._careful
+
+    @property
+    def _careful(self):
+        """The mode for all but levels."""
+        return REFINED if self._single and self._mkl else DOUBLE
 
     def energies(self, problem, window=None):
         """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
@@ -60,7 +65,7 @@ class SparseSolver(Search):
 
     def count_below(self, problem, energy):
         """Return how many levels lie below an energy (see `moireio.solvers.Solver`)."""
-        before, self._mode = self._mode, REFINED if self._single and self._mkl else DOUBLE
+        before, self._mode = self._mode, self._careful
         try:
             return super().count_below(problem, energy)
         except ImpreciseError as error:
@@ -286,11 +291,14 @@ class SparseSolver(Search):
         factor = self._rough_overlap(problem) if large and self._mkl else None
         if factor is None:
             values = self._pencil.overlap_values(problem)
+            before, self._mode = self._mode, self._careful
             try:
                 factor = self._factor(values)
                 bad = self._negative(factor, values)
             except SingularError:
                 bad = True
+            finally:
+                self._mode = before
             if bad:
                 raise not_positive(problem.k)
         least = least_eigenvalue(factor.solve, factor.n, factor.dtype)

@@ -223,6 +223,24 @@ def test_corrections_end_or_fail():
 
 
 @needs_mkl
+def test_an_overlap_that_single_precision_refuses(made, monkeypatch):
+    """It is looked at again in double precision; the levels still come from single precision."""
+    monkeypatch.setattr(sparse, "LARGE", 1)
+    monkeypatch.setattr(sparse.SparseSolver, "_rough_overlap", lambda *_: None)
+    kinds, new = [], sparse.SparseSolver._new_factor
+    monkeypatch.setattr(
+        sparse.SparseSolver, "_new_factor", lambda *a: kinds.append(a[2]) or new(*a)
+    )
+    with moireio.open(made["gr_ab"]) as file:
+        (h,), s, _ = bloch_sums(file)
+    engine = make_solver("sparse")
+    engine.energies(EigenProblem(h, s, K), (4, 11))
+    least = np.linalg.eigvalsh(s.dense(np.zeros(3)))[0]
+    assert kinds == [False, True]
+    assert abs(engine.remarks.least / least - 1) < 0.01
+
+
+@needs_mkl
 def test_where_double_precision_does_not_fit(made, monkeypatch):
     """Single precision is taken by itself; where there is no memory for the other, nothing else."""
     monkeypatch.setattr(sparse, "LARGE", 1)
