@@ -115,7 +115,7 @@ class KPoints:
         self._engine = make_solver(
             self.name,
             solver.device,
-            1,
+            self._jobs if self.name == "sparse" else 1,
             near,
             single=solver.single,
             prove=solver.prove,
@@ -271,10 +271,11 @@ class KPoints:
         if self.name != "sparse":
             return 1  # slepc's memory may be that of many machines
         general = int(np.argmin([self._sums[0].is_real(k) for k in self._k]))
-        need = self._engine.memory(self._problem(0, general), self._bands or n, precise)
-        if need > limit and self._engine.is_single:
-            self._engine.stay_single(lean=True)
-            need = self._engine.memory(self._problem(0, general), self._bands or n, precise)
+        asked = self._problem(0, general), self._bands or n, precise
+        need = self._engine.memory(*asked)
+        if need > limit:
+            self._engine.save_memory()
+            need = self._engine.memory(*asked)
         if need > limit:
             half = "" if self._engine.is_single else "--precision float32 needs about half; "
             raise MoireioError(
@@ -282,7 +283,9 @@ class KPoints:
                 f"{limit / 1e9:.1f} GB may be used",
                 remedy=f"{half}--memory allows more",
             )
-        if 2 * need > limit:
+        if self._engine.memory(*asked, double=True) > limit:
+            self._engine.save_memory(double=True)
+        if self._engine.memory(*asked, double=True) > limit:
             self._engine.stay_single()
         return int(limit / need)
 

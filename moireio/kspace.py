@@ -120,6 +120,14 @@ class BlochSum:
         spins = np.arange(self.copies)[:, None]
         return one, first + spins * np.repeat(self.sizes, self.sizes)
 
+    @property
+    def nbytes(self):
+        """Bytes of the blocks, and of the patterns that were worked out."""
+        arrays = [group.values for group in self._groups]
+        for pattern in (self._pattern, self._upper):
+            arrays += [a for a in pattern or () if isinstance(a, np.ndarray)]
+        return sum(a.nbytes for a in arrays)
+
     def is_real(self, k):
         """Tell whether O(k) is real: real blocks, and 2k a reciprocal lattice vector.
 

@@ -17,7 +17,7 @@ import numpy as np
 from moireio.errors import MoireioError
 from moireio.solvers import SingularError, mkl
 
-ANALYSE, FACTORISE, SOLVE, SOLVE_D, RELEASE = 11, 22, 33, 332, -1
+ANALYSE, FACTORISE, SOLVE, SOLVE_D, FORGET, RELEASE = 11, 22, 33, 332, 0, -1
 # By whether a matrix is complex, and positive definite.
 KINDS = {(True, False): -4, (False, False): -2, (True, True): 4, (False, True): 2}
 ZERO_PIVOT = -4
@@ -58,6 +58,7 @@ class PardisoFactor:
         self.dtype = np.dtype(np.float64 if real else np.complex128)
         self._threads = threads
         self._single, self._positive = single, positive
+        self._factorised = False
         self._values = np.zeros(len(indices), dtype=self._own)
         self._begin(np.int32 if len(indices) < MOST_SHORT else np.int64)
         if self._short and 1024.0 * self._iparm[16] / self._own.itemsize > MOST_SHORT:
@@ -121,6 +122,7 @@ class PardisoFactor:
             If pivots vanish, or the matrix had to be positive definite, and is not.
         """
         self._values = np.ascontiguousarray(values, dtype=self._own)
+        self._factorised = True
         self._call(FACTORISE)
         if self._iparm[13]:  # perturbed pivots
             raise SingularError
@@ -148,6 +150,13 @@ class PardisoFactor:
         """Bytes that analysis, factorisation and factors need at most, as MKL estimates."""
         return 1024.0 * max(self._iparm[14], self._iparm[15] + self._iparm[16])
 
+    def forget(self):
+        """Give the memory of factors back, not the analysis of the pattern."""
+        if self._factorised:
+            self._call(FORGET)
+            self._values = np.zeros(len(self._pattern[1]), dtype=self._own)
+            self._factorised = False
+
     def close(self):
         """Give its memory back."""
         if self._pt.any():
@@ -165,7 +174,7 @@ class PardisoFactor:
         threads = mkl.set_threads(self._threads)
         if phase == ANALYSE:
             self._seen = threads
-        elif phase != RELEASE and threads != self._seen:
+        elif phase not in (FORGET, RELEASE) and threads != self._seen:
             # Pardiso crashes if it finds other threads than its analysis did
             self.close()
             self._call(ANALYSE)

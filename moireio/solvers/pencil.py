@@ -135,13 +135,48 @@ class Pencil:
         """Tell whether a problem has this pattern."""
         return problem.hamiltonian is self._sums[0] and problem.overlap is self._sums[1]
 
-    @property
-    def memory(self):
-        """How many elements all matrices of a solution and what makes them take, as measured."""
-        overlap = self._sums[1]
-        whole = overlap is not None and overlap.one_spin()[0].n == overlap.n
-        each = 14 if self._kept is not None else 9 if whole else 7
-        return each * self._count
+    def memory(self, itemsize, single, sparing):
+        """Return about how many bytes matrices and patterns take beside factors.
+
+        Parameters
+        ----------
+        itemsize : int
+            Bytes of an element in double precision.
+        single : bool
+            Factors in single precision, whose solutions are corrected with H − σS.
+        sparing : bool
+            Products with upper triangles.
+
+        Returns
+        -------
+        int
+            Bytes.
+        """
+        count, whole = self._count, False
+        held = self.indices.nbytes + sum(p.nbytes for p in self._places if p is not None)
+        held += sum(one.nbytes for one in self._sums if one is not None)
+        held += self._every.memory(itemsize, False, True) if self._kept is not None else 0
+        held += count * itemsize  # H − σS
+        if single:
+            held += count * itemsize // 2
+            whole = not sparing
+            held += 2 * count * itemsize if whole else 0
+        if self._sums[1] is not None:
+            if self._repeats():
+                # a quarter of the elements, both triangles, with columns and their order
+                held += count // 2 * (itemsize + 8)
+            elif sparing:
+                held += count * itemsize
+            else:
+                whole = True
+                held += 2 * count * itemsize
+        if whole:
+            held += 20 * count + count * itemsize  # indices and places; while they are filled
+        return held
+
+    def _repeats(self):
+        """Tell whether S is the same for each of two spins."""
+        return self._kept is None and self._one_spin()[0].n < len(self.indptr) - 1
 
     def is_real(self, problem):
         """Tell whether H and S are real at a problem's k."""
@@ -161,26 +196,28 @@ class Pencil:
         sigma : float
             eV.
         keep : bool
-            H and S for another shift.
+            H and S for another shift; else they are made anew, and let go.
 
         Returns
         -------
         (nnz,) array
             A new one.
         """
-        h, s = self._parts(problem)
-        if not keep:
+        if keep:
+            h, s = self._parts(problem)
+        else:
             self._last = None, None
+            h, s = (self._assemble(problem, n) for n in (0, 1))
         out = self._spread(0, h)
-        dtype = np.result_type(h, s)
-        out = out.astype(dtype, copy=out is h)
+        out = out.astype(np.result_type(h, s), copy=keep and out is h)
         whole = self._places[1] is None or len(s) == self._count
         out[slice(None) if whole else self._places[1]] -= sigma * s
         return out
 
     def overlap_values(self, problem):
         """Return the elements of S alone, as `values`."""
-        return self._spread(1, self._assemble(problem, 1))
+        kept = self._last[0] is problem
+        return self._spread(1, self._last[1][1] if kept else self._assemble(problem, 1))
 
     def _parts(self, problem):
         """Return the elements of H and S, those that each has."""
@@ -205,27 +242,31 @@ class Pencil:
         out[place] = values
         return out
 
-    def overlap(self, problem):
+    def overlap(self, problem, sparing=False):
         """Return S at a problem's k, of one spin if it repeats for both.
 
         Parameters
         ----------
         problem : EigenProblem
             Of this pattern, with an overlap.
+        sparing : bool
+            The upper triangle will do.
 
         Returns
         -------
         matrix : scipy.sparse.csr_array
-            Both triangles.
+            S.
         rows : (spins, n/spins) array of int
             Rows of each spin.
+        upper : bool
+            It is the upper triangle.
         """
-        if self._kept is not None:
-            return self.whole(self.overlap_values(problem)), np.arange(problem.size)[None]
-        one, rows = self._one_spin()
-        if one.n == len(self.indptr) - 1:
-            return self.whole(self._spread(1, self._parts(problem)[1])), rows
-        return one.csr(problem.k), rows
+        if self._repeats():
+            one, rows = self._one_spin()
+            return one.csr(problem.k), rows, False
+        values = self.overlap_values(problem)
+        matrix = self.triangle(values) if sparing else self.whole(values)
+        return matrix, np.arange(problem.size)[None], sparing
 
     def upper_overlap(self, problem):
         """Return the upper triangle of S, of one spin if it repeats for both.
@@ -240,16 +281,32 @@ class Pencil:
         indptr, indices, values : arrays
             Of CSR, columns ascending.
         """
-        one, _ = self._one_spin()
-        if one.n == len(self.indptr) - 1:
-            return self.indptr, self.indices, self.overlap_values(problem)
-        return *one.upper_pattern(), one.upper_values(problem.k)
+        if self._kept is None and self._repeats():
+            one, _ = self._one_spin()
+            return *one.upper_pattern(), one.upper_values(problem.k)
+        return self.indptr, self.indices, self.overlap_values(problem)
 
     def _one_spin(self):
         """Return S of one spin, and the rows of each."""
         if self._one is None:
             self._one = self._sums[1].one_spin()
         return self._one
+
+    def triangle(self, upper):
+        """Return the upper triangle of a matrix of the pattern.
+
+        Parameters
+        ----------
+        upper : (nnz,) array
+            Its elements.
+
+        Returns
+        -------
+        (n, n) scipy.sparse.csr_array
+            Of the very same arrays.
+        """
+        n = len(self.indptr) - 1
+        return csr_array((upper, self.indices, self.indptr), shape=(n, n))
 
     def whole(self, upper):
         """Return a matrix of the pattern from its upper triangle.

@@ -181,6 +181,7 @@ class Search:
             factor, below = self._shifted(problem, self._sigma)
             if abs(below - target) <= tolerance:
                 return factor, below
+            factor = None  # its memory
             # having to move, as near as what Lanczos then needs is least
             tolerance = max(min(wanted / 4, ASTRAY), 1)
             if below < target:

@@ -1,8 +1,6 @@
 """Sparse eigenproblems on factors by Pardiso or SuperLU."""
 
 import numpy as np
-from scipy.sparse import csr_array
-
 from moireio.errors import MoireioError
 from moireio.solvers import EigenProblem, Remarks, SingularError, mkl, not_positive, pardiso
 from moireio.solvers.dependent import Restricted, least_eigenvalue, small_vectors
@@ -47,7 +45,8 @@ class SparseSolver(Search):
         self._kind = pardiso.PardisoFactor if self._mkl else SuperLUFactor
         self._counting = pardiso.Counter if self._mkl else DenseCounter
         self._factors, self._counter, self._pencil, self._checked = {}, None, None, False
-        self._failed, self._states, self._stay, self._moves = set(), True, False, 0
+        self._failed, self._states, self._moves = set(), True, 0
+        self._stay, self._lean = False, set()
         self._mode = self._careful
 
     @property
@@ -129,22 +128,29 @@ class SparseSolver(Search):
         """Whether factors are in single precision."""
         return self._mode != DOUBLE
 
-    def stay_single(self, lean=False):
-        """Where single precision is tried first, take nothing else: there is no memory for it.
+    def stay_single(self):
+        """Where single precision is tried first, take nothing else: there is no memory for it."""
+        self._stay = True
+
+    def save_memory(self, double=False):
+        """Save memory at the cost of time.
 
         Parameters
         ----------
-        lean : bool
-            Save memory at the cost of time, too.
+        double : bool
+            Only with factors in double precision.
         """
-        if self._mode == CORRECTED:
-            self._stay, self._single = True, self._single or lean or None
+        self._lean |= {DOUBLE} if double else {DOUBLE, REFINED, CORRECTED}
+
+    def _sparing(self, mode):
+        """Tell whether memory is saved at the cost of time."""
+        return bool(self._single) or mode in self._lean
 
     def release(self):
         """Give the memory of factors back."""
         self._factors, self._counter = {}, None
 
-    def memory(self, problem, bands, states=True):
+    def memory(self, problem, bands, states=True, double=False):
         """Return about how many bytes a problem needs.
 
         Parameters
@@ -155,6 +161,8 @@ class SparseSolver(Search):
             How many are wanted.
         states : bool
             Whether they are wanted, or counts at some energy; else their levels only.
+        double : bool
+            With factors in double precision in any case.
 
         Returns
         -------
@@ -164,20 +172,23 @@ class SparseSolver(Search):
         self._fit(problem)
         self._mode = next(iter(self._modes(problem, states)), DOUBLE)
         factor = self._prepared(self._pencil.is_real(problem))
-        elements = self._pencil.memory
-        if self._mode == CORRECTED and not self._single:
-            elements += 2 * len(self._pencil.indices)  # both triangles of H − σS
-        matrices = elements * factor.dtype.itemsize
+        factors = factor.memory * (2 if double and self._mode != DOUBLE else 1)
+        mode = DOUBLE if double else self._mode
+        matrices = self._pencil.memory(factor.dtype.itemsize, mode != DOUBLE, self._sparing(mode))
         found = min(problem.size, 10 * min(bands, SLICE) + 100)
         vectors = 2 * problem.size * found * factor.dtype.itemsize
-        return factor.memory + matrices + vectors
+        return factors + 1.1 * matrices + vectors
 
     def _shifted(self, problem, sigma):
         """Factorise H − σS; return the factors and the number of levels below σ."""
         self._ready(problem)
         small = self._small_vectors(problem)
-        # of memory as little as possible
-        values = self._pencil.shifted(problem, sigma, keep=not self._single)
+        # making H and S again costs little beside factors of large matrices, keeping them memory
+        keep = problem.size < LARGE and not self._sparing(self._mode)
+        if not keep:
+            for factor in self._factors.values():
+                factor.forget()
+        values = self._pencil.shifted(problem, sigma, keep)
         factor = self._factor(values)
         below = self._negative(factor, values)
         if small is None:
@@ -241,10 +252,8 @@ class SparseSolver(Search):
         factor.factorise(values)
         if self._mode == DOUBLE:
             return factor
-        if self._single:  # half the memory
-            shape = (len(self._pencil.indptr) - 1,) * 2
-            matrix = csr_array((values, self._pencil.indices, self._pencil.indptr), shape)
-            product = mkl.Product(matrix, self._threads, upper=True)
+        if self._sparing(self._mode):
+            product = mkl.Product(self._pencil.triangle(values), self._threads, upper=True)
         else:
             product = mkl.Product(self._pencil.whole(values), self._threads)
         if self._mode == REFINED:
@@ -347,8 +356,8 @@ class SparseSolver(Search):
         """Return the product with S."""
         if problem.overlap is None:
             return np.copy
-        matrix, rows = self._pencil.overlap(problem)
-        product = mkl.Product(matrix, self._threads) if self._mkl else matrix.__matmul__
+        matrix, rows, upper = self._pencil.overlap(problem, self._mkl and self._sparing(self._mode))
+        product = mkl.Product(matrix, self._threads, upper) if self._mkl else matrix.__matmul__
         return product if len(rows) == 1 else PerSpin(product, rows)
 
 

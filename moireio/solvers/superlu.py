@@ -49,6 +49,10 @@ class SuperLUFactor:
         except MemoryError as error:
             raise MoireioError(f"SuperLU could not factorise the matrix: {error}") from error
 
+    def forget(self):
+        """Give the memory of factors back."""
+        self._lu = None
+
     def solve(self, right):
         """Solve with the last matrix (see `PardisoFactor`)."""
         return self._lu.solve(np.ascontiguousarray(right, dtype=self.dtype))

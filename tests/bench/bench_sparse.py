@@ -12,6 +12,8 @@ Assembly of H(k) and S(k) is in all times; reading the file is not. ``grow FILE.
 once per file, prints memory and time of the factors, and fits powers of the size.
 ``exact FILE.h5 …`` compares 40 levels with LAPACK's (``--all``: all of them, found in slices) at a
 complex k (``--gamma``: at Γ, in real arithmetic).
+``steps FILE.h5 …`` finds 40 levels at one complex k as `band` does, and prints where the time went
+and the peak memory of the process.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import time
 
 BANDS = 40
 MEMORY = 0.85  # of the machine's
+PRECISIONS = {"auto": None, "float32": True, "float64": False}
 POINTS = ([0.11, 0.23, 0.0], [0.31, -0.07, 0.0])
 
 
@@ -225,20 +228,87 @@ def exact(paths, near, threads, gamma, every):
         )
 
 
+def steps(paths, near, threads, precision, memory):
+    """Print what the parts of one k point take; each file in a process of its own."""
+    for path in paths:
+        words = [sys.executable, __file__, "child-steps", path, str(near), str(threads), precision]
+        subprocess.run([*words, str(memory)], check=True)
+
+
+def child_steps(path, near, threads, precision, memory):
+    """Print what the parts of one k point take."""
+    from moireio.kpoints import KPoints, SolverChoice
+    from moireio.solvers import EigenProblem, mkl, pardiso
+    from moireio.solvers.pencil import Pencil
+
+    spent, calls = {}, {}
+
+    def timed(owner, name, label):
+        inner = getattr(owner, name)
+
+        def outer(*words, **named):
+            begin = time.perf_counter()
+            try:
+                return inner(*words, **named)
+            finally:
+                key = label(*words) if callable(label) else label
+                spent[key] = spent.get(key, 0.0) + time.perf_counter() - begin
+                calls[key] = calls.get(key, 0) + 1
+                if key == "factors":
+                    print(f"  factors after {time.perf_counter() - start:.0f} s", flush=True)
+
+        setattr(owner, name, outer)
+
+    phases = {
+        pardiso.ANALYSE: "ordering",
+        pardiso.FACTORISE: "factors",
+        pardiso.SOLVE: "solutions",
+        pardiso.SOLVE_D: "counts",
+    }
+    start = time.perf_counter()
+    timed(Pencil, "__init__", "pattern")
+    timed(mkl.Product, "__call__", "products")
+    timed(pardiso.PardisoFactor, "_call", lambda _, phase, *rest: phases.get(phase, "release"))
+    h, s, filled = load(path)
+    print(f"{path}: {h.n} orbitals, read in {time.perf_counter() - start:.0f} s", flush=True)
+    choice = SolverChoice(
+        "sparse", single=PRECISIONS[precision], memory=memory * 1e9 or None, jobs=threads
+    )
+    problems = KPoints([h], s, POINTS[:1], choice, BANDS, near)
+    window = filled - BANDS // 2, filled + BANDS // 2 - 1
+    begin = time.perf_counter()
+    ((_, levels, _),) = problems.levels([(0, 0)], window)
+    engine = problems._engine
+    need = engine.memory(EigenProblem(h, s, POINTS[0]), BANDS, False)
+    print(f"  estimate {need / 1e9:.1f} GB", flush=True)
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    for key, value in spent.items():
+        print(f"  {key}: {value:.1f} s, {calls[key]} calls")
+    print(f"  all: {seconds:.1f} s, {engine._mode}; whole process at most {peak / 1e9:.2f} GB")
+    print(f"  levels {levels[0]:.6f} to {levels[-1]:.6f} eV", flush=True)
+
+
 def main():
     """Read the command line."""
+    if sys.argv[1] == "child-steps":
+        path, near, threads, precision, memory = sys.argv[2:]
+        child_steps(path, float(near), int(threads), precision, float(memory))
+        return
     if sys.argv[1] == "child":
         method, path, near, threads = sys.argv[2:]
         child(method, path, float(near), int(threads))
         return
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["compare", "grow", "exact"])
+    parser.add_argument("what", choices=["compare", "grow", "exact", "steps"])
     parser.add_argument("files", nargs="+")
     parser.add_argument("--near", type=float, required=True, help="eV")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--limit", type=float, default=900.0, help="s for one method and file")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--single", action="store_true")
+    parser.add_argument("--precision", choices=list(PRECISIONS), default="auto", help="of steps")
+    parser.add_argument("--memory", type=float, default=0, help="of steps, GB; by default all")
     parser.add_argument("--gamma", action="store_true")
     parser.add_argument("--all", action="store_true")
     options = parser.parse_args()
@@ -246,6 +316,8 @@ def main():
         compare(options.files, options.near, options.threads, options.limit, options.methods)
     elif options.what == "exact":
         exact(options.files, options.near, options.threads, options.gamma, options.all)
+    elif options.what == "steps":
+        steps(options.files, options.near, options.threads, options.precision, options.memory)
     else:
         grow(options.files, options.near, options.threads, options.single)
 

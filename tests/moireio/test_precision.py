@@ -246,14 +246,24 @@ def test_where_double_precision_does_not_fit(made, monkeypatch):
     monkeypatch.setattr(sparse, "LARGE", 1)
     with moireio.open(made["gr_ab"]) as file:
         sums, s, _ = bloch_sums(file)
-        need = make_solver("sparse").memory(EigenProblem(sums[0], s, K), 4, False)
-        for enough, modes in ((1.5, ["corrected", "refined"]), (9, ["corrected", "double"])):
-            memory = enough * need
-            problems = KPoints(sums, s, K[None], SolverChoice("sparse", memory=memory), 4)
+        problem = EigenProblem(sums[0], s, K)
+        engine = make_solver("sparse")
+        engine.save_memory()
+        need, double = (engine.memory(problem, 4, False, d) for d in (False, True))
+        assert 1.2 * need < double
+        for memory, modes in (
+            (1.01 * need, ["corrected", "refined"]),
+            (0.99 * double, ["corrected", "refined"]),
+            (1.01 * double, ["corrected", "double"]),
+        ):
+            problems = KPoints(sums, s, K[None], SolverChoice("sparse", memory=memory, jobs=1), 4)
             assert problems._fitting() >= 1
             engine = problems._engine
             assert engine._modes(problems._problem(0, 0), False) == modes
-        choice = SolverChoice("sparse", memory=0.5 * need)
+            exact = eigh(sums[0].dense(K), s.dense(K), eigvals_only=True)
+            ((_, found, _),) = problems.levels([(0, 0)], (4, 11))
+            assert np.abs(found - exact[4:12]).max() < 1e-9
+        choice = SolverChoice("sparse", memory=0.5 * need, jobs=1)
         with pytest.raises(MoireioError, match=r"need about .*--memory allows more"):
             KPoints(sums, s, K[None], choice, 4)._fitting()
 
