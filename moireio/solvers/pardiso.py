@@ -58,8 +58,8 @@ class PardisoFactor:
         self.dtype = np.dtype(np.float64 if real else np.complex128)
         self._threads = threads
         self._single, self._positive = single, positive
-        self._factorised = False
-        self._values = np.zeros(len(indices), dtype=self._own)
+        self._factorised = self._kept = False
+        self._values = self._nothing()
         self._begin(np.int32 if len(indices) < MOST_SHORT else np.int64)
         if self._short and 1024.0 * self._iparm[16] / self._own.itemsize > MOST_SHORT:
             self.close()
@@ -74,6 +74,10 @@ class PardisoFactor:
     def _own(self):
         """The type of the factors."""
         return np.dtype(f"{self.dtype.kind}{self.dtype.itemsize // (1 + self._single)}")
+
+    def _nothing(self):
+        """Return zeros that MKL may read as elements; unless written to they take no memory."""
+        return np.zeros(len(self._pattern[1]), dtype=self._own)
 
     def _begin(self, number):
         """Analyse the pattern, with whole numbers of a type."""
@@ -108,13 +112,16 @@ class PardisoFactor:
         self._call(SOLVE_D, columns, out)
         return _negative(out[:, 1:])
 
-    def factorise(self, values):
+    def factorise(self, values, keep=True):
         """Factorise a matrix of the pattern.
 
         Parameters
         ----------
         values : (nnz,) array
             Its elements, not to change while the factors are in use.
+        keep : bool
+            Keep the elements, without which the number of threads must stay: they have no part in
+            solutions that are not refined.
 
         Raises
         ------
@@ -126,6 +133,9 @@ class PardisoFactor:
         self._call(FACTORISE)
         if self._iparm[13]:  # perturbed pivots
             raise SingularError
+        self._kept = keep
+        if not keep:
+            self._values = self._nothing()
 
     def solve(self, right):
         """Solve with the last matrix.
@@ -154,8 +164,7 @@ class PardisoFactor:
         """Give the memory of factors back, not the analysis of the pattern."""
         if self._factorised:
             self._call(FORGET)
-            self._values = np.zeros(len(self._pattern[1]), dtype=self._own)
-            self._factorised = False
+            self._values, self._factorised = self._nothing(), False
 
     def close(self):
         """Give its memory back."""
@@ -176,6 +185,11 @@ class PardisoFactor:
             self._seen = threads
         elif phase not in (FORGET, RELEASE) and threads != self._seen:
             # Pardiso crashes if it finds other threads than its analysis did
+            if phase != FACTORISE and not self._kept:
+                raise MoireioError(
+                    "MKL's number of threads changed while factors were in use",
+                    remedy="leave it as it is",
+                )
             self.close()
             self._call(ANALYSE)
             if phase != FACTORISE:

@@ -149,34 +149,33 @@ class Pencil:
 
         Returns
         -------
-        int
+        factorising, solving : int
             Bytes.
         """
-        count, whole = self._count, False
+        count, patterns = self._count, 20  # bytes of whole matrices' indices and places
         held = self.indices.nbytes + sum(p.nbytes for p in self._places if p is not None)
         held += sum(one.nbytes for one in self._sums if one is not None)
-        held += self._every.memory(itemsize, False, True) if self._kept is not None else 0
-        held += count * itemsize  # H − σS
+        if self._kept is not None:
+            held += self._every.memory(itemsize, False, True)[0] + self._kept.nbytes
+        whole, products = False, 0
         if single:
-            held += count * itemsize // 2
             whole = not sparing
-            held += 2 * count * itemsize if whole else 0
-        if self._sums[1] is not None:
-            if self._repeats():
-                # a quarter of the elements, both triangles, with columns and their order
-                held += count // 2 * (itemsize + 8)
-            elif sparing:
-                held += count * itemsize
-            else:
-                whole = True
-                held += 2 * count * itemsize
+            products += count * itemsize * (2 if whole else 1)
+        if self._repeats():  # a quarter of the elements, with columns and their order
+            products += count // 4 * (itemsize + 8) * (1 if sparing else 2)
+        elif self._sums[1] is not None:
+            whole |= not sparing
+            products += count * itemsize * (1 if sparing else 2)
         if whole:
-            held += 20 * count + count * itemsize  # indices and places; while they are filled
-        return held
+            products += count * (patterns + itemsize)  # and what they are made of
+        factorised = count * itemsize * (3 if single else 2) // 2
+        return held + factorised, held + products
 
     def _repeats(self):
         """Tell whether S is the same for each of two spins."""
-        return self._kept is None and self._one_spin()[0].n < len(self.indptr) - 1
+        if self._kept is not None or self._sums[1] is None:
+            return False
+        return self._one_spin()[0].n < len(self.indptr) - 1
 
     def is_real(self, problem):
         """Tell whether H and S are real at a problem's k."""
@@ -263,6 +262,10 @@ class Pencil:
         """
         if self._repeats():
             one, rows = self._one_spin()
+            if sparing:
+                indptr, indices = one.upper_pattern()
+                shape = one.n, one.n
+                return csr_array((one.upper_values(problem.k), indices, indptr), shape), rows, True
             return one.csr(problem.k), rows, False
         values = self.overlap_values(problem)
         matrix = self.triangle(values) if sparing else self.whole(values)
@@ -281,7 +284,7 @@ class Pencil:
         indptr, indices, values : arrays
             Of CSR, columns ascending.
         """
-        if self._kept is None and self._repeats():
+        if self._repeats():
             one, _ = self._one_spin()
             return *one.upper_pattern(), one.upper_values(problem.k)
         return self.indptr, self.indices, self.overlap_values(problem)

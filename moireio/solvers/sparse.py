@@ -1,6 +1,7 @@
 """Sparse eigenproblems on factors by Pardiso or SuperLU."""
 
 import numpy as np
+
 from moireio.errors import MoireioError
 from moireio.solvers import EigenProblem, Remarks, SingularError, mkl, not_positive, pardiso
 from moireio.solvers.dependent import Restricted, least_eigenvalue, small_vectors
@@ -174,10 +175,12 @@ class SparseSolver(Search):
         factor = self._prepared(self._pencil.is_real(problem))
         factors = factor.memory * (2 if double and self._mode != DOUBLE else 1)
         mode = DOUBLE if double else self._mode
-        matrices = self._pencil.memory(factor.dtype.itemsize, mode != DOUBLE, self._sparing(mode))
+        factorising, solving = self._pencil.memory(
+            factor.dtype.itemsize, mode != DOUBLE, self._sparing(mode)
+        )
         found = min(problem.size, 10 * min(bands, SLICE) + 100)
         vectors = 2 * problem.size * found * factor.dtype.itemsize
-        return factors + 1.1 * matrices + vectors
+        return factors + 1.1 * max(factorising, solving + vectors)
 
     def _shifted(self, problem, sigma):
         """Factorise H − σS; return the factors and the number of levels below σ."""
@@ -249,7 +252,7 @@ class SparseSolver(Search):
     def _factor(self, values):
         """Return the factors of a matrix of the pattern."""
         factor = self._prepared(not np.iscomplexobj(values))
-        factor.factorise(values)
+        factor.factorise(values, keep=factor.n < LARGE)
         if self._mode == DOUBLE:
             return factor
         if self._sparing(self._mode):

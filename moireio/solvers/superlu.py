@@ -30,7 +30,7 @@ class SuperLUFactor:
         self.dtype = np.dtype(np.float64 if real else np.complex128)
         self._lu = None
 
-    def factorise(self, values):
+    def factorise(self, values, keep=True):
         """Factorise a matrix of the pattern (see `PardisoFactor`)."""
         from scipy.sparse.linalg import splu
 

@@ -108,9 +108,9 @@ def test_the_shift_moves_only_twice(made, monkeypatch):
         out = solve(self, right)
         return out * (1 + 0.1 * rng.normal(size=out.shape)) if self._single else out
 
-    def counted(self, values):
+    def counted(self, values, keep=True):
         made_single.append(self._single and not self._positive)
-        return factorise(self, values)
+        return factorise(self, values, keep)
 
     monkeypatch.setattr(pardiso.PardisoFactor, "solve", spoilt)
     monkeypatch.setattr(pardiso.PardisoFactor, "factorise", counted)
