@@ -224,10 +224,8 @@ def test_inertia_of_complex_matrices(seed, monkeypatch):
         assert np.abs(error).max() < 1e-6
 
 
-@pytest.mark.skipif("pardiso" not in BACKENDS, reason="MKL is not installed (pip install mkl)")
-def test_threads_that_change():
-    """Factors outlive a limit on threads that comes and goes; `beside` leaves MKL its threads."""
-    n = 3000
+def banded(n=3000):
+    """Return an upper triangle, (indptr, indices, values), and the whole matrix."""
     columns = np.arange(n)[:, None] + [0, 1, 7]
     indptr = np.concatenate([[0], np.cumsum((columns < n).sum(axis=1))])
     indices = columns[columns < n]
@@ -235,8 +233,14 @@ def test_threads_that_change():
     rng = np.random.default_rng(0)
     values = rng.normal(size=len(rows)) + 1j * rng.normal(size=len(rows)) * (rows != indices)
     upper = csr_array((values, indices, indptr), shape=(n, n))
-    whole = upper + triu(upper, 1).conj().T
-    right = rng.normal(size=(n, 5)) + 0j
+    return (indptr, indices, values), upper + triu(upper, 1).conj().T
+
+
+@pytest.mark.skipif("pardiso" not in BACKENDS, reason="MKL is not installed (pip install mkl)")
+def test_threads_that_change():
+    """Factors outlive a limit on threads that comes and goes; `beside` leaves MKL its threads."""
+    (indptr, indices, values), whole = banded()
+    right = np.random.default_rng(1).normal(size=(len(indptr) - 1, 5)) + 0j
     factor = pardiso.PardisoFactor(indptr, indices, False, 2)
     for limit in (nullcontext, lambda: threadpool_limits(1), mkl.beside):
         with limit():
@@ -245,6 +249,34 @@ def test_threads_that_change():
         assert np.abs(whole @ factor.solve(right) - right).max() < 1e-8
     with mkl.beside():
         assert mkl.set_threads(2) == min(2, os.cpu_count())
+
+
+@pytest.mark.skipif("pardiso" not in BACKENDS, reason="MKL is not installed (pip install mkl)")
+@pytest.mark.parametrize("real", [True, False])
+@pytest.mark.parametrize("single", [True, False])
+def test_elements_have_no_part_in_solutions(real, single):
+    """So they can be let go; then only the threads must stay. Factors are made again."""
+    (indptr, indices, values), _ = banded()
+    values = values.real if real else values
+    right = np.random.default_rng(1).normal(size=(len(indptr) - 1, 5))
+    factor = pardiso.PardisoFactor(indptr, indices, real, 2, single)
+    factor.factorise(values)
+    solution, negative = factor.solve(right), factor.negative
+    near = (1e-3 if single else 1e-9) * np.abs(solution).max()
+    factor._values = np.full(len(values), np.nan, dtype=factor._own)
+    assert (factor.solve(right) == solution).all()
+    assert factor.negative == negative
+    for _ in range(2):
+        factor.forget()
+        factor.factorise(values, keep=False)
+        assert np.abs(factor.solve(right) - solution).max() < near
+        assert factor.negative == negative
+    if os.cpu_count() > 1:
+        factor._threads = 1
+        with pytest.raises(MoireioError, match="number of threads changed"):
+            factor.solve(right)
+        factor.factorise(values)
+        assert np.abs(factor.solve(right) - solution).max() < near
 
 
 def test_an_unclear_factor_is_not_counted():
