@@ -478,16 +478,27 @@ class HamiltonianSource:
         where = torch.as_tensor(atoms, device=p.device)
         group = p.network.edges(where, where, p.species, None)
         parts = p.features(group, len(p.graph) + atoms)
-        blocks = self._head(parts, group, one, two)
+        blocks = self._blocks(parts, group, one, two)
         return self._combined(blocks, blocks.mH)
+
+    def _blocks(self, *words):
+        """Return what the head makes, symmetric under time reversal to the last bit if it is."""
+        blocks = self._head(*words)
+        if self._raw or not self._predictor.model.targets.time_reversal:
+            return blocks
+        # matrix products may round the columns of both spins differently, depending on the CPU
+        n, m = (size // 2 for size in blocks.shape[1:])
+        up = blocks[:, :n]
+        down = torch.cat([-up[:, :, m:], up[:, :, :m]], dim=2).conj()
+        return torch.cat([up, down], dim=1)
 
     def _bonds(self, edges, one, two):
         p = self._predictor
         group = p.edges(edges)
-        blocks = self._head(p.features(group, edges), group, one, two)
+        blocks = self._blocks(p.features(group, edges), group, one, two)
         partner = p.graph.partner[edges]
         group = p.edges(partner)
-        other = self._head(p.features(group, partner), group, two, one).mH
+        other = self._blocks(p.features(group, partner), group, two, one).mH
         return self._combined(blocks, other)
 
     def _combined(self, blocks, other):
