@@ -12,12 +12,12 @@ import hashlib
 import os
 from dataclasses import replace
 
-from moireio.cleanup import work_folder
+from moireio.blockfile.stream import open_source
 from moireio.errors import MoireioError, first_line
 from moireio.moire import layers
-from moireio.store import kind_of_file, kind_of_name
-from moireio.stream import open_source
-from moireio.structure import Structure
+from moireio.runtime.workdirs import work_folder
+from moireio.store.containers import kind_of_file, kind_of_name
+from moireio.system.structure import Structure
 
 SUFFIXES = {
     ".vasp": "vasp",

@@ -11,18 +11,18 @@ from pathlib import Path
 __version__ = "0.1.0"
 
 _NAMES = {
-    "open": ("moireio.blockfile", "open_blockfile"),
-    "create": ("moireio.stream", "write_target"),
-    "BlockFile": ("moireio.blockfile", "BlockFile"),
-    "Structure": ("moireio.structure", "Structure"),
-    "Basis": ("moireio.basis", "Basis"),
-    "BandStructure": ("moireio.results", "BandStructure"),
-    "KPath": ("moireio.results", "KPath"),
-    "make_path": ("moireio.kpath", "make_path"),
-    "solve_bands": ("moireio.bands", "solve_bands"),
-    "find_filling": ("moireio.dos.filling", "find_filling"),
-    "plot_bands": ("moireio.plots", "plot_bands"),
-    "validate": ("moireio.checks", "validate"),
+    "open": ("moireio.blockfile.reader", "open_blockfile"),
+    "create": ("moireio.blockfile.stream", "write_target"),
+    "BlockFile": ("moireio.blockfile.reader", "BlockFile"),
+    "Structure": ("moireio.system.structure", "Structure"),
+    "Basis": ("moireio.system.basis", "Basis"),
+    "BandStructure": ("moireio.results.bands", "BandStructure"),
+    "KPath": ("moireio.results.kpath", "KPath"),
+    "make_path": ("moireio.kspace.path", "make_path"),
+    "solve_bands": ("moireio.bands.solve", "solve_bands"),
+    "find_filling": ("moireio.spectrum.filling", "find_filling"),
+    "plot_bands": ("moireio.plots.bands", "plot_bands"),
+    "validate": ("moireio.blockfile.checks", "validate"),
     "MoireioError": ("moireio.errors", "MoireioError"),
 }
 __all__ = sorted(_NAMES)

@@ -200,11 +200,11 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     SOURCE holds H and (unless its basis is orthogonal) S; one that holds only bands is drawn.
     Without -o, --plot, --text or --json the energies (eV) are printed as a table.
     """
-    from moireio import plots
-    from moireio.banddata import bands_json, bands_table, choose_path, overlay_points
-    from moireio.bands import solve_bands
-    from moireio.kpoints import SolverChoice
-    from moireio.stream import check_container, check_outputs, open_source, write_target
+    from moireio.bands.overlay import bands_json, bands_table, choose_path, overlay_points
+    from moireio.bands.solve import solve_bands
+    from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
+    from moireio.plots import bands as plots
+    from moireio.spectrum.problems import SolverChoice
 
     destination(opts["output"], opts["in_place"])
     record = _record(source, opts)
@@ -295,9 +295,9 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
 
 def _filling(ctx, file, opts, choice, notes):
     """Return the Fermi level that was asked for, or what finds it."""
-    from moireio.dos.filling import Filling, electron_count, find_filling
     from moireio.errors import MoireioError
-    from moireio.mesh import make_mesh
+    from moireio.kspace.mesh import make_mesh
+    from moireio.spectrum.filling import Filling, electron_count, find_filling
 
     if opts["fermi"] is None:
         return None
@@ -369,7 +369,7 @@ def _check_numbers(opts):
 
 def _foreign(path, kpoints, overlays):
     """Read files of other programs that the options name."""
-    from moireio.banddata import read_kpoints
+    from moireio.bands.overlay import read_kpoints
     from moireio.formats.openmx import band as openmx_band
     from moireio.formats.openmx import dat as openmx_dat
 

@@ -184,8 +184,8 @@ def run(ctx, source, command, retry, timeout, jobs):
 
     What OpenMX prints goes to run.log in the folder of each structure.
     """
-    from moireio import runs
     from moireio.formats.openmx import dataset
+    from moireio.runtime import jobs as runs
 
     wanted = {"missing", "interrupted", *(["failed"] if retry else [])}
     entries = {e.folder: e for e in dataset.read(source)}

@@ -89,12 +89,12 @@ def main(ctx, sources, output, force, container, plot, as_json, **settings):
     -o OUT or standard output; by suffix also POSCAR, .cif, .xyz, .lmp (LAMMPS), .dat (OpenMX) and
     what else ASE writes. The lowest layer keeps its axes; the rotation axis is the origin.
     """
+    from moireio.blockfile.stream import check_container, check_outputs, write_target
     from moireio.formats import structures
     from moireio.moire import search
-    from moireio.stream import check_container, check_outputs, write_target
 
     if plot:
-        from moireio.plots import check_format
+        from moireio.plots.bands import check_format
 
         check_format(plot)
     target = "-" if output is None else output
@@ -115,8 +115,8 @@ def main(ctx, sources, output, force, container, plot, as_json, **settings):
     basis = _basis(structure, settings["basis"])
     say(ctx, f"{'/'.join(a.name for a in stack.layers)}: {search.describe(chosen)}")
     if plot:
-        from moireio.moire.picture import plot_structure
-        from moireio.plots import save
+        from moireio.plots.bands import save
+        from moireio.plots.structure import plot_structure
 
         save(plot_structure(structure, moire), plot)
         if output is None:
@@ -248,8 +248,8 @@ def _build(stack, chosen, settings):
 
 def _basis(structure, names):
     """Return the bases that were named."""
-    from moireio.basis import Basis
     from moireio.formats.openmx.dat_write import default_basis
+    from moireio.system.basis import Basis
 
     if not names:
         return Basis()

@@ -49,7 +49,7 @@ class Command(click.Command):
 
 def _terminate(number, frame):
     """Tidy up and go, without raising an exception wherever Python happens to be."""
-    from moireio.cleanup import remove_all
+    from moireio.runtime.workdirs import remove_all
 
     if "multiprocessing.process" in sys.modules:
         for process in sys.modules["multiprocessing.process"].active_children():
@@ -197,7 +197,7 @@ def memory_bytes(text):
         Bytes.
     """
     if text is None:
-        from moireio.memory import free_memory
+        from moireio.runtime.memory import free_memory
 
         return free_memory() / 2
     found = re.fullmatch(r"([0-9.]+)\s*([kKMGT]?)(i?)[bB]?", text.strip())
@@ -346,8 +346,8 @@ def structure_source(stack, source, in_place):
     inputs : list of (str, str)
         Its name and digest, for the history.
     """
+    from moireio.blockfile.stream import open_source
     from moireio.formats import structures
-    from moireio.stream import open_source
 
     if structures.is_block_file(source):
         file = stack.enter_context(open_source(source))
@@ -377,7 +377,8 @@ def write_operators(ctx, writer, sources, precision, jobs, label):
     label : str
         The command.
     """
-    from moireio.blocks import CastView, row_bytes
+    from moireio.operators.blocks import row_bytes
+    from moireio.operators.views import CastView
 
     if precision == "float32":
         sources = [CastView(one, precision) for one in sources]

@@ -32,9 +32,10 @@ def main(ctx, files, bands, path, points, csv, plot, as_json, force):
     """
     import os
 
+    from moireio.blockfile.stream import check_outputs
     from moireio.errors import MoireioError
-    from moireio.plots import check_format, save
-    from moireio.stream import check_outputs, write_text
+    from moireio.plots.bands import check_format, save
+    from moireio.runtime.files import write_text
 
     if len(files) % 2:
         raise click.UsageError("Files come in pairs: A and its reference B.")
@@ -57,7 +58,7 @@ def main(ctx, files, bands, path, points, csv, plot, as_json, force):
             else:
                 stream.writelines(_csv(rows[0]["found"]))
     if plot:
-        from moireio import compare_plots
+        from moireio.plots import compare as compare_plots
 
         if series:
             save(compare_plots.plot_series(rows), plot)
@@ -72,8 +73,8 @@ def main(ctx, files, bands, path, points, csv, plot, as_json, force):
 
 def _row(first, second, bands, path, points):
     """Return the comparison of two files, with what a table or a picture tells about them."""
-    from moireio import compare
-    from moireio.formats.samples import open_calculation
+    from moireio.compare import hamiltonians as compare
+    from moireio.formats.calculations import open_calculation
 
     with open_calculation(first) as a, open_calculation(second) as b:
         found = compare.compare(a, b)
@@ -90,7 +91,7 @@ def _row(first, second, bands, path, points):
 
 
 def _bands(compare, a, b, path, points, count, mu):
-    from moireio.banddata import choose_path
+    from moireio.bands.overlay import choose_path
 
     kpath = choose_path(b, path, points)
     below, above, _ = compare.compare_bands(a, b, kpath, count, mu)

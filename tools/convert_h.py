@@ -2,13 +2,7 @@
 
 import click
 
-from moireio.tools.common import (
-    Command,
-    arguments,
-    options,
-    progress,
-    source_argument,
-)
+from moireio.tools.common import Command, arguments, options, progress, source_argument
 
 
 @click.command("convert-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,9 +14,9 @@ def main(ctx, source, output, container, storage, precision, compression, force)
 
     By default to standard output. Values do not change, unless --precision float32 rounds them.
     """
-    from moireio.blocks import row_bytes
-    from moireio.convert import converted_operators
-    from moireio.stream import check_container, check_outputs, open_source, write_target
+    from moireio.blockfile.convert import converted_operators
+    from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
+    from moireio.operators.blocks import row_bytes
 
     output = "-" if output is None else output
     check_outputs([output], [source], force)

@@ -17,10 +17,11 @@ def main(ctx, source, predicted, output, storage, precision, container, compress
     overlaps.h5; or POSCAR, info.json, and hamiltonian.h5 or overlap.h5. H is made exactly
     Hermitian, and the deviation found is recorded. The folder knows nothing of radial functions.
     """
-    from moireio.blocks import CastView, UpperView, row_bytes
+    from moireio.blockfile.stream import check_container, check_outputs, write_target
     from moireio.errors import MoireioError
-    from moireio.formats import deeph
-    from moireio.stream import check_container, check_outputs, write_target
+    from moireio.formats.deeph import folder as deeph
+    from moireio.operators.blocks import row_bytes
+    from moireio.operators.views import CastView, UpperView
 
     output = "-" if output is None else output
     check_outputs([output], [source], force)

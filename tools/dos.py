@@ -4,14 +4,7 @@ import math
 
 import click
 
-from moireio.tools.common import (
-    Command,
-    arguments,
-    destination,
-    options,
-    say,
-    source_argument,
-)
+from moireio.tools.common import Command, arguments, destination, options, say, source_argument
 from moireio.tools.energies import (
     check_name,
     check_window,
@@ -136,10 +129,10 @@ def main(ctx, source, **opts):
     spin; projections are Mulliken's gross populations, and add up to the total. Without -o,
     --plot, --text or --json a table is printed.
     """
-    from moireio.dos.plot import plot_dos
-    from moireio.dos.result import dos_json, dos_table, fermi_line
-    from moireio.plots import check_format, save
-    from moireio.stream import check_container, check_outputs, open_source, write_target
+    from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
+    from moireio.dos.report import dos_json, dos_table, fermi_line
+    from moireio.plots.bands import check_format, save
+    from moireio.plots.dos import plot_dos
 
     destination(opts["output"], opts["in_place"])
     zero = _check(opts)
@@ -183,7 +176,7 @@ def _solve(ctx, file, opts, zero):
     """Compute the density of states with a progress bar."""
     from moireio.dos.solve import Chebyshev, Grid, density_of_states
     from moireio.errors import MoireioError
-    from moireio.mesh import make_mesh
+    from moireio.kspace.mesh import make_mesh
 
     try:
         mesh = make_mesh(file.structure, opts["mesh"], opts["spacing"], opts["shift"])

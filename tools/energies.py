@@ -171,7 +171,7 @@ def print_result(opts, table, as_json):
     table, as_json : callable
         Return the text.
     """
-    from moireio.stream import write_text
+    from moireio.runtime.files import write_text
 
     text = opts["text"]
     if text and text != "-":

@@ -72,9 +72,10 @@ def main(ctx, files, **opts):
     Several files make a series, such as one over twist angles: a line for each, and with --plot
     bands, widths and gaps against the angle. Energies are meV, angles degrees.
     """
-    from moireio import flat_plots, plots
-    from moireio.formats import volumetric
-    from moireio.stream import check_outputs
+    from moireio.blockfile.stream import check_outputs
+    from moireio.formats import grids as volumetric
+    from moireio.plots import bands as plots
+    from moireio.plots import flat as flat_plots
 
     files = files or ("-",)
     for name in ("plot", "picture"):
@@ -97,9 +98,9 @@ def main(ctx, files, **opts):
 
 def _row(ctx, name, opts):
     """Return what is told about one file; draw and write where its states live."""
-    from moireio.banddata import choose_path
-    from moireio.flat import flat_bands
-    from moireio.stream import open_source
+    from moireio.bands.flat import flat_bands
+    from moireio.bands.overlay import choose_path
+    from moireio.blockfile.stream import open_source
 
     with open_source(name) as file:
         path = None
@@ -131,12 +132,13 @@ def _row(ctx, name, opts):
 
 def _states(ctx, file, flat, opts):
     """Draw and write where the states at one k live; return their shares by layer."""
-    from moireio import flat_plots, plots
+    from moireio.bands.flat import state_weights
     from moireio.errors import MoireioError
-    from moireio.flat import state_weights
-    from moireio.formats import volumetric
-    from moireio.kpath import make_path
-    from moireio.wavefunction import density_on_grid
+    from moireio.formats import grids as volumetric
+    from moireio.kspace.path import make_path
+    from moireio.plots import bands as plots
+    from moireio.plots import flat as flat_plots
+    from moireio.projection.realspace import density_on_grid
 
     if "hamiltonian" not in file:
         raise MoireioError("holds bands only", path=file.label, remedy="give the file with H")

@@ -15,13 +15,13 @@ def main(source, as_json):
 
     Of a model file: what it predicts, its size, and how it was trained.
     """
-    from moireio.models import is_model_file
-    from moireio.stream import open_source
-    from moireio.summary import summarise, summary_text
+    from moireio.blockfile.stream import open_source
+    from moireio.blockfile.summary import summarise, summary_text
+    from moireio.models.shipped import is_model_file
 
     if is_model_file(source):
         from moireio.network import modelfile
-        from moireio.network.report import about, about_text
+        from moireio.network.training.report import about, about_text
 
         known = about(modelfile.read(source))
         click.echo(json.dumps(known, ensure_ascii=False) if as_json else about_text(known))

@@ -26,10 +26,10 @@ def main(ctx, source, as_json, samples):
     every pair has its partner and is Hermitian with it, that S is positive definite, that H has
     no pairs beyond those of S.
     """
-    from moireio.blocks import row_bytes
-    from moireio.checks import validate
+    from moireio.blockfile.checks import validate
+    from moireio.blockfile.stream import open_source
     from moireio.errors import MoireioError
-    from moireio.stream import open_source
+    from moireio.operators.blocks import row_bytes
 
     with open_source(source) as file:
         try:

@@ -4,14 +4,7 @@ import os
 
 import click
 
-from moireio.tools.common import (
-    Command,
-    arguments,
-    fail,
-    options,
-    progress,
-    say,
-)
+from moireio.tools.common import Command, arguments, fail, options, progress, say
 
 
 @click.command("openmx2h5", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,8 +31,8 @@ def main(ctx, sources, output, container, force, jobs, **settings):
     in parallel; those converted already are skipped. H is in eV, positions are in Å; H and S
     are made exactly Hermitian, and the deviation found is recorded.
     """
+    from moireio.blockfile.stream import check_container, check_outputs
     from moireio.formats.openmx.convert import convert, convert_all, plan_folder
-    from moireio.stream import check_container, check_outputs
 
     settings["operators"] = ["hamiltonian", "overlap"]
     settings["operators"] += [n for n in ("position", "momentum", "density") if settings.pop(n)]

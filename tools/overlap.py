@@ -39,10 +39,10 @@ def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **se
     neither SOURCE nor --pao has radial functions, those of a model that comes with moireio are
     taken.
     """
-    from moireio.formats import orbital_library
-    from moireio.overlap.neighbours import overlapping_pairs
-    from moireio.overlap.sources import OrbitalIntegrals, OverlapSource, PositionSource
-    from moireio.stream import check_container, check_outputs, write_target
+    from moireio.blockfile.stream import check_container, check_outputs, write_target
+    from moireio.integrals import library as orbital_library
+    from moireio.integrals.pairs import overlapping_pairs
+    from moireio.integrals.sources import OrbitalIntegrals, OverlapSource, PositionSource
 
     destination(output, in_place)
     output = "-" if output is None and not in_place else output

@@ -43,8 +43,8 @@ def main(ctx, source, model, e3nn, raw, output, in_place, memory, jobs, device, 
     network's evaluation (--precision; by default that of its weights). Features beyond --memory
     go to files beside OUT; if it is interrupted, the same command goes on from them.
     """
-    from moireio.network.run import predict, prepare
-    from moireio.stream import check_container, check_outputs, open_source, write_target
+    from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
+    from moireio.network.inference.predict import predict, prepare
 
     destination(output, in_place)
     output = "-" if output is None and not in_place else output
@@ -92,7 +92,7 @@ def main(ctx, source, model, e3nn, raw, output, in_place, memory, jobs, device, 
 def _shipped(file):
     """Return the path of a model that comes with moireio, for a file's elements."""
     from moireio.errors import MoireioError
-    from moireio.models import model_with
+    from moireio.models.shipped import model_with
 
     symbols = sorted(set(file.structure.element_symbols))
     path = model_with(symbols)
@@ -110,7 +110,7 @@ def _load(path, e3nn):
     import os
 
     from moireio.errors import MoireioError
-    from moireio.formats.training import load_model
+    from moireio.network.training.run import load_model
 
     if not os.path.exists(path):
         raise MoireioError("no such file or folder", path=path)
@@ -122,9 +122,9 @@ def _load(path, e3nn):
 def _best(ctx, network, file, path):
     """Return the model in the version of e3nn that fits the file's own Hamiltonian best."""
     from moireio.errors import MoireioError
-    from moireio.formats import deephe3
-    from moireio.network.maps import CONVENTIONS
-    from moireio.network.run import error_of
+    from moireio.formats.deeph import e3 as deephe3
+    from moireio.network.inference.predict import error_of
+    from moireio.network.linear import CONVENTIONS
 
     if "hamiltonian" not in file:
         raise MoireioError("has no /hamiltonian to compare with", path=file.label)

@@ -36,9 +36,9 @@ def main(ctx, source, model, as_list, output, in_place, jobs, **settings):
     not orthogonal. Operators of another basis in SOURCE are left out. By default one of each pair
     of partners is stored (--storage upper).
     """
+    from moireio.blockfile.stream import check_container, check_outputs, write_target
     from moireio.formats import structures
-    from moireio.results import Electrons
-    from moireio.stream import check_container, check_outputs, write_target
+    from moireio.results.electrons import Electrons
     from moireio.tightbinding import modelfile
     from moireio.tightbinding.source import TightBindingSource, bonded_pairs
 

@@ -157,9 +157,9 @@ def main(ctx, sources, output, force, processes, **settings):
     """
     import os
 
+    from moireio.blockfile.stream import check_outputs
     from moireio.errors import MoireioError
-    from moireio.formats import training
-    from moireio.stream import check_outputs
+    from moireio.network.training import run as training
 
     going_on = os.path.exists(os.path.join(f"{output}.train", "state.pt"))
     check_outputs([output], sources, force or going_on)
@@ -177,7 +177,7 @@ def main(ctx, sources, output, force, processes, **settings):
         raise MoireioError(f"is less than {team} processes", path=f"--batch {settings['batch']}")
     settings["jobs"] = settings["jobs"] or max(1, (os.cpu_count() or 1) // local)
     if processes > 1 and "WORLD_SIZE" not in os.environ:
-        from moireio.network.parallel import launch
+        from moireio.network.training.parallel import launch
 
         ctx.exit(launch(["train-h", *_words()], processes))
     quiet = os.environ.get("RANK", "0") != "0"

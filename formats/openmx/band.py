@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from moireio.errors import DamagedError, MoireioError
-from moireio.results import BandStructure, KPath
+from moireio.results.bands import BandStructure
+from moireio.results.kpath import KPath
 from moireio.units import BOHR_ANGSTROM, HARTREE_EV
 
 

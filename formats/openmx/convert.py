@@ -5,12 +5,13 @@ import threading
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 
-from moireio.blockfile import open_blockfile
-from moireio.blocks import CastView, UpperView, row_bytes
+from moireio.blockfile.reader import open_blockfile
+from moireio.blockfile.stream import check_stdout, source_file, write_target
 from moireio.errors import MoireioError, first_line
 from moireio.formats.openmx import scfout
-from moireio.processes import worker_pool
-from moireio.stream import check_stdout, source_file, write_target
+from moireio.operators.blocks import row_bytes
+from moireio.operators.views import CastView, UpperView
+from moireio.runtime.processes import worker_pool
 
 SUFFIX = {"h5": ".h5", "zarr": ".zarr", "zip": ".zarr.zip"}
 SLAB_BYTES = 1 << 20

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from moireio.basis import Basis, SpeciesBasis, parse_name
 from moireio.errors import MoireioError
+from moireio.system.basis import Basis, SpeciesBasis, parse_name
 from moireio.units import BOHR_ANGSTROM
 
 

@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from moireio.basis import Basis, SpeciesBasis, parse_name
 from moireio.errors import MoireioError
+from moireio.system.basis import Basis, SpeciesBasis, parse_name
 
 FUNCTIONALS = {"GGA-PBE": "PBE", "LDA": "CA", "LSDA-CA": "CA", "LSDA-PW": "CA"}
 _STRUCTURAL = {

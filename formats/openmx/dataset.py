@@ -10,11 +10,11 @@ import json
 import os
 from dataclasses import dataclass, replace
 
-from moireio.cleanup import work_folder
 from moireio.errors import MoireioError
 from moireio.formats.openmx import dat_write
 from moireio.formats.openmx.out import Outcome, outcome
-from moireio.stream import write_text
+from moireio.runtime.files import write_text
+from moireio.runtime.workdirs import work_folder
 
 MANIFEST = "manifest.json"
 RUNS = "runs.txt"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from moireio.errors import MoireioError
 from moireio.formats.openmx import dat, scfout
-from moireio.runs import LOG, is_claimed, read_record
+from moireio.runtime.jobs import LOG, is_claimed, read_record
 
 STATES = ("done", "failed", "running", "interrupted", "missing")
 _STEP = re.compile(r"SCF=\s*(\d+)\s+NormRD=\s*(\S+)\s+Uele=\s*(\S+)")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moireio.basis import SHELL_LETTERS, parse_name
 from moireio.errors import MoireioError
+from moireio.system.basis import SHELL_LETTERS, parse_name
 from moireio.units import BOHR_ANGSTROM
 
 SAME = 1e-9

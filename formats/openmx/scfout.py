@@ -30,13 +30,13 @@ from functools import cached_property
 
 import numpy as np
 
-from moireio.blocks import OperatorMeta, gather, scatter, starts
 from moireio.errors import DamagedError, MoireioError
 from moireio.formats.openmx.header import Header, read_header
 from moireio.formats.openmx.orbitals import permutation
-from moireio.pairs import Pairs, pair_name
-from moireio.results import Electrons
-from moireio.structure import Structure
+from moireio.operators.blocks import OperatorMeta, gather, scatter, starts
+from moireio.results.electrons import Electrons
+from moireio.system.pairs import Pairs, pair_name
+from moireio.system.structure import Structure
 from moireio.units import BOHR_ANGSTROM, HARTREE_EV
 
 VERSIONS = {0: "3.7 or 3.8", 3: "3.9 or 4.0"}
@@ -127,7 +127,7 @@ class Scfout:
         return names
 
     def operator(self, name):
-        """Return an operator as a source for `moireio.blockfile.BlockWriter.operator`.
+        """Return an operator as a source for `moireio.blockfile.reader.BlockWriter.operator`.
 
         Parameters
         ----------

@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from moireio.dos.cholesky import NotPositiveError, factorise
 from moireio.errors import MoireioError
-from moireio.solvers import mkl, not_positive
+from moireio.solvers import mkl
+from moireio.solvers.base import not_positive
+from moireio.solvers.cholesky import NotPositiveError, factorise
 
 RANGE_STEPS = 60
 MARGIN = 0.01  # of the width of the spectrum, on either side

@@ -5,22 +5,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moireio.dos import kpm, symmetry
+from moireio.dos import kpm
 from moireio.dos.broadening import edges, gaussian_dos, simplex_dos
-from moireio.dos.filling import (
+from moireio.errors import MoireioError
+from moireio.kspace.bloch import bloch_sums
+from moireio.projection.groups import flipped_rows, make_projection
+from moireio.results.dos import DensityOfStates
+from moireio.solvers import mkl
+from moireio.solvers.base import EigenProblem
+from moireio.solvers.registry import can_count
+from moireio.spectrum import irreducible as symmetry
+from moireio.spectrum.filling import (
     SMALLEST_GAP,
     LevelsAround,
     electron_count,
     electron_temperature,
     filling_of,
 )
-from moireio.dos.projection import flipped_rows, make_projection
-from moireio.dos.result import DensityOfStates
-from moireio.dos.states import states_on_mesh
-from moireio.errors import MoireioError
-from moireio.kpoints import SolverChoice
-from moireio.kspace import bloch_sums
-from moireio.solvers import EigenProblem, can_count, mkl
+from moireio.spectrum.populations import states_on_mesh
+from moireio.spectrum.problems import SolverChoice
 
 DENSE_SIZE = 6000  # states up to which "auto" takes them all
 WIDTH = {"gaussian": 0.05, "kpm": 0.1}  # eV

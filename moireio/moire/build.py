@@ -8,8 +8,8 @@ import numpy as np
 from moireio.errors import MoireioError
 from moireio.moire import layers as layer_table
 from moireio.moire import plane
-from moireio.results import Moire, MoireLayer
-from moireio.structure import Structure
+from moireio.results.moire import Moire, MoireLayer
+from moireio.system.structure import Structure
 
 PLACES = {"first": 1.0, "second": 0.0, "shared": 0.5}
 VACUUM = 20.0

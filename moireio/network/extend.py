@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from moireio.basis import Basis
 from moireio.errors import MoireioError
 from moireio.network.head import all_targets, channels_of
 from moireio.network.irreps import Layout
 from moireio.network.model import Model
 from moireio.network.net import Network
+from moireio.system.basis import Basis
 
 
 @torch.no_grad()

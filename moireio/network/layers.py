@@ -12,7 +12,7 @@ from torch import nn
 
 from moireio.network.frames import by_degree, by_order, into_frames
 from moireio.network.irreps import Irrep, Irreps, Layout, reachable
-from moireio.network.maps import AlignedProduct, Linear
+from moireio.network.linear import AlignedProduct, Linear
 from moireio.network.norms import GraphNorm, LocalNorm, scaled
 
 # e3nn's second-moment constants, from a million fixed samples.

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import torch
 
-from moireio.basis import Basis
-from moireio.network.environments import Environments
 from moireio.network.frames import out_of_frames
 from moireio.network.head import Head, Targets
+from moireio.network.inference.environments import Environments
 from moireio.network.irreps import Irreps, Layout
 from moireio.network.net import Network, places_of_e3nn
+from moireio.system.basis import Basis
 
 
 @dataclass(eq=False)

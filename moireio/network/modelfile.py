@@ -11,18 +11,18 @@ from dataclasses import asdict, fields
 import numpy as np
 import torch
 
-from moireio.blockfile import read_basis
+from moireio.blockfile.reader import read_basis
+from moireio.blockfile.writer import root_attributes, write_array, write_basis
 from moireio.errors import DamagedError, MoireioError
-from moireio.models import FORMAT
+from moireio.models.shipped import FORMAT
 from moireio.network.head import Targets
 from moireio.network.irreps import Irreps
-from moireio.network.maps import Convention
+from moireio.network.linear import Convention
 from moireio.network.model import Model
 from moireio.network.net import Network, Settings
-from moireio.store import open_container
 from moireio.store.base import seal, verify
+from moireio.store.containers import open_container
 from moireio.store.transaction import write_container
-from moireio.writer import root_attributes, write_array, write_basis
 
 FORMAT_VERSION = "1.0"
 

@@ -9,7 +9,7 @@ from torch import nn
 from moireio.network.frames import by_order, edge_frames, out_of_frames
 from moireio.network.irreps import Irreps, Layout
 from moireio.network.layers import Edges, Update, add, gather_pair
-from moireio.network.maps import Convention, Linear
+from moireio.network.linear import Convention, Linear
 
 EXPANSION_STOP = 6.0
 CALIBRATION_GAUSSIANS = 48

@@ -5,7 +5,7 @@ from math import factorial
 
 import numpy as np
 
-from moireio.harmonics import harmonics
+from moireio.system.harmonics import harmonics
 
 
 def _complex_coefficient(l1, m1, l2, m2, l3, m3):

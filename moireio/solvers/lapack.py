@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from moireio.solvers import Remarks, not_positive
+from moireio.solvers.base import Remarks, not_positive
 from moireio.solvers.dependent import canonical, least_eigenvalue
 
 # From this size on S is factorised by one thread: OpenBLAS 0.3.30 crashes with more above some
@@ -29,11 +29,11 @@ class LapackSolver:
         self.remarks, self._checked = Remarks(), False
 
     def energies(self, problem, window=None):
-        """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
+        """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
         return self._solve(problem, window, eigvals_only=True)
 
     def pairs(self, problem, window=None):
-        """Return energies and states (see `moireio.solvers.Solver`)."""
+        """Return energies and states (see `moireio.solvers.base.Solver`)."""
         return self._solve(problem, window, eigvals_only=False)
 
     def _solve(self, problem, window, eigvals_only):
@@ -97,7 +97,7 @@ class LapackSolver:
         self.remarks, self._checked = self.remarks.with_those(Remarks(least=least)), True
 
     def count_below(self, problem, energy):
-        """Return how many states lie below an energy (see `moireio.solvers.Solver`)."""
+        """Return how many states lie below an energy (see `moireio.solvers.base.Solver`)."""
         return int(np.searchsorted(self.energies(problem), energy))
 
 

@@ -15,7 +15,8 @@ import sys
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.solvers import SingularError, mkl
+from moireio.solvers import mkl
+from moireio.solvers.base import SingularError
 
 ANALYSE, FACTORISE, SOLVE, SOLVE_D, FORGET, RELEASE = 11, 22, 33, 332, 0, -1
 # By whether a matrix is complex, and positive definite.

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import csr_array, triu
 
-from moireio.blocks import starts
+from moireio.operators.blocks import starts
 from moireio.solvers.dependent import NEARLY, canonical
 
 LOCAL = 1000  # orbitals

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moireio.solvers import SingularError
+from moireio.solvers.base import SingularError
 
 # On how many states an answer is checked, how wrong a level may be (eV), and by how much of itself
 # single precision may change the inverse among states next to the shift.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.solvers import Remarks, SingularError
+from moireio.solvers.base import Remarks, SingularError
 from moireio.solvers.lanczos import BLOCK, NEAREST, TooNearError
 
 STEPS = 60
@@ -58,7 +58,7 @@ class Search:
         raise NotImplementedError
 
     def count_below(self, problem, energy):
-        """Return how many levels lie below an energy (see `moireio.solvers.Solver`)."""
+        """Return how many levels lie below an energy (see `moireio.solvers.base.Solver`)."""
         for shift in (0.0, 1e-7, -1e-7, 3e-6):  # off a level that is hit
             try:
                 return self._shifted(problem, energy + shift)[1]
@@ -67,7 +67,7 @@ class Search:
         raise MoireioError(f"levels at {energy:g} eV prevent counting", remedy="say --around")
 
     def energies(self, problem, window=None):
-        """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
+        """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
         return np.concatenate([levels for levels, _ in self._slices(problem, window)])
 
     def pairs(self, problem, window=None):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.solvers import SingularError, not_positive
+from moireio.solvers.base import SingularError, not_positive
 from moireio.solvers.lanczos import NEAREST, TooNearError
 from moireio.solvers.pencil import Pencil
 from moireio.solvers.petsc_file import write_matrix

@@ -15,9 +15,9 @@ import time
 import weakref
 from pathlib import Path
 
-from moireio.cleanup import end_with_this, work_folder
 from moireio.errors import MoireioError
-from moireio.processes import die_with_parent
+from moireio.runtime.processes import die_with_parent
+from moireio.runtime.workdirs import end_with_this, work_folder
 
 SCRIPT = str(Path(__file__).with_name("slepc_worker.py"))
 MARK = "moireio-worker: "

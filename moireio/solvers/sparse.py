@@ -3,7 +3,8 @@
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.solvers import EigenProblem, Remarks, SingularError, mkl, not_positive, pardiso
+from moireio.solvers import mkl, pardiso
+from moireio.solvers.base import EigenProblem, Remarks, SingularError, not_positive
 from moireio.solvers.dependent import Restricted, least_eigenvalue, small_vectors
 from moireio.solvers.lanczos import lanczos
 from moireio.solvers.pencil import Pencil
@@ -56,7 +57,7 @@ class SparseSolver(Search):
         return REFINED if self._single and self._mkl else DOUBLE
 
     def energies(self, problem, window=None):
-        """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
+        """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
         return self._in_some_mode(super().energies, problem, window, False)
 
     def pairs(self, problem, window=None):
@@ -64,7 +65,7 @@ class SparseSolver(Search):
         return self._in_some_mode(super().pairs, problem, window, True)
 
     def count_below(self, problem, energy):
-        """Return how many levels lie below an energy (see `moireio.solvers.Solver`)."""
+        """Return how many levels lie below an energy (see `moireio.solvers.base.Solver`)."""
         before, self._mode = self._mode, self._careful
         try:
             return super().count_below(problem, energy)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.solvers import SingularError
+from moireio.solvers.base import SingularError
 
 MOST_COUNTED = 12000
 

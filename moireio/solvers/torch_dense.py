@@ -3,7 +3,7 @@
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.solvers import Remarks, not_positive
+from moireio.solvers.base import Remarks, not_positive
 
 
 class TorchSolver:
@@ -33,13 +33,13 @@ class TorchSolver:
         self.remarks = Remarks()
 
     def energies(self, problem, window=None):
-        """Return energies in eV, ascending (see `moireio.solvers.Solver`)."""
+        """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
         h, _ = self._reduced(problem)
         energies = self._torch.linalg.eigvalsh(h).cpu().numpy()
         return energies if window is None else energies[window[0] : window[1] + 1]
 
     def pairs(self, problem, window=None):
-        """Return energies and states (see `moireio.solvers.Solver`)."""
+        """Return energies and states (see `moireio.solvers.base.Solver`)."""
         torch = self._torch
         h, back = self._reduced(problem)
         energies, states = torch.linalg.eigh(h)
@@ -72,7 +72,7 @@ class TorchSolver:
         return h, lambda states: torch.linalg.solve_triangular(lower.mH, states, upper=True)
 
     def count_below(self, problem, energy):
-        """Return how many states lie below an energy (see `moireio.solvers.Solver`)."""
+        """Return how many states lie below an energy (see `moireio.solvers.base.Solver`)."""
         return int(np.searchsorted(self.energies(problem), energy))
 
     def _full(self, matrix):

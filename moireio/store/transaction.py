@@ -13,10 +13,10 @@ import zipfile
 
 import numpy as np
 
-from moireio.cleanup import work_folder
 from moireio.errors import DamagedError, MoireioError
-from moireio.store import kind_of_name
+from moireio.runtime.workdirs import work_folder
 from moireio.store.base import CHUNK_BYTES, long_axis
+from moireio.store.containers import kind_of_name
 
 COPY_BYTES = 8 * CHUNK_BYTES
 

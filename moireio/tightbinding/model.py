@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from moireio.basis import SHELL_LETTERS, Basis, SpeciesBasis
 from moireio.errors import MoireioError
-from moireio.harmonics import fill_block, harmonics, unit_vectors
+from moireio.system.basis import SHELL_LETTERS, Basis, SpeciesBasis
+from moireio.system.harmonics import fill_block, harmonics, unit_vectors
 from moireio.tightbinding.slaterkoster import angular_parts, channel_weights
 
 # A neighbour at just the cutoff counts, whatever the rounding of its distance.

@@ -13,8 +13,8 @@ from importlib.resources import files
 
 import numpy as np
 
-from moireio.basis import ORBITALS, SHELL_LETTERS
 from moireio.errors import MoireioError
+from moireio.system.basis import ORBITALS, SHELL_LETTERS
 from moireio.tightbinding.model import Bond, Law, Model, ModelSpecies, Shell
 from moireio.tightbinding.slaterkoster import CHANNELS
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from moireio.harmonics import coupled, gaunt
+from moireio.system.harmonics import coupled, gaunt
 
 CHANNELS = ("sigma", "pi", "delta")
 
@@ -68,7 +68,7 @@ def angular_parts(l1, l2, values, rows, columns):
     Returns
     -------
     list of dict
-        For every L as `moireio.harmonics.coupled` gives it.
+        For every L as `moireio.system.harmonics.coupled` gives it.
     """
     momenta = channel_weights(l1, l2)[1]
     return [coupled(l1, l2, L, values, rows, columns) for L in momenta]

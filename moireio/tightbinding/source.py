@@ -1,8 +1,8 @@
 """The Hamiltonian and the overlap of a tight-binding model, by runs of atoms."""
 
-from moireio.blocks import OperatorMeta
-from moireio.neighbours import close_pairs
-from moireio.pairsource import PairSource, place_blocks
+from moireio.operators.blocks import OperatorMeta
+from moireio.operators.twocentre import PairSource, place_blocks
+from moireio.system.neighbours import close_pairs
 
 
 def bonded_pairs(structure, model):

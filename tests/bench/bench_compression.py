@@ -57,7 +57,7 @@ def main():
 class _InMemory:
     def __init__(self, operator, n):
         self.meta, self.pairs, self.sizes = operator.meta, operator.pairs, operator.sizes
-        from moireio.blocks import ArraySource
+        from moireio.operators.views import ArraySource
 
         self.data = operator.rows(0, n)
         self.rows = ArraySource(self.meta, self.sizes, self.pairs, self.data).rows

@@ -63,8 +63,8 @@ def flat_graph():
     import torch
 
     import moireio
-    from moireio.basis import Basis, SpeciesBasis
-    from moireio.overlap.neighbours import overlapping_pairs
+    from moireio.integrals.pairs import overlapping_pairs
+    from moireio.system.basis import Basis, SpeciesBasis
 
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "a.h5")

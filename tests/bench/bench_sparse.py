@@ -32,8 +32,8 @@ POINTS = ([0.11, 0.23, 0.0], [0.31, -0.07, 0.0])
 def load(path):
     """Return H and S as Bloch sums, and the number of filled bands."""
     import moireio
-    from moireio.bands import occupied_bands
-    from moireio.kspace import bloch_sums
+    from moireio.bands.solve import occupied_bands
+    from moireio.kspace.bloch import bloch_sums
 
     with moireio.open(path) as file:
         (h,), s, _ = bloch_sums(file)
@@ -42,7 +42,8 @@ def load(path):
 
 def moireio_levels(h, s, filled, near, threads):
     """Return levels at both k by moireio."""
-    from moireio.solvers import EigenProblem, make_solver
+    from moireio.solvers.base import EigenProblem
+    from moireio.solvers.registry import make_solver
 
     engine = make_solver("sparse", threads=threads, near=near)
     window = filled - BANDS // 2, filled + BANDS // 2 - 1
@@ -156,7 +157,7 @@ def grow(paths, near, threads, single):
     """Print memory and time of factors, and their growth."""
     import numpy as np
 
-    from moireio.solvers import EigenProblem
+    from moireio.solvers.base import EigenProblem
     from moireio.solvers.pardiso import PardisoFactor
     from moireio.solvers.pencil import Pencil
 
@@ -195,7 +196,9 @@ def exact(paths, near, threads, gamma, every):
     import numpy as np
     from threadpoolctl import threadpool_limits
 
-    from moireio.solvers import EigenProblem, make_solver, mkl
+    from moireio.solvers import mkl
+    from moireio.solvers.base import EigenProblem
+    from moireio.solvers.registry import make_solver
 
     k = np.zeros(3) if gamma else np.array(POINTS[0])
     print(
@@ -237,9 +240,10 @@ def steps(paths, near, threads, precision, memory):
 
 def child_steps(path, near, threads, precision, memory):
     """Print what the parts of one k point take."""
-    from moireio.kpoints import KPoints, SolverChoice
-    from moireio.solvers import EigenProblem, mkl, pardiso
+    from moireio.solvers import mkl, pardiso
+    from moireio.solvers.base import EigenProblem
     from moireio.solvers.pencil import Pencil
+    from moireio.spectrum.problems import KPoints, SolverChoice
 
     spent, calls = {}, {}
 

@@ -23,12 +23,12 @@ def child(which, path, threads):
     import torch
     from reference_net import ReferenceTraining
 
-    from moireio.formats.samples import open_calculation
-    from moireio.formats.training_sets import look
+    from moireio.formats.calculations import open_calculation
     from moireio.network.create import new_model
     from moireio.network.irreps import Irreps
-    from moireio.network.samples import make_sample
-    from moireio.network.train import Plan, Training
+    from moireio.network.training.loop import Plan, Training
+    from moireio.network.training.samples import make_sample
+    from moireio.network.training.sets import look
 
     torch.set_num_threads(threads)
     row = look(path)

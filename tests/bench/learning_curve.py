@@ -32,7 +32,7 @@ def main():
 
     import numpy as np
 
-    from moireio.formats.samples import find_calculations
+    from moireio.formats.calculations import find_calculations
     from moireio.network.modelfile import read
 
     out = set(find_calculations(options.validate)) | set(find_calculations(options.test))

@@ -57,9 +57,9 @@ def test_kept_in_files(tmp_path, made, run):
 
 def test_a_stored_result_is_drawn(tmp_path, made, run):
     """A file without H: its density of states is printed and drawn as it is."""
+    from moireio.blockfile.stream import write_target
     from moireio.dos.solve import density_of_states
-    from moireio.mesh import make_mesh
-    from moireio.stream import write_target
+    from moireio.kspace.mesh import make_mesh
 
     with moireio.open(made["gr_ab"]) as file:
         dos = density_of_states(file, make_mesh(file.structure, [3, 3]))

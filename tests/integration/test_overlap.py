@@ -6,10 +6,11 @@ from orbitals import write_pao
 
 import moireio
 from moireio.formats.openmx.convert import convert
-from moireio.formats.orbital_library import PaoFolder, complete
-from moireio.kspace import BlochSum
-from moireio.overlap.neighbours import overlapping_pairs
-from moireio.overlap.sources import OrbitalIntegrals, OverlapSource, PositionSource
+from moireio.formats.openmx.library import PaoFolder
+from moireio.integrals.library import complete
+from moireio.integrals.pairs import overlapping_pairs
+from moireio.integrals.sources import OrbitalIntegrals, OverlapSource, PositionSource
+from moireio.kspace.bloch import BlochSum
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_no_folder_needed_afterwards(invoke, paos, tmp_path):
 
 
 def test_processes_container_and_precision(invoke, paos, tmp_path, monkeypatch):
-    from moireio import writer
+    from moireio.blockfile import writer
 
     monkeypatch.setattr(writer.BlockWriter.operator, "__defaults__", (None, 1 << 18, 1))
     words = ["build-twist", "graphene", "--index", 3, 2, "--basis", "C=C7.0-s2p2d1"]

@@ -10,7 +10,7 @@ import torch
 from killing import kill_when
 from orbitals import write_pao
 from systems import small_model
-from test_deephe3 import export, write_folder
+from test_e3 import export, write_folder
 
 import moireio
 from moireio.network.modelfile import write
@@ -116,7 +116,8 @@ def test_killed_and_resumed(run, cell, model, tmp_path):
     command = ["predict-h", big, "-m", model, "--memory", "1k", "--jobs", 1]
     run(*command, "-o", whole, "-q")
     script = (
-        "import moireio.network.predict as p, sys; p.SAVE_SECONDS = 0; p.EDGES_AT_ONCE = 300;"
+        "import sys, moireio.network.inference.passes as p;"
+        "p.SAVE_SECONDS = 0; p.EDGES_AT_ONCE = 300;"
         "from moireio.tools.main import main; main(sys.argv[1:])"
     )
     journal = tmp_path / "out.h5.work" / "journal.json"
@@ -132,7 +133,9 @@ def test_killed_and_resumed(run, cell, model, tmp_path):
     words = [sys.executable, "-c", script, *map(str, command), "-o", str(out), "-q"]
     nodes = journal.parent / "nodes0.pt"
     stamp = nodes.stat().st_mtime_ns
-    again = "import moireio.network.predict as p; p.Predictor.remove_work = lambda self: None;"
+    again = (
+        "import moireio.network.inference.passes as p; p.Predictor.remove_work = lambda self: None;"
+    )
     again += script
     subprocess.run([*words[:2], again, *words[3:]], check=True, timeout=300)
     assert nodes.stat().st_mtime_ns == stamp

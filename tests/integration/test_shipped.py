@@ -6,7 +6,7 @@ import os
 import pytest
 
 import moireio
-from moireio import models
+from moireio.models import shipped as models
 from moireio.network.modelfile import read
 
 MEV = 1e-3
@@ -68,10 +68,10 @@ def test_against_the_calculation_of_the_clone(run, made, tmp_path):
 @pytest.mark.parametrize("name", ["tbg_2-1", "tbg_3-2"])
 def test_against_openmx(run, shared, tmp_path, name):
     """Cells that it never saw: below 1 meV in the mean."""
-    from moireio.formats.samples import open_calculation
-    from moireio.network.parallel import Workers
-    from moireio.network.report import report
-    from moireio.network.samples import make_sample, mean_level
+    from moireio.formats.calculations import open_calculation
+    from moireio.network.training.parallel import Workers
+    from moireio.network.training.report import report
+    from moireio.network.training.samples import make_sample, mean_level
 
     model = read(models.model_with(["C"]))
     with open_calculation(str(shared / "tbg" / name)) as c:
@@ -98,7 +98,7 @@ def test_sparse_levels_of_a_twisted_cell(run, tmp_path):
     """988 orbitals: the sparse solver's levels are LAPACK's, and none is missing."""
     import numpy as np
 
-    from moireio.kpoints import SolverChoice
+    from moireio.spectrum.problems import SolverChoice
 
     run("build-twist", "graphene", "--index", 3, 2, "-o", tmp_path / "a.h5")
     run("overlap", tmp_path / "a.h5", "-o", tmp_path / "s.h5")

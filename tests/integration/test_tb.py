@@ -5,7 +5,9 @@ import pytest
 from graphene_levels import CASES, POINTS, expected, found
 
 import moireio
-from moireio.solvers import EigenProblem, make_solver, mkl
+from moireio.solvers import mkl
+from moireio.solvers.base import EigenProblem
+from moireio.solvers.registry import make_solver
 from moireio.tightbinding.modelfile import shipped
 
 # Saito, Dresselhaus, Dresselhaus, Physical Properties of Carbon Nanotubes (1998), section 2.3.
@@ -104,7 +106,7 @@ def test_one_layer_by_formula(run, tmp_path, graphene):
 
 
 def test_storage_container_precision_and_processes(invoke, tmp_path, monkeypatch):
-    from moireio import writer
+    from moireio.blockfile import writer
 
     monkeypatch.setattr(writer.BlockWriter.operator, "__defaults__", (None, 1 << 14, 1))
     source = tmp_path / "s.h5"
@@ -143,7 +145,7 @@ def test_species_of_an_element_by_other_names(invoke, tmp_path):
     """A species that the model does not name is its element's."""
     from dataclasses import replace
 
-    from moireio.stream import write_target
+    from moireio.blockfile.stream import write_target
 
     source = tmp_path / "s.h5"
     invoke("build-twist", "graphene", "--index", 1, 0, "-o", source, "-q")
@@ -152,7 +154,7 @@ def test_species_of_an_element_by_other_names(invoke, tmp_path):
     names = replace(structure, species=structure.layer, species_names=("C_low", "C_high"))
     with write_target(str(tmp_path / "two.h5")) as writer:
         writer.structure(names)
-        writer.basis(moireio.basis.Basis())
+        writer.basis(moireio.system.basis.Basis())
     for name in ("s", "two"):
         out = tmp_path / f"{name}-h.h5"
         done = invoke("tb-h", tmp_path / f"{name}.h5", "-m", "moon-koshino", "-o", out, "-q")
@@ -166,7 +168,7 @@ def test_species_of_an_element_by_other_names(invoke, tmp_path):
 
 def test_two_models_are_compared(invoke, tmp_path):
     """Incomplete shells have ticks of their own."""
-    from moireio.basis import SpeciesBasis
+    from moireio.system.basis import SpeciesBasis
 
     source, plot = tmp_path / "s.h5", tmp_path / "c.png"
     invoke("build-twist", "graphene", "--index", 2, 1, "-o", source, "-q")

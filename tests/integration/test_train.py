@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from killing import kill_when
 from orbitals import write_pao
-from test_deephe3 import export, write_dock_folder
+from test_e3 import export, write_dock_folder
 
 import moireio
 from moireio.network.modelfile import read
@@ -68,7 +68,7 @@ def test_killed_and_continued(run, sets, tmp_path):
     words = ["train-h", str(sets), *SMALL, "--epochs", "40", "--rate", "0.01", "-q"]
     run(*words, "-o", whole)
     script = (
-        "import moireio.formats.training as t, sys; t.SAVE_SECONDS = 0;"
+        "import moireio.network.training.run as t, sys; t.SAVE_SECONDS = 0;"
         "from moireio.tools.main import main; main(sys.argv[1:])"
     )
     log = tmp_path / "out.h5.train" / "log.csv"
@@ -84,8 +84,8 @@ def test_killed_and_continued(run, sets, tmp_path):
 
 def with_other_basis(source, target, **changes):
     """Copy a block file with a changed description of carbon's orbitals."""
-    from moireio.basis import Basis
-    from moireio.stream import write_target
+    from moireio.blockfile.stream import write_target
+    from moireio.system.basis import Basis
 
     with (
         moireio.open(source) as file,

@@ -58,7 +58,8 @@ def expected(case, point):
 
 def found(file, point, threads=1):
     """The twelve levels nearest `CENTRE` of a block file's Hamiltonian, ascending."""
-    from moireio.solvers import EigenProblem, make_solver
+    from moireio.solvers.base import EigenProblem
+    from moireio.solvers.registry import make_solver
 
     solver = make_solver("sparse", threads=threads, near=CENTRE)
     problem = EigenProblem(file.hamiltonian.assembler(), None, np.array(POINTS[point], dtype=float))

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from moireio.basis import Basis, SpeciesBasis
-from moireio.blocks import ArraySource, OperatorMeta
-from moireio.structure import Structure
+from moireio.operators.blocks import OperatorMeta
+from moireio.operators.views import ArraySource
+from moireio.system.basis import Basis, SpeciesBasis
+from moireio.system.structure import Structure
 
 SHELLS = {"C": (0, 1), "Mo": (0, 1, 2), "H": (0,)}
 NUMBERS = {"C": 6, "Mo": 42, "H": 1}
@@ -76,7 +77,7 @@ def naive_at_k(blocks, dims, k, component=None):
 
 def write_file(path, structure, basis, *sources, **options):
     """Write a block file with the given operators."""
-    from moireio.stream import write_target
+    from moireio.blockfile.stream import write_target
 
     with write_target(str(path), **options) as writer:
         writer.structure(structure)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moireio.basis import SpeciesBasis
+from moireio.system.basis import SpeciesBasis
 from moireio.units import BOHR_ANGSTROM
 
 # exponents in Bohr⁻²; at the cutoff of 7 Bohr r^l exp(−a r²) is below 1e-14

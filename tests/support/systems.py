@@ -4,17 +4,17 @@ import numpy as np
 import torch
 from orbitals import gaussian_basis
 
-from moireio.basis import Basis
-from moireio.harmonics import harmonics
+from moireio.integrals.pairs import overlapping_pairs
 from moireio.network.create import repaired
 from moireio.network.head import all_targets
+from moireio.network.inference.passes import Graph, HamiltonianSource, Predictor
 from moireio.network.irreps import Irreps
 from moireio.network.layers import harmonics_irreps
 from moireio.network.model import Model
 from moireio.network.net import Network, Settings
-from moireio.network.predict import Graph, HamiltonianSource, Predictor
-from moireio.overlap.neighbours import overlapping_pairs
-from moireio.structure import Structure
+from moireio.system.basis import Basis
+from moireio.system.harmonics import harmonics
+from moireio.system.structure import Structure
 
 SHELLS = {"C": "s1p1d1", "N": "s2p1"}
 NUMBERS = {"C": 6, "N": 7}

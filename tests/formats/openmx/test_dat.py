@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from moireio.basis import parse_name
 from moireio.errors import MoireioError
 from moireio.formats.openmx import band, dat
 from moireio.formats.openmx.orbitals import permutation
+from moireio.system.basis import parse_name
 
 
 def test_input_file(data):

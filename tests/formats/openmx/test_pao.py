@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from orbitals import gaussian, gaussian_basis, write_pao
 
-from moireio.basis import Basis, SpeciesBasis
 from moireio.errors import MoireioError
 from moireio.formats.openmx import pao
-from moireio.formats.orbital_library import BasisOfFile, PaoFolder, complete
-from moireio.structure import Structure
+from moireio.formats.openmx.library import PaoFolder
+from moireio.integrals.library import BasisOfFile, complete
+from moireio.system.basis import Basis, SpeciesBasis
+from moireio.system.structure import Structure
 from moireio.units import BOHR_ANGSTROM
 
 

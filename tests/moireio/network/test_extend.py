@@ -5,15 +5,15 @@ import pytest
 import torch
 from orbitals import gaussian_basis
 from systems import blocks_of, hamiltonian, random_structure, small_model
-from test_train import HIDDEN, data, samples
+from test_loop import HIDDEN, data, samples
 
-from moireio.basis import Basis
 from moireio.errors import MoireioError
-from moireio.network.calibrate import calibrate
 from moireio.network.create import new_model
 from moireio.network.extend import extended
-from moireio.network.samples import make_sample
-from moireio.network.train import Plan, Training
+from moireio.network.training.calibrate import calibrate
+from moireio.network.training.loop import Plan, Training
+from moireio.network.training.samples import make_sample
+from moireio.system.basis import Basis
 
 
 def only(name, shells):

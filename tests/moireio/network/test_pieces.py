@@ -10,10 +10,10 @@ from reference_net import ReferenceNet
 from systems import graph_of, random_structure, rotation_of_orbitals, small_model
 
 from moireio.errors import MoireioError
-from moireio.harmonics import harmonics
 from moireio.network.frames import by_degree, by_order, edge_frames
 from moireio.network.irreps import Irreps, Layout
 from moireio.network.wigner import coupling
+from moireio.system.harmonics import harmonics
 
 # l1, l2, l3 whose coefficients have the other sign in e3nn before 0.5
 OLD = (

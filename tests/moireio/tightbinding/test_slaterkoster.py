@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from systems import random_structure, rotation_of_orbitals
 
-from moireio.blocks import FullView, UpperView
+from moireio.operators.views import FullView, UpperView
 from moireio.tightbinding.modelfile import parse_model
 from moireio.tightbinding.source import TightBindingSource, bonded_pairs
 

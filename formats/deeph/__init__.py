@@ -1,0 +1,1 @@
+"""Files of DeepH and DeepH-E3."""

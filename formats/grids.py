@@ -1,0 +1,55 @@
+"""Numbers on a grid over the cell: Gaussian's ``.cube`` and XCrySDen's ``.xsf``, written by ASE.
+
+Kept: structure, grid, numbers (cube: in the file's own five digits). Lengths in a cube are Bohr, in
+an xsf Å; the numbers are 1/Å³ in both. An xsf repeats the first plane of the grid after the last.
+"""
+
+import numpy as np
+
+from moireio.errors import MoireioError
+from moireio.runtime.files import write_text
+
+SUFFIXES = (".cube", ".xsf")
+
+
+def check(path):
+    """Refuse a name whose suffix is of no known format.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Raises
+    ------
+    MoireioError
+        If it is neither .cube nor .xsf.
+    """
+    if not path.lower().endswith(SUFFIXES):
+        raise MoireioError("is neither .cube nor .xsf", path=path)
+
+
+def write(path, structure, values, comment=""):
+    """Write numbers on a grid.
+
+    Parameters
+    ----------
+    path : str
+        The file, .cube or .xsf.
+    structure : Structure
+        Cell and atoms.
+    values : (n1, n2, n3) array
+        At the points (i/n1, j/n2, k/n3) of the cell.
+    comment : str
+        First line of a cube.
+    """
+    from ase.io.cube import write_cube
+    from ase.io.xsf import write_xsf
+
+    check(path)
+    atoms = structure.to_ase()
+    with write_text(path) as stream:
+        if path.lower().endswith(".cube"):
+            write_cube(stream, atoms, values, comment=comment)
+        else:
+            write_xsf(stream, [atoms], np.pad(values, [(0, 1)] * 3, mode="wrap"))

@@ -1,0 +1,1 @@
+"""Energies along paths, flat bands, bands of other programs."""

@@ -1,0 +1,1 @@
+"""The block file: reading, writing, streaming, checking."""

@@ -1,0 +1,258 @@
+"""Pipes: block files through standard input and output.
+
+A stream is the bytes of a whole block file, HDF5 or zip. A reader spools them to memory, and
+past 256 MiB to a file in ``$TMPDIR``; a writer makes the file and copies it.
+"""
+
+import contextlib
+import os
+import shutil
+import stat
+import sys
+import tempfile
+
+from moireio.blockfile.reader import open_blockfile
+from moireio.blockfile.writer import BlockWriter
+from moireio.errors import MoireioError
+from moireio.runtime.workdirs import work_folder
+from moireio.store.containers import kind_of_bytes, kind_of_name
+from moireio.store.transaction import check_target, write_container
+
+SPOOL_BYTES = 256 << 20
+PIECE_BYTES = 1 << 20
+STDIN_NAME = "standard input"
+
+
+@contextlib.contextmanager
+def source_file(source, check=None):
+    """Give a path for a command's SOURCE, which may be standard input.
+
+    Parameters
+    ----------
+    source : str
+        A path, or "-" for standard input.
+    check : callable, optional
+        Called with the first bytes of a stream and its name; may refuse it.
+
+    Yields
+    ------
+    path : str
+        A file or folder that can be opened (more than once).
+    label : str
+        How messages name it.
+
+    Raises
+    ------
+    MoireioError
+        If standard input is a terminal or holds nothing.
+    """
+    if source != "-":
+        if not os.path.exists(source):
+            raise MoireioError("no such file or folder", path=source)
+        if os.path.isfile(source) or os.path.isdir(source):
+            yield source, source
+            return
+        try:  # a pipe with a name, as of the shell's <(command), can be read only once
+            with open(source, "rb") as stream, _spool(stream, source, check) as path:
+                yield path, source
+        except OSError as error:
+            raise MoireioError(f"cannot be read: {error.strerror}", path=source) from error
+        return
+    if sys.stdin is None:
+        raise MoireioError("is closed", path=STDIN_NAME, remedy="name a file")
+    stdin = sys.stdin.buffer
+    if stdin.isatty():
+        raise MoireioError(
+            "nothing is piped in", path=STDIN_NAME, remedy="name a file, or pipe a block file in"
+        )
+    descriptor = stdin.fileno()
+    if stat.S_ISREG(os.fstat(descriptor).st_mode) and os.path.exists(f"/proc/self/fd/{descriptor}"):
+        yield f"/proc/self/fd/{descriptor}", STDIN_NAME
+        return
+    with _spool(stdin, STDIN_NAME, check) as path:
+        yield path, STDIN_NAME
+
+
+@contextlib.contextmanager
+def _spool(stream, label, check):
+    """Copy a stream to memory, or to a temporary file once it is large; yield a path."""
+    with contextlib.ExitStack() as stack:
+        if hasattr(os, "memfd_create"):
+            spool = stack.enter_context(os.fdopen(os.memfd_create("moireio"), "w+b"))
+            path, limit = f"/proc/self/fd/{spool.fileno()}", SPOOL_BYTES
+        else:
+            path = os.path.join(stack.enter_context(work_folder("moireio-")), "spool")
+            spool, limit = stack.enter_context(open(path, "w+b")), None
+        size = 0
+        while piece := stream.read(PIECE_BYTES):
+            if size == 0 and check is not None:
+                check(piece, label)
+            spool.write(piece)
+            size += len(piece)
+            if limit is not None and size > limit:
+                file = stack.enter_context(tempfile.TemporaryFile())
+                spool.seek(0)
+                shutil.copyfileobj(spool, file, PIECE_BYTES)
+                spool.truncate(0)
+                spool, path, limit = file, f"/proc/self/fd/{file.fileno()}", None
+        if size == 0:
+            raise MoireioError(
+                "is empty", path=label, remedy="the command before it in the pipeline failed"
+            )
+        spool.flush()
+        yield path
+
+
+@contextlib.contextmanager
+def open_source(source):
+    """Open a command's SOURCE as a block file.
+
+    Parameters
+    ----------
+    source : str
+        A path, or "-" for standard input.
+
+    Yields
+    ------
+    BlockFile
+        Open for reading.
+    """
+    with source_file(source, kind_of_bytes) as (path, label), open_blockfile(path, label) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def write_target(
+    target, *, base=None, in_place=False, force=False, container=None, drop=(), compression="none"
+):
+    """Make a command's output: a new file, standard output, or SOURCE itself.
+
+    Parameters
+    ----------
+    target : str or None
+        A path, or "-" for standard output; ignored in place.
+    base : BlockFile, optional
+        What the output extends.
+    in_place : bool
+        Write into the file of `base`.
+    force : bool
+        Replace an existing file.
+    container : {"h5", "zarr", "zip"}, optional
+        Container; by default by suffix, and on standard output that of `base`.
+    drop : tuple of str
+        Groups of `base` that are written anew.
+    compression : str
+        How new arrays are stored.
+
+    Yields
+    ------
+    BlockWriter
+        To be filled. If an exception leaves the block, nothing is written.
+    """
+    if in_place and base.label == STDIN_NAME:
+        raise MoireioError("cannot be changed in place", path=STDIN_NAME, remedy="name the file")
+    options = {"base": base.container if base else None, "drop": drop}
+    if in_place:
+        with write_container(base.container.path, in_place=True, **options) as out:
+            yield BlockWriter(out, base, compression)
+        return
+    if target != "-":
+        kind = container or kind_of_name(target)
+        with write_container(target, kind=kind, force=force, **options) as out:
+            yield BlockWriter(out, base, compression)
+        return
+    check_stdout()
+    kind = container or (base.container.kind if base else "h5")
+    kind = "zip" if kind == "zarr" else kind
+    suffix = "h5" if kind == "h5" else "zarr.zip"
+    with work_folder("moireio-") as folder:
+        path = os.path.join(folder, f"stream.{suffix}")
+        with write_container(path, kind=kind, **options) as out:
+            yield BlockWriter(out, base, compression)
+        try:
+            with open(path, "rb") as stream:
+                shutil.copyfileobj(stream, sys.stdout.buffer, PIECE_BYTES)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise MoireioError(
+                f"cannot be written: {error.strerror}", path="standard output"
+            ) from error
+
+
+def check_stdout():
+    """Refuse to send a block file to a terminal.
+
+    Raises
+    ------
+    MoireioError
+        If standard output is a terminal.
+    """
+    if sys.stdout is None:
+        raise MoireioError("is closed", path="standard output", remedy="use -o FILE")
+    if sys.stdout.isatty():
+        raise MoireioError(
+            "a block file is binary and does not go to a terminal", remedy="use -o FILE or a pipe"
+        )
+
+
+def check_outputs(outputs, inputs=(), force=False):
+    """Refuse outputs that would destroy something, before any work is done.
+
+    Parameters
+    ----------
+    outputs : sequence of str or None
+        Files that will be made; None and "-" are passed over.
+    inputs : sequence of str or None
+        Files that are read.
+    force : bool
+        Replace regular files and zarr stores that exist.
+
+    Raises
+    ------
+    MoireioError
+        If an output is an input, lies inside one or holds one, is named twice, or must not be
+        replaced.
+    """
+    wanted = [p for p in outputs if p is not None and p != "-"]
+    read = {os.path.realpath(p): p for p in inputs if p and p != "-"}
+    seen = set()
+    for path in wanted:
+        if path == "":
+            raise MoireioError("an output has an empty name")
+        real = os.path.realpath(path)
+        if real in seen:
+            raise MoireioError("is named for two outputs", path=path)
+        seen.add(real)
+        for other, name in read.items():
+            if real == other:
+                raise MoireioError(
+                    "is an input too", path=path, remedy="name another file, or --in-place"
+                )
+            if os.path.isdir(real) and other.startswith(real + os.sep):
+                raise MoireioError(f"is the folder in which {name} lies", path=path)
+            if os.path.isdir(other) and real.startswith(other + os.sep):
+                raise MoireioError(f"lies inside the input {name}", path=path)
+        check_target(path, force)
+
+
+def check_container(output, container=None):
+    """Refuse an output whose name does not tell its container, before any work is done.
+
+    Parameters
+    ----------
+    output : str or None
+        File to make; None and "-" are passed over.
+    container : str, optional
+        Its container, where that is said.
+
+    Raises
+    ------
+    MoireioError
+        If neither tells.
+    """
+    if output not in (None, "-") and container is None and kind_of_name(output) is None:
+        raise MoireioError(
+            "has no suffix that tells its format", path=output, remedy="use .h5, .zarr or .zarr.zip"
+        )

@@ -1,0 +1,1 @@
+"""How far two Hamiltonians of one structure are apart."""

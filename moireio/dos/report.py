@@ -1,0 +1,129 @@
+"""A density of states, and how it is stored, printed and read."""
+
+import json
+
+import numpy as np
+
+from moireio.results.dos import SCALARS
+
+
+def header(dos):
+    """Return lines that tell how a density of states was made.
+
+    Parameters
+    ----------
+    dos : DensityOfStates
+        Any.
+
+    Returns
+    -------
+    list of str
+        Without comment signs.
+    """
+    mesh = " × ".join(map(str, dos.mesh))
+    if any(dos.shift):
+        mesh += " shifted by " + " ".join(f"{v:g}" for v in dos.shift)
+    method = {"gaussian": "Gaussians", "kpm": "kernel polynomials"}.get(dos.method, dos.method)
+    if dos.width is not None:
+        method += f" of standard deviation {dos.width:.4g} eV"
+    lines = [f"density of states, 1/eV and cell; {mesh} k points; {method}"]
+    if dos.fermi is not None:
+        lines.append(fermi_line(dos))
+    return lines
+
+
+def fermi_line(dos):
+    """Return one line with the Fermi level, and the gap if there is one.
+
+    Parameters
+    ----------
+    dos : DensityOfStates
+        With a Fermi level.
+
+    Returns
+    -------
+    str
+        Such as ``Fermi level -3.5614 eV (electrons 16)``.
+    """
+    text = f"Fermi level {dos.fermi:.4f}"
+    if dos.fermi_error is not None:
+        text += f" ± {dos.fermi_error:.4f}"
+    text += " eV"
+    if dos.electrons is not None:
+        text += f" (electrons {dos.electrons:g})"
+    if dos.gap is not None:
+        text += f", in a gap of {dos.gap:.4f} eV on this mesh"
+    return text
+
+
+def columns(dos):
+    """Return names and values of the columns of a table.
+
+    Parameters
+    ----------
+    dos : DensityOfStates
+        Any.
+
+    Returns
+    -------
+    names : list of str
+        Energy, total (up and down for collinear spin), then the groups.
+    values : (ne, columns) array
+        eV, and 1/eV.
+    """
+    spins = (" up", " down") if len(dos.total) == 2 else ("",)
+    names, values = ["energy"], [dos.energies]
+    for spin, total in zip(spins, dos.total, strict=True):
+        names.append(f"total{spin}")
+        values.append(total)
+    if dos.error is not None:
+        for spin, error in zip(spins, dos.error, strict=True):
+            names.append(f"error{spin}")
+            values.append(error)
+    for g, label in enumerate(dos.labels):
+        for spin, projected in zip(spins, dos.projected, strict=True):
+            names.append(f"{label}{spin}")
+            values.append(projected[g])
+    return names, np.stack(values, axis=1)
+
+
+def dos_table(dos):
+    """Return a density of states as a text table.
+
+    Parameters
+    ----------
+    dos : DensityOfStates
+        What to print.
+
+    Returns
+    -------
+    str
+        Comments, then one line per energy.
+    """
+    names, values = columns(dos)
+    lines = [f"# {line}" for line in header(dos)]
+    lines.append("# " + "  ".join(n.replace(" ", "_") for n in names))
+    lines += [f"{v[0]:.6f} " + " ".join(f"{x:.8g}" for x in v[1:]) for v in values]
+    return "\n".join(lines) + "\n"
+
+
+def dos_json(dos):
+    """Return a density of states as JSON.
+
+    Parameters
+    ----------
+    dos : DensityOfStates
+        What to print.
+
+    Returns
+    -------
+    str
+        An object with energies, total, projected, labels, projection and what else is known.
+    """
+    out = {"energies": dos.energies.tolist(), "total": dos.total.tolist()}
+    out |= {"projected": dos.projected.tolist(), "labels": list(dos.labels)}
+    out |= {"projection": list(dos.projection), "method": dos.method, "unit": "1/eV"}
+    out |= {"mesh": list(dos.mesh), "shift": list(dos.shift), "source": dos.source}
+    out |= {n: getattr(dos, n) for n in SCALARS}
+    out["error"] = None if dos.error is None else dos.error.tolist()
+    return json.dumps(out)

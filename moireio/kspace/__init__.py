@@ -1,0 +1,1 @@
+"""Bloch sums, paths and meshes of k points."""

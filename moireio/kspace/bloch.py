@@ -1,0 +1,400 @@
+"""From blocks O(R) to matrices O(k): the Bloch sum, dense or sparse.
+
+The pattern is worked out once; every k point then costs one pass over the blocks. Of a
+Hermitian operator only the blocks with i ≤ j are summed, so that O(k) is Hermitian to the
+last bit.
+"""
+
+import copy
+
+import numpy as np
+
+from moireio.operators.blocks import (
+    by_shape,
+    components,
+    row_bytes,
+    slab_bounds,
+    starts,
+    take_blocks,
+)
+
+CHUNK = 2**20  # elements of blocks that are summed at once
+
+
+class BlochSum:
+    """O(k) = Σ_R e^{+2πi k·R} O(R) from blocks in memory.
+
+    Parameters
+    ----------
+    sizes : (N,) array of int
+        Rows that an atom takes in a block.
+    i, j : (p,) arrays of int
+        Atoms of the blocks, sorted by (i, j).
+    R : (p, 3) array of int
+        Their cells.
+    blocks : (n,) array
+        Blocks one after another, each row-major.
+    parity : {1, -1, 0}
+        With ±1 only blocks with i ≤ j are given, and the others follow; with 0 all are given.
+    half_diagonal : bool
+        Of the blocks with i = j only those with R ≥ 0 are given ("upper" storage).
+    spinor : bool
+        Repeat the blocks for both spins.
+    """
+
+    def __init__(self, sizes, i, j, R, blocks, *, parity=1, half_diagonal=False, spinor=False):
+        self.sizes = np.asarray(sizes, dtype=np.int64)
+        self.parity = parity
+        self.copies = 2 if spinor else 1
+        self.atom_start = starts(self.sizes * self.copies)
+        self.n = int(self.atom_start[-1])
+        self.dtype = blocks.dtype
+        offsets = starts(self.sizes[i] * self.sizes[j])
+        self._groups = []
+        for shape, members in by_shape(self.sizes[i], self.sizes[j]):
+            for part in _chunks(i[members], j[members], max(1, CHUNK // (shape[0] * shape[1]))):
+                chosen = members[part]
+                gi, gj = i[chosen], j[chosen]
+                new = _firsts(gi, gj)
+                values = take_blocks(blocks, offsets[:-1][chosen], shape)
+                # A kept block (i, i, R > 0) stands for its partner (i, i, −R) too.
+                lone = np.zeros(len(chosen), dtype=bool)
+                if half_diagonal:
+                    lone = (gi == gj) & R[chosen].any(axis=1)
+                cells = R[chosen].astype(np.float64)
+                self._groups.append(_Group(shape, cells, values, new, gi[new], gj[new], lone))
+        self._pattern = None
+        self._upper = None
+
+    @classmethod
+    def from_source(cls, source, *, component=0, spinor=False):
+        """Read what is needed of an operator.
+
+        Parameters
+        ----------
+        source : OperatorSource
+            Any operator, "full" or "upper".
+        component : int
+            Which of several components.
+        spinor : bool
+            Repeat a spinless operator for both spins.
+
+        Returns
+        -------
+        BlochSum
+            With its blocks in memory: of a Hermitian operator only those with i ≤ j.
+        """
+        pairs, sizes, parity = source.pairs, source.sizes, source.meta.parity
+        i = pairs.i
+        kept = (i <= pairs.j) if parity else np.ones(len(pairs), dtype=bool)
+        elements = pairs.block_elements(sizes)
+        blocks = np.empty(int(elements[kept].sum()), dtype=source.meta.dtype)
+        filled = 0
+        for i0, i1 in slab_bounds(row_bytes(source)):
+            span = pairs.rows(i0, i1)
+            part = components(source.rows(i0, i1))[component]
+            if not kept[span].all():
+                part = part[np.repeat(kept[span], elements[span])]
+            blocks[filled : filled + len(part)] = part
+            filled += len(part)
+        return cls(
+            sizes,
+            i[kept],
+            pairs.j[kept],
+            pairs.R[kept],
+            blocks,
+            parity=parity,
+            half_diagonal=source.meta.storage == "upper",
+            spinor=spinor,
+        )
+
+    def one_spin(self):
+        """Return the sum of one spin, where blocks are repeated for both.
+
+        Returns
+        -------
+        one : BlochSum
+            Of the same blocks, without the repetition.
+        rows : (copies, n/copies) array of int
+            Rows of each spin in the whole matrix.
+        """
+        one = copy.copy(self)
+        one.copies, one.n = 1, self.n // self.copies
+        one.atom_start = self.atom_start // self.copies
+        one._pattern = one._upper = None
+        within = np.arange(one.n) - np.repeat(one.atom_start[:-1], self.sizes)
+        first = np.repeat(self.atom_start[:-1], self.sizes) + within
+        spins = np.arange(self.copies)[:, None]
+        return one, first + spins * np.repeat(self.sizes, self.sizes)
+
+    @property
+    def nbytes(self):
+        """Bytes of the blocks, and of the patterns that were worked out."""
+        arrays = [group.values for group in self._groups]
+        for pattern in (self._pattern, self._upper):
+            arrays += [a for a in pattern or () if isinstance(a, np.ndarray)]
+        return sum(a.nbytes for a in arrays)
+
+    def is_real(self, k):
+        """Tell whether O(k) is real: real blocks, and 2k a reciprocal lattice vector.
+
+        Parameters
+        ----------
+        k : sequence of three float
+            Fractional coordinates.
+
+        Returns
+        -------
+        bool
+            True where `dense` and `csr` return real matrices.
+        """
+        twice = 2 * np.asarray(k, dtype=float)
+        return self.dtype.kind == "f" and bool((np.abs(twice - np.rint(twice)) < 1e-14).all())
+
+    def _sums(self, k):
+        """Yield each group with its summed blocks, shape (unique pairs, rows, columns)."""
+        k = np.asarray(k, dtype=float)
+        real = self.is_real(k)
+        for group in self._groups:
+            angle = 2 * np.pi * (group.R @ k)
+            phase = np.rint(np.cos(angle)) if real else np.exp(1j * angle)
+            values = phase[:, None, None] * group.values
+            if group.lone.any():
+                partners = values[group.lone]
+                values[group.lone] += self.parity * _turned(partners)
+            sums = np.add.reduceat(values, group.first, axis=0)
+            same = group.i == group.j
+            if self.parity and same.any():  # R and −R were added in an order of no symmetry
+                sums[same] = 0.5 * (sums[same] + self.parity * _turned(sums[same]))
+            yield group, sums
+
+    def dense(self, k, *, upper=False):
+        """Return O(k) as an array.
+
+        Parameters
+        ----------
+        k : sequence of three float
+            Fractional coordinates.
+        upper : bool
+            Fill only the blocks with i ≤ j, all that LAPACK's upper triangle needs.
+
+        Returns
+        -------
+        (n, n) array
+            Real where `is_real` says so, else complex; in double precision.
+        """
+        real = self.is_real(k)
+        out = np.zeros((self.n, self.n), dtype=np.float64 if real else np.complex128)
+        for group, sums in self._sums(k):
+            for spin in range(self.copies):
+                row, column = self._corners(group, spin)
+                rows = row[:, None, None] + np.arange(group.shape[0])[:, None]
+                columns = column[:, None, None] + np.arange(group.shape[1])
+                out[rows, columns] = sums
+                off = group.i != group.j
+                if self.parity and not upper and off.any():
+                    turned = self.parity * _turned(sums[off])
+                    out[
+                        column[off][:, None, None] + np.arange(group.shape[1])[:, None],
+                        row[off][:, None, None] + np.arange(group.shape[0]),
+                    ] = turned
+        return out
+
+    def _corners(self, group, spin):
+        row = self.atom_start[group.i] + spin * group.shape[0]
+        column = self.atom_start[group.j] + spin * group.shape[1]
+        return row, column
+
+    def csr(self, k):
+        """Return O(k) as a sparse matrix.
+
+        Parameters
+        ----------
+        k : sequence of three float
+            Fractional coordinates.
+
+        Returns
+        -------
+        (n, n) scipy.sparse.csr_array
+            With every element of the stored blocks, zeros included; columns sorted.
+        """
+        from scipy.sparse import csr_array
+
+        if self._pattern is None:
+            self._pattern = self._make_pattern()
+        indptr, indices, order = self._pattern
+        values = []
+        for group, sums in self._sums(k):
+            for _ in range(self.copies):
+                values.append(sums.ravel())
+                off = group.i != group.j
+                if self.parity and off.any():
+                    values.append((self.parity * _turned(sums[off])).ravel())
+        flat = np.concatenate(values)[order] if values else np.zeros(0)
+        return csr_array((flat, indices, indptr), shape=(self.n, self.n))
+
+    def upper_pattern(self):
+        """Return the pattern of the upper triangle of a Hermitian O(k), the same for every k.
+
+        Returns
+        -------
+        indptr, indices : arrays of int
+            Of CSR, columns ascending.
+        """
+        rows, columns = self._upper_places()
+        kept = np.flatnonzero(rows <= columns)
+        order = kept[np.argsort(rows[kept] * np.int64(self.n) + columns[kept], kind="stable")]
+        # where each element goes; those below the diagonal beyond the end
+        targets = np.full(len(rows), len(order), dtype=_index_type(len(order) + 1))
+        targets[order] = np.arange(len(order))
+        self._upper = targets, len(order)
+        indptr = starts(np.bincount(rows[order], minlength=self.n))
+        return indptr, columns[order]
+
+    def _upper_places(self):
+        """Return row and column of every element that is summed, in the order of `_spread`."""
+        places = [
+            _places(*self._corners(group, spin), group.shape, _index_type(self.n))
+            for group in self._groups
+            for spin in range(self.copies)
+        ]
+        none = np.zeros(0, dtype=np.int64)
+        return tuple(np.concatenate([p[n] for p in places]) if places else none for n in (0, 1))
+
+    def upper_values(self, k):
+        """Return the elements of the upper triangle at one k, in the order of `upper_pattern`.
+
+        Parameters
+        ----------
+        k : sequence of three float
+            Fractional coordinates.
+
+        Returns
+        -------
+        (nnz,) array
+            Zeros included.
+        """
+        return self._spread(
+            (sums for _, sums in self._sums(k)), float if self.is_real(k) else complex
+        )
+
+    def _spread(self, sums, dtype):
+        """Return the elements of the upper triangle from the blocks of each group."""
+        if self._upper is None:
+            self.upper_pattern()
+        targets, count = self._upper
+        out = np.zeros(count + 1, dtype=dtype)
+        done = 0
+        for blocks in sums:
+            for _ in range(self.copies):
+                out[targets[done : done + blocks.size]] = blocks.ravel()
+                done += blocks.size
+        return out[:count]
+
+    def upper_magnitudes(self):
+        """Return how large every element of the upper triangle is at most in one cell.
+
+        Returns
+        -------
+        (nnz,) array
+            max over R of |O(R)|, in the order of `upper_pattern`.
+        """
+        return self._spread((group.magnitudes() for group in self._groups), float)
+
+    def _make_pattern(self):
+        """Return CSR's indptr and indices, and where each of its values stands in the sums."""
+        rows, columns = [], []
+
+        def add(row, column, shape):
+            r, c = _places(row, column, shape, _index_type(self.n))
+            rows.append(r)
+            columns.append(c)
+
+        for group in self._groups:
+            off = group.i != group.j
+            for spin in range(self.copies):
+                row, column = self._corners(group, spin)
+                add(row, column, group.shape)
+                if self.parity and off.any():
+                    add(column[off], row[off], group.shape[::-1])
+        if not rows:
+            return np.zeros(self.n + 1, dtype=np.int64), np.zeros(0, dtype=np.int64), slice(None)
+        rows, columns = np.concatenate(rows), np.concatenate(columns)
+        order = np.argsort(rows * np.int64(self.n) + columns, kind="stable")
+        indptr = starts(np.bincount(rows, minlength=self.n))
+        own = _index_type(len(order))
+        return indptr.astype(own), columns[order].astype(own), order.astype(own)
+
+
+def bloch_sums(file):
+    """Return H(k) and S(k) of a block file.
+
+    Parameters
+    ----------
+    file : BlockFile
+        With a Hamiltonian, and an overlap unless its basis is orthogonal.
+
+    Returns
+    -------
+    sums : list of BlochSum
+        H; of collinear spin, up and down.
+    overlap : BlochSum or None
+        S of the same states; None if orthogonal.
+    spin : {"none", "collinear", "spinor"}
+        What the states are.
+    """
+    spin = file.hamiltonian.meta.spin
+    channels = range(2) if spin == "collinear" else (None,)
+    overlap = file.overlap
+    if overlap is not None:
+        overlap = overlap.assembler(spinor=spin == "spinor")
+    return [file.hamiltonian.assembler(component=c) for c in channels], overlap, spin
+
+
+def _chunks(i, j, most):
+    """Yield slices of about `most` blocks each, between which i or j changes."""
+    new = np.append(_firsts(i, j), len(i))
+    begin = 0
+    while begin < len(i):
+        end = int(new[max(np.searchsorted(new, begin + most, "right") - 1, 0)])
+        if end <= begin:
+            end = int(new[np.searchsorted(new, begin, "right")])
+        yield slice(begin, end)
+        begin = end
+
+
+def _firsts(i, j):
+    """Return where a new pair (i, j) begins."""
+    return np.flatnonzero(np.concatenate([[True], (np.diff(i) != 0) | (np.diff(j) != 0)]))
+
+
+def _index_type(count):
+    """Return the type for whole numbers up to a count: half as long where that suffices."""
+    return np.int32 if count < 2**31 else np.int64
+
+
+def _places(row, column, shape, dtype):
+    """Return row and column of every element of some blocks of one shape, block after block."""
+    full = (len(row), *shape)
+    r = (row[:, None, None] + np.arange(shape[0])[:, None]).astype(dtype)
+    c = (column[:, None, None] + np.arange(shape[1])).astype(dtype)
+    return np.broadcast_to(r, full).ravel(), np.broadcast_to(c, full).ravel()
+
+
+def _turned(blocks):
+    return np.swapaxes(blocks, 1, 2).conj()
+
+
+class _Group:
+    """Blocks of one shape."""
+
+    def __init__(self, shape, R, values, first, i, j, lone):
+        self.shape, self.R, self.values = shape, R, values
+        self.first, self.i, self.j, self.lone = first, i, j, lone
+
+    def magnitudes(self):
+        """Return how large every element is at most in one cell, in the upper triangle."""
+        most = np.maximum.reduceat(np.abs(self.values), self.first, axis=0)
+        same = self.i == self.j
+        most[same] = np.maximum(most[same], np.swapaxes(most[same], 1, 2))
+        return most

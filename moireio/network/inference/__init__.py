@@ -1,0 +1,1 @@
+"""Prediction of Hamiltonians in bounded memory."""

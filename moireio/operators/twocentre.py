@@ -1,0 +1,110 @@
+"""Operators whose blocks are functions of the vector between two atoms, by runs of atoms."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from moireio.operators.blocks import scatter, starts
+
+BATCH = 1024
+
+
+class PairSource:
+    """An operator made of two-centre integrals; a subclass fills them in.
+
+    Parameters
+    ----------
+    structure : Structure
+        The atoms.
+    basis : Basis
+        Of its species.
+    pairs : Pairs
+        Whose blocks there are.
+    meta : OperatorMeta
+        Name, unit, storage and so on.
+    """
+
+    def __init__(self, structure, basis, pairs, meta):
+        self.structure, self.pairs, self.meta = structure, pairs, meta
+        self.sizes = basis.sizes(structure)
+        names = list(basis.species)
+        self._count = len(names)
+        self._kind = np.array([names.index(n) for n in structure.species_names])[structure.species]
+        self._upper = pairs.upper()
+
+    def _fill(self, out, offsets, species, swapped, vectors):
+        """Compute the blocks of pairs of the same two species.
+
+        Parameters
+        ----------
+        out : (n,) or (components, n) array
+            Where they go, by `place_blocks`.
+        offsets : (p,) array of int
+            Where each begins.
+        species : (int, int)
+            Indices into the basis, the first not above the second.
+        swapped : bool
+            The pairs run from the second species to the first.
+        vectors : (3, p) array
+            From the atom of the first species to that of the second, Å.
+        """
+        raise NotImplementedError
+
+    def rows(self, i0, i1):
+        """Return all blocks of the atoms ``i0 <= i < i1``, as `OperatorSource.rows`.
+
+        Parameters
+        ----------
+        i0, i1 : int
+            The run.
+
+        Returns
+        -------
+        (n,) or (3, n) array
+            Pair after pair.
+        """
+        structure, span = self.structure, self.pairs.rows(i0, i1)
+        i = np.repeat(np.arange(i0, i1), np.diff(self.pairs.indptr[i0 : i1 + 1]))
+        j, R = self.pairs.j[span], self.pairs.R[span]
+        offsets = starts(self.sizes[i] * self.sizes[j])
+        lead = () if self.meta.components == 1 else (self.meta.components,)
+        out = np.empty((*lead, int(offsets[-1])))
+        # Partners are computed from one vector, so that they are exact adjoints: that from the
+        # species named first to the other, or, between like atoms, that of "upper" storage.
+        kind, other = self._kind[i], self._kind[j]
+        swapped = np.where(kind == other, ~self._upper[span], kind > other)
+        first, second = np.where(swapped, j, i), np.where(swapped, i, j)
+        shift = np.where(swapped[:, None], -R, R)
+        c = structure.cell
+        steps = shift[:, 0, None] * c[0] + shift[:, 1, None] * c[1] + shift[:, 2, None] * c[2]
+        vectors = ((structure.positions[second] + steps) - structure.positions[first]).T
+        kinds = self._count
+        code = (self._kind[first] * kinds + self._kind[second]) * 2 + swapped
+        order = np.argsort(code, kind="stable")
+        bounds = np.flatnonzero(np.diff(code[order], prepend=-1, append=-1))
+        for begin, end in pairwise(bounds):
+            species, turned = divmod(int(code[order[begin]]), 2)
+            for start in range(begin, end, BATCH):
+                members = order[start : min(end, start + BATCH)]
+                self._fill(
+                    out, offsets[members], divmod(species, kinds), turned, vectors[:, members]
+                )
+        return out
+
+
+def place_blocks(flat, offsets, blocks, swapped):
+    """Write blocks where they belong.
+
+    Parameters
+    ----------
+    flat : (n,) array
+        Changed in place.
+    offsets : (p,) array of int
+        Where each block begins.
+    blocks : (rows, columns, p) array
+        From the first species to the second.
+    swapped : bool
+        Write their transposes.
+    """
+    blocks = blocks.transpose((2, 1, 0) if swapped else (2, 0, 1))
+    scatter(flat, offsets, np.ascontiguousarray(blocks).reshape(len(offsets), -1))

@@ -1,0 +1,1 @@
+"""Populations, and states in real space."""

@@ -1,0 +1,1 @@
+"""What commands compute and a block file keeps."""

@@ -1,0 +1,1 @@
+"""Processes, threads, memory, work folders and files."""

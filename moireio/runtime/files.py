@@ -1,0 +1,32 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import os
+
+from moireio.errors import MoireioError
+from moireio.runtime.workdirs import work_folder
+
+
+@contextlib.contextmanager
+def write_text(path):
+    """Give a text file that appears whole or not at all.
+
+    Parameters
+    ----------
+    path : str
+        File to make.
+
+    Yields
+    ------
+    file object
+        To be written.
+    """
+    folder = os.path.dirname(os.path.realpath(path))
+    try:
+        with work_folder(".moireio-", folder) as work:
+            part = os.path.join(work, "text")
+            with open(part, "w", encoding="utf-8") as stream:
+                yield stream
+            os.replace(part, os.path.realpath(path))
+    except OSError as error:
+        raise MoireioError(f"cannot be written: {error.strerror}", path=path) from error

@@ -1,0 +1,1 @@
+"""Eigenproblems at many k points."""

@@ -1,0 +1,200 @@
+"""Which symmetries of the crystal the Hamiltonian of a file obeys, tried on its own levels."""
+
+import numpy as np
+
+from moireio.kspace.mesh import reduce_mesh
+from moireio.projection.groups import flipped_rows
+from moireio.solvers.base import EigenProblem
+from moireio.spectrum.populations import solve_states
+from moireio.symmetry.crystal import (
+    generators,
+    identity,
+    point_group,
+    products,
+    with_time_reversal,
+)
+
+TOLERANCE = 5e-3  # eV
+SMOOTH = 0.3  # eV, of populations that are compared
+POPULATION_TOLERANCE = 0.02  # of the largest
+GENERAL = np.array([0.1237, 0.2891, 0.0713])
+ABOVE = 10.0  # eV above the filled states: higher levels of a small basis mean nothing
+
+
+def reduced(file, mesh, sums, overlap, projection, *, use_group=True):
+    """Reduce a mesh by the symmetries that hold.
+
+    Time reversal is taken from H itself: real blocks, or blocks of spinors that obey it. The
+    crystal's operations are tried at one general k point and its images: energies must agree to
+    5 meV there, and populations to 2 %. If one does not hold, none is used.
+
+    Parameters
+    ----------
+    file : BlockFile
+        Its structure.
+    mesh : KMesh
+        The whole mesh.
+    sums : list of BlochSum
+        H, of either spin.
+    overlap : BlochSum or None
+        S.
+    projection : Projection
+        Groups that an operation must map onto each other.
+    use_group : bool
+        Whether to try the crystal's operations.
+
+    Returns
+    -------
+    mesh : ReducedMesh
+        What is left.
+    notes : list of str
+        What a user should know.
+    """
+    spinor = file.hamiltonian.meta.spin == "spinor"
+    flipped = flipped_rows(sums[0].sizes, spinor)
+    reverses = all(obeys_time_reversal(s, spinor) for s in sums)
+    operations = [identity(file.structure)]
+    if reverses:
+        operations = with_time_reversal(operations)
+        operations = [o for o in operations if projection.image(o, flipped) is not None]
+    notes = [] if reverses else ["the Hamiltonian breaks time reversal: k and −k are told apart"]
+    plain = reduce_mesh(mesh, operations)
+    if not use_group or len(plain) < 3:
+        return plain, notes
+    group = point_group(file.structure)
+    group = [o for o in group if mesh.index(mesh.k @ o.rotation.T) is not None]
+    group = [o for o in group if projection.image(o, flipped) is not None]
+    # only products of what is tried: which atoms move where is then tried for all
+    tried = generators(group)
+    group = products(group[0], tried)
+    whole = with_time_reversal(group) if reverses else group
+    best = reduce_mesh(mesh, whole)
+    # trying them has its price
+    if len(plain) - len(best) <= 1 + len(tried):
+        return plain, notes
+    gap = _largest_gap(file, sums, overlap, projection, flipped, tried)
+    if gap is not None:
+        notes.append(f"the crystal's symmetry is not used: {gap}")
+        return plain, notes
+    return best, notes
+
+
+def obeys_time_reversal(total, spinor):
+    """Tell whether H(−k) is the image of H(k) under time reversal.
+
+    Parameters
+    ----------
+    total : BlochSum
+        H.
+    spinor : bool
+        T = −iσ_y K, else T = K.
+
+    Returns
+    -------
+    bool
+        True if no element differs by more than 5 meV at a general k.
+    """
+    from scipy.sparse import csr_array
+
+    if total.dtype.kind == "f":
+        return True
+    there, back = total.csr(GENERAL), total.csr(-GENERAL)
+    image = there.conj()
+    if spinor:
+        # σ_y on both sides: rows exchange their spins, and ↑↓ changes its sign
+        rows = flipped_rows(total.sizes, True)
+        sign = np.where(rows > np.arange(total.n), -1.0, 1.0)
+        turn = csr_array((sign, (np.arange(total.n), rows)), shape=(total.n, total.n))
+        image = turn @ image @ turn.T
+    gap = abs(image - back)
+    return bool(gap.nnz == 0 or gap.max() < TOLERANCE)
+
+
+def _largest_gap(file, sums, overlap, projection, flipped, operations):
+    """Return how an operation fails, as a text; None if all hold."""
+    k = GENERAL * file.structure.pbc
+    indicator = projection.indicator if len(projection) else None
+    for total in sums:
+        energies, weights = solve_states(EigenProblem(total, overlap, k), indicator)
+        limit = _limit(file, energies, len(sums))
+        kept = energies < limit
+        for one in operations:
+            there = EigenProblem(total, overlap, one.rotation @ k)
+            others, moved = solve_states(there, indicator)
+            gap = np.abs(others - energies)[kept].max(initial=0)
+            if gap > TOLERANCE:
+                return f"levels at equivalent k points differ by {1000 * gap:.0f} meV"
+            if indicator is not None:
+                image = projection.image(one, flipped)
+                grid = np.arange(energies[0], limit + SMOOTH, SMOOTH / 2)
+                gap = np.abs(
+                    _smooth(energies, weights, grid) - _smooth(others, moved[:, image], grid)
+                ).max()
+                if gap > POPULATION_TOLERANCE * _smooth(energies, weights, grid).max():
+                    return "populations at equivalent k points differ"
+    return None
+
+
+def _limit(file, energies, channels):
+    """Return the energy up to which levels are compared."""
+    known = file.electrons.fermi
+    if known is None and file.electrons.count is not None:
+        held = 1 if channels == 2 or file.hamiltonian.meta.spin == "spinor" else 2
+        index = int(file.electrons.count / held / channels)
+        known = energies[min(index, len(energies) - 1)]
+    return energies[-1] + 1 if known is None else known + ABOVE
+
+
+def _smooth(energies, weights, grid):
+    waves = np.exp(-0.5 * ((grid[:, None] - energies) / SMOOTH) ** 2)
+    return waves @ weights
+
+
+def images(mesh, projection, flipped):
+    """Return where each operation of a reduced mesh takes each group.
+
+    Parameters
+    ----------
+    mesh : ReducedMesh
+        From `reduced`.
+    projection : Projection
+        The groups.
+    flipped : (n,) array of int
+        Row with the other spin.
+
+    Returns
+    -------
+    (operations, ng) array of int
+        Groups.
+    """
+    found = [projection.image(o, flipped) for o in mesh.symmetries]
+    return np.array(found, dtype=np.int64).reshape(len(found), len(projection))
+
+
+def averaged(mesh, values, image):
+    """Average populations over all points of the mesh that a computed point stands for.
+
+    Parameters
+    ----------
+    mesh : ReducedMesh
+        From `reduced`.
+    values : (nk, ng, …) array
+        At the points that were computed.
+    image : (operations, ng) array of int
+        From `images`.
+
+    Returns
+    -------
+    (nk, ng, …) array
+        Averages.
+    """
+    if (image == np.arange(values.shape[1])).all():
+        return values
+    ways = len(mesh.symmetries)
+    pairs, counts = np.unique(mesh.point * ways + mesh.operation, return_counts=True)
+    size = np.bincount(pairs // ways, counts, len(mesh))
+    out = np.zeros_like(values)
+    for pair, count in zip(pairs, counts, strict=True):
+        point, operation = divmod(int(pair), ways)
+        out[point] += count / size[point] * values[point][image[operation]]
+    return out

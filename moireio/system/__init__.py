@@ -1,0 +1,1 @@
+"""Structures, bases, pairs of atoms."""

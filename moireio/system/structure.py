@@ -1,0 +1,179 @@
+"""Atomic structures."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moireio.errors import MoireioError
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """A periodic structure.
+
+    Parameters
+    ----------
+    cell : (3, 3) array
+        Lattice vectors as rows, Å.
+    positions : (N, 3) array
+        Cartesian positions, Å. The integers R of an operator refer to these as they are.
+    numbers : (N,) array of int
+        Atomic numbers; 0 for an empty (ghost) atom.
+    species : (N,) array of int
+        Index of each atom into `species_names`.
+    species_names : tuple of str
+        Names of the species; by default the symbols of the elements.
+    pbc : (3,) array of bool
+        Which lattice vectors are periods.
+    layer : (N,) array of int, optional
+        Layer of each atom, from 0 at the bottom.
+    magmoms : (N,) or (N, 3) array, optional
+        Magnetic moments, Bohr magnetons.
+    """
+
+    cell: np.ndarray
+    positions: np.ndarray
+    numbers: np.ndarray
+    species: np.ndarray
+    species_names: tuple
+    pbc: np.ndarray
+    layer: np.ndarray | None = None
+    magmoms: np.ndarray | None = None
+
+    def __post_init__(self):
+        """Bring arrays to their stored types and check their shapes."""
+        convert = {
+            "cell": np.float64,
+            "positions": np.float64,
+            "numbers": np.int32,
+            "species": np.int32,
+            "pbc": bool,
+            "layer": np.int32,
+            "magmoms": np.float64,
+        }
+        for name, dtype in convert.items():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, np.ascontiguousarray(value, dtype=dtype))
+        object.__setattr__(self, "species_names", tuple(str(s) for s in self.species_names))
+        n = len(self.numbers)
+        shapes = {"cell": (3, 3), "positions": (n, 3), "numbers": (n,), "species": (n,)}
+        shapes |= {"pbc": (3,)}
+        if self.layer is not None:
+            shapes["layer"] = (n,)
+        for name, shape in shapes.items():
+            found = getattr(self, name).shape
+            if found != shape:
+                raise MoireioError(f"structure: {name} has shape {found}, expected {shape}")
+        if self.magmoms is not None and self.magmoms.shape not in ((n,), (n, 3)):
+            raise MoireioError(f"structure: magmoms has shape {self.magmoms.shape}")
+        for name in ("cell", "positions"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise MoireioError(f"structure: {name} contains a number that is not finite")
+        if abs(np.linalg.det(self.cell)) < 1e-8:
+            raise MoireioError("structure: the three lattice vectors are not independent")
+        if n and not (self.species.min() >= 0 and self.species.max() < len(self.species_names)):
+            raise MoireioError("structure: a species index is outside species_names")
+        if n and not (self.numbers.min() >= 0 and self.numbers.max() <= 118):
+            raise MoireioError("structure: an atomic number is outside 0..118")
+
+    def __len__(self):
+        """Return the number of atoms."""
+        return len(self.numbers)
+
+    @property
+    def reciprocal(self):
+        """Reciprocal lattice vectors as rows, with the 2π, Å⁻¹; shape (3, 3)."""
+        return 2 * np.pi * np.linalg.inv(self.cell).T
+
+    @property
+    def species_of_atoms(self):
+        """Species name of each atom, a list of N strings."""
+        return [self.species_names[s] for s in self.species]
+
+    @property
+    def element_symbols(self):
+        """Element symbol of each atom, a list of N strings; "X" for an empty atom."""
+        from ase.data import chemical_symbols
+
+        return [chemical_symbols[n] for n in self.numbers]
+
+    def closest_pair(self, radius):
+        """Find the two closest atoms, if they are closer than a radius.
+
+        Parameters
+        ----------
+        radius : float
+            Å.
+
+        Returns
+        -------
+        (float, int, int) or None
+            Their distance in Å and indices; None if no two atoms are as close.
+        """
+        if len(self) == 0:
+            return None
+        from moireio.system.neighbours import neighbour_list
+
+        i, j, d = neighbour_list(self, radius, "ijd", full=False)
+        if len(d) == 0:
+            return None
+        nearest = int(d.argmin())
+        return float(d[nearest]), int(i[nearest]), int(j[nearest])
+
+    @property
+    def formula(self):
+        """Composition such as ``Mo2Te4``, species in the order of `species_names`."""
+        counts = np.bincount(self.species, minlength=len(self.species_names))
+        return "".join(
+            f"{name}{count if count > 1 else ''}"
+            for name, count in zip(self.species_names, counts, strict=True)
+            if count
+        )
+
+    def to_ase(self):
+        """Return the structure as ``ase.Atoms``; species indices become tags.
+
+        Returns
+        -------
+        ase.Atoms
+            With cell and positions in Å.
+        """
+        from ase import Atoms
+
+        magmoms = {} if self.magmoms is None else {"magmoms": self.magmoms}
+        return Atoms(
+            numbers=self.numbers,
+            positions=self.positions,
+            cell=self.cell,
+            pbc=self.pbc,
+            tags=self.species,
+            **magmoms,
+        )
+
+    @classmethod
+    def from_ase(cls, atoms):
+        """Make a structure from ``ase.Atoms``, one species per element.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            Any structure with three lattice vectors.
+
+        Returns
+        -------
+        Structure
+            Species in order of first appearance.
+        """
+        symbols = atoms.get_chemical_symbols()
+        names = list(dict.fromkeys(symbols))
+        magmoms = atoms.get_initial_magnetic_moments() if atoms.has("initial_magmoms") else None
+        return cls(
+            cell=np.asarray(atoms.cell),
+            positions=atoms.positions,
+            numbers=atoms.numbers,
+            species=[names.index(s) for s in symbols],
+            species_names=names,
+            pbc=atoms.pbc,
+            magmoms=magmoms,
+        )

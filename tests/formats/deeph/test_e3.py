@@ -1,0 +1,354 @@
+"""DeepH-E3's checkpoints and data folders."""
+
+import json
+import os
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from systems import hamiltonian, random_structure, small_model
+
+from moireio.errors import MoireioError
+from moireio.formats.deeph import e3 as deephe3
+from moireio.formats.deeph import folder as deeph
+from moireio.formats.openmx.orbitals import permutation
+from moireio.network.inference.passes import Graph, HamiltonianSource, Predictor
+from moireio.network.linear import CONVENTIONS
+from moireio.network.wigner import coupling
+
+MODELS = {
+    ("graphene", "g1_02"): False,
+    ("hbn_soc", "hbn_soc_d1"): True,
+}
+
+
+def export(model, folder, generation="0.5"):
+    """Write a network as DeepH-E3 would leave it."""
+    network, state = model.network, {}
+
+    def put(name, value):
+        state[name] = value.detach().clone()
+
+    put("embedding.weight", network.embedding.flatten())
+    for name, module in (("basis", network.radial), ("distance_expansion", network.expansion)):
+        put(f"{name}.offsets", module.offsets)
+        put(f"{name}.width", module.width)
+    for part in ("weight", "bias"):
+        put(f"lin_edge.{part}", getattr(network.lin_edge, part))
+        state[f"lin_node.{part}"] = torch.zeros(1)
+    for number, block in enumerate(network.blocks):
+        for half, name in ((block.node, "node"), (block.edge, "edge")):
+            prefix = f"{name}_update_blocks.{number}"
+            parts = {"lin_pre": half.lin_pre, "lin_post": half.lin_post, "norm": half.norm}
+            for key, module in parts.items():
+                put(f"{prefix}.{key}.weight", module.weight)
+                put(f"{prefix}.{key}.bias", module.bias)
+            tp = half.conv.tp
+            for kind, flat, sizes in (
+                (1, tp.weights1, [a * b for a, b in tp.sizes]),
+                (2, tp.weights2, [b for _, b in tp.sizes]),
+            ):
+                for k, piece in enumerate(flat.split(sizes)):
+                    put(f"{prefix}.conv.tp.weights{kind}.{k}", piece)
+            for key, value in half.conv.fc.state_dict().items():
+                put(f"{prefix}.conv.fc.{key}", value)
+            put(f"{prefix}.sc.weight", half.sc.weight)
+            if half.skip is not None:
+                put(f"{prefix}.skip_connect.sc.weight", half.skip.weight)
+            buffer = "main_out" if generation == "0.3.5" else "main_left_right"
+            value = torch.tensor(coupling(1, 2, 2, generation != "0.5"))
+            state[f"{prefix}.conv.tp.tp._compiled_{buffer}._w3j_1_2_2"] = value.float()
+            state[f"{prefix}.conv.tp.tp.output_mask"] = torch.ones(4)
+    os.makedirs(folder / "src")
+    torch.save({"epoch": 3, "state_dict": state}, folder / "best_model.pkl")
+    s, t = network.settings, model.targets
+    ini = f"""[basic]
+dtype = float ; a comment
+[network]
+cutoff_radius = {s.cutoff}
+spherical_harmonics_lmax = {s.harmonics_lmax}
+irreps_embed = {s.embed_node}
+irreps_mid = {s.mid_node}
+num_blocks = {s.blocks}
+"""
+    (folder / "src" / "train.ini").write_text(ini)
+    info = {"spinful": t.spinful, "index_to_Z": list(t.numbers), "orbital_types": t.shells}
+    (folder / "src" / "dataset_info.json").write_text(json.dumps(info))
+    blocks = [
+        {f"{t.numbers[a]} {t.numbers[b]}": shells for (a, b), shells in target.items()}
+        for target in t.targets
+    ]
+    (folder / "src" / "target_blocks.json").write_text(json.dumps(blocks))
+
+
+@pytest.mark.parametrize("spin", [False, True])
+@pytest.mark.parametrize("generation", list(CONVENTIONS))
+def test_a_folder_gives_the_network_back(tmp_path, spin, generation):
+    model = small_model(spin, dtype=torch.float32)
+    export(model, tmp_path / "run", generation)
+    found = deephe3.model(str(tmp_path / "run"))
+    assert found.network.settings.convention == CONVENTIONS[generation]
+    assert found.targets == model.targets
+    assert found.names == ("C", "N")
+    settings = model.network.settings
+    assert found.network.settings == settings.with_(convention=CONVENTIONS[generation])
+    assert found.training["e3nn"] == generation
+    if generation == "0.5":
+        found.basis = model.basis
+        _, a = hamiltonian(model, random_structure(3))
+        _, b = hamiltonian(found, random_structure(3))
+        assert (a == b).all()
+
+
+def test_versions_that_are_not_told(tmp_path):
+    """Without buffers DeepH-E3's own requirement counts; options overrule what is told."""
+    export(small_model(dtype=torch.float32), tmp_path / "run")
+    path = tmp_path / "run" / "best_model.pkl"
+    state = torch.load(path, weights_only=True)["state_dict"]
+    folder = str(tmp_path / "run")
+    for version, expected in (("0.3.5", "0.3.5"), ("0.4.4", "0.4.4"), ("0.4+", "0.5")):
+        convention = deephe3.model(folder, version).network.settings.convention
+        assert convention == CONVENTIONS[expected]
+    bare = {k: v for k, v in state.items() if "_w3j_" not in k}
+    torch.save({"state_dict": bare}, path)
+    model = deephe3.model(folder)
+    assert model.training["e3nn"] is None
+    assert model.network.settings.convention == CONVENTIONS["0.3.5"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda d: os.remove(d / "best_model.pkl"), "no such file"),
+        (lambda d: (d / "best_model.pkl").write_bytes(b"nothing"), "is not a checkpoint"),
+        (lambda d: os.remove(d / "src" / "train.ini"), "cannot be read"),
+        (lambda d: (d / "src" / "target_blocks.json").write_text("{"), "is not JSON"),
+        (lambda d: (d / "src" / "dataset_info.json").write_text("{}"), "is not one of DeepH-E3"),
+        (
+            lambda d: (d / "src" / "train.ini").write_text("[network]\nirreps_mid = 8x0e+4x1o\n"),
+            "expected (src/ is of another run)",
+        ),
+        (
+            lambda d: (d / "src" / "train.ini").write_text("[network]\nirreps_mid = 8x0\n"),
+            "is not a representation",
+        ),
+        (
+            lambda d: (d / "src" / "train.ini").write_text(
+                "[network]\nspherical_basis_irreps = 8x0e\n"
+            ),
+            "spherical Bessel basis is not supported",
+        ),
+    ],
+)
+def test_damaged_folders(tmp_path, damage, told):
+    export(small_model(dtype=torch.float32), tmp_path / "run")
+    damage(tmp_path / "run")
+    with pytest.raises(MoireioError) as error:
+        deephe3.model(str(tmp_path / "run"))
+    assert told in str(error.value)
+    assert "run" in str(error.value)
+
+
+def predicted(model, folder):
+    """Return raw blocks of a data folder by DeepH's keys, in its order of orbitals."""
+    keys = next(folder / n for n in ("overlaps.h5", "hamiltonians.h5") if (folder / n).exists())
+    data = deeph.read(str(folder))
+    name = "overlap" if keys.name == "overlaps.h5" else "hamiltonian"
+    pairs = data.operator(name).pairs
+    numbers = list(model.targets.numbers)
+    species = np.array([numbers.index(z) for z in data.structure.numbers])
+    predictor = Predictor(model, Graph(data.structure, pairs, species))
+    predictor.run()
+    source = HamiltonianSource(predictor, raw=True)
+    flat, at, i = source.rows(0, len(species)), 0, source.pairs.i
+    orders = []
+    for shells in model.targets.shells:
+        order = np.argsort(permutation(shells))
+        orders.append(np.r_[order, order + len(order)] if model.targets.spinful else order)
+    out = {}
+    for p in range(len(pairs)):
+        j = int(pairs.j[p])
+        shape = source.sizes[i[p]], source.sizes[j]
+        block = flat[at : at + shape[0] * shape[1]].reshape(shape)
+        at += block.size
+        key = str([*map(int, pairs.R[p]), int(i[p]) + 1, j + 1])
+        out[key] = block[np.ix_(orders[species[i[p]]], orders[species[j]])]
+    return out
+
+
+@pytest.mark.parametrize(("name", "structure"), MODELS)
+@pytest.mark.parametrize(
+    ("file", "version", "precision", "tolerance"),
+    [
+        ("hamiltonians_pred_f64.h5", "0.5", torch.float64, 1e-12),
+        ("hamiltonians_pred.h5", "0.4+", torch.float32, 1e-6),
+        ("hamiltonians_pred.h5", None, torch.float32, 1e-6),
+        ("hamiltonians_pred_e3nn035.h5", "0.3.5", torch.float32, 1e-6),
+    ],
+)
+def test_predictions_of_deeph_e3(shared, name, structure, file, version, precision, tolerance):
+    """Its own predictions; tolerance in units of the largest element."""
+    base = shared / "deephe3" / name
+    model = deephe3.model(str(base / "model"), version)
+    assert model.targets.spinful == MODELS[name, structure]
+    model.network.to(precision)
+    folder = base / "structures" / structure
+    blocks = predicted(model, folder)
+    with h5py.File(folder / file) as stored:
+        assert len(stored) > 10
+        gaps = [np.abs(blocks[key] - stored[key][()]).max() for key in stored]
+        largest = max(np.abs(stored[key][()]).max() for key in stored)
+    assert max(gaps) < tolerance * largest
+
+
+def test_data_folder_is_openmx(shared, made):
+    """DeepH's folder of AB graphene and the .scfout are the same calculation."""
+    import moireio
+
+    data = deeph.read(str(shared / "deephe3" / "graphene" / "structures" / "gr_ab"))
+    with moireio.open(made["gr_ab"]) as file:
+        theirs, ours = data.operator("hamiltonian"), file.hamiltonian
+        np.testing.assert_array_equal(theirs.pairs.keys(), ours.pairs.keys())
+        assert np.abs(theirs.rows(0, 4) - ours.rows(0, 4)).max() < 1e-7
+        assert abs(data.electrons.fermi - file.electrons.fermi) < 1e-9
+
+
+def write_folder(folder, spin=False):
+    """A data folder of two atoms."""
+    os.makedirs(folder)
+    np.savetxt(folder / "lat.dat", np.diag([4.0, 4.0, 9.0]))
+    np.savetxt(folder / "site_positions.dat", np.array([[0.0, 0, 0], [1.4, 0, 0]]).T)
+    np.savetxt(folder / "element.dat", [6, 7], fmt="%d")
+    (folder / "orbital_types.dat").write_text("0 1\n0 0\n")
+    (folder / "info.json").write_text(json.dumps({"isspinful": spin, "fermi_level": -1.0}))
+    rng, factor = np.random.default_rng(0), 2 if spin else 1
+    sizes = [4 * factor, 2 * factor]
+    with h5py.File(folder / "hamiltonians.h5", "w") as file:
+        for i in range(2):
+            for j in range(2):
+                block = rng.normal(size=(sizes[i], sizes[j])) + 0j
+                file[str([0, 0, 0, i + 1, j + 1])] = block if spin else block.real
+    return folder
+
+
+@pytest.mark.parametrize("spin", [False, True])
+def test_data_folder(tmp_path, spin):
+    folder = write_folder(tmp_path / "a", spin)
+    data = deeph.read(str(folder))
+    raw = data.operator("hamiltonian", symmetrise=False)
+    H = data.operator("hamiltonian")
+    assert H.meta.residual > 0.1
+    with h5py.File(folder / "hamiltonians.h5") as file:
+        block = file["[0, 0, 0, 1, 1]"][()]
+    order = np.array([0, 2, 3, 1])  # s, then y, z, x of x, y, z
+    order = np.r_[order, order + 4] if spin else order
+    size = len(order) ** 2
+    np.testing.assert_array_equal(raw.data[:size], block[np.ix_(order, order)].ravel())
+    own = H.data[:size].reshape(len(order), -1)
+    assert (own == own.conj().T).all()
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda d: os.remove(d / "lat.dat"), "has no lat.dat"),
+        (lambda d: (d / "element.dat").write_text("6\n"), "do not fit"),
+        (lambda d: (d / "element.dat").write_text("6\n700\n"), "outside 1..118"),
+        (lambda d: (d / "orbital_types.dat").write_text("0 1\n"), "has 1 lines for 2 atoms"),
+        (lambda d: (d / "orbital_types.dat").write_text("0 1\n0 1\n"), "has shape"),
+        (lambda d: (d / "hamiltonians.h5").write_bytes(b"x"), "is not a file of blocks"),
+        (lambda d: (d / "info.json").write_text("["), "is not JSON"),
+    ],
+)
+def test_damaged_data_folders(tmp_path, damage, told):
+    folder = write_folder(tmp_path / "a")
+    damage(folder)
+    with pytest.raises(MoireioError) as error:
+        deeph.read(str(folder)).operator("hamiltonian")
+    assert told in str(error.value)
+
+
+def test_unknown_operator(tmp_path):
+    with pytest.raises(MoireioError, match=r"has no overlaps\.h5"):
+        deeph.read(str(write_folder(tmp_path / "a"))).operator("overlap")
+
+
+def write_dock_folder(folder, spin=False, basis=True):
+    """A DeepH-dock folder of two atoms; return its blocks."""
+    os.makedirs(folder)
+    (folder / "POSCAR").write_text(
+        "x\n1.0\n4 0 0\n0 4 0\n0 0 9\nC N\n1 1\nCartesian\n0 0 0\n1.4 0 0\n"
+    )
+    info = {
+        "spinful": spin,
+        "fermi_energy_eV": -1.0,
+        "elements_orbital_map": {"C": [0, 1], "N": [0, 0]},
+    }
+    if basis:
+        info["basis"] = {"C": "C6.0-s1p1", "N": "N6.0-s2"}
+    (folder / "info.json").write_text(json.dumps(info))
+    rng, factor = np.random.default_rng(0), 2 if spin else 1
+    sizes = [4 * factor, 2 * factor]
+    keys = [(0, 0, 0, 1, 0), (0, 0, 0, 0, 0), (0, 0, 0, 0, 1), (0, 0, 0, 1, 1)]
+    blocks = [rng.normal(size=(sizes[k[3]], sizes[k[4]])) + (1j if spin else 0) for k in keys]
+    with h5py.File(folder / "hamiltonian.h5", "w") as file:
+        file["atom_pairs"] = np.array(keys)
+        file["chunk_shapes"] = np.array([b.shape for b in blocks])
+        file["chunk_boundaries"] = np.cumsum([0, *(b.size for b in blocks)])
+        file["entries"] = np.concatenate([b.ravel() for b in blocks])
+    return dict(zip(keys, blocks, strict=True))
+
+
+@pytest.mark.parametrize("spin", [False, True])
+def test_dock_folder(tmp_path, spin):
+    blocks = write_dock_folder(tmp_path / "a", spin)
+    data = deeph.read(str(tmp_path / "a"))
+    raw = data.operator("hamiltonian", symmetrise=False)
+    assert raw.pairs.i.tolist() == [0, 0, 1, 1]
+    order = [(0, 0, 0, 0, 0), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0), (0, 0, 0, 1, 1)]
+    np.testing.assert_array_equal(raw.data, np.concatenate([blocks[k].ravel() for k in order]))
+    assert data.operator("hamiltonian").meta.residual > 0.1
+    assert data.basis["C"].name == "C6.0-s1p1"
+    assert abs(data.basis["C"].cutoff - 6 * 0.529177249) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda d: (d / "info.json").write_text("{}"), "lacks or has a wrong"),
+        (lambda d: (d / "info.json").write_text("{"), "is not JSON"),
+        (lambda d: (d / "POSCAR").write_text("x\n"), "cannot be read"),
+        (lambda d: (d / "hamiltonian.h5").write_bytes(b"x"), "is not a file of blocks"),
+        (
+            lambda d: (d / "info.json").write_text(
+                (d / "info.json").read_text().replace('"C": [0, 1]', '"C": [0, 0]')
+            ),
+            "is not what elements_orbital_map says",
+        ),
+        (lambda d: os.remove(d / "hamiltonian.h5"), "has no hamiltonian.h5"),
+    ],
+)
+def test_damaged_dock_folders(tmp_path, damage, told):
+    write_dock_folder(tmp_path / "a")
+    damage(tmp_path / "a")
+    with pytest.raises(MoireioError) as error:
+        deeph.read(str(tmp_path / "a")).operator("hamiltonian")
+    assert told in str(error.value)
+
+
+def test_dock_folder_is_openmx(shared):
+    """The folder of the test cell, its bands against OpenMX's."""
+    from scipy.linalg import eigh
+
+    from moireio.formats.openmx import band
+    from moireio.kspace.bloch import BlochSum
+
+    data = deeph.read(str(shared / "tbg" / "tbg_2-1"))
+    bands = band.read(str(shared / "openmx" / "tbg_2-1" / "tbg_2-1.Band"))
+    H, S = (BlochSum.from_source(data.operator(n)) for n in ("hamiltonian", "overlap"))
+    k = bands.k[5]
+    energies = eigh(H.dense(k), S.dense(k), eigvals_only=True)
+    near = np.abs(energies - data.electrons.fermi) < 5
+    assert near.sum() > 10
+    assert np.abs(energies - bands.energies[0, 5])[near].max() < 1e-5

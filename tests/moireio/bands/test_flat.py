@@ -1,0 +1,141 @@
+"""Flat bands: widths and gaps, Mulliken weights, densities on a grid."""
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from ase.io.cube import read_cube
+from scipy.linalg import eigh
+
+import moireio
+from moireio.bands.flat import flat_bands, state_weights
+from moireio.errors import MoireioError
+from moireio.projection.realspace import density_on_grid
+
+
+def run(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "moireio", *map(str, words)], capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("solver", ["dense", "sparse"])
+def test_width_and_gaps(made, solver):
+    """Against numpy on all bands; graphene's π bands touch the others, boron nitride has a gap."""
+    with moireio.open(made["hbn_soc"]) as file:
+        path = moireio.make_path(file.structure, "GMKG", 13)
+        exact = moireio.solve_bands(file, path).energies[0]
+        filled = round(file.electrons.count)
+        flat = flat_bands(file, path, 2, 0, solver=solver)
+    assert flat.first == filled - 2
+    own = exact[:, filled - 2 : filled]
+    assert flat.width == pytest.approx(np.ptp(own), abs=1e-8)
+    assert flat.widths == pytest.approx(np.ptp(own, axis=0), abs=1e-8)
+    above = exact[:, filled].min() - own.max()
+    assert flat.gap_above == pytest.approx(above, abs=1e-8)
+    assert flat.gap_above > 1  # an insulator
+    assert flat.gap_below == pytest.approx(own.min() - exact[:, filled - 3].max(), abs=1e-8)
+    assert flat.isolated == (flat.gap_below > 0)
+
+
+def test_all_bands_have_no_neighbours(made):
+    with moireio.open(made["gr_ab"]) as file:
+        path = moireio.make_path(file.structure, "GMKG", 5)
+        flat = flat_bands(file, path, 8, 44)
+        assert flat.gap_below is None
+        assert flat.gap_above is None
+        assert flat.isolated
+        with pytest.raises(MoireioError, match="there are only 52 bands"):
+            flat_bands(file, path, 9, 1)
+    with moireio.open(made["o2_col"]) as file, pytest.raises(MoireioError, match="collinear"):
+        flat_bands(file, moireio.make_path(file.structure, "GX", 3))
+
+
+@pytest.mark.parametrize("name", ["gr_ab", "hbn_soc"])
+def test_weights_and_density(made, name):
+    """Weights add up to one; the density's integral is the number of states (S is right)."""
+    with moireio.open(made[name]) as file:
+        spinor = file.hamiltonian.meta.spin == "spinor"
+        filled = round(file.electrons.count / (1 if spinor else 2))
+        k = np.array([0.2, 0.1, 0.0])
+        found = state_weights(file, k, (filled - 2, filled + 1))
+        h = file.hamiltonian.at_k(k).toarray()
+        s = file.overlap.at_k(k).toarray()
+        if spinor:
+            s = found_overlap(file, k)
+        levels, vectors = eigh(h, s)
+        assert found.energies == pytest.approx(levels[filled - 2 : filled + 2], abs=1e-9)
+        assert found.atoms.sum(axis=1) == pytest.approx(np.ones(4), abs=1e-9)
+        n = filled - 2
+        own = np.real(vectors[:, n].conj() * (s @ vectors[:, n]))
+        edges = np.cumsum([0, *(file.basis.sizes(file.structure) * (1 + spinor))])
+        if abs(levels[n + 1] - levels[n]) > 1e-4:
+            expected = [own[a:b].sum() for a, b in pairwise(edges)]
+            assert found.atoms[0] == pytest.approx(expected, abs=1e-7)
+
+
+def found_overlap(file, k):
+    return file.overlap.assembler(spinor=True).dense(k)
+
+
+def test_density_integrates_to_the_states(made, tmp_path):
+    """With OpenMX's orbitals: ∫|ψ|² is one, which S, coefficients and phases must agree on."""
+    out = tmp_path / "o.h5"
+    done = run("overlap", made["gr_ab"], "-o", out)  # radial functions of the shipped model
+    assert done.returncode == 0, done.stderr
+    with moireio.open(out) as file:
+        assert "hamiltonian" in file
+        k = np.array([0.2, 0.1, 0.0])
+        found = state_weights(file, k, (6, 8))
+        for n in range(3):
+            values = density_on_grid(file.structure, file.basis, k, found.states[:, n : n + 1], 0.2)
+            volume = abs(np.linalg.det(file.structure.cell))
+            assert values.mean() * volume == pytest.approx(1.0, abs=3e-3)
+
+
+def test_command(made, tmp_path):
+    """Table, JSON, pictures; a file that keeps bands only gives the same."""
+    bands = tmp_path / "b.h5"
+    table, plot, picture = (tmp_path / n for n in ("t.txt", "p.png", "w.pdf"))
+    words = [made["gr_ab"], "--below", 1, "--above", 1, "-n", 9]
+    done = run("flat-band", *words, "--text", table, "--plot", plot, "--picture", picture)
+    assert done.returncode == 0, done.stderr
+    assert plot.read_bytes()[1:4] == b"PNG"
+    assert picture.read_bytes()[:4] == b"%PDF"
+    row = table.read_text().splitlines()[2].split()
+    first = json.loads(run("flat-band", *words, "--json").stdout)
+    assert first["bands"] == 2
+    assert float(row[2]) == pytest.approx(first["width_meV"], abs=1e-3)
+    assert run("band", made["gr_ab"], "-p", "GMKG", "-n", 9, "-o", bands).returncode == 0
+    with moireio.open(bands) as file:
+        top = file.bands().energies[0][:, 7:9]
+    assert first["width_meV"] == pytest.approx(1e3 * np.ptp(top), abs=1e-6)
+
+
+def test_density_file_and_errors(made, tmp_path):
+    done = run("flat-band", made["gr_ab"], "--density", tmp_path / "a.vtk")
+    assert done.returncode == 1
+    assert "is neither .cube nor .xsf" in done.stderr
+    done = run("flat-band", made["gr_ab"], made["gr_ab"], "--picture", tmp_path / "a.png")
+    assert done.returncode == 2
+    done = run("flat-band", made["gr_ab"], "-n", 3, "--density", tmp_path / "a.cube")
+    assert done.returncode == 1
+    assert "radial" in done.stderr
+    assert not (tmp_path / "a.cube").exists()
+
+
+def test_volumetric_round_trip(made, tmp_path):
+    from moireio.formats import grids as volumetric
+
+    values = np.random.default_rng(0).random((3, 4, 5))
+    with moireio.open(made["gr_ab"]) as file:
+        for name in ("a.cube", "a.xsf"):
+            volumetric.write(str(tmp_path / name), file.structure, values)
+        with open(tmp_path / "a.cube") as stream:
+            found = read_cube(stream)
+        assert np.abs(found["data"] - values).max() < 1e-5
+        assert np.abs(found["atoms"].cell - file.structure.cell).max() < 1e-5
+    assert "DATAGRID_3D" in (tmp_path / "a.xsf").read_text()

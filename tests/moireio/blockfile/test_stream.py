@@ -1,0 +1,77 @@
+"""Spools, outputs that must not be made, and files that appear whole or not at all."""
+
+import io
+import os
+
+import pytest
+
+import moireio
+from moireio.blockfile import stream
+from moireio.errors import MoireioError
+from moireio.runtime.workdirs import remove_all, work_folder
+
+
+@pytest.mark.parametrize("limit", [10, 1 << 30])
+def test_a_spool_in_memory_and_past_it_on_disk(made, monkeypatch, limit):
+    monkeypatch.setattr(stream, "SPOOL_BYTES", limit)
+    whole = made["gr_ab"].read_bytes()
+    with stream._spool(io.BytesIO(whole), "x", None) as path:
+        with open(path, "rb") as copy:
+            assert copy.read() == whole
+        with moireio.open(path, "x") as file:
+            assert file.hamiltonian.n_pairs == 330
+
+
+def test_what_is_no_block_file_is_refused_at_once():
+    class Endless(io.RawIOBase):
+        def read(self, size=-1):
+            return b"y\n" * (size // 2)
+
+    from moireio.store.containers import kind_of_bytes
+
+    with (
+        pytest.raises(MoireioError, match="first bytes"),
+        stream._spool(Endless(), "pipe", kind_of_bytes),
+    ):
+        pass
+
+
+def test_outputs(tmp_path):
+    source = tmp_path / "x.h5"
+    source.write_bytes(b"")
+    store = tmp_path / "s.zarr"
+    store.mkdir()
+    (store / "zarr.json").write_text("{}")
+    check = stream.check_outputs
+    check([str(tmp_path / "y.h5"), None, "-"], [str(source)])
+    for outputs, inputs, force, what in (
+        ([source], [source], True, "is an input too"),
+        ([tmp_path / "a", tmp_path / "a"], [], False, "two outputs"),
+        ([source], [], False, "--force"),
+        ([tmp_path], [source], True, "in which"),
+        ([store / "y.h5"], [store], True, "lies inside"),
+        ([tmp_path / "no" / "y.h5"], [], False, "folder does not exist"),
+        ([tmp_path], [], True, "no zarr store"),
+    ):
+        with pytest.raises(MoireioError, match=what):
+            check([str(p) for p in outputs], [str(p) for p in inputs], force)
+    check([str(store)], [str(source)], force=True)
+
+
+def test_text_appears_whole(tmp_path):
+    path = tmp_path / "t.txt"
+    with pytest.raises(RuntimeError), stream.write_text(str(path)) as out:  # noqa: PT012
+        out.write("half")
+        raise RuntimeError
+    assert os.listdir(tmp_path) == []
+    with stream.write_text(str(path)) as out:
+        out.write("whole")
+    assert path.read_text() == "whole"
+
+
+def test_work_folders_are_known_to_the_signal_handler(tmp_path):
+    with work_folder("w-", str(tmp_path)) as folder:
+        assert os.path.isdir(folder)
+        remove_all()
+        assert not os.path.exists(folder)
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,473 @@
+"""Densities of states against analytic ones, against each other, and on DFT files."""
+
+import numpy as np
+import pytest
+from helpers import overlap_like, random_operator, random_system, write_file
+from scipy.special import ellipk
+
+import moireio
+from moireio.dos import kpm, solve
+from moireio.dos.broadening import gaussian_dos, simplex_dos, volume_below
+from moireio.dos.solve import Chebyshev, Grid, density_of_states
+from moireio.errors import MoireioError
+from moireio.kspace.mesh import KMesh, make_mesh
+from moireio.operators.blocks import OperatorMeta
+from moireio.operators.views import ArraySource
+from moireio.projection.groups import make_projection
+from moireio.solvers import mkl
+from moireio.solvers.base import EigenProblem
+from moireio.solvers.cholesky import MklCholesky, NotPositiveError, SuperLUCholesky
+from moireio.system.basis import Basis, SpeciesBasis
+from moireio.system.structure import Structure
+
+CELL = np.array([[2.46, 0, 0], [1.23, 2.46 * np.sqrt(0.75), 0], [0, 0, 20.0]])
+EVERYTHING = Grid(window=(-400, 2000), points=24001, zero="none")
+
+
+def honeycomb(path, hopping=1.0, overlap=0.0):
+    """Graphene's p_z orbitals with hopping between next neighbours."""
+    structure = Structure(
+        CELL, np.array([[1, 1, 0], [2, 2, 0]]) / 3 @ CELL, [6, 6], [0, 0], ["C"], [1, 1, 0]
+    )
+    basis = Basis({"C": SpeciesBasis(l=(1,), m=(0,), valence=1)}, orthogonal=not overlap)
+
+    def operator(name, onsite, value):
+        blocks = {(n, n, (0, 0, 0)): np.array([[onsite]]) for n in (0, 1)}
+        for R in ((0, 0, 0), (-1, 0, 0), (0, -1, 0)):
+            blocks[0, 1, R] = blocks[1, 0, tuple(-r for r in R)] = np.array([[value]])
+        unit = "eV" if name == "hamiltonian" else "1"
+        meta = OperatorMeta(
+            name=name, unit=unit, spin="none", parity=1, components=1, dtype="float64", source="x"
+        )
+        return ArraySource.from_blocks(meta, np.array([1, 1]), blocks)
+
+    sources = [operator("hamiltonian", 0.0, -hopping)]
+    sources += [operator("overlap", 1.0, overlap)] if overlap else []
+    return write_file(path, structure, basis, *sources)
+
+
+def exact_honeycomb(x):
+    """States per eV, cell and spin at E = x t (Castro Neto et al., RMP 81, 109, eq. 14)."""
+    x = np.abs(x)
+    small, large = (1 + x) ** 2 - (x**2 - 1) ** 2 / 4, 4 * x
+    z0, z1 = np.where(x <= 1, small, large), np.where(x <= 1, large, small)
+    return np.where(x < 3, 4 * x / np.pi**2 / np.sqrt(z0) * ellipk(z1 / z0) / 2, 0)
+
+
+def integral(dos, curve=None):
+    return (dos.total if curve is None else curve).sum() * (dos.energies[1] - dos.energies[0])
+
+
+def test_volume_below():
+    rng = np.random.default_rng(0)
+    for size in (2, 3, 4, 5):
+        values = np.sort(rng.normal(size=(30, size)), axis=1)
+        points = rng.dirichlet(np.ones(size), size=40000)
+        sampled = np.array([(points @ v < 0).mean() for v in values])
+        assert np.abs(volume_below(values) - sampled).max() < 0.015
+    # the formula of a tetrahedron with one corner below
+    e = np.array([[-1.0, 0.5, 1.0, 2.0]])
+    assert volume_below(e)[0] == pytest.approx(1 / (1.5 * 2 * 3))
+    assert volume_below(np.array([[-1.0, -1.0, 1.0]]))[0] == pytest.approx(0.75)
+    assert volume_below(np.array([[-1.0, -1.0, -1.0], [0.0, 0.0, 0.0]])).tolist() == [1, 0]
+
+
+def test_a_parabola_in_every_dimension():
+    """Free electrons: D ~ E^(d/2 − 1), with weights that vary across the cell too."""
+    for shape, volume in (((400, 1, 1), 2), ((120, 120, 1), np.pi), ((40, 40, 40), 4 * np.pi / 3)):
+        mesh = KMesh(shape)
+        d = sum(n > 1 for n in shape)
+        k = (mesh.k + 0.5) % 1 - 0.5
+        energies = (k**2).sum(axis=1)[:, None]
+        grid = np.linspace(0.0, 0.2, 21)
+
+        def weights(band, k=k):
+            return np.stack([np.ones(len(k)), np.cos(2 * np.pi * k[:, 0]) ** 2], axis=1)
+
+        found = simplex_dos(energies, mesh.simplices(np.eye(3)), grid, None, weights, 2)
+        expected = volume * d / 2 * grid[4:20] ** (d / 2 - 1)
+        assert found[0, 4:20] == pytest.approx(expected, rel=0.03)
+        assert found[1] == pytest.approx(found[0], abs=1e-12)
+        assert (found[2, 4:20] < found[0, 4:20]).all()
+
+
+def test_gaussians_keep_every_state():
+    rng = np.random.default_rng(1)
+    energies, weights = rng.normal(size=(5, 8)), rng.random((5, 8, 2))
+    shares = rng.dirichlet(np.ones(5))
+    for points, width in ((41, 0.01), (2001, 0.1)):
+        grid = np.linspace(-8, 8, points)
+        found = gaussian_dos(energies, shares, weights, grid, width)
+        step = grid[1] - grid[0]
+        assert found[0].sum() * step == pytest.approx(8, rel=1e-9)
+        held = np.einsum("k,kbg->g", shares, weights)
+        assert found[1:].sum(axis=1) * step == pytest.approx(held, rel=1e-9)
+    x = (grid[:, None, None] - energies) / width
+    direct = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi) / width @ np.ones(8) @ shares
+    assert found[0] == pytest.approx(direct, abs=1e-3 * direct.max())
+
+
+def test_honeycomb_against_the_elliptic_integral(tmp_path):
+    with moireio.open(honeycomb(tmp_path / "x.h5", 2.7)) as file:
+        mesh = make_mesh(file.structure, [150, 150])
+        dos = density_of_states(file, mesh, grid=Grid((-9, 9), 1801))
+        assert dos.method == "tetrahedron"
+        assert dos.fermi == pytest.approx(0, abs=1e-6)
+        assert integral(dos) == pytest.approx(4)
+        x = dos.energies / 2.7
+        expected = 2 * exact_honeycomb(x) / 2.7
+        clear = (np.abs(np.abs(x) - 1) > 0.03) & (np.abs(np.abs(x) - 3) > 0.02)
+        error = np.abs(dos.total[0] - expected)
+        assert error[clear].max() < 0.03
+        assert error[clear].mean() < 0.003
+        # van Hove singularities at ± t
+        peaks = [dos.energies[side][np.argmax(dos.total[0, side])] for side in (x < 0, x > 0)]
+        assert peaks == pytest.approx([-2.7, 2.7], abs=0.011)
+        # proportional to |E| next to the Dirac point: 2 A |E| / (π v²), v = √3 a t / 2
+        near = (np.abs(x) < 0.15) & (np.abs(x) > 0.04)
+        area = np.abs(np.linalg.det(CELL[:2, :2]))
+        slope = 2 * area / np.pi / (np.sqrt(3) / 2 * 2.46 * 2.7) ** 2
+        ratio = dos.total[0, near] / (slope * np.abs(dos.energies[near]))
+        assert ratio.mean() == pytest.approx(1, abs=0.03)
+
+
+def test_symmetry_changes_nothing_where_it_is_exact(tmp_path):
+    with moireio.open(honeycomb(tmp_path / "x.h5", overlap=0.13)) as file:
+        mesh = make_mesh(file.structure, [24, 24])
+        for options in ({"method": "tetrahedron"}, {"method": "gaussian", "width": 0.1}):
+            made = [
+                density_of_states(
+                    file,
+                    mesh,
+                    project=["atom", "shell"],
+                    grid=EVERYTHING,
+                    use_symmetry=s,
+                    **options,
+                )
+                for s in (True, False)
+            ]
+            assert np.abs(made[0].total - made[1].total).max() < 1e-10
+            assert np.abs(made[0].projected - made[1].projected).max() < 1e-10
+            assert made[0].labels == ("C0", "C1", "p")
+            assert made[0].projected.sum(axis=1) == pytest.approx(2 * made[0].total, abs=1e-10)
+            assert integral(made[0]) == pytest.approx(4)
+        made = [
+            density_of_states(file, mesh, grid=EVERYTHING, use_symmetry=s) for s in (True, False)
+        ]
+        assert np.abs(made[0].total - made[1].total).max() < 1e-10
+        one = make_mesh(file.structure, [1, 1])
+        with pytest.raises(MoireioError, match="more than one k point"):
+            density_of_states(file, one, method="tetrahedron")
+
+
+def test_symmetry_that_h_breaks_is_not_used(tmp_path):
+    """Atoms say 6-fold, but one hopping differs: noticed, and the whole mesh is used."""
+    path = honeycomb(tmp_path / "x.h5")
+    with moireio.open(path) as file:
+        structure, basis = file.structure, file.basis
+    blocks = {(n, n, (0, 0, 0)): np.zeros((1, 1)) for n in (0, 1)}
+    for R, t in (((0, 0, 0), -1.0), ((-1, 0, 0), -1.0), ((0, -1, 0), -0.7)):
+        blocks[0, 1, R] = blocks[1, 0, tuple(-r for r in R)] = np.array([[t]])
+    meta = OperatorMeta(
+        name="hamiltonian", unit="eV", spin="none", parity=1, components=1, dtype="float64",
+        source="x",
+    )  # fmt: skip
+    source = ArraySource.from_blocks(meta, np.array([1, 1]), blocks)
+    with moireio.open(write_file(tmp_path / "y.h5", structure, basis, source)) as file:
+        mesh = make_mesh(file.structure, [12, 12])
+        dos = density_of_states(file, mesh, grid=EVERYTHING)
+        assert "symmetry is not used" in dos.notes[0]
+        whole = density_of_states(file, mesh, grid=EVERYTHING, use_symmetry=False)
+        assert np.abs(dos.total - whole.total).max() < 1e-12
+
+
+def test_haldane_breaks_time_reversal(tmp_path):
+    """Complex blocks without spin: k and −k are told apart by the data."""
+    with moireio.open(honeycomb(tmp_path / "x.h5")) as file:
+        structure, basis = file.structure, file.basis
+    blocks = {(n, n, (0, 0, 0)): np.full((1, 1), 0.1 * (-1) ** n + 0j) for n in (0, 1)}
+    for R in ((0, 0, 0), (-1, 0, 0), (0, -1, 0)):
+        blocks[0, 1, R] = blocks[1, 0, tuple(-r for r in R)] = np.array([[-1.0 + 0j]])
+    for n, sign in ((0, 1), (1, -1)):
+        for R in ((1, 0, 0), (-1, 1, 0), (0, -1, 0)):
+            blocks[n, n, R] = np.array([[0.2 * np.exp(0.7j * sign)]])
+            blocks[n, n, tuple(-r for r in R)] = blocks[n, n, R].conj()
+    meta = OperatorMeta(
+        name="hamiltonian", unit="eV", spin="none", parity=1, components=1, dtype="complex128",
+        source="x",
+    )  # fmt: skip
+    source = ArraySource.from_blocks(meta, np.array([1, 1]), blocks)
+    with moireio.open(write_file(tmp_path / "y.h5", structure, basis, source)) as file:
+        mesh = make_mesh(file.structure, [12, 12])
+        dos = density_of_states(file, mesh, grid=EVERYTHING)
+        whole = density_of_states(file, mesh, grid=EVERYTHING, use_symmetry=False)
+        assert any("time reversal" in n for n in dos.notes)
+        assert np.abs(dos.total - whole.total).max() < 1e-9
+
+
+@pytest.mark.parametrize("name", ["gr_ab", "gr_ab_v38", "hbn_soc", "o2_col"])
+def test_dft_files(made, name):
+    """Number of states, sums of projections, Fermi level, and what symmetry changes."""
+    with moireio.open(made[name]) as file:
+        mesh = make_mesh(file.structure, spacing=0.3)
+        states = file.orbitals.sum() * 2
+        both = [
+            density_of_states(
+                file, mesh, project=["element,shell", "atom"], grid=EVERYTHING, width=0.2,
+                use_symmetry=s,
+            )
+            for s in (True, False)
+        ]  # fmt: skip
+        dos = both[0]
+        assert dos.total.shape[0] == (2 if name == "o2_col" else 1)
+        assert integral(dos) == pytest.approx(states)
+        sets = np.array(dos.projection)
+        for way in ("element,shell", "atom"):
+            total = dos.projected[:, sets == way].sum(axis=1)
+            assert total == pytest.approx(dos.total, abs=1e-9)
+        low = dos.energies < dos.fermi + 5
+        scale = dos.total[:, low].max()
+        assert np.abs(dos.total - both[1].total)[:, low].max() < 0.01 * scale
+        assert np.abs(dos.projected - both[1].projected)[..., low].max() < 0.01 * scale
+        electrons = dos.total[:, dos.energies < dos.fermi].sum() * 0.1
+        assert electrons == pytest.approx(file.electrons.count, abs=0.1)
+
+
+def test_fermi_levels_of_openmx(made):
+    with moireio.open(made["gr_ab"]) as file:
+        mesh = make_mesh(file.structure, [18, 18])
+        dos = density_of_states(file, mesh)
+        assert dos.fermi == pytest.approx(file.electrons.fermi, abs=0.02)
+        assert dos.gap is None
+    with moireio.open(made["o2_col"]) as file:
+        dos = density_of_states(file, make_mesh(file.structure, [1, 1, 1]), width=0.1)
+        # anywhere in the gap would do; OpenMX puts it near the middle as well
+        assert dos.fermi == pytest.approx(file.electrons.fermi, abs=0.05)
+        assert dos.gap == pytest.approx(2.45, abs=0.01)
+        step = dos.energies[1] - dos.energies[0]
+        filled = dos.total[:, dos.energies < dos.fermi].sum(axis=1) * step
+        assert filled == pytest.approx([7, 5], abs=1e-6)  # a triplet
+
+
+def test_spin_of_spinors(made):
+    with moireio.open(made["hbn_soc"]) as file:
+        mesh = make_mesh(file.structure, [6, 6])
+        dos = density_of_states(file, mesh, project=["spin", "element,spin"], grid=EVERYTHING)
+        assert dos.labels == ("up", "down", "B up", "B down", "N up", "N down")
+        # time reversal: as much up as down
+        assert dos.projected[0, 0] == pytest.approx(dos.projected[0, 1], abs=1e-3)
+        assert dos.projected[0, :2].sum(axis=0) == pytest.approx(dos.total[0], abs=1e-9)
+        whole = density_of_states(file, mesh, project=["spin"], grid=EVERYTHING, use_symmetry=False)
+        assert np.abs(whole.projected - dos.projected[:, :2]).max() < 1e-9
+    with moireio.open(made["o2_col"]) as file, pytest.raises(MoireioError, match="told apart"):
+        make_projection(file, ["spin"])
+    with moireio.open(made["gr_ab"]) as file:
+        for wrong, text in ((["spin"], "no spin"), (["layer"], "no layers"), (["x"], "'x'")):
+            with pytest.raises(MoireioError, match=text):
+                make_projection(file, wrong)
+
+
+def test_labels_of_orbitals(made):
+    with moireio.open(made["gr_ab"]) as file:
+        projection = make_projection(file, ["element,orbital", "atom,shell"])
+        assert projection.labels[:4] == ("C s", "C py", "C pz", "C px")
+        assert "C dx2-y2" in projection.labels
+        assert projection.labels[9:12] == ("C0 s", "C0 p", "C0 d")
+        # s2p2d1 on four atoms
+        assert projection.indicator.sum(axis=1)[:4].tolist() == [8, 8, 8, 8]
+
+
+def factors():
+    return [SuperLUCholesky] + ([MklCholesky] if mkl.library() else [])
+
+
+@pytest.mark.parametrize("kind", factors())
+def test_factors_and_random_vectors(made, kind):
+    with moireio.open(made["gr_ab"]) as file:
+        total = file.overlap.assembler()
+    rng = np.random.default_rng(2)
+    for k in ([0, 0, 0], [0.1, 0.2, 0]):
+        s = total.csr(k)
+        factor = kind(s)
+        r = rng.normal(size=(s.shape[0], 3))
+        assert np.abs(s @ factor.solve(r) - r).max() < 1e-10
+        v = factor.whiten(r)
+        assert np.abs(v.conj().T @ (s @ v) - r.T @ r).max() < 1e-10
+        # covariance S⁻¹: with all unit vectors it is exact
+        every = factor.whiten(np.eye(s.shape[0]))
+        inverse = np.linalg.inv(s.toarray())
+        assert np.abs(every @ every.conj().T - inverse).max() < 1e-9 * np.abs(inverse).max()
+        with pytest.raises(NotPositiveError):
+            kind((s - 2 * s.diagonal().mean().real * total.csr([0, 0, 0])).tocsr())
+
+
+def test_the_series_is_the_damped_one():
+    """Moments of known levels: a level becomes Jackson's kernel, close to a Gaussian."""
+    count, half, level = 400, 10.0, 1.5
+    values = np.cos(np.arange(count) * np.arccos(level / half))[None]
+    found = kpm.Moments(0.0, half, values)
+    edges = np.linspace(-10, 10, 4001)
+    density = np.diff(found.below(edges)[0]) / (edges[1] - edges[0])
+    centre = 0.5 * (edges[1:] + edges[:-1])
+    mean = (density * centre).sum() * (edges[1] - edges[0])
+    spread = np.sqrt((density * (centre - mean) ** 2).sum() * (edges[1] - edges[0]))
+    assert mean == pytest.approx(level, abs=0.01)
+    assert spread == pytest.approx(found.width, rel=0.05)
+    assert density.min() > -1e-6
+    assert density.sum() * (edges[1] - edges[0]) == pytest.approx(1)
+    assert kpm.jackson(100)[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("spin", ["none", "spinor"])
+def test_moments_without_noise(spin):
+    """Summed over all unit vectors instead of random ones the traces are exact."""
+    structure, basis = random_system(3)
+    sizes = basis.sizes(structure)
+    h, _ = random_operator(3, sizes, spin=spin)
+    s, _ = overlap_like(3, sizes)
+    from scipy.linalg import eigh
+
+    from moireio.kspace.bloch import BlochSum
+
+    hk, sk = BlochSum.from_source(h), BlochSum.from_source(s, spinor=spin == "spinor")
+    problem = EigenProblem(hk, sk, [0.1, 0.3, 0])
+    n = problem.size
+    original = kpm._noise
+    kpm._noise = lambda rng, n, vectors, c: np.eye(n)[:, :vectors].astype(complex if c else float)
+    try:
+        found = kpm.moments(problem, width=1.0, count=20, vectors=n, progress=lambda share: 0)
+    finally:
+        kpm._noise = original
+    energies = eigh(hk.dense(problem.k), sk.dense(problem.k), eigvals_only=True)
+    assert found.centre - found.half < energies[0]
+    assert found.centre + found.half > energies[-1]
+    angles = np.arccos((energies - found.centre) / found.half)
+    expected = np.cos(np.arange(20) * angles[:, None]).sum(axis=0)
+    assert np.abs(found.values.sum(axis=0) - expected).max() < 1e-8
+
+
+def supercell(path, size):
+    """Sheared honeycomb cells, with overlap, one layer per sublattice."""
+    n = size * size
+    places = np.array([(a, b) for a in range(size) for b in range(size)])
+    cell = CELL * np.array([[size], [size], [1]])
+    flat = np.concatenate([places + 1 / 3, places + 2 / 3]) @ CELL[:2]
+    structure = Structure(
+        cell, flat, [6] * 2 * n, [0] * 2 * n, ["C"], [1, 1, 0], layer=[0] * n + [1] * n
+    )
+    basis = Basis({"C": SpeciesBasis(l=(1,), m=(0,), valence=1)})
+    sources = []
+    for name, onsite, value in (("hamiltonian", (-0.4, 0.4), -2.7), ("overlap", (1, 1), 0.13)):
+        blocks = {(a, a, (0, 0, 0)): np.array([[float(onsite[a >= n])]]) for a in range(2 * n)}
+        for a, place in enumerate(places):
+            for step in ((0, 0), (-1, 0), (0, -1)):
+                R, rest = np.divmod(place + step, size)
+                b, R = n + int(rest[0] * size + rest[1]), (int(R[0]), int(R[1]), 0)
+                blocks[a, b, R] = np.array([[value]])
+                blocks[b, a, (-R[0], -R[1], 0)] = np.array([[value]])
+        meta = OperatorMeta(
+            name=name, unit="eV" if name[0] == "h" else "1", spin="none", parity=1, components=1,
+            dtype="float64", source="x",
+        )  # fmt: skip
+        sources.append(ArraySource.from_blocks(meta, np.ones(2 * n, int), blocks))
+    return write_file(path, structure, basis, *sources)
+
+
+def test_kernel_polynomials_against_all_levels(tmp_path):
+    """A few hundred orbitals with overlap: within the error bars of the random vectors."""
+    with moireio.open(supercell(tmp_path / "x.h5", 13)) as file:
+        mesh = make_mesh(file.structure, [1, 1])
+        grid = Grid((-12, 16), 561, "none")
+        options = {"project": ["layer", "atom"], "grid": grid}
+        many = Chebyshev(vectors=24)
+        found = density_of_states(file, mesh, solver="kpm", width=0.3, chebyshev=many, **options)
+        assert found.method == "kpm"
+        assert found.width == pytest.approx(0.3, rel=0.02)
+        exact = density_of_states(file, mesh, method="gaussian", width=0.25, **options)
+        assert integral(found) == pytest.approx(2 * 338, rel=1e-3)
+        # the same levels through the same kernel, without random vectors
+        problem = EigenProblem(file.hamiltonian.assembler(), file.overlap.assembler(), [0, 0, 0])
+        one = kpm.moments(problem, width=0.3, vectors=1, seed=[0, 0], progress=lambda share: 0)
+        from moireio.solvers.registry import make_solver
+
+        levels = make_solver("dense").energies(problem)
+        angles = np.arccos((levels - one.centre) / one.half)
+        values = np.cos(np.arange(one.values.shape[1])[:, None] * angles).sum(axis=1)
+        step = grid.energies(found, 0, 0)
+        step = step[1] - step[0]
+        bounds = np.append(found.energies - step / 2, found.energies[-1] + step / 2)
+        kernel = 2 * np.diff(kpm.Moments(one.centre, one.half, values[None]).below(bounds)[0])
+        scale = np.maximum(found.error[0], 0.02 * exact.total.max())
+        gap = np.abs(found.total[0] - kernel / step) / scale
+        assert np.sqrt((gap**2).mean()) < 1.5
+        assert gap.max() < 5
+        # shares: lower sublattice below, and together everything
+        layers, atoms = found.projected[0, :2], found.projected[0, 2:]
+        assert layers.sum(axis=0) == pytest.approx(found.total[0], abs=1e-9)
+        assert atoms.sum(axis=0) == pytest.approx(found.total[0], abs=1e-9)
+        filled = (found.energies < found.fermi) & (found.total[0] > 0.05 * found.total.max())
+        share = [d.projected[0, 0, filled] / d.total[0, filled] for d in (found, exact)]
+        assert np.abs(share[0] - share[1]).mean() < 0.03
+        assert found.fermi == pytest.approx(exact.fermi, abs=1e-6)
+        assert found.gap == pytest.approx(exact.gap, abs=1e-6)
+        again = density_of_states(file, mesh, solver="kpm", width=0.3, chebyshev=many, **options)
+        assert (again.total == found.total).all()
+        with pytest.raises(MoireioError, match="tetrahedron"):
+            density_of_states(file, mesh, solver="kpm", method="tetrahedron")
+        with pytest.raises(MoireioError, match="larger --width"):
+            density_of_states(file, mesh, solver="kpm", width=1e-6)
+
+
+def test_kernel_polynomials_without_overlap(tmp_path):
+    """A model of two orbitals: no factors, and levels too few to look for the gap first."""
+    with moireio.open(honeycomb(tmp_path / "x.h5")) as file:
+        mesh = make_mesh(file.structure, [6, 6])
+        found = density_of_states(
+            file, mesh, solver="kpm", width=0.2, project=["atom"], grid=Grid((-6, 6), 601)
+        )
+        assert integral(found) == pytest.approx(4)
+        assert found.fermi == pytest.approx(0, abs=0.3)
+        assert found.projected.sum(axis=1) == pytest.approx(found.total, abs=1e-9)
+
+
+def test_kernel_polynomials_of_spins(made, monkeypatch):
+    """Where levels cannot be counted, the Fermi level comes from the moments themselves."""
+    monkeypatch.setattr(solve, "can_count", lambda n: False)
+    with moireio.open(made["o2_col"]) as file:
+        mesh = make_mesh(file.structure, [1, 1, 1])
+        found = density_of_states(
+            file, mesh, solver="kpm", width=0.5, chebyshev=Chebyshev(vectors=32),
+            grid=Grid((-60, 300), 3601, "none"), project=["atom"],
+        )  # fmt: skip
+        assert found.total.shape[0] == 2
+        assert integral(found) == pytest.approx(52, rel=1e-6)
+        assert found.projected.sum(axis=1) == pytest.approx(found.total, abs=1e-9)
+        assert found.fermi == pytest.approx(-6.44, abs=1.5)
+        assert found.fermi_error > 0
+        monkeypatch.undo()
+        exact = density_of_states(file, mesh).fermi
+        counted = density_of_states(file, mesh, solver="kpm", width=0.5)
+        assert counted.fermi == pytest.approx(exact, abs=1e-6)
+
+
+def test_results_in_files(tmp_path, made):
+    from moireio.blockfile.stream import write_target
+
+    with moireio.open(made["o2_col"]) as file:
+        mesh = make_mesh(file.structure, [1, 1, 1])
+        dos = density_of_states(file, mesh, project=["atom"], width=0.1)
+        for suffix in (".h5", ".zarr", ".zarr.zip"):
+            target = str(tmp_path / f"x{suffix}")
+            with write_target(target, base=file) as writer:
+                writer.dos(dos)
+                writer.dos(dos, "dos-other")
+            with moireio.open(target) as other:
+                back = other.dos()
+                assert (back.total == dos.total).all()
+                assert back.labels == dos.labels == ("O0", "O1")
+                assert back.mesh == (1, 1, 1)
+                assert back.fermi == dos.fermi
+                assert (other.dos("dos-other").projected == dos.projected).all()
+                assert moireio.validate(other) == []
+        with pytest.raises(MoireioError, match="has no /dos"):
+            file.dos()

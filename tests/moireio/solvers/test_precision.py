@@ -1,0 +1,283 @@
+"""Factors in single precision: levels as exact as with others, or others are taken."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import eigh
+
+import moireio
+from moireio.errors import MoireioError
+from moireio.kspace.bloch import bloch_sums
+from moireio.solvers import mkl, pardiso, refined, sparse
+from moireio.solvers.base import EigenProblem
+from moireio.solvers.refined import Corrected, ImpreciseError
+from moireio.solvers.registry import make_solver
+from moireio.spectrum.problems import KPoints, SolverChoice
+
+needs_mkl = pytest.mark.skipif(mkl.library() is None, reason="MKL is not installed")
+K = np.array([0.11, 0.23, 0.0])
+
+
+class Dense:
+    """The inverse of a dense matrix, with relative errors like those of single precision."""
+
+    def __init__(self, matrix, error=0.0, seed=0):
+        self.n, self.dtype = len(matrix), np.dtype(complex)
+        self._inverse = np.linalg.inv(matrix)
+        self._error, self._rng = error, np.random.default_rng(seed)
+
+    def solve(self, right):
+        out = self._inverse @ right
+        noise = self._rng.normal(size=out.shape) + 1j * self._rng.normal(size=out.shape)
+        size = np.linalg.norm(out, axis=0) / np.sqrt(2 * self.n)
+        return out + self._error * size * noise
+
+
+def pencil(seed, n=40):
+    """Return a random Hermitian H, a positive definite S, and their levels and states."""
+    rng = np.random.default_rng(seed)
+    h, a = (rng.normal(size=(n, n)) + 1j * rng.normal(size=(n, n)) for _ in range(2))
+    h, s = (h + h.conj().T) / 2, np.eye(n) + 0.02 * a @ a.conj().T
+    return h, s, *eigh(h, s)
+
+
+@needs_mkl
+@pytest.mark.parametrize("name", ["gr_ab", "hbn_soc", "o2_col"])
+@pytest.mark.parametrize("k", [K, np.zeros(3)])
+def test_real_files(made, monkeypatch, name, k):
+    """Complex and real k; the states, and counts, are found in double precision."""
+    monkeypatch.setattr(sparse, "LARGE", 1)
+    monkeypatch.setattr(sparse, "LARGEST", 1)
+    with moireio.open(made[name]) as file:
+        sums, s, _ = bloch_sums(file)
+    for h in sums:
+        problem = EigenProblem(h, s, k)
+        exact = eigh(h.dense(k), s.dense(k), eigvals_only=True)
+        number = 4 if h.is_real(k) else 8
+        assert (number == 4) == (not k.any() and name != "hbn_soc")
+        engine = make_solver("sparse", near=None)
+        for window in ((0, 5), (h.n // 3, h.n // 3 + 7), (h.n - 6, h.n - 1)):
+            found = engine.energies(problem, window)
+            assert np.abs(found - exact[window[0] : window[1] + 1]).max() < 1e-9
+            assert engine._mode == sparse.CORRECTED
+            assert [f._own.itemsize for f in engine._factors.values()] == [number]
+        levels, states = engine.pairs(problem, window)
+        assert engine._mode == sparse.DOUBLE
+        assert [f._own.itemsize for f in engine._factors.values()] == [2 * number]
+        rest = h.dense(k) @ states - s.dense(k) @ states * levels
+        assert np.abs(rest).max() < 1e-6
+        middle = (exact[9] + exact[10]) / 2
+        assert engine.count_below(problem, middle) == 10
+
+
+@needs_mkl
+@pytest.mark.parametrize(
+    ("error", "single"), [(1e-3, None), (0.1, None), (0.01, True), (0.1, True)]
+)
+def test_factors_that_do_not_suffice(made, monkeypatch, error, single):
+    """Worse factors take more corrections, or better factors; the levels stay exact."""
+    monkeypatch.setattr(sparse, "LARGE", 1)
+    monkeypatch.setattr(sparse, "LARGEST", 1)
+    solve, rng = pardiso.PardisoFactor.solve, np.random.default_rng(0)
+
+    def spoilt(self, right):
+        out = solve(self, right)
+        return out * (1 + error * rng.normal(size=out.shape)) if self._single else out
+
+    monkeypatch.setattr(pardiso.PardisoFactor, "solve", spoilt)
+    refined_blocks, refine = [], refined.Refined.solve
+    monkeypatch.setattr(refined.Refined, "solve", lambda *a: refined_blocks.append(1) or refine(*a))
+    with moireio.open(made["gr_ab"]) as file:
+        (h,), s, _ = bloch_sums(file)
+    problem = EigenProblem(h, s, K)
+    exact = eigh(h.dense(K), s.dense(K), eigvals_only=True)
+    engine = make_solver("sparse", single=single)
+    assert np.abs(engine.energies(problem, (4, 11)) - exact[4:12]).max() < 1e-9
+    assert engine._mode == (sparse.DOUBLE if error == 0.1 and not single else sparse.CORRECTED)
+    assert (len(refined_blocks) > 0) == (error == 0.1 and single is True)
+
+
+@needs_mkl
+def test_the_shift_moves_only_twice(made, monkeypatch):
+    """Levels that all seem too near to the shift do not keep double precision away."""
+    monkeypatch.setattr(sparse, "LARGE", 1)
+    monkeypatch.setattr(refined, "NEAR", 1e3)
+    solve, rng = pardiso.PardisoFactor.solve, np.random.default_rng(0)
+    factorise, made_single = pardiso.PardisoFactor.factorise, []
+
+    def spoilt(self, right):
+        out = solve(self, right)
+        return out * (1 + 0.1 * rng.normal(size=out.shape)) if self._single else out
+
+    def counted(self, values, keep=True):
+        made_single.append(self._single and not self._positive)
+        return factorise(self, values, keep)
+
+    monkeypatch.setattr(pardiso.PardisoFactor, "solve", spoilt)
+    monkeypatch.setattr(pardiso.PardisoFactor, "factorise", counted)
+    with moireio.open(made["gr_ab"]) as file:
+        (h,), s, _ = bloch_sums(file)
+    exact = eigh(h.dense(K), s.dense(K), eigvals_only=True)
+    engine = make_solver("sparse", near=(exact[7] + exact[8]) / 2)
+    assert np.abs(engine.energies(EigenProblem(h, s, K), (4, 11)) - exact[4:12]).max() < 1e-9
+    assert engine._mode == sparse.DOUBLE
+    assert sum(made_single) == 1 + sparse.MOVES
+
+
+@needs_mkl
+def test_factors_without_numbers(made, monkeypatch):
+    """Where single precision overflows, double precision is taken, or the error is one line."""
+    monkeypatch.setattr(sparse, "LARGE", 1)
+    solve = pardiso.PardisoFactor.solve
+    monkeypatch.setattr(
+        pardiso.PardisoFactor,
+        "solve",
+        lambda self, b: solve(self, b) * (np.nan if self._single and not self._positive else 1),
+    )
+    with moireio.open(made["gr_ab"]) as file:
+        (h,), s, _ = bloch_sums(file)
+    problem = EigenProblem(h, s, K)
+    exact = eigh(h.dense(K), s.dense(K), eigvals_only=True)
+    assert np.abs(make_solver("sparse").energies(problem, (4, 11)) - exact[4:12]).max() < 1e-9
+    for find in ("energies", "pairs"):
+        with pytest.raises(MoireioError, match="--precision float64"):
+            getattr(make_solver("sparse", single=True), find)(problem, (4, 11))
+
+
+@pytest.mark.parametrize("name", ["hbn_soc", "gr_ab"])
+@pytest.mark.parametrize("single", [None, True])
+def test_small_elements_left_out(made, monkeypatch, name, single):
+    """Also where S has fewer elements than H: of a spinor, or none."""
+    monkeypatch.setattr(sparse, "LARGE", 1)
+    with moireio.open(made[name]) as file:
+        (h,), s, _ = bloch_sums(file)
+    s = None if name == "gr_ab" else s
+    problem = EigenProblem(h, s, K)
+    exact = eigh(h.dense(K), None if s is None else s.dense(K), eigvals_only=True)
+    found = make_solver("sparse", single=single, drop=1e-4).energies(problem, (4, 11))
+    assert np.abs(found - exact[4:12]).max() < 1e-6
+
+
+@needs_mkl
+def test_single_precision_that_never_suffices(made, monkeypatch):
+    solve, rng = pardiso.PardisoFactor.solve, np.random.default_rng(0)
+    monkeypatch.setattr(
+        pardiso.PardisoFactor, "solve", lambda *a: solve(*a) * (1 + 3 * rng.normal(size=a[1].shape))
+    )
+    with moireio.open(made["gr_ab"]) as file:
+        (h,), s, _ = bloch_sums(file)
+    engine = make_solver("sparse", single=True)
+    with pytest.raises(MoireioError, match="--precision float64"):
+        engine.energies(EigenProblem(h, s, K), (4, 11))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), level=st.integers(1, 38), place=st.floats(-0.3, 0.3))
+def test_a_count_is_not_trusted_across_a_level(seed, level, place):
+    """Factors of another shift pass where no level lies between, and fail where one does."""
+    h, s, levels, states = pencil(seed)
+    sigma = (levels[level] + levels[level + 1]) / 2
+    half = (levels[level + 1] - levels[level]) / 2
+    images = s @ states
+    near = Corrected(Dense(h - (sigma + 0.1 * place * half) * s), None)
+    near.check_count(levels - sigma, images)
+    beyond = levels[level + 1] + 0.1 * half
+    with pytest.raises(ImpreciseError):
+        Corrected(Dense(h - beyond * s), None).check_count(levels - sigma, images)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), power=st.integers(-7, -1))
+def test_improved_levels_are_exact_or_refused(seed, power):
+    """Errors of states enter levels by their square, and what they are is known."""
+    h, s, levels, states = pencil(seed)
+    first, last = 14, 25
+    sigma = (levels[19] + levels[20]) / 2
+    rng = np.random.default_rng(seed)
+    spoilt = states[:, first:last] + 10.0**power * rng.normal(size=(len(h), last - first)) / 6
+    factor = Corrected(Dense(h - sigma * s, 1e-4), lambda x: (h - sigma * s) @ x)
+    try:
+        offsets, vectors = factor.improved(spoilt, lambda x: s @ x)
+    except ImpreciseError:
+        assert power > -6
+        return
+    wrong = np.abs(sigma + offsets - levels[first:last]).max()
+    assert wrong < 1e-8
+    assert power < -2
+    gram = vectors.conj().T @ s @ vectors
+    assert np.abs(gram - np.eye(last - first)).max() < 1e-10
+
+
+def test_corrections_end_or_fail():
+    h, s, levels, _ = pencil(1)
+    matrix = h - (levels[19] + levels[20]) / 2 * s
+    right = np.random.default_rng(0).normal(size=(len(h), 3)) + 0j
+    for error, most, enough in ((1e-4, 1, True), (1e-2, 1, False), (1e-2, 8, True), (3, 8, False)):
+        factor = Corrected(Dense(matrix, error), lambda x: matrix @ x, most)
+        if enough:
+            exact = np.linalg.solve(matrix, right)
+            wrong = np.linalg.norm(factor.solve(right) - exact, axis=0)
+            assert (wrong < 3 * refined.NOISE * np.linalg.norm(exact, axis=0)).all()
+        else:
+            with pytest.raises(ImpreciseError):
+                factor.solve(right)
+
+
+@needs_mkl
+def test_an_overlap_that_single_precision_refuses(made, monkeypatch):
+    """It is looked at again in double precision; the levels still come from single precision."""
+    monkeypatch.setattr(sparse, "LARGE", 1)
+    monkeypatch.setattr(sparse.SparseSolver, "_rough_overlap", lambda *_: None)
+    kinds, new = [], sparse.SparseSolver._new_factor
+    monkeypatch.setattr(
+        sparse.SparseSolver, "_new_factor", lambda *a: kinds.append(a[2]) or new(*a)
+    )
+    with moireio.open(made["gr_ab"]) as file:
+        (h,), s, _ = bloch_sums(file)
+    engine = make_solver("sparse")
+    engine.energies(EigenProblem(h, s, K), (4, 11))
+    least = np.linalg.eigvalsh(s.dense(np.zeros(3)))[0]
+    assert kinds == [False, True]
+    assert abs(engine.remarks.least / least - 1) < 0.01
+
+
+@needs_mkl
+def test_where_double_precision_does_not_fit(made, monkeypatch):
+    """Single precision is taken by itself; where there is no memory for the other, nothing else."""
+    monkeypatch.setattr(sparse, "LARGE", 1)
+    with moireio.open(made["gr_ab"]) as file:
+        sums, s, _ = bloch_sums(file)
+        problem = EigenProblem(sums[0], s, K)
+        engine = make_solver("sparse")
+        engine.save_memory()
+        need, double = (engine.memory(problem, 4, False, d) for d in (False, True))
+        assert 1.2 * need < double
+        for memory, modes in (
+            (1.01 * need, ["corrected", "refined"]),
+            (0.99 * double, ["corrected", "refined"]),
+            (1.01 * double, ["corrected", "double"]),
+        ):
+            problems = KPoints(sums, s, K[None], SolverChoice("sparse", memory=memory, jobs=1), 4)
+            assert problems._fitting() >= 1
+            engine = problems._engine
+            assert engine._modes(problems._problem(0, 0), False) == modes
+            exact = eigh(sums[0].dense(K), s.dense(K), eigvals_only=True)
+            ((_, found, _),) = problems.levels([(0, 0)], (4, 11))
+            assert np.abs(found - exact[4:12]).max() < 1e-9
+        choice = SolverChoice("sparse", memory=0.5 * need, jobs=1)
+        with pytest.raises(MoireioError, match=r"need about .*--memory allows more"):
+            KPoints(sums, s, K[None], choice, 4)._fitting()
+
+
+@pytest.mark.parametrize("options", [["float32"], ["float64"], ["auto"]])
+def test_precision_of_band(invoke, made, tmp_path, options):
+    words = ["--kpoints", tmp_path / "k", "--bands", 4, "--solver", "sparse", "-q"]
+    (tmp_path / "k").write_text("0.11 0.23 0\n")
+    results = []
+    for more in (["--precision", *options], ["--solver", "dense"]):
+        out = tmp_path / "e.txt"
+        invoke("band", made["gr_ab"], *words, *more, "--text", out, "--force")
+        rows = [line.split() for line in out.read_text().splitlines() if line[0] != "#"]
+        results.append(np.array(rows, dtype=float))
+    assert np.abs(results[0] - results[1]).max() < 2e-6
