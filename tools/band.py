@@ -297,12 +297,12 @@ def _filling(ctx, file, opts, choice, notes):
     """Return the Fermi level that was asked for, or what finds it."""
     from moireio.errors import MoireioError
     from moireio.kspace.mesh import make_mesh
-    from moireio.spectrum.filling import Filling, electron_count, find_filling
+    from moireio.spectrum.filling import Occupation, electron_count, find_filling
 
     if opts["fermi"] is None:
         return None
     if opts["fermi"] != "auto":
-        return Filling(opts["fermi"], opts["electrons"] or electron_count(file))
+        return Occupation(opts["fermi"], opts["electrons"] or electron_count(file))
     try:
         mesh = make_mesh(file.structure, opts["mesh"], SPACING)
     except MoireioError as error:

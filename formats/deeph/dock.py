@@ -17,7 +17,7 @@ import numpy as np
 
 from moireio.errors import MoireioError, first_line
 from moireio.formats.deeph.common import DataFolder, files_of
-from moireio.operators.blocks import scatter, starts
+from moireio.operators.blocks import block_offsets, scatter
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis, SpeciesBasis, parse_name
 from moireio.system.pairs import Pairs
@@ -44,7 +44,7 @@ class DockFolder(DataFolder):
         if not fits or bounds[0] != 0 or bounds[-1] != len(entries):
             raise MoireioError("its blocks do not have the sizes of info.json")
         pairs, order = Pairs.sort(n, i, j, R)
-        data, offsets = np.empty_like(entries), starts(expected.prod(axis=1)[order])
+        data, offsets = np.empty_like(entries), block_offsets(expected.prod(axis=1)[order])
         for size in np.unique(np.diff(offsets)):
             mine = np.flatnonzero(np.diff(offsets) == size)
             source = bounds[order[mine]][:, None] + np.arange(size)

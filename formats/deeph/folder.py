@@ -18,7 +18,7 @@ from moireio.errors import MoireioError, first_line
 from moireio.formats.deeph import dock as deeph_dock
 from moireio.formats.deeph.common import DataFolder, files_of
 from moireio.formats.openmx.orbitals import permutation
-from moireio.operators.blocks import starts
+from moireio.operators.blocks import block_offsets
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.pairs import Pairs, pair_name
@@ -43,7 +43,7 @@ class DeepHFolder(DataFolder):
         if min(i.min(), j.min()) < 0 or max(i.max(), j.max()) >= n:
             raise MoireioError(f"names an atom outside 1..{n}")
         pairs, order = Pairs.sort(n, i, j, R)
-        offsets = starts(pairs.block_elements(sizes))
+        offsets = block_offsets(pairs.block_elements(sizes))
         data = np.empty(offsets[-1], dtype=np.result_type(blocks[0].dtype, np.float32))
         columns = [permutation(self.basis[name].l) for name in self.structure.species_names]
         columns = [np.concatenate([o, o + len(o)]) if spinor else o for o in columns]

@@ -33,7 +33,7 @@ import numpy as np
 from moireio.errors import DamagedError, MoireioError
 from moireio.formats.openmx.header import Header, read_header
 from moireio.formats.openmx.orbitals import permutation
-from moireio.operators.blocks import OperatorMeta, gather, scatter, starts
+from moireio.operators.blocks import OperatorMeta, block_offsets, gather, scatter
 from moireio.results.electrons import Electrons
 from moireio.system.pairs import Pairs, pair_name
 from moireio.system.structure import Structure
@@ -161,7 +161,7 @@ class Scfout:
         """Element at which every (sorted) pair's block begins inside a matrix, shape (n,)."""
         header = self.header
         elements = header.orbitals[header.pair_i] * header.orbitals[header.pair_j]
-        return starts(elements)[:-1][self._order]
+        return block_offsets(elements)[:-1][self._order]
 
     def digest(self, operators):
         """Return a digest of all bytes that a conversion uses.
@@ -329,7 +329,7 @@ class ScfoutOperator:
         span = self.pairs.rows(i0, i1)
         i = np.repeat(np.arange(i0, i1), np.diff(self.pairs.indptr[i0 : i1 + 1]))
         j = self.pairs.j[span]
-        offsets = starts(self.sizes[i] * self.sizes[j])
+        offsets = block_offsets(self.sizes[i] * self.sizes[j])
         meta = self.meta
         lead = () if meta.components == 1 else (meta.components,)
         out = np.empty((*lead, int(offsets[-1])), dtype=meta.dtype)

@@ -7,7 +7,7 @@ import numpy as np
 from moireio.bands.solve import occupied_bands, solve_bands
 from moireio.errors import MoireioError
 from moireio.kspace.bloch import bloch_sums
-from moireio.projection.mulliken import Weights
+from moireio.projection.mulliken import MullikenPopulations
 from moireio.results.bands import BandStructure
 from moireio.solvers.base import EigenProblem
 from moireio.solvers.registry import make_solver
@@ -174,7 +174,7 @@ def state_weights(file, k, window, near=0.0, solver="auto"):
 
     Returns
     -------
-    Weights
+    MullikenPopulations
         Of each state.
     """
     from moireio.spectrum.problems import SolverChoice
@@ -186,4 +186,4 @@ def state_weights(file, k, window, near=0.0, solver="auto"):
     mapped = states if s is None else s.csr(k) @ states
     orbital = np.real(states.conj() * mapped)
     sums = np.add.reduceat(orbital, h.atom_start[:-1], axis=0)
-    return Weights(np.asarray(k, dtype=float), energies, sums.T, states)
+    return MullikenPopulations(np.asarray(k, dtype=float), energies, sums.T, states)

@@ -6,7 +6,7 @@ from moireio.errors import MoireioError
 from moireio.kspace.bloch import bloch_sums
 from moireio.results.bands import BandStructure
 from moireio.spectrum.checkpoint import Record
-from moireio.spectrum.problems import KPoints, SolverChoice
+from moireio.spectrum.problems import EigenproblemSet, SolverChoice
 
 
 def solve_bands(
@@ -47,7 +47,7 @@ def solve_bands(
     electrons : float, optional
         In the cell; by default as the file tells. If the file says otherwise, its Fermi level
         is not used.
-    filling : Filling or callable, optional
+    filling : Occupation or callable, optional
         A Fermi level, which replaces that of the file (see `moireio.find_filling`); a callable
         that returns one is not called where the record has it.
     states : bool
@@ -98,7 +98,7 @@ def solve_bands(
             few = window[1] - window[0] + 1
         given = [around, between and sum(between) / 2, fermi]
         near = next((e for e in given if e is not None), None)
-        problems = KPoints(sums, overlap, path.k, choice, few, near, states)
+        problems = EigenproblemSet(sums, overlap, path.k, choice, few, near, states)
         tasks = [(c, n) for c in range(len(sums)) for n in range(len(path))]
 
         def choose():

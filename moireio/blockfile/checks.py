@@ -10,12 +10,12 @@ from moireio.blockfile.schema import violations
 from moireio.errors import MoireioError, first_line
 from moireio.operators.blocks import (
     adjoint,
+    block_offsets,
     by_shape,
     components,
     read_pairs,
     row_bytes,
     slab_bounds,
-    starts,
 )
 from moireio.operators.blocks import take_blocks as take
 from moireio.system.pairs import pair_name
@@ -224,7 +224,7 @@ def _check_position(file, position, overlap):
         span = pairs.rows(i0, i1)
         i, j, R = pairs.i[span], pairs.j[span], pairs.R[span]
         own = position.rows(i0, i1)
-        offsets = starts(sizes[i] * sizes[j])[:-1]
+        offsets = block_offsets(sizes[i] * sizes[j])[:-1]
         other, other_at = read_pairs(position, position.partner[span])
         s, s_at = read_pairs(source, there[span])
         shift = structure.positions[j] + R @ structure.cell - structure.positions[i]

@@ -10,12 +10,12 @@ from moireio.errors import DamagedError, MoireioError
 from moireio.operators.blocks import (
     OperatorMeta,
     adjoint,
+    block_offsets,
     by_shape,
     components,
     read_pairs,
     row_bytes,
     slab_bounds,
-    starts,
     take_blocks,
 )
 from moireio.operators.views import FullView, require_partners
@@ -217,7 +217,7 @@ class Operator:
         p0, p1 = int(self._indptr[i0]), int(self._indptr[i1])
         j, R = self._read_pairs(p0, p1)
         i = np.repeat(np.arange(i0, i1, dtype=np.int32), np.diff(self._indptr[i0 : i1 + 1]))
-        offsets = starts(self.sizes[i] * self.sizes[j])
+        offsets = block_offsets(self.sizes[i] * self.sizes[j])
         first = self._indptr[i0 : i1 + 1] - p0
         length = np.diff(offsets[first])
         begin = self._row_offset[i0:i1]

@@ -9,7 +9,7 @@ import numpy as np
 
 from moireio.blockfile.operator import checksum
 from moireio.blockfile.reader import FORMAT, FORMAT_VERSION
-from moireio.operators.blocks import SLAB_BYTES, row_bytes, slab_bounds, starts
+from moireio.operators.blocks import SLAB_BYTES, block_offsets, row_bytes, slab_bounds
 from moireio.operators.views import require_partners
 from moireio.runtime.processes import worker_pool
 from moireio.store.base import CHUNK_BYTES, SHARD_CHUNKS, seal
@@ -313,7 +313,7 @@ class OperatorWriter:
         self.residual = meta.residual
         if meta.storage == "full" and meta.parity:
             require_partners(pairs, container.label)
-        elements = starts(pairs.block_elements(source.sizes))
+        elements = block_offsets(pairs.block_elements(source.sizes))
         lengths = np.diff(elements[pairs.indptr])
         self._lengths = lengths
         container.create_group(meta.name)

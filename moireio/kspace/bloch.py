@@ -10,11 +10,11 @@ import copy
 import numpy as np
 
 from moireio.operators.blocks import (
+    block_offsets,
     by_shape,
     components,
     row_bytes,
     slab_bounds,
-    starts,
     take_blocks,
 )
 
@@ -46,10 +46,10 @@ class BlochSum:
         self.sizes = np.asarray(sizes, dtype=np.int64)
         self.parity = parity
         self.copies = 2 if spinor else 1
-        self.atom_start = starts(self.sizes * self.copies)
+        self.atom_start = block_offsets(self.sizes * self.copies)
         self.n = int(self.atom_start[-1])
         self.dtype = blocks.dtype
-        offsets = starts(self.sizes[i] * self.sizes[j])
+        offsets = block_offsets(self.sizes[i] * self.sizes[j])
         self._groups = []
         for shape, members in by_shape(self.sizes[i], self.sizes[j]):
             for part in _chunks(i[members], j[members], max(1, CHUNK // (shape[0] * shape[1]))):
@@ -248,7 +248,7 @@ class BlochSum:
         targets = np.full(len(rows), len(order), dtype=_index_type(len(order) + 1))
         targets[order] = np.arange(len(order))
         self._upper = targets, len(order)
-        indptr = starts(np.bincount(rows[order], minlength=self.n))
+        indptr = block_offsets(np.bincount(rows[order], minlength=self.n))
         return indptr, columns[order]
 
     def _upper_places(self):
@@ -321,7 +321,7 @@ class BlochSum:
             return np.zeros(self.n + 1, dtype=np.int64), np.zeros(0, dtype=np.int64), slice(None)
         rows, columns = np.concatenate(rows), np.concatenate(columns)
         order = np.argsort(rows * np.int64(self.n) + columns, kind="stable")
-        indptr = starts(np.bincount(rows, minlength=self.n))
+        indptr = block_offsets(np.bincount(rows, minlength=self.n))
         own = _index_type(len(order))
         return indptr.astype(own), columns[order].astype(own), order.astype(own)
 

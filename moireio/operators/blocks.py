@@ -152,7 +152,7 @@ def take_blocks(flat, offsets, shape):
     return runs.view(flat.dtype).reshape(len(offsets), *shape)
 
 
-def starts(elements):
+def block_offsets(elements):
     """Return where each of consecutive blocks begins, and the end of the last.
 
     Parameters
@@ -268,7 +268,7 @@ def row_bytes(source):
     (N,) array of int64
         All components counted.
     """
-    elements = starts(source.pairs.block_elements(source.sizes))
+    elements = block_offsets(source.pairs.block_elements(source.sizes))
     per_row = np.diff(elements[source.pairs.indptr])
     return per_row * np.dtype(source.meta.dtype).itemsize * source.meta.components
 
@@ -296,7 +296,7 @@ def read_pairs(source, indices, max_gap=8):
     pairs, sizes = source.pairs, source.sizes
     row_of = np.searchsorted(pairs.indptr, indices, side="right") - 1
     n_rows, n_columns = sizes[row_of], sizes[pairs.j[indices]]
-    offsets = starts(n_rows * n_columns)
+    offsets = block_offsets(n_rows * n_columns)
     lead = () if source.meta.components == 1 else (source.meta.components,)
     data = np.empty((*lead, int(offsets[-1])), dtype=source.meta.dtype)
     rows = np.unique(row_of)
@@ -307,7 +307,7 @@ def read_pairs(source, indices, max_gap=8):
         inside = np.flatnonzero((row_of >= i0) & (row_of < i1))
         span = pairs.rows(i0, i1)
         elements = np.repeat(sizes[i0:i1], np.diff(pairs.indptr[i0 : i1 + 1]))
-        there = starts(elements * sizes[pairs.j[span]])[indices[inside] - span.start]
+        there = block_offsets(elements * sizes[pairs.j[span]])[indices[inside] - span.start]
         for shape, group in by_shape(n_rows[inside], n_columns[inside]):
             for target, flat in zip(components(data), components(part), strict=True):
                 blocks = take_blocks(flat, there[group], shape).reshape(len(group), -1)

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from moireio.operators.blocks import scatter, starts
+from moireio.operators.blocks import block_offsets, scatter
 
 BATCH = 1024
 
@@ -66,7 +66,7 @@ class PairSource:
         structure, span = self.structure, self.pairs.rows(i0, i1)
         i = np.repeat(np.arange(i0, i1), np.diff(self.pairs.indptr[i0 : i1 + 1]))
         j, R = self.pairs.j[span], self.pairs.R[span]
-        offsets = starts(self.sizes[i] * self.sizes[j])
+        offsets = block_offsets(self.sizes[i] * self.sizes[j])
         lead = () if self.meta.components == 1 else (self.meta.components,)
         out = np.empty((*lead, int(offsets[-1])))
         # Partners are computed from one vector, so that they are exact adjoints: that from the

@@ -5,11 +5,11 @@ import numpy as np
 from moireio.errors import DamagedError
 from moireio.operators.blocks import (
     adjoint,
+    block_offsets,
     by_shape,
     components,
     read_pairs,
     scatter,
-    starts,
     take_blocks,
 )
 from moireio.system.pairs import Pairs, pair_name
@@ -152,7 +152,7 @@ class ArraySource:
         self.meta, self.pairs = meta, pairs
         self.sizes = np.asarray(sizes, dtype=np.int64)
         self.data = data
-        self._starts = starts(pairs.block_elements(self.sizes))
+        self._starts = block_offsets(pairs.block_elements(self.sizes))
         if data.shape[-1] != self._starts[-1]:
             raise ValueError(f"{self._starts[-1]} elements expected, {data.shape[-1]} given")
 
@@ -204,7 +204,7 @@ def symmetrised(source, label):
     """
     pairs, data = source.pairs, source.data
     partner = require_partners(pairs, label)
-    offsets = starts(pairs.block_elements(source.sizes))[:-1]
+    offsets = block_offsets(pairs.block_elements(source.sizes))[:-1]
     out, residual = np.empty_like(data), 0.0
     for shape, group in by_shape(source.sizes[pairs.i], source.sizes[pairs.j]):
         mine = take_blocks(data, offsets[group], shape)

@@ -6,7 +6,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class MullikenPopulations:
     """Where states live.
 
     Parameters

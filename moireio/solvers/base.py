@@ -38,7 +38,7 @@ class EigenProblem:
 
 
 @dataclass(frozen=True)
-class Remarks:
+class SolverDiagnostics:
     """What a solver did that changes results, or found that endangers them.
 
     Parameters
@@ -63,15 +63,15 @@ class Remarks:
 
         Parameters
         ----------
-        other : Remarks
+        other : SolverDiagnostics
             At another k point.
 
         Returns
         -------
-        Remarks
+        SolverDiagnostics
             Of both.
         """
-        return Remarks(
+        return SolverDiagnostics(
             min(self.kept, other.kept),
             max(self.shift, other.shift),
             min(self.least, other.least),
@@ -92,7 +92,7 @@ class Solver(Protocol):
 
     name: str
     forks: bool
-    remarks: Remarks
+    remarks: SolverDiagnostics
 
     def energies(self, problem, window=None):
         """Return energies in eV, ascending.

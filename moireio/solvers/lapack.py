@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from moireio.solvers.base import Remarks, not_positive
+from moireio.solvers.base import SolverDiagnostics, not_positive
 from moireio.solvers.dependent import canonical, least_eigenvalue
 
 # From this size on S is factorised by one thread: OpenBLAS 0.3.30 crashes with more above some
@@ -26,7 +26,7 @@ class LapackSolver:
 
     def __init__(self, cutoff=0.0):
         self._cutoff = cutoff
-        self.remarks, self._checked = Remarks(), False
+        self.remarks, self._checked = SolverDiagnostics(), False
 
     def energies(self, problem, window=None):
         """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
@@ -63,7 +63,7 @@ class LapackSolver:
             return h.T, lambda states: states
         if self._cutoff > 0:
             h, basis, values = canonical(h, s, self._cutoff)
-            found = Remarks(least=float(values[0]), removed=len(values) - len(h))
+            found = SolverDiagnostics(least=float(values[0]), removed=len(values) - len(h))
             self.remarks = self.remarks.with_those(found)
             return h.T, lambda states: basis.conj() @ states
         dtype = np.result_type(h, s)
@@ -94,7 +94,7 @@ class LapackSolver:
             len(lower),
             lower.dtype,
         )
-        self.remarks, self._checked = self.remarks.with_those(Remarks(least=least)), True
+        self.remarks, self._checked = self.remarks.with_those(SolverDiagnostics(least=least)), True
 
     def count_below(self, problem, energy):
         """Return how many states lie below an energy (see `moireio.solvers.base.Solver`)."""

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import csr_array, triu
 
-from moireio.operators.blocks import starts
+from moireio.operators.blocks import block_offsets
 from moireio.solvers.dependent import NEARLY, canonical
 
 LOCAL = 1000  # orbitals
@@ -349,7 +349,7 @@ class Pencil:
         off[turned.indptr[1:] - 1] = False
         mirrored, rows = turned.data[off], turned.indices[off]
         lower = np.diff(turned.indptr) - 1
-        indptr = starts(upper + lower)
+        indptr = block_offsets(upper + lower)
         above = _runs(indptr[:-1] + lower, upper).astype(short)
         below = _runs(indptr[:-1], lower).astype(short)
         indices = np.empty(indptr[-1], dtype=short)

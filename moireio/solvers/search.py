@@ -3,7 +3,7 @@
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.solvers.base import Remarks, SingularError
+from moireio.solvers.base import SingularError, SolverDiagnostics
 from moireio.solvers.lanczos import BLOCK, NEAREST, TooNearError
 
 STEPS = 60
@@ -34,7 +34,7 @@ class Search:
 
     def __init__(self, near, prove):
         self._prove = prove
-        self.remarks = Remarks()
+        self.remarks = SolverDiagnostics()
         # the shift, and a step of the search
         self._sigma, self._step = near, 1.0
 

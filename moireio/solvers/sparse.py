@@ -4,7 +4,7 @@ import numpy as np
 
 from moireio.errors import MoireioError
 from moireio.solvers import mkl, pardiso
-from moireio.solvers.base import EigenProblem, Remarks, SingularError, not_positive
+from moireio.solvers.base import EigenProblem, SingularError, SolverDiagnostics, not_positive
 from moireio.solvers.dependent import Restricted, least_eigenvalue, small_vectors
 from moireio.solvers.lanczos import lanczos
 from moireio.solvers.pencil import Pencil
@@ -116,7 +116,7 @@ class SparseSolver(Search):
         corrected = self._pencil.corrected(problem, levels, states)
         shift = float(np.abs(corrected - levels).max())
         kept = len(self._pencil.indices) / self._pencil.all
-        self.remarks = self.remarks.with_those(Remarks(kept=kept, shift=shift))
+        self.remarks = self.remarks.with_those(SolverDiagnostics(kept=kept, shift=shift))
         return corrected, states
 
     def use_threads(self, count):
@@ -315,7 +315,7 @@ class SparseSolver(Search):
             if bad:
                 raise not_positive(problem.k)
         least = least_eigenvalue(factor.solve, factor.n, factor.dtype)
-        self.remarks, self._checked = self.remarks.with_those(Remarks(least=least)), True
+        self.remarks, self._checked = self.remarks.with_those(SolverDiagnostics(least=least)), True
 
     def _rough_overlap(self, problem):
         """Return factors of S in single precision, None if that does not find it positive."""
@@ -352,7 +352,7 @@ class SparseSolver(Search):
                     lambda number: self._factor(values(number)), problem.size, self._cutoff, count
                 )
                 least = float(found[0])
-            self.remarks = self.remarks.with_those(Remarks(least=least, removed=count))
+            self.remarks = self.remarks.with_those(SolverDiagnostics(least=least, removed=count))
             self._small = problem, vectors
         return self._small[1]
 

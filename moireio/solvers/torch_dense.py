@@ -3,7 +3,7 @@
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.solvers.base import Remarks, not_positive
+from moireio.solvers.base import SolverDiagnostics, not_positive
 
 
 class TorchSolver:
@@ -30,7 +30,7 @@ class TorchSolver:
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise MoireioError("torch finds no CUDA device", remedy="use --device cpu")
         self._torch, self._device, self._cutoff = torch, torch.device(device), cutoff
-        self.remarks = Remarks()
+        self.remarks = SolverDiagnostics()
 
     def energies(self, problem, window=None):
         """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
@@ -60,7 +60,7 @@ class TorchSolver:
             values, vectors = torch.linalg.eigh(s)
             kept = values > self._cutoff
             basis = vectors[:, kept] / values[kept].sqrt()
-            found = Remarks(least=float(values[0]), removed=int((~kept).sum()))
+            found = SolverDiagnostics(least=float(values[0]), removed=int((~kept).sum()))
             self.remarks = self.remarks.with_those(found)
             h = basis.mH @ (h @ basis)
             return (h + h.mH) / 2, lambda states: basis @ states

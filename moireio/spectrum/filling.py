@@ -9,7 +9,7 @@ from moireio.kspace.bloch import bloch_sums
 from moireio.projection.groups import make_projection
 from moireio.spectrum import irreducible as symmetry
 from moireio.spectrum.fermi import BOLTZMANN, ROOM, fermi_level
-from moireio.spectrum.problems import KPoints, SolverChoice
+from moireio.spectrum.problems import EigenproblemSet, SolverChoice
 
 FEW = 16  # levels at every k, for a start
 SMALLEST_GAP = 1e-3  # eV
@@ -17,7 +17,7 @@ REACH = 20.0  # times the temperature: beyond, levels are full or empty
 
 
 @dataclass(frozen=True)
-class Filling:
+class Occupation:
     """How far the electrons of a system fill its levels.
 
     Parameters
@@ -96,7 +96,7 @@ def filling_of(energies, weights, electrons, degeneracy, temperature, first=0):
 
     Returns
     -------
-    Filling
+    Occupation
         Without its mesh.
     """
     ns, _, nb = energies.shape
@@ -104,11 +104,11 @@ def filling_of(energies, weights, electrons, degeneracy, temperature, first=0):
     level = fermi_level(energies, weights, held, temperature, degeneracy)
     filled = held / degeneracy
     if abs(filled - round(filled)) > 1e-6 or not 0 < round(filled) < ns * nb:
-        return Filling(level, electrons)
+        return Occupation(level, electrons)
     both = np.sort(np.concatenate(list(energies), axis=1), axis=1)
     top = float(both[:, round(filled) - 1].max())
     gap = float(both[:, round(filled)].min()) - top
-    return Filling(level, electrons, top, gap if gap > SMALLEST_GAP else None)
+    return Occupation(level, electrons, top, gap if gap > SMALLEST_GAP else None)
 
 
 def find_filling(
@@ -145,7 +145,7 @@ def find_filling(
 
     Returns
     -------
-    Filling
+    Occupation
         Where the electrons end.
 
     Raises
@@ -167,7 +167,7 @@ def find_filling(
     found = levels.filling(
         electrons, degeneracy, electron_temperature(file, temperature), file.electrons.fermi
     )
-    return Filling(found.fermi, found.electrons, found.valence_top, found.gap, mesh.shape)
+    return Occupation(found.fermi, found.electrons, found.valence_top, found.gap, mesh.shape)
 
 
 class LevelsAround:
@@ -209,7 +209,7 @@ class LevelsAround:
 
         Returns
         -------
-        Filling or None
+        Occupation or None
             Without its mesh; None if `most` levels do not tell it.
         """
         n, ns = self._sums[0].n, len(self._sums)
@@ -257,7 +257,9 @@ class LevelsAround:
         """Return the levels `firsts` to `firsts + count` at every k, (ns, nk, count), eV."""
         nk = len(self._mesh.k)
         energies, fewest = np.empty((len(self._sums), nk, count)), count
-        problems = KPoints(self._sums, self._overlap, self._mesh.k, self._solver, count, near)
+        problems = EigenproblemSet(
+            self._sums, self._overlap, self._mesh.k, self._solver, count, near
+        )
         try:
             for channel, first in enumerate(firsts):
                 tasks = [(channel, point) for point in range(nk)]

@@ -9,7 +9,7 @@ from moireio.errors import MoireioError
 from moireio.runtime.memory import free_memory
 from moireio.runtime.processes import in_order, worker_pool
 from moireio.solvers import mkl
-from moireio.solvers.base import EigenProblem, Remarks
+from moireio.solvers.base import EigenProblem, SolverDiagnostics
 from moireio.solvers.dependent import NEARLY
 from moireio.solvers.registry import can_count, make_solver
 
@@ -86,7 +86,7 @@ class SolverChoice:
         return "sparse" if few and self.device == "cpu" and can_count(n) else "dense"
 
 
-class KPoints:
+class EigenproblemSet:
     """The eigenproblems of a Hamiltonian at some k points.
 
     Parameters
@@ -113,7 +113,7 @@ class KPoints:
         self.name = solver.resolved(sums[0].n, bands)
         self._jobs = solver.jobs or os.cpu_count() or 1
         self._most = {}
-        self._remarks = Remarks()
+        self._remarks = SolverDiagnostics()
         self._engine = make_solver(
             self.name,
             solver.device,

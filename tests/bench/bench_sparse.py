@@ -243,7 +243,7 @@ def child_steps(path, near, threads, precision, memory):
     from moireio.solvers import mkl, pardiso
     from moireio.solvers.base import EigenProblem
     from moireio.solvers.pencil import Pencil
-    from moireio.spectrum.problems import KPoints, SolverChoice
+    from moireio.spectrum.problems import EigenproblemSet, SolverChoice
 
     spent, calls = {}, {}
 
@@ -278,7 +278,7 @@ def child_steps(path, near, threads, precision, memory):
     choice = SolverChoice(
         "sparse", single=PRECISIONS[precision], memory=memory * 1e9 or None, jobs=threads
     )
-    problems = KPoints([h], s, POINTS[:1], choice, BANDS, near)
+    problems = EigenproblemSet([h], s, POINTS[:1], choice, BANDS, near)
     window = filled - BANDS // 2, filled + BANDS // 2 - 1
     begin = time.perf_counter()
     ((_, levels, _),) = problems.levels([(0, 0)], window)

@@ -26,7 +26,7 @@ def child(which, path, threads):
     from moireio.formats.calculations import open_calculation
     from moireio.network.create import new_model
     from moireio.network.irreps import Irreps
-    from moireio.network.training.loop import Plan, Training
+    from moireio.network.training.loop import Training, TrainingConfig
     from moireio.network.training.samples import make_sample
     from moireio.network.training.sets import look
 
@@ -39,7 +39,7 @@ def child(which, path, threads):
         numbers = [row["elements"][n] for n in order]
         model = new_model(whole, numbers, row["spinful"], Irreps.parse(HIDDEN), local=False)
         sample = make_sample(c, model.network, model.targets)
-    plan = Plan(rate=1e-4, clip=0.0)
+    plan = TrainingConfig(rate=1e-4, clip=0.0)
     if which == "moireio":
         training = Training(model, [sample], [sample], plan)
         step, count = lambda: training.step([sample]), 8

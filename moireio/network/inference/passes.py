@@ -19,7 +19,7 @@ from moireio.errors import MoireioError
 from moireio.network.frames import by_order, out_of_frames
 from moireio.network.inference.features import FeatureStore
 from moireio.network.layers import add, gather_pair
-from moireio.operators.blocks import OperatorMeta, scatter, slab_bounds, starts
+from moireio.operators.blocks import OperatorMeta, block_offsets, scatter, slab_bounds
 
 EDGES_AT_ONCE = 4096
 SAVE_SECONDS = 10.0
@@ -456,7 +456,7 @@ class HamiltonianSource:
         graph, span = self._predictor.graph, self.pairs.rows(i0, i1)
         i = np.repeat(np.arange(i0, i1), np.diff(self.pairs.indptr[i0 : i1 + 1]))
         j, edge = self.pairs.j[span], self._edge[span]
-        offsets = starts(self.sizes[i] * self.sizes[j])
+        offsets = block_offsets(self.sizes[i] * self.sizes[j])
         out = np.empty(offsets[-1], dtype=self.meta.dtype)
         kinds = len(self._predictor.model.targets.shells)
         code = (graph.species[i] * kinds + graph.species[j]) * 2 + (edge < 0)

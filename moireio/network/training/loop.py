@@ -17,7 +17,7 @@ from moireio.network.training.parallel import Workers
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingConfig:
     """How to train. The defaults are those of the transfer-learning paper.
 
     Parameters
@@ -76,7 +76,7 @@ class Plan:
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """Where a training stands.
 
     Parameters
@@ -212,7 +212,7 @@ class Training:
         Is trained in place; on the device of the workers.
     train, validation : Samples, or sequences of Sample
         The data.
-    plan : Plan
+    plan : TrainingConfig
         How.
     folder : str, optional
         Where its state is kept, as ``state.pt`` and ``log.csv``.
@@ -228,7 +228,7 @@ class Training:
         self.workers = workers or Workers()
         self.weights = [p for p in model.network.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(self.weights, lr=plan.rate)
-        self.progress = Progress()
+        self.progress = TrainingState()
         self.average = [w.detach().clone() for w in self.weights] if plan.average else None
         self.best = self.best_state = None
         self.steps = 0
@@ -481,7 +481,7 @@ class Training:
                 remedy="remove it to begin again, or use another -o",
             )
         rows = [dict(zip(state["columns"], row, strict=True)) for row in state["history"]]
-        self.progress = Progress(**state["progress"], history=rows)
+        self.progress = TrainingState(**state["progress"], history=rows)
         self.steps = state["steps"]
         with torch.no_grad():
             for w, saved in zip(self.weights, state["weights"], strict=True):

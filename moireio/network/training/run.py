@@ -23,7 +23,7 @@ from moireio.network.irreps import Irreps
 from moireio.network.net import Network
 from moireio.network.training.cache import Samples
 from moireio.network.training.calibrate import calibrate
-from moireio.network.training.loop import Plan, Training
+from moireio.network.training.loop import Training, TrainingConfig
 from moireio.network.training.parallel import workers
 from moireio.network.training.report import report, table
 from moireio.network.training.samples import make_sample
@@ -98,7 +98,9 @@ def _run(sources, output, settings, tell, team):
     if model.network.settings.calibrated and fresh != set():
         calibrate(model, samples["training"], fresh)
     model.network.to(team.device)
-    plan = Plan(**{k: settings[k] for k in Plan.__dataclass_fields__ if k in settings})
+    plan = TrainingConfig(
+        **{k: settings[k] for k in TrainingConfig.__dataclass_fields__ if k in settings}
+    )
     key = _key(plan, settings, sets, model, origin, reference)
     folder = f"{output}.train"
     before = {name: report(model, group, team) for name, group in samples.items()}

@@ -13,7 +13,7 @@ from moireio.solvers import mkl, pardiso, refined, sparse
 from moireio.solvers.base import EigenProblem
 from moireio.solvers.refined import Corrected, ImpreciseError
 from moireio.solvers.registry import make_solver
-from moireio.spectrum.problems import KPoints, SolverChoice
+from moireio.spectrum.problems import EigenproblemSet, SolverChoice
 
 needs_mkl = pytest.mark.skipif(mkl.library() is None, reason="MKL is not installed")
 K = np.array([0.11, 0.23, 0.0])
@@ -258,7 +258,9 @@ def test_where_double_precision_does_not_fit(made, monkeypatch):
             (0.99 * double, ["corrected", "refined"]),
             (1.01 * double, ["corrected", "double"]),
         ):
-            problems = KPoints(sums, s, K[None], SolverChoice("sparse", memory=memory, jobs=1), 4)
+            problems = EigenproblemSet(
+                sums, s, K[None], SolverChoice("sparse", memory=memory, jobs=1), 4
+            )
             assert problems._fitting() >= 1
             engine = problems._engine
             assert engine._modes(problems._problem(0, 0), False) == modes
@@ -267,7 +269,7 @@ def test_where_double_precision_does_not_fit(made, monkeypatch):
             assert np.abs(found - exact[4:12]).max() < 1e-9
         choice = SolverChoice("sparse", memory=0.5 * need, jobs=1)
         with pytest.raises(MoireioError, match=r"need about .*--memory allows more"):
-            KPoints(sums, s, K[None], choice, 4)._fitting()
+            EigenproblemSet(sums, s, K[None], choice, 4)._fitting()
 
 
 @pytest.mark.parametrize("options", [["float32"], ["float64"], ["auto"]])

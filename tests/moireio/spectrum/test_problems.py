@@ -113,7 +113,10 @@ def test_record_goes_on(graphene, tmp_path, monkeypatch):
     again = []
     solved = []
     monkeypatch.setattr(
-        kpoints.KPoints, "_solve", _counting(kpoints.KPoints._solve, solved), raising=True
+        kpoints.EigenproblemSet,
+        "_solve",
+        _counting(kpoints.EigenproblemSet._solve, solved),
+        raising=True,
     )
     assert (run(resume=True, progress=again.append).energies == whole.energies).all()
     assert len(solved) == len(path) - 4
@@ -147,9 +150,9 @@ def test_killed_band_is_resumed(made, tmp_path):
     out = tmp_path / "bands.txt"
     code = (
         "from moireio import kpoints, record; record.SHORT = 0.0\n"
-        "import time; old = kpoints.KPoints._solve\n"
+        "import time; old = kpoints.EigenproblemSet._solve\n"
         "def slow(*a):\n    time.sleep(0.2)\n    return old(*a)\n"
-        "kpoints.KPoints._solve = slow\n"
+        "kpoints.EigenproblemSet._solve = slow\n"
         "from moireio.tools.band import main; main()"
     )
     words = [made["gr_ab"], "-p", "GMK", "-n", "30", "-j", "1", "--text", str(out)]

@@ -15,7 +15,7 @@ from moireio.network.head import Head, all_targets
 from moireio.network.inference.passes import HamiltonianSource, Predictor
 from moireio.network.irreps import Irreps
 from moireio.network.training.calibrate import calibrate
-from moireio.network.training.loop import Plan, Training, errors, loss_of
+from moireio.network.training.loop import Training, TrainingConfig, errors, loss_of
 from moireio.network.training.samples import make_sample, mean_level
 from moireio.operators.blocks import OperatorMeta
 from moireio.operators.views import ArraySource, symmetrised
@@ -85,7 +85,7 @@ def test_ten_steps_are_those_of_e3nn():
     try:
         model = small_model()
         made = samples(model)
-        plan = Plan(rate=3e-3, clip=0.0)
+        plan = TrainingConfig(rate=3e-3, clip=0.0)
         reference = ReferenceTraining(model, plan.rate)
         training = Training(model, made, made[:1], plan)
         for n in range(10):
@@ -122,7 +122,7 @@ def test_losses_fall(spin):
     model = fresh(spin, torch.float32)
     made = samples(model, spin=spin)
     calibrate(model, made)
-    training = Training(model, made, made[:1], Plan(rate=5e-3, average=0.9))
+    training = Training(model, made, made[:1], TrainingConfig(rate=5e-3, average=0.9))
     rows = [training.epoch() for _ in range(15)]
     assert rows[-1]["training_loss"] < 0.5 * rows[0]["training_loss"]
     assert training.progress.best <= rows[-1]["validation_loss"]
@@ -135,7 +135,7 @@ def test_stopped_and_continued(tmp_path):
         model = fresh(dtype=torch.float32)
         made = samples(model)
         calibrate(model, made)
-        plan = Plan(rate=5e-3, average=0.9, patience=2, cooldown=1, revert_patience=2)
+        plan = TrainingConfig(rate=5e-3, average=0.9, patience=2, cooldown=1, revert_patience=2)
         return Training(model, made, made[1:2], plan, str(folder), "k")
 
     whole = start(tmp_path / "a")
@@ -157,13 +157,15 @@ def test_stopped_and_continued(tmp_path):
     lines = (tmp_path / "b" / "log.csv").read_text().splitlines()
     assert len(lines) == 8
     with pytest.raises(MoireioError, match="belongs to a training with other data"):
-        Training(fresh(dtype=torch.float32), [], [], Plan(), str(tmp_path / "b"), "other")
+        Training(fresh(dtype=torch.float32), [], [], TrainingConfig(), str(tmp_path / "b"), "other")
 
 
 def test_rate_falls_and_weights_go_back():
     model = fresh(dtype=torch.float32)
     made = samples(model)
-    training = Training(model, made, made, Plan(patience=1, cooldown=1, revert_patience=2))
+    training = Training(
+        model, made, made, TrainingConfig(patience=1, cooldown=1, revert_patience=2)
+    )
     training.epoch()
     rate, best = training.rate, [w.clone() for w in training.best]
     for _ in range(4):
@@ -181,7 +183,7 @@ def test_numbers_that_are_not_finite():
     model = fresh(dtype=torch.float32)
     made = samples(model)
     made[1].kinds[0, 0][0].blocks[0, 0, 0] = float("nan")
-    training = Training(model, made, made[:1], Plan())
+    training = Training(model, made, made[:1], TrainingConfig())
     with pytest.raises(MoireioError, match=r"made 1: the loss is no longer finite"):
         training.epoch()
     broken = data(3)
