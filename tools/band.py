@@ -13,6 +13,7 @@ from moireio.tools.common import (
     options,
     progress,
     say,
+    show_progress,
     source_argument,
 )
 from moireio.tools.energies import (
@@ -23,7 +24,6 @@ from moireio.tools.energies import (
     level,
     numbers,
     print_result,
-    stepwise,
 )
 
 SPACING = 0.1  # of the mesh for the Fermi level, 1/Å
@@ -309,7 +309,7 @@ def _filling(ctx, file, opts, choice, notes):
         raise MoireioError(error.what, path=file.label, remedy=error.remedy) from error
 
     def find():
-        with stepwise(ctx, "Fermi level") as update:
+        with show_progress(ctx, "Fermi level") as update:
             found = find_filling(
                 file, mesh, electrons=opts["electrons"], solver=choice, progress=update
             )

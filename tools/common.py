@@ -147,6 +147,34 @@ def progress(ctx, length, label):
     yield update
 
 
+@contextlib.contextmanager
+def show_progress(ctx, label):
+    """Show progress of work whose length is known when it begins (`moireio.runtime.progress`).
+
+    Parameters
+    ----------
+    ctx : click.Context
+        The running command.
+    label : str
+        What is being done.
+
+    Yields
+    ------
+    moireio.runtime.progress.Progress
+        To be called with the steps done since the last call, and all steps.
+    """
+    with contextlib.ExitStack() as stack:
+        update = None
+
+        def step(steps, total):
+            nonlocal update
+            if update is None:
+                update = stack.enter_context(progress(ctx, total, label))
+            update(steps)
+
+        yield step
+
+
 def arguments():
     """Return the command line as the history records it, a list of str."""
     return sys.argv[1:]

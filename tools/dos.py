@@ -12,7 +12,6 @@ from moireio.tools.energies import (
     level,
     numbers,
     print_result,
-    stepwise,
 )
 
 SEVERAL = ("--mesh", "--shift")
@@ -182,7 +181,7 @@ def _solve(ctx, file, opts, zero):
         mesh = make_mesh(file.structure, opts["mesh"], opts["spacing"], opts["shift"])
     except MoireioError as error:
         raise MoireioError(error.what, path=file.label, remedy=error.remedy) from error
-    with stepwise(ctx, "dos") as step:
+    with show_progress(ctx, "dos") as step:
         return density_of_states(
             file,
             mesh,

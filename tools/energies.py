@@ -1,12 +1,9 @@
 """What commands that give energies share: levels, windows, meshes, tables."""
 
-import contextlib
 import math
 import re
 
 import click
-
-from moireio.tools.common import progress
 
 
 def level(text):
@@ -131,34 +128,6 @@ def join_numbers(args, names):
             if found:
                 joined.append("x".join(found))
     return joined
-
-
-@contextlib.contextmanager
-def stepwise(ctx, label):
-    """Show progress of work whose length is known when it begins.
-
-    Parameters
-    ----------
-    ctx : click.Context
-        The running command.
-    label : str
-        What is being done.
-
-    Yields
-    ------
-    callable
-        To be called with the steps done since the last call, and all steps.
-    """
-    with contextlib.ExitStack() as stack:
-        update = None
-
-        def step(steps, count):
-            nonlocal update
-            if update is None:
-                update = stack.enter_context(progress(ctx, count, label))
-            update(steps)
-
-        yield step
 
 
 def print_result(opts, table, as_json):

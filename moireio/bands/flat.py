@@ -6,11 +6,11 @@ import numpy as np
 
 from moireio.bands.solve import occupied_bands, solve_bands
 from moireio.errors import MoireioError
-from moireio.kspace.bloch import bloch_sums
 from moireio.projection.mulliken import MullikenPopulations
 from moireio.results.bands import BandStructure
 from moireio.solvers.base import EigenProblem
 from moireio.solvers.registry import make_solver
+from moireio.spectrum.sums import bloch_sums
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,10 +3,10 @@
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.kspace.bloch import bloch_sums
 from moireio.results.bands import BandStructure
 from moireio.spectrum.checkpoint import Record
 from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.sums import bloch_sums
 
 
 def solve_bands(

@@ -305,7 +305,7 @@ class Operator:
         return assembler.dense(k) if dense else assembler.csr(k)
 
     def assembler(self, *, component=None, spinor=False):
-        """Return (and keep) the `moireio.kspace.bloch.BlochSum` that `at_k` uses.
+        """Return (and keep) the `moireio.operators.bloch.BlochSum` that `at_k` uses.
 
         Parameters
         ----------
@@ -316,10 +316,10 @@ class Operator:
 
         Returns
         -------
-        moireio.kspace.bloch.BlochSum
+        moireio.operators.bloch.BlochSum
             Holding the blocks in memory.
         """
-        from moireio.kspace.bloch import BlochSum
+        from moireio.operators.bloch import BlochSum
 
         if self.meta.components > 1 and component not in range(self.meta.components):
             what = "spin channel 0 or 1" if self.meta.components == 2 else "axis 0, 1 or 2"

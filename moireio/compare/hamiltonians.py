@@ -228,7 +228,7 @@ def compare_bands(first, second, path, count, mu=0.0):
     """
     from scipy.linalg import eigh
 
-    from moireio.kspace.bloch import BlochSum
+    from moireio.operators.bloch import BlochSum
 
     S = second.overlap if second.overlap is not None else first.overlap
     if S is None:

@@ -8,7 +8,6 @@ import numpy as np
 from moireio.dos import kpm
 from moireio.dos.broadening import edges, gaussian_dos, simplex_dos
 from moireio.errors import MoireioError
-from moireio.kspace.bloch import bloch_sums
 from moireio.projection.groups import flipped_rows, make_projection
 from moireio.results.dos import DensityOfStates
 from moireio.solvers import mkl
@@ -24,6 +23,7 @@ from moireio.spectrum.filling import (
 )
 from moireio.spectrum.populations import states_on_mesh
 from moireio.spectrum.problems import SolverChoice
+from moireio.spectrum.sums import bloch_sums
 
 DENSE_SIZE = 6000  # states up to which "auto" takes them all
 WIDTH = {"gaussian": 0.05, "kpm": 0.1}  # eV

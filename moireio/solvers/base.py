@@ -13,9 +13,9 @@ class EigenProblem:
 
     Parameters
     ----------
-    hamiltonian : moireio.kspace.bloch.BlochSum
+    hamiltonian : moireio.operators.bloch.BlochSum
         H.
-    overlap : moireio.kspace.bloch.BlochSum or None
+    overlap : moireio.operators.bloch.BlochSum or None
         S; None where the basis is orthogonal.
     k : (3,) array
         Fractional coordinates.

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.kspace.bloch import bloch_sums
 from moireio.projection.groups import make_projection
 from moireio.spectrum import irreducible as symmetry
 from moireio.spectrum.fermi import BOLTZMANN, ROOM, fermi_level
 from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.sums import bloch_sums
 
 FEW = 16  # levels at every k, for a start
 SMALLEST_GAP = 1e-3  # eV

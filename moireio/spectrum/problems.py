@@ -91,9 +91,9 @@ class EigenproblemSet:
 
     Parameters
     ----------
-    sums : list of moireio.kspace.bloch.BlochSum
+    sums : list of moireio.operators.bloch.BlochSum
         H; of collinear spin, two.
-    overlap : moireio.kspace.bloch.BlochSum or None
+    overlap : moireio.operators.bloch.BlochSum or None
         S; None if orthogonal.
     k : (nk, 3) array
         Fractional coordinates.

@@ -33,7 +33,7 @@ def load(path):
     """Return H and S as Bloch sums, and the number of filled bands."""
     import moireio
     from moireio.bands.solve import occupied_bands
-    from moireio.kspace.bloch import bloch_sums
+    from moireio.spectrum.sums import bloch_sums
 
     with moireio.open(path) as file:
         (h,), s, _ = bloch_sums(file)

@@ -10,7 +10,7 @@ from moireio.formats.openmx.library import PaoFolder
 from moireio.integrals.library import complete
 from moireio.integrals.pairs import overlapping_pairs
 from moireio.integrals.sources import OrbitalIntegrals, OverlapSource, PositionSource
-from moireio.kspace.bloch import BlochSum
+from moireio.operators.bloch import BlochSum
 
 
 @pytest.fixture(scope="module")

@@ -342,7 +342,7 @@ def test_dock_folder_is_openmx(shared):
     from scipy.linalg import eigh
 
     from moireio.formats.openmx import band
-    from moireio.kspace.bloch import BlochSum
+    from moireio.operators.bloch import BlochSum
 
     data = deeph.read(str(shared / "tbg" / "tbg_2-1"))
     bands = band.read(str(shared / "openmx" / "tbg_2-1" / "tbg_2-1.Band"))

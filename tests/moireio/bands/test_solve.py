@@ -27,7 +27,7 @@ def test_solvers_agree_with_a_naive_one(engine, spin):
     sizes = basis.sizes(structure)
     h, _ = random_operator(1, sizes, spin=spin)
     s, _ = overlap_like(1, sizes)
-    from moireio.kspace.bloch import BlochSum
+    from moireio.operators.bloch import BlochSum
 
     hk, sk = BlochSum.from_source(h), BlochSum.from_source(s, spinor=spin == "spinor")
     for k in ([0.1, 0.3, 0], [0, 0.5, 0]):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import moireio
 from moireio.blockfile.writer import OperatorWriter
 from moireio.errors import DamagedError, MoireioError
-from moireio.kspace.bloch import BlochSum
+from moireio.operators.bloch import BlochSum
 from moireio.operators.blocks import read_pairs
 from moireio.operators.views import ArraySource, FullView, UpperView
 

@@ -327,7 +327,7 @@ def test_moments_without_noise(spin):
     s, _ = overlap_like(3, sizes)
     from scipy.linalg import eigh
 
-    from moireio.kspace.bloch import BlochSum
+    from moireio.operators.bloch import BlochSum
 
     hk, sk = BlochSum.from_source(h), BlochSum.from_source(s, spinor=spin == "spinor")
     problem = EigenProblem(hk, sk, [0.1, 0.3, 0])

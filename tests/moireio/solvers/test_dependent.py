@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.linalg import eigh
 from scipy.sparse import csr_array
 
-from moireio.kspace.bloch import BlochSum
+from moireio.operators.bloch import BlochSum
 from moireio.solvers import mkl
 from moireio.solvers.base import EigenProblem
 from moireio.solvers.dependent import Restricted, least_eigenvalue

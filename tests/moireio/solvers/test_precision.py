@@ -8,12 +8,12 @@ from scipy.linalg import eigh
 
 import moireio
 from moireio.errors import MoireioError
-from moireio.kspace.bloch import bloch_sums
 from moireio.solvers import mkl, pardiso, refined, sparse
 from moireio.solvers.base import EigenProblem
 from moireio.solvers.refined import Corrected, ImpreciseError
 from moireio.solvers.registry import make_solver
 from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.sums import bloch_sums
 
 needs_mkl = pytest.mark.skipif(mkl.library() is None, reason="MKL is not installed")
 K = np.array([0.11, 0.23, 0.0])

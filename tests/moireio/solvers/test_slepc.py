@@ -15,7 +15,7 @@ from scipy.linalg import eigh
 
 import moireio
 from moireio.errors import MoireioError
-from moireio.kspace.bloch import BlochSum
+from moireio.operators.bloch import BlochSum
 from moireio.runtime.workdirs import _live
 from moireio.solvers import search, slepc_link
 from moireio.solvers.base import EigenProblem

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 import moireio
 from moireio.errors import MoireioError
-from moireio.kspace.bloch import BlochSum
+from moireio.operators.bloch import BlochSum
 from moireio.solvers import mkl, pardiso, search, superlu
 from moireio.solvers.base import EigenProblem
 from moireio.solvers.registry import make_solver

@@ -1,0 +1,80 @@
+"""Threads of BLAS, MKL and torch: the one place that sets them.
+
+NumPy's BLAS, MKL and torch each start as many threads as there are cores. Two of them at once, or
+one of them in each of several processes, run slower than a single thread would.
+"""
+
+import contextlib
+import os
+
+
+def cores():
+    """Return how many cores this process may use.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    try:
+        return max(1, len(os.sched_getaffinity(0)))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+def blas_threads(count):
+    """Limit the threads of all BLAS libraries, MKL included.
+
+    Parameters
+    ----------
+    count : int or None
+        Threads; None for no limit.
+
+    Returns
+    -------
+    context manager
+        In which the limit holds.
+    """
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(count, user_api="blas")
+
+
+def blas_beside_mkl():
+    """Limit NumPy's BLAS to one thread while MKL uses several.
+
+    A limit on all BLAS libraries would hold for MKL as well, until its own number is set.
+
+    Returns
+    -------
+    context manager
+        In which the limit holds.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(internal_api=["openblas", "blis"]).limit(limits=1)
+
+
+@contextlib.contextmanager
+def torch_threads(count):
+    """Set the threads of torch, and restore their number.
+
+    Parameters
+    ----------
+    count : int or None
+        Threads; None leaves them as they are.
+
+    Yields
+    ------
+    None
+        While the number holds.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
