@@ -4,7 +4,15 @@ import math
 
 import click
 
-from moireio.tools.common import Command, arguments, destination, options, say, source_argument
+from moireio.tools.common import (
+    Command,
+    arguments,
+    destination,
+    options,
+    say,
+    show_progress,
+    source_argument,
+)
 from moireio.tools.energies import (
     check_name,
     check_window,
