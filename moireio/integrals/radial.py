@@ -1,129 +1,35 @@
-"""Radial functions: interpolation, spherical Bessel transforms, tables over the distance."""
+"""Spherical Bessel transforms of radial functions, and tables of integrals over the distance."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from moireio.errors import MoireioError
 from moireio.units import BOHR_ANGSTROM
 
-# OpenMX integrates to 60 Bohr⁻¹ (1DFFT.EnergyCutoff 3600 Ry); its overlaps are matched best so.
+# OpenMX integrates to 60 Bohr⁻¹ (1DFFT.EnergyCutoff 3600 Ry); this matches its overlaps best.
 Q_MAX = 60.0 / BOHR_ANGSTROM
 R_PANELS, R_POINTS = 400, 4
 STEP = 0.005 * BOHR_ANGSTROM
-# OpenMX integrates 0.5 Bohr past the cutoff. Tables are zero there, but the interpolation runs over
-# in the first step: without it overlaps differ by 3e-6, with it by 2e-8.
-OVERRUN = 0.5 * BOHR_ANGSTROM
 
 
-@dataclass(frozen=True, eq=False)
-class Shell:
-    """One radial function.
-
-    Parameters
-    ----------
-    l : int
-        Angular momentum of the orbitals that it belongs to.
-    r : (n,) array
-        Grid, Å.
-    values : (n,) array
-        R, Å^(−3/2).
-    cutoff : float
-        Nominal reach, which decides which atoms overlap, Å.
-    """
-
-    l: int  # noqa: E741
-    r: np.ndarray
-    values: np.ndarray
-    cutoff: float
+class Radial(Protocol):
+    """A function of the distance that belongs to an angular momentum, as `RadialFunction`."""
 
     @property
-    def end(self):
-        """Where R is zero from on, Å."""
-        return min(self.cutoff + OVERRUN, float(self.r[-1]))
+    def l(self) -> int:  # noqa: E743
+        """Angular momentum."""
 
-    def __call__(self, r):
-        """Return R(r).
+    @property
+    def end(self) -> float:
+        """Radius from which on the function is zero, Å."""
 
-        Parameters
-        ----------
-        r : array
-            Distances, Å.
-
-        Returns
-        -------
-        array
-            Of the same shape, Å^(−3/2); zero beyond `end`.
-        """
-        out = interpolate(self.r, self.values, r)
-        small = r < self.r[0]
-        if small.any():  # R ~ r^l near the nucleus
-            own = self.l
-            out = np.where(small, self.values[0] * (r / self.r[0]) ** own, out)
-        return np.where(r < self.end, out, 0.0)
+    def __call__(self, r: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the function at distances in Å."""
 
 
-def interpolate(x, f, at):
-    """Interpolate as OpenMX does: cubic Hermite pieces with three-point derivatives.
-
-    Parameters
-    ----------
-    x : (n,) array
-        Grid, rising.
-    f : (n,) array
-        Values on it.
-    at : array
-        Where values are wanted.
-
-    Returns
-    -------
-    array
-        The slope at a grid point is that of the parabola through it and its two neighbours, on the
-        grid as it is. (A spline in ln r differs from OpenMX's overlaps by 1e-6, this by 3e-8.)
-    """
-    slope = np.gradient(f, x)
-    m = np.clip(np.searchsorted(x, at, side="right"), 1, len(x) - 1)
-    h = x[m] - x[m - 1]
-    t = (at - x[m - 1]) / h
-    u = 1 - t
-    left, right = f[m - 1], f[m]
-    return u * u * ((1 + 2 * t) * left + t * h * slope[m - 1]) + t * t * (
-        (1 + 2 * u) * right - u * h * slope[m]
-    )
-
-
-def shells(name, species):
-    """Return the radial functions of a species.
-
-    Parameters
-    ----------
-    name : str
-        Of the species, for messages.
-    species : SpeciesBasis
-        With `radial` and `cutoff`.
-
-    Returns
-    -------
-    list of Shell
-        In the order of the orbitals.
-
-    Raises
-    ------
-    MoireioError
-        If there are no radial functions.
-    """
-    if species.radial is None or species.cutoff is None:
-        raise MoireioError(
-            f"species {name} has no radial functions", remedy="give --pao with the orbital files"
-        )
-    if species.m is not None:
-        raise MoireioError(f"species {name} has incomplete shells, which have no integrals here")
-    r, values = species.radial
-    functions = zip(species.l, values, strict=True)
-    return [Shell(momentum, r, f, species.cutoff) for momentum, f in functions]
-
-
-def q_grid(reach):
+def q_grid(reach: float) -> npt.NDArray[np.float64]:
     """Return the grid of momenta between 0 and `Q_MAX`.
 
     Parameters
@@ -141,65 +47,65 @@ def q_grid(reach):
     return np.arange(1, int(np.ceil(Q_MAX / step)) + 1) * step
 
 
-def bessel(top, x):
+def bessel(lmax: int, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return spherical Bessel functions of all orders to a highest one.
 
     Parameters
     ----------
-    top : int
+    lmax : int
         Highest order.
     x : array
         Arguments, not negative.
 
     Returns
     -------
-    (top + 1, ...) array
-        j_0 … j_top: the recurrence upwards where it is stable, SciPy's functions below.
+    (lmax + 1, ...) array
+        j_0 … j_lmax, by the upward recurrence where it is stable, by SciPy below.
     """
     from scipy.special import spherical_jn
 
-    out = np.empty((top + 1, *x.shape))
-    small = x < max(top, 1)
+    out = np.empty((lmax + 1, *x.shape))
+    small = x < max(lmax, 1)
     inverse = 1 / np.where(small, 1.0, x)
     sine = np.sin(x)
     out[0] = sine * inverse
-    if top:
+    if lmax:
         out[1] = (out[0] - np.cos(x)) * inverse
-    for l in range(1, top):  # noqa: E741
+    for l in range(1, lmax):  # noqa: E741
         np.multiply(inverse, 2 * l + 1, out=sine)
         out[l + 1] = sine * out[l] - out[l - 1]
     low = x[small]
-    for l in range(top + 1):  # noqa: E741
+    for l in range(lmax + 1):  # noqa: E741
         out[l][small] = spherical_jn(l, low)
     return out
 
 
-def transforms(shells, q):
+def transforms(functions: Sequence[Radial], q: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the spherical Bessel transforms ∫ r² R(r) j_l(qr) dr.
 
     Parameters
     ----------
-    shells : list of Shell
+    functions : sequence of RadialFunction
         R and l of each.
     q : (n,) array
-        Å⁻¹.
+        Momenta, Å⁻¹.
 
     Returns
     -------
-    (shells, n) array
+    (functions, n) array
         The transforms, Å^(3/2).
     """
-    out = np.empty((len(shells), len(q)))
+    out = np.empty((len(functions), len(q)))
     nodes, weights = _panels()
-    for end in sorted({s.end for s in shells}):
-        members = [n for n, s in enumerate(shells) if s.end == end]
+    for end in sorted({f.end for f in functions}):
+        members = [n for n, f in enumerate(functions) if f.end == end]
         r = end * nodes
-        weighted = {n: end * weights * r * r * shells[n](r) for n in members}
+        weighted = {n: end * weights * r * r * functions[n](r) for n in members}
         for start in range(0, len(q), 64):
             part = slice(start, start + 64)
-            values = bessel(max(shells[n].l for n in members), np.outer(r, q[part]))
+            values = bessel(max(functions[n].l for n in members), np.outer(r, q[part]))
             for n in members:
-                out[n, part] = weighted[n] @ values[shells[n].l]
+                out[n, part] = weighted[n] @ values[functions[n].l]
     return out
 
 
@@ -210,7 +116,9 @@ def _panels():
     return x.ravel(), np.tile(weights / 2 / R_PANELS, R_PANELS)
 
 
-def tables(products, q, reach):
+def tables(
+    products: Mapping[int, npt.NDArray[np.float64]], q: npt.NDArray[np.float64], reach: float
+) -> dict[int, npt.NDArray[np.float64]]:
     """Tabulate ∫ q² F(q) G(q) j_L(qd) dq over the distance d.
 
     Parameters
@@ -231,22 +139,22 @@ def tables(products, q, reach):
     count = int(np.ceil(reach / STEP)) + 2
     grid = np.arange(count) * STEP
     weighted = {L: values * (q[0] * q * q) for L, values in products.items()}
-    made = {L: np.empty((len(values), 2, count)) for L, values in products.items()}
+    integrals = {L: np.empty((len(values), 2, count)) for L, values in products.items()}
     for start in range(0, count, 128):
         part = slice(start, start + 128)
         x = np.outer(q, grid[part])
         values = bessel(max(products) + 1, x)
         inverse = 1 / np.where(x > 0, x, 1.0)
-        for L, table in made.items():
+        for L, table in integrals.items():
             slope = L * inverse * values[L] - values[L + 1]
             if L == 1:
                 slope[x == 0] = 1 / 3
             np.matmul(weighted[L], values[L], out=table[:, 0, part])
             np.matmul(weighted[L], STEP * q[:, None] * slope, out=table[:, 1, part])
-    for L, table in made.items():
+    for L, table in integrals.items():
         if L:
             table[:, 0, 0] = 0.0
-    return {L: _hermite(table[:, 0], table[:, 1]) for L, table in made.items()}
+    return {L: _hermite(table[:, 0], table[:, 1]) for L, table in integrals.items()}
 
 
 def _hermite(f, slope):

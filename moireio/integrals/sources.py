@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from moireio.integrals.radial import shells
 from moireio.integrals.twocentre import TwoCentre
 from moireio.operators.blocks import OperatorMeta
 from moireio.operators.twocentre import PairSource, place_blocks
 from moireio.system.harmonics import gaunt
+from moireio.system.radial import radial_functions
 
 
 class OrbitalIntegrals:
@@ -23,7 +23,7 @@ class OrbitalIntegrals:
     def __init__(self, basis, position=False):
         self.basis = basis
         self.names = list(basis.species)
-        orbitals = [shells(name, basis[name]) for name in self.names]
+        orbitals = [radial_functions(name, basis[name]) for name in self.names]
         kinds = range(len(orbitals))
         wanted = [(a, b) for a in kinds for b in kinds if a <= b]
         self._raised = len(orbitals)

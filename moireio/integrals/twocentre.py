@@ -21,7 +21,7 @@ class TwoCentre:
 
     Parameters
     ----------
-    sets : list of list of Shell
+    sets : list of list of RadialFunction
         Such as the orbitals of every species.
     wanted : sequence of (int, int)
         Which sets, first and second.

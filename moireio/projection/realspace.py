@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from moireio.integrals.orbitals import orbital_values
-from moireio.integrals.radial import shells
+from moireio.system.orbitals import orbital_values
+from moireio.system.radial import radial_functions
 
 
 def density_on_grid(structure, basis, k, states, spacing, spinor=False, progress=None):
@@ -48,7 +48,7 @@ def density_on_grid(structure, basis, k, states, spacing, spinor=False, progress
     start = 0
     for atom, label in enumerate(structure.species_of_atoms):
         species = basis[label]
-        reach = max(shell.end for shell in shells(label, species))
+        reach = max(shell.end for shell in radial_functions(label, species))
         place = structure.positions[atom] @ inverse
         low = np.floor((place - reach / heights) * counts).astype(int)
         high = np.ceil((place + reach / heights) * counts).astype(int)

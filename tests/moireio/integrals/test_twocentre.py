@@ -10,10 +10,10 @@ from orbitals import gaussian_basis
 from systems import basis, random_structure, rotation_of_orbitals, structure
 
 from moireio.errors import MoireioError
-from moireio.integrals.orbitals import orbital_values
 from moireio.integrals.pairs import overlapping_pairs
 from moireio.integrals.sources import OrbitalIntegrals, OverlapSource, PositionSource
 from moireio.system.basis import Basis
+from moireio.system.orbitals import orbital_values
 from moireio.units import BOHR_ANGSTROM
 
 
