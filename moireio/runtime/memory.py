@@ -2,6 +2,8 @@
 
 import os
 
+USABLE = 0.9  # of the free memory
+
 
 def free_memory():
     """Return the memory that is free.
@@ -21,3 +23,19 @@ def free_memory():
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (OSError, ValueError, AttributeError):
         return 4e9
+
+
+def usable_memory(limit=None):
+    """Return how many bytes a computation may use.
+
+    Parameters
+    ----------
+    limit : float, optional
+        A limit that was set, bytes.
+
+    Returns
+    -------
+    float
+        The limit; without one, nearly all that are free.
+    """
+    return USABLE * free_memory() if limit is None else limit

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.runtime.memory import free_memory
+from moireio.runtime.memory import usable_memory
 from moireio.runtime.processes import in_order, worker_pool
 from moireio.solvers import mkl
 from moireio.solvers.base import EigenProblem, SolverDiagnostics
@@ -19,7 +19,6 @@ THREADED_SIZE = 600
 # From this size on the sparse solver is faster, if the states wanted are few.
 SPARSE_SIZE, FEW = 1500, 20
 WORK_MATRICES, LEAST_MATRICES = 5, 2  # H, S and LAPACK's workspace
-USABLE = 0.9  # of the free memory
 # Fewer k points for each process are better solved by its threads.
 FEW_TASKS = 3
 
@@ -127,6 +126,11 @@ class EigenproblemSet:
             python=solver.python,
         )
 
+    @property
+    def shape(self):
+        """Number of spin channels, of k points and of orbitals."""
+        return len(self._sums), len(self._k), self._sums[0].n
+
     def close(self):
         """End processes that the solver started."""
         if self.name == "slepc":
@@ -150,7 +154,7 @@ class EigenproblemSet:
         self._fitting(True)
         return self._engine.count_below(self._problem(channel, point), energy)
 
-    def levels(self, tasks, window):
+    def levels(self, tasks, window, reduce=None):
         """Solve problems, shared among processes where that pays.
 
         Parameters
@@ -159,6 +163,9 @@ class EigenproblemSet:
             Channel and point of each.
         window : tuple of two int or None
             First and last index (inclusive, from 0) of the states wanted; None for all.
+        reduce : callable, optional
+            Returns from (problem, energies, states) what is yielded instead of the states. It is
+            called in the process that found them, so that only its result travels.
 
         Yields
         ------
@@ -188,7 +195,7 @@ class EigenproblemSet:
         with self._quiet():
             if many:
                 # where the levels are, once for all
-                yield tasks[0], *self._noted(self._solve(tasks[0], window))
+                yield tasks[0], *self._noted(self._solve(tasks[0], window, reduce))
                 # the precision that it took tells how many processes fit
                 self._most.clear()
                 jobs = min(jobs, self._fitting())
@@ -198,9 +205,9 @@ class EigenproblemSet:
                 tasks = tasks[1:]
             if jobs == 1:
                 for task in tasks:
-                    yield task, *self._noted(self._solve(task, window))
+                    yield task, *self._noted(self._solve(task, window, reduce))
                 return
-        with worker_pool(jobs, _initialise, ((self, window),)) as pool:
+        with worker_pool(jobs, _initialise, ((self, window, reduce),)) as pool:
             for task, found in zip(tasks, in_order(pool, _work, tasks), strict=True):
                 yield task, *self._noted(found)
 
@@ -232,13 +239,15 @@ class EigenproblemSet:
             )
         return notes
 
-    def _solve(self, task, window):
+    def _solve(self, task, window, reduce=None):
         problem = self._problem(*task)
         if self._states:
-            found = self._engine.pairs(problem, window)
+            energies, states = self._engine.pairs(problem, window)
         else:
-            found = self._engine.energies(problem, window), None
-        return *found, self._engine.remarks
+            energies, states = self._engine.energies(problem, window), None
+        if reduce is not None:
+            states = reduce(problem, energies, states)
+        return energies, states, self._engine.remarks
 
     def _noted(self, found):
         energies, states, remarks = found
@@ -260,7 +269,7 @@ class EigenproblemSet:
 
     def _count_fitting(self, precise):
         n = self._sums[0].n
-        limit = self._choice.memory or USABLE * free_memory()
+        limit = usable_memory(self._choice.memory)
         if self._engine.forks:
             least = LEAST_MATRICES * (8 if self._all_real() else 16) * float(n) ** 2
             if least > limit:
@@ -303,6 +312,6 @@ def _initialise(state):
 def _work(task):
     from threadpoolctl import threadpool_limits
 
-    problems, window = _STATE
+    problems, window, reduce = _STATE
     with threadpool_limits(1):
-        return problems._solve(task, window)
+        return problems._solve(task, window, reduce)
