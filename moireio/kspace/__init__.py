@@ -1,1 +1,1 @@
-"""Bloch sums, paths and meshes of k points."""
+"""Paths through the Brillouin zone and meshes of k points."""

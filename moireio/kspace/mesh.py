@@ -1,15 +1,15 @@
-"""Regular meshes of k points, and the symmetry that makes some of them equivalent.
+"""Regular meshes of k points, and their reduction by symmetry."""
 
-An operation x → W x + t of the crystal (fractional coordinates) turns k into W⁻ᵀ k. Time reversal
-turns it into −k. Which operations a Hamiltonian obeys is for the caller to check.
-"""
-
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
+from moireio.symmetry.crystal import Symmetry
+from moireio.system.structure import Structure
 
 MOST_POINTS = 5_000_000
 
@@ -26,40 +26,40 @@ class KMesh:
         Displacement in steps of the mesh; 0 is centred at Γ.
     """
 
-    shape: tuple
-    shift: tuple = (0.0, 0.0, 0.0)
+    shape: tuple[int, int, int]
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of points."""
         return int(np.prod(self.shape))
 
     @property
-    def k(self):
+    def k(self) -> npt.NDArray[np.float64]:
         """Fractional coordinates, the last index fastest; shape (n, 3)."""
-        places = np.indices(self.shape).reshape(3, -1).T
-        return (places + np.asarray(self.shift)) / np.asarray(self.shape)
+        steps = np.indices(self.shape).reshape(3, -1).T
+        return (steps + np.asarray(self.shift)) / np.asarray(self.shape)
 
-    def index(self, k):
-        """Return which points of the mesh some k are.
+    def index(self, k: npt.NDArray[np.float64]) -> npt.NDArray[np.int64] | None:
+        """Return the indices of some k among the points of the mesh.
 
         Parameters
         ----------
         k : (n, 3) array
-            Fractional coordinates, in any cell.
+            Fractional coordinates, in any cell of the reciprocal lattice.
 
         Returns
         -------
         (n,) array of int or None
-            Indices; None if one of them is no point of the mesh.
+            Indices; None if one of the k is no point of the mesh.
         """
         shape = np.asarray(self.shape)
-        places = k * shape - np.asarray(self.shift)
-        whole = np.rint(places).astype(np.int64)
-        if np.abs(places - whole).max(initial=0) > 1e-6:
+        steps = k * shape - np.asarray(self.shift)
+        whole = np.rint(steps).astype(np.int64)
+        if np.abs(steps - whole).max(initial=0) > 1e-6:
             return None
         return np.ravel_multi_index(tuple((whole % shape).T), self.shape)
 
-    def simplices(self, reciprocal):
+    def simplices(self, reciprocal: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         """Cut the cell into segments, triangles or tetrahedra with mesh points as corners.
 
         Every parallelepiped of the mesh is cut along its shortest diagonal.
@@ -67,13 +67,13 @@ class KMesh:
         Parameters
         ----------
         reciprocal : (3, 3) array
-            Reciprocal lattice vectors as rows.
+            Reciprocal lattice vectors as rows, Å⁻¹.
 
         Returns
         -------
         (m, d + 1) array of int
-            Corners; d is the number of axes with more than one point, and m = d! times the
-            number of points.
+            Indices of the corners; d is the number of axes with more than one point, and m = d!
+            times the number of points.
         """
         axes = [n for n in range(3) if self.shape[n] > 1]
         steps = [reciprocal[n] / self.shape[n] for n in axes]
@@ -81,65 +81,72 @@ class KMesh:
         if len(axes):
             lengths = [np.linalg.norm(s @ np.array(steps)) for s in signs]
             sign = signs[int(np.argmin(np.round(lengths, 9)))]
-        places = np.indices(self.shape).reshape(3, -1).T
-        out = []
+        origins = np.indices(self.shape).reshape(3, -1).T
+        simplices = []
         for order in permutations(range(len(axes))):
-            corner = places.copy()
+            corner = origins.copy()
             corners = [corner]
             for n in order:
                 corner = corner.copy()
                 corner[:, axes[n]] += sign[n]
                 corners.append(corner)
             wrapped = [tuple((c % self.shape).T) for c in corners]
-            out.append(np.stack([np.ravel_multi_index(c, self.shape) for c in wrapped], axis=1))
-        return np.concatenate(out)
+            simplices.append(
+                np.stack([np.ravel_multi_index(c, self.shape) for c in wrapped], axis=1)
+            )
+        return np.concatenate(simplices)
 
 
 @dataclass(frozen=True, eq=False)
 class ReducedMesh:
-    """The points of a mesh that differ, and where all others come from.
+    """The inequivalent points of a mesh, and the map of all others onto them.
 
     Parameters
     ----------
     mesh : KMesh
         The whole mesh.
     k : (n, 3) array
-        The points that differ, fractional.
+        The inequivalent points, fractional.
     weights : (n,) array
         Their share of the mesh; the sum is 1.
     point : (len(mesh),) array of int
-        Point of `k` that every point of the mesh is equivalent to.
+        Index into `k` of the point that each point of the mesh is equivalent to.
     operation : (len(mesh),) array of int
-        Index of the symmetry that takes the point of the mesh there.
+        Index into `symmetries` of the operation that maps the point of the mesh there.
     symmetries : tuple of Symmetry
-        All that were used; the first is the identity.
+        The operations that were used; the first is the identity.
     """
 
     mesh: KMesh
-    k: np.ndarray
-    weights: np.ndarray
-    point: np.ndarray
-    operation: np.ndarray
-    symmetries: tuple = field(default=())
+    k: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+    point: npt.NDArray[np.int64]
+    operation: npt.NDArray[np.int64]
+    symmetries: tuple[Symmetry, ...] = ()
 
-    def __len__(self):
-        """Return the number of points that differ."""
+    def __len__(self) -> int:
+        """Return the number of inequivalent points."""
         return len(self.k)
 
 
-def make_mesh(structure, counts=None, spacing=None, shift=None):
+def make_mesh(
+    structure: Structure,
+    mesh: Sequence[int] | None = None,
+    spacing: float | None = None,
+    shift: Sequence[float] | None = None,
+) -> KMesh:
     """Make a mesh for a structure.
 
     Parameters
     ----------
     structure : Structure
-        Its cell, and which of its axes are periodic.
-    counts : sequence of int, optional
+        The cell and its periodic axes.
+    mesh : sequence of int, optional
         Points along the periodic axes, or along all three.
     spacing : float, optional
-        Largest distance of neighbouring points, Å⁻¹ with the 2π, instead of `counts`.
+        Largest distance of neighbouring points, Å⁻¹ with the 2π, instead of `mesh`.
     shift : sequence of float, optional
-        In steps of the mesh, along the periodic axes or all three; by default 0.
+        Displacement in steps of the mesh, along the periodic axes or all three; by default 0.
 
     Returns
     -------
@@ -152,65 +159,78 @@ def make_mesh(structure, counts=None, spacing=None, shift=None):
         If the numbers do not fit the structure.
     """
     periodic = np.flatnonzero(structure.pbc)
-    if counts is None:
-        if not (np.isfinite(spacing) and spacing > 0):
-            raise MoireioError(f"a mesh spacing of {spacing} makes no sense", remedy="1/Å, > 0")
+    if mesh is None:
+        if spacing is None or not (np.isfinite(spacing) and spacing > 0):
+            raise MoireioError(
+                f"{spacing} is no distance of k points", remedy="`spacing` is in 1/Å, above 0"
+            )
         lengths = np.linalg.norm(structure.reciprocal[periodic], axis=1)
-        counts = np.maximum(np.ceil(lengths / spacing - 1e-9), 1)
-    shape = _along(structure, counts, "--mesh", 1).astype(int)
-    offset = np.zeros(3) if shift is None else _along(structure, shift, "--shift", 0)
+        mesh = np.maximum(np.ceil(lengths / spacing - 1e-9), 1).tolist()
+    shape = _along_axes(structure, mesh, "mesh", 1).astype(int)
+    offset = np.zeros(3) if shift is None else _along_axes(structure, shift, "shift", 0)
     if (shape < 1).any():
         raise MoireioError("a mesh needs at least one point along every axis")
     if np.prod(shape.astype(float)) > MOST_POINTS:
         text = " × ".join(map(str, shape))
-        raise MoireioError(f"the mesh {text} has too many points", remedy=f"≤ {MOST_POINTS:.0e}")
+        raise MoireioError(
+            f"the mesh {text} has too many points",
+            remedy=f"at most {MOST_POINTS}: give fewer with `mesh`, or a larger `spacing`",
+        )
     return KMesh(tuple(shape.tolist()), tuple(offset.tolist()))
 
 
-def _along(structure, values, option, neutral):
-    """Return one number per lattice vector from one per periodic axis, or check all three."""
-    values, pbc = np.asarray(values, dtype=float), structure.pbc
-    out = np.full(3, float(neutral))
-    if len(values) == 3:
-        if (values[~pbc] != neutral).any():
-            names = ", ".join("abc"[n] for n in np.flatnonzero(~pbc))
+def _along_axes(structure, values, parameter, neutral):
+    """Return three numbers from one per periodic axis, or check three."""
+    numbers, pbc = np.asarray(values, dtype=float), structure.pbc
+    if len(numbers) == 3:
+        if (numbers[~pbc] != neutral).any():
+            axes = ", ".join("abc"[n] for n in np.flatnonzero(~pbc))
             raise MoireioError(
-                f"the structure is not periodic along {names}", remedy=f"{option} {neutral} there"
+                f"the structure is not periodic along {axes}",
+                remedy=f"`{parameter}` must be {neutral} there",
             )
-        return values
-    if len(values) != pbc.sum():
+        return numbers
+    if len(numbers) != pbc.sum():
         raise MoireioError(
-            f"{option} has {len(values)} numbers, the structure has {pbc.sum()} periodic axes",
-            remedy=f"{option} takes one number for each of them",
+            f"`{parameter}` has {len(numbers)} numbers, the structure {pbc.sum()} periodic axes",
+            remedy="give one number for each periodic axis",
         )
-    out[pbc] = values
+    out = np.full(3, float(neutral))
+    out[pbc] = numbers
     return out
 
 
-def reduce_mesh(mesh, operations):
+def reduce_mesh(mesh: KMesh, operations: Sequence[Symmetry]) -> ReducedMesh:
     """Keep one of every set of equivalent points.
 
     Parameters
     ----------
     mesh : KMesh
         All points.
-    operations : list of Symmetry
-        A group, the identity first. Those that do not map the mesh onto itself are not used.
+    operations : sequence of Symmetry
+        A group, the identity first. Operations that do not map the mesh onto itself are not used.
 
     Returns
     -------
     ReducedMesh
-        With weights.
+        The inequivalent points with their weights.
     """
     k = mesh.k
-    images, kept = [], []
-    for one in operations:
-        index = mesh.index(k @ one.rotation.T)
+    images, symmetries = [], []
+    for operation in operations:
+        index = mesh.index(k @ operation.rotation.T)
         if index is not None:
             images.append(index)
-            kept.append(one)
-    images = np.array(images)
-    operation = images.argmin(axis=0)
-    lowest = images.min(axis=0)
-    chosen, point, counts = np.unique(lowest, return_inverse=True, return_counts=True)
-    return ReducedMesh(mesh, k[chosen], counts / len(mesh), point, operation, tuple(kept))
+            symmetries.append(operation)
+    image = np.array(images)
+    representatives, point, counts = np.unique(
+        image.min(axis=0), return_inverse=True, return_counts=True
+    )
+    return ReducedMesh(
+        mesh=mesh,
+        k=k[representatives],
+        weights=counts / len(mesh),
+        point=point,
+        operation=image.argmin(axis=0),
+        symmetries=tuple(symmetries),
+    )

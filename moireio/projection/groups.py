@@ -74,12 +74,12 @@ class Projection:
         (ng,) array of int or None
             None if a group falls apart, or single orbitals or spins would have to be turned.
         """
-        if operation.moves and any({"orbital", "spin"} & set(n.split(",")) for n in self.names):
+        if operation.spatial and any({"orbital", "spin"} & set(n.split(",")) for n in self.names):
             return None
         n = self.groups.shape[1]
         first = np.searchsorted(self.atoms, operation.atoms)  # rows follow the atoms
         rows = first[self.atoms] + np.arange(n) - np.searchsorted(self.atoms, self.atoms)
-        if operation.reverses:
+        if operation.time_reversal:
             rows = flipped[rows]
         out = np.full(len(self), -1)
         for own in self.groups:

@@ -7,10 +7,10 @@ from moireio.projection.groups import flipped_rows
 from moireio.solvers.base import EigenProblem
 from moireio.spectrum.populations import solve_states
 from moireio.symmetry.crystal import (
+    generated_group,
     generators,
     identity,
     point_group,
-    products,
     with_time_reversal,
 )
 
@@ -66,7 +66,7 @@ def reduced(file, mesh, sums, overlap, projection, *, use_group=True):
     group = [o for o in group if projection.image(o, flipped) is not None]
     # only products of what is tried: which atoms move where is then tried for all
     tried = generators(group)
-    group = products(group[0], tried)
+    group = generated_group(group[0], tried)
     whole = with_time_reversal(group) if reverses else group
     best = reduce_mesh(mesh, whole)
     # trying them has its price

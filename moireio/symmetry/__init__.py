@@ -1,1 +1,1 @@
-"""Operations of the crystal."""
+"""Symmetry operations of crystals."""

@@ -1,42 +1,62 @@
-"""Operations of a crystal, and what they do to k points and atoms."""
+"""Symmetry operations of a crystal, acting on k points and atoms.
 
+An operation x → W x + t of the crystal (fractional coordinates) turns k into W⁻ᵀ k. Time reversal
+turns k into −k.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+
+from moireio.system.structure import Structure
 
 SYMPREC = 5e-3  # Å
 VACUUM = 20.0  # Å
+HIGHEST_ORDER = 12
 
 
 @dataclass(frozen=True, eq=False)
 class Symmetry:
-    """One operation that may turn one k point into an equivalent one.
+    """One operation, as it acts on k points and atoms.
 
     Parameters
     ----------
     rotation : (3, 3) array of int
-        k' = rotation @ k, fractional coordinates of the reciprocal cell. Time reversal's sign
-        is in it.
+        k' = rotation @ k in fractional coordinates of the reciprocal cell, the sign of time
+        reversal included.
     atoms : (N,) array of int
         Atom a goes to atom ``atoms[a]``.
-    reverses : bool
-        Whether it holds time reversal, so that spins turn round.
-    moves : bool
-        Whether it turns or mirrors space; time reversal alone does not.
+    time_reversal : bool
+        Whether time reversal is part of the operation, so that spins turn round.
+    spatial : bool
+        Whether space is turned or mirrored; time reversal alone does neither.
     """
 
-    rotation: np.ndarray
-    atoms: np.ndarray
-    reverses: bool = False
-    moves: bool = False
+    rotation: npt.NDArray[np.int64]
+    atoms: npt.NDArray[np.int64]
+    time_reversal: bool = False
+    spatial: bool = False
 
 
-def identity(structure):
-    """Return the operation that does nothing, a `Symmetry` of a structure."""
+def identity(structure: Structure) -> Symmetry:
+    """Return the identity.
+
+    Parameters
+    ----------
+    structure : Structure
+        The crystal.
+
+    Returns
+    -------
+    Symmetry
+        Every k point and every atom stays.
+    """
     return Symmetry(np.eye(3, dtype=int), np.arange(len(structure)))
 
 
-def point_group(structure, symprec=SYMPREC):
+def point_group(structure: Structure, symprec: float = SYMPREC) -> list[Symmetry]:
     """Find the operations of a crystal that act on its k points.
 
     Along axes that are not periodic the atoms are put into a large vacuum, so that repeated
@@ -45,14 +65,14 @@ def point_group(structure, symprec=SYMPREC):
     Parameters
     ----------
     structure : Structure
-        Atoms are told apart by species.
+        The crystal; atoms are alike if their species are.
     symprec : float
-        Tolerance, Å.
+        Tolerance of positions, Å.
 
     Returns
     -------
     list of Symmetry
-        A group, the identity first; of several operations with the same rotation one is kept.
+        A group, the identity first; one operation for each distinct rotation of k.
     """
     import spglib
 
@@ -60,35 +80,37 @@ def point_group(structure, symprec=SYMPREC):
     cell = _with_vacuum(structure)
     fractional = structure.positions @ np.linalg.inv(cell)
     fractional[:, ~pbc] += 0.5 - fractional[:, ~pbc].mean(axis=0)
-    found = spglib.get_symmetry((cell, fractional, structure.species), symprec=symprec)
-    out = [identity(structure)]
-    if found is None:
-        return out
-    seen = {out[0].rotation.tobytes()}
-    pairs = zip(found["rotations"], found["translations"], strict=True)
+    space_group = spglib.get_symmetry((cell, fractional, structure.species), symprec=symprec)
+    operations = [identity(structure)]
+    if space_group is None:
+        return operations
+    seen = {operations[0].rotation.tobytes()}
     upright = np.eye((~pbc).sum(), dtype=int)
-    # of two that do the same to k, the one that does not turn the layer over
-    for rotation, translation in sorted(
-        pairs, key=lambda p: (p[0][np.ix_(~pbc, ~pbc)] != upright).any()
-    ):
+
+    def turns_over(operation):
+        return (operation[0][np.ix_(~pbc, ~pbc)] != upright).any()
+
+    # Of two operations with the same effect on k, keep the one that leaves the layer upright.
+    pairs = zip(space_group["rotations"], space_group["translations"], strict=True)
+    for rotation, translation in sorted(pairs, key=turns_over):
         if rotation[np.ix_(pbc, ~pbc)].any() or rotation[np.ix_(~pbc, pbc)].any():
             continue
-        acting = np.rint(np.linalg.inv(rotation).T).astype(int)
-        # what happens to axes without k points does not matter
-        acting[np.ix_(~pbc, ~pbc)] = upright
-        if acting.tobytes() in seen:
+        rotation_of_k = np.rint(np.linalg.inv(rotation).T).astype(int)
+        # Along axes without k points the effect does not matter.
+        rotation_of_k[np.ix_(~pbc, ~pbc)] = upright
+        if rotation_of_k.tobytes() in seen:
             continue
         moved = fractional @ rotation.T + translation
         atoms = _match(moved, fractional, cell, structure.species, 3 * symprec)
         if atoms is None:
             continue
-        seen.add(acting.tobytes())
-        out.append(Symmetry(acting, atoms, moves=True))
-    return out if _is_group(out) else out[:1]
+        seen.add(rotation_of_k.tobytes())
+        operations.append(Symmetry(rotation_of_k, atoms, spatial=True))
+    return operations if _is_group(operations) else operations[:1]
 
 
 def _with_vacuum(structure):
-    """Return a cell whose vectors along axes without periods are long and at right angles."""
+    """Return a cell whose vectors along open axes are long and at right angles to the others."""
     cell, pbc = structure.cell.copy(), structure.pbc
     if pbc.all():
         return cell
@@ -102,16 +124,16 @@ def _with_vacuum(structure):
 
 
 def _match(moved, fractional, cell, species, tolerance):
-    """Return which atom every moved atom lies on, or None."""
+    """Return which atom every moved atom lies on, or None if one lies on none."""
     from scipy.spatial import cKDTree
 
     wrapped = fractional % 1.0 % 1.0
     _, nearest = cKDTree(wrapped, boxsize=1.0).query(moved % 1.0 % 1.0)
     gap = moved - fractional[nearest]
     gap = (gap - np.rint(gap)) @ cell
-    sound = np.linalg.norm(gap, axis=1).max(initial=0) < tolerance
-    sound = sound and (species[nearest] == species).all()
-    return nearest if sound and len(np.unique(nearest)) == len(species) else None
+    close = np.linalg.norm(gap, axis=1).max(initial=0) < tolerance
+    alike = (species[nearest] == species).all()
+    return nearest if close and alike and len(np.unique(nearest)) == len(species) else None
 
 
 def _is_group(operations):
@@ -119,12 +141,12 @@ def _is_group(operations):
     return all((a.rotation @ b.rotation).tobytes() in keys for a in operations for b in operations)
 
 
-def with_time_reversal(operations):
+def with_time_reversal(operations: Sequence[Symmetry]) -> list[Symmetry]:
     """Return operations together with their products with time reversal.
 
     Parameters
     ----------
-    operations : list of Symmetry
+    operations : sequence of Symmetry
         A group without time reversal.
 
     Returns
@@ -132,64 +154,69 @@ def with_time_reversal(operations):
     list of Symmetry
         Twice as many.
     """
-    turned = [Symmetry(-o.rotation, o.atoms, True, o.moves) for o in operations]
-    return [*operations, *turned]
+    reversed_ = [
+        Symmetry(-o.rotation, o.atoms, time_reversal=True, spatial=o.spatial) for o in operations
+    ]
+    return [*operations, *reversed_]
 
 
-def generators(operations):
-    """Return a few operations whose products act as the whole group does.
+def generators(operations: Sequence[Symmetry]) -> list[Symmetry]:
+    """Return a few operations that generate a group.
 
     Parameters
     ----------
-    operations : list of Symmetry
+    operations : sequence of Symmetry
         A group, the identity first.
 
     Returns
     -------
     list of Symmetry
-        The identity is not among them.
+        Generators; the identity is not among them.
     """
-    out, made = [], {operations[0].rotation.tobytes()}
-    # rotations of high order first: they make most of the others
-    for one in sorted(operations, key=lambda o: -_order(o.rotation)):
-        if one.rotation.tobytes() not in made:
-            out.append(one)
-            made = {o.rotation.tobytes() for o in products(operations[0], out)}
-    return out
+    chosen: list[Symmetry] = []
+    reached = {operations[0].rotation.tobytes()}
+    # rotations of high order first: they generate most of the others
+    for operation in sorted(operations, key=lambda o: -_order(o.rotation)):
+        if operation.rotation.tobytes() not in reached:
+            chosen.append(operation)
+            group = generated_group(operations[0], chosen)
+            reached = {o.rotation.tobytes() for o in group}
+    return chosen
 
 
-def products(one, operations):
-    """Return the group that some operations make.
+def generated_group(identity: Symmetry, operations: Sequence[Symmetry]) -> list[Symmetry]:
+    """Return the group that some operations generate.
 
     Parameters
     ----------
-    one : Symmetry
+    identity : Symmetry
         The identity.
-    operations : list of Symmetry
-        Without time reversal.
+    operations : sequence of Symmetry
+        Generators, without time reversal.
 
     Returns
     -------
     list of Symmetry
-        The identity first. Its members differ in what they do to k; each is a product of the
-        operations given, atoms included.
+        The identity first. No two members have the same effect on k; each is a product of the
+        generators, atoms included.
     """
-    made = {one.rotation.tobytes(): one}
-    waiting = [one]
+    members = {identity.rotation.tobytes(): identity}
+    waiting = [identity]
     while waiting:
         first = waiting.pop()
         for second in operations:
             rotation = second.rotation @ first.rotation
-            if rotation.tobytes() not in made:
-                both = Symmetry(rotation, second.atoms[first.atoms], moves=True)
-                made[rotation.tobytes()] = both
-                waiting.append(both)
-    return list(made.values())
+            if rotation.tobytes() not in members:
+                product = Symmetry(rotation, second.atoms[first.atoms], spatial=True)
+                members[rotation.tobytes()] = product
+                waiting.append(product)
+    return list(members.values())
 
 
 def _order(rotation):
+    """Return the smallest n with rotationⁿ = 1, or 0 if there is none up to `HIGHEST_ORDER`."""
     power = rotation
-    for n in range(1, 13):
+    for n in range(1, HIGHEST_ORDER + 1):
         if (power == np.eye(3)).all():
             return n
         power = power @ rotation

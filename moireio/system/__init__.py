@@ -1,1 +1,1 @@
-"""Structures, bases, pairs of atoms."""
+"""Structures, bases, orbitals, pairs of atoms."""

@@ -1,23 +1,14 @@
-"""Meshes of k points and what symmetry leaves of them."""
+"""Meshes of k points, and their reduction by symmetry."""
 
 import numpy as np
 import pytest
+from crystals import graphene
+from hypothesis import given
+from hypothesis import strategies as st
 
 from moireio.errors import MoireioError
 from moireio.kspace.mesh import KMesh, make_mesh, reduce_mesh
-from moireio.spectrum.fermi import fermi_level
-from moireio.symmetry.crystal import generators, point_group, products, with_time_reversal
-from moireio.system.structure import Structure
-
-HEXAGONAL = np.array([[2.46, 0, 0], [1.23, 2.46 * np.sqrt(0.75), 0], [0, 0, 6.7]])
-
-
-def graphene(layers=1, pbc=(True, True, False)):
-    """One layer, or two that lie as in AA stacking with 3.35 Å, half of the cell's height."""
-    flat = np.array([[1, 1, 0], [2, 2, 0]]) / 3 @ HEXAGONAL
-    positions = np.concatenate([flat + np.array([0, 0, 3.35 * n]) for n in range(layers)])
-    count = len(positions)
-    return Structure(HEXAGONAL, positions, [6] * count, [0] * count, ["C"], pbc)
+from moireio.symmetry.crystal import point_group, with_time_reversal
 
 
 def test_a_mesh_from_counts_and_from_a_distance():
@@ -56,17 +47,8 @@ def test_simplices_fill_the_cell():
     assert lengths == pytest.approx([np.linalg.norm(reciprocal[0]) / 6] * 3)
 
 
-def test_the_point_group_of_graphene():
+def test_reduction_by_the_point_group_of_graphene():
     group = point_group(graphene())
-    assert len(group) == 12  # of the plane: horizontal mirrors change no k
-    few = generators(group)
-    assert 1 <= len(few) <= 3
-    for one in products(group[0], few):  # each moves the atoms as it should
-        images = graphene().positions @ np.linalg.inv(HEXAGONAL) @ np.linalg.inv(one.rotation)
-        shift = images - (graphene().positions @ np.linalg.inv(HEXAGONAL))[one.atoms]
-        shift -= shift[0]
-        assert np.abs(shift - np.rint(shift))[:, :2].max() < 1e-9
-    assert len(products(group[0], few)) == 12
     mesh = make_mesh(graphene(), [12, 12])
     small = reduce_mesh(mesh, group)
     assert len(small) == 19
@@ -80,28 +62,30 @@ def test_the_point_group_of_graphene():
     assert len(reduce_mesh(make_mesh(graphene(), [6, 4]), group).symmetries) < 12
 
 
-def test_images_along_an_open_axis_make_no_symmetry():
-    """Layers half a cell apart: stacked periodically they are one another's translation."""
-    for pbc in ((True, True, False), (True, True, True)):
-        group = point_group(graphene(2, pbc))
-        in_plane = {tuple(o.rotation[:2, :2].ravel()) for o in group}
-        assert len(in_plane) == 12
-    identity = point_group(graphene(2))[0]
-    assert (identity.atoms == np.arange(4)).all()
+counts = st.integers(1, 6)
+shifts = st.sampled_from([0.0, 0.25, 0.5])
+meshes = st.builds(KMesh, st.tuples(counts, counts, counts), st.tuples(shifts, shifts, shifts))
 
 
-def test_fermi_level():
-    weights = np.full(4, 0.25)
-    energies = np.array([[-1.0, 2.0]] * 4)
-    assert fermi_level(energies, weights, 2, degeneracy=2) == pytest.approx(0.5)
-    assert fermi_level(energies, weights, 2, temperature=0, degeneracy=2) == pytest.approx(0.5)
-    # half of a flat band is full: the level lies in it
-    assert fermi_level(energies, weights, 1, degeneracy=2) == pytest.approx(-1.0, abs=1e-6)
-    # a quarter: kT ln(1/3) below it
-    kt = 8.617333262e-5 * 1000
-    found = fermi_level(energies, weights, 0.5, temperature=1000, degeneracy=2)
-    assert found == pytest.approx(-1 - kt * np.log(3), abs=1e-6)
-    both = np.array([energies - 0.5, energies + 0.5])
-    assert fermi_level(both, weights, 1) == pytest.approx((-1.5 - 0.5) / 2)
-    with pytest.raises(MoireioError, match="do not fit"):
-        fermi_level(energies, weights, 5, degeneracy=2)
+@given(meshes, st.tuples(*[st.integers(-3, 3)] * 3))
+def test_index_is_the_inverse_of_k(mesh, cell):
+    assert (mesh.index(mesh.k + np.array(cell)) == np.arange(len(mesh))).all()
+
+
+@given(meshes)
+def test_weights_count_equivalent_points(mesh):
+    """Weights are shares of the mesh, and every point is its representative's image."""
+    small = reduce_mesh(mesh, with_time_reversal(point_group(graphene())))
+    assert (np.bincount(small.point, minlength=len(small)) / len(mesh) == small.weights).all()
+    assert len(small.symmetries) >= 1
+    for n, symmetry in enumerate(small.symmetries):
+        members = np.flatnonzero(small.operation == n)
+        gap = mesh.k[members] @ symmetry.rotation.T - small.k[small.point[members]]
+        assert np.abs(gap - np.rint(gap)).max(initial=0) < 1e-9
+
+
+def test_messages_name_parameters():
+    with pytest.raises(MoireioError, match="`mesh` has 1 numbers, the structure 2 periodic axes"):
+        make_mesh(graphene(), [4])
+    with pytest.raises(MoireioError, match="not periodic along c"):
+        make_mesh(graphene(), [4, 4, 2])

@@ -1,0 +1,132 @@
+"""Corners of the Brillouin zone by letter, and the usual path between them."""
+
+import numpy as np
+import numpy.typing as npt
+
+from moireio.errors import MoireioError
+from moireio.system.structure import Structure
+
+Corners = dict[str, npt.NDArray[np.float64]]
+HEXAGONAL_TOLERANCE = 1e-3
+
+
+def special_points(structure: Structure) -> tuple[Corners, str]:
+    """Return the labelled corners of the Brillouin zone of the cell as it is.
+
+    Parameters
+    ----------
+    structure : Structure
+        Its `pbc` decides the dimension: layers have a plane zone, ribbons a line.
+
+    Returns
+    -------
+    points : dict of str to (3,) array
+        Fractional coordinates in the reciprocal cell.
+    default : str
+        The usual path, segments separated by commas.
+
+    Raises
+    ------
+    MoireioError
+        If ASE does not recognise the lattice.
+
+    Notes
+    -----
+    In hexagonal layers K lies along the first lattice vector: (2/3, 1/3) for a cell of 60°,
+    (2/3, −1/3) for one of 120°; K' = −K, M = (1/2, 0). All other lattices follow ASE.
+    """
+    periodic = np.flatnonzero(structure.pbc)
+    if len(periodic) == 0:
+        return {"G": np.zeros(3)}, "G"
+    if len(periodic) == 2:
+        corners = _hexagonal_layer(structure.cell, periodic)
+        if corners is not None:
+            return corners, "GMKG"
+    return _ase_points(structure)
+
+
+def _hexagonal_layer(cell, axes):
+    """Return the corners of a hexagonal layer, or None for another lattice."""
+    a, b = cell[axes]
+    length, other_length = np.linalg.norm(a), np.linalg.norm(b)
+    cosine = a @ b / (length * other_length)
+    if abs(length - other_length) > HEXAGONAL_TOLERANCE * length:
+        return None
+    if abs(abs(cosine) - 0.5) > HEXAGONAL_TOLERANCE:
+        return None
+    sign = 1 if cosine > 0 else -1
+    in_plane = {"G": (0, 0), "M": (1 / 2, 0), "K": (2 / 3, sign / 3), "K'": (-2 / 3, -sign / 3)}
+    points = {}
+    for label, pair in in_plane.items():
+        points[label] = np.zeros(3)
+        points[label][axes] = pair
+    return points
+
+
+def _ase_points(structure):
+    from ase.cell import Cell
+
+    # ASE wants the plane of a layer in the first two vectors.
+    periodic = np.flatnonzero(structure.pbc)
+    order = [*periodic, *(axis for axis in range(3) if axis not in periodic)]
+    cell = Cell(structure.cell[order])
+    pbc = structure.pbc[order]
+    if len(periodic) < 3:
+        cell = Cell(np.where(pbc[:, None], cell, 0.0)).complete()
+    try:
+        path = cell.bandpath(npoints=0, pbc=pbc)
+    except Exception as error:
+        raise MoireioError(
+            f"ASE finds no Bravais lattice of this cell: {error}",
+            remedy="give `path` as points: 0,0,0 …",
+        ) from error
+    points = {}
+    for label, k in path.special_points.items():
+        points[label] = np.zeros(3)
+        points[label][order] = k
+    return points, path.path
+
+
+def seekpath_points(structure: Structure) -> tuple[Corners, str]:
+    """Return corners and the suggested path of SeeK-path (Hinuma et al., 2017), for 3D crystals.
+
+    Parameters
+    ----------
+    structure : Structure
+        Periodic in three directions; its cell need not be primitive.
+
+    Returns
+    -------
+    points : dict of str to (3,) array
+        Fractional coordinates in the reciprocal cell of the structure as it is.
+    default : str
+        The suggested path.
+
+    Raises
+    ------
+    MoireioError
+        If SeeK-path is not installed or fails.
+    """
+    try:
+        import seekpath
+    except ImportError as error:
+        raise MoireioError(
+            "SeeK-path is not installed", remedy="pip install 'moireio[seekpath]'"
+        ) from error
+    fractional = structure.positions @ np.linalg.inv(structure.cell)
+    try:
+        suggestion = seekpath.get_path_orig_cell(
+            (structure.cell, fractional, structure.species + 1), with_time_reversal=True
+        )
+    except Exception as error:
+        raise MoireioError(f"SeeK-path fails on this structure: {error}") from error
+
+    def short(label):
+        return "G" if label == "GAMMA" else label.replace("_", "")
+
+    points = {short(label): np.array(k) for label, k in suggestion["point_coords"].items()}
+    text, last = "", None
+    for start, end in suggestion["path"]:
+        text += short(end) if short(start) == last else f",{short(start)}{short(end)}"
+        last = short(end)
+    return points, text.lstrip(",")
