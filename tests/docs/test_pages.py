@@ -1,0 +1,69 @@
+"""What the pages say about the code is true."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("schemas/*.md")],
+    key=lambda page: page.name,
+)
+NOT_PYTHON = {
+    "moireio.bash",  # a file of completions
+    "moireio.commands",  # a group of entry points that is no package
+}
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def resolves(path):
+    """Whether a dotted name is a module, or an attribute of one."""
+    module, _, attribute = path, "", None
+    attributes = []
+    while module:
+        try:
+            value = import_module(module)
+            break
+        except ModuleNotFoundError:
+            module, _, attribute = module.rpartition(".")
+            attributes.insert(0, attribute)
+    for attribute in attributes:
+        if not hasattr(value, attribute):
+            return False
+        value = getattr(value, attribute)
+    return True
+
+
+def test_a_name_that_does_not_exist_is_noticed():
+    assert resolves("moireio.kspace.path.make_path")
+    assert resolves("moireio.open")
+    assert not resolves("moireio.kspace.path.no_such_name")
+    assert not resolves("moireio.no_such_room")
+
+
+@pages
+def test_dotted_names_exist(page):
+    names = set(re.findall(r"\bmoireio(?:\.[A-Za-z_]\w*)+", page.read_text("utf-8")))
+    assert [name for name in sorted(names - NOT_PYTHON) if not resolves(name)] == []
+
+
+@pages
+def test_files_exist(page):
+    text = page.read_text("utf-8")
+    paths = set(re.findall(r"`((?:moireio|formats|tools|tests|schemas|docs)/[\w./-]*)`", text))
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["docs/house.md", "CONTRIBUTING.md"])
+def test_all_rooms_are_listed(page):
+    text = (ROOT / page).read_text("utf-8")
+    rows = re.findall(
+        r"^\| (?:ground|matter|file|quantum|questions|makers|pictures) .*$", text, re.M
+    )
+    # The first cell is the floor; rooms are the names in the second one.
+    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[2])}
+    rooms = {path.parent.name for path in ROOT.glob("moireio/*/__init__.py")}
+    assert listed - {"errors", "units"} == rooms
