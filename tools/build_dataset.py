@@ -5,7 +5,7 @@ import os
 
 import click
 
-from moireio.tools.common import Command, fail, options, progress, say
+from moireio.tools.common import Command, fail, options, progress, say, show_progress
 from moireio.tools.layer_options import layer_options, read_stack
 
 MAX_ATOMS = 200  # of an untwisted common cell, on which DFT shall run hundreds of times
@@ -224,9 +224,9 @@ def collect(ctx, source, output, container, jobs, **settings):
     tasks = plan_folder([e.result for e in entries], output, container or "h5", False, operators)
     waiting = [task for task in tasks if not task.done]
     failures = 0
-    with progress(ctx, len(waiting), "converting") as update:
+    with show_progress(ctx, "converting") as update:
         for task, error, notes in convert_all(waiting, jobs, container=container, **settings):
-            update(1)
+            update(1, len(waiting))
             for note in notes or ():
                 say(ctx, f"note: {task.source}: {note}")
             if error:

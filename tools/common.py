@@ -405,12 +405,9 @@ def write_operators(ctx, writer, sources, precision, jobs, label):
     label : str
         The command.
     """
-    from moireio.operators.blocks import row_bytes
     from moireio.operators.views import CastView
 
     if precision == "float32":
-        sources = [CastView(one, precision) for one in sources]
-    total = sum(int(row_bytes(one).sum()) for one in sources)
-    with progress(ctx, total, label) as update:
-        for one in sources:
-            writer.operator(one, progress=update, jobs=jobs or os.cpu_count() or 1)
+        sources = [CastView(source, precision) for source in sources]
+    with show_progress(ctx, label) as update:
+        writer.operators(sources, progress=update, jobs=jobs or os.cpu_count() or 1)

@@ -2,7 +2,7 @@
 
 import click
 
-from moireio.tools.common import Command, arguments, options, progress, source_argument
+from moireio.tools.common import Command, arguments, options, show_progress, source_argument
 
 
 @click.command("convert-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,6 +17,7 @@ def main(ctx, source, output, container, storage, precision, compression, force)
     from moireio.blockfile.convert import converted_operators
     from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
     from moireio.operators.blocks import row_bytes
+    from moireio.runtime.progress import share
 
     output = "-" if output is None else output
     check_outputs([output], [source], force)
@@ -38,12 +39,13 @@ def main(ctx, source, output, container, storage, precision, compression, force)
                 drop=tuple(s.meta.name for s in changed),
                 compression=compression,
             ) as writer,
-            progress(ctx, total, "convert-h") as update,
+            show_progress(ctx, "convert-h") as update,
         ):
+            step = share(update, total)
             for operator in kept:  # copied as they are, chunk by chunk: look at them once
-                operator.check(update)
+                operator.check(step)
             for operator in changed:
-                writer.operator(operator, progress=update)
+                writer.operator(operator, progress=step)
             writer.history("convert-h", arguments(), [(file.label, file.digest())])
 
 

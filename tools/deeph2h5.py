@@ -2,7 +2,7 @@
 
 import click
 
-from moireio.tools.common import Command, arguments, options, progress, say
+from moireio.tools.common import Command, arguments, options, say, show_progress
 
 
 @click.command("deeph2h5", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,7 +20,6 @@ def main(ctx, source, predicted, output, storage, precision, container, compress
     from moireio.blockfile.stream import check_container, check_outputs, write_target
     from moireio.errors import MoireioError
     from moireio.formats.deeph import folder as deeph
-    from moireio.operators.blocks import row_bytes
     from moireio.operators.views import CastView, UpperView
 
     output = "-" if output is None else output
@@ -39,16 +38,14 @@ def main(ctx, source, predicted, output, storage, precision, container, compress
         sources = [UpperView(s) for s in sources]
     if precision:
         sources = [CastView(s, precision) for s in sources]
-    total = sum(int(row_bytes(s).sum()) for s in sources)
     with (
         write_target(output, force=force, container=container, compression=compression) as writer,
-        progress(ctx, total, "deeph2h5") as update,
+        show_progress(ctx, "deeph2h5") as update,
     ):
         writer.structure(folder.structure)
         writer.basis(folder.basis)
         writer.electrons(folder.electrons)
-        for operator in sources:
-            writer.operator(operator, progress=update)
+        writer.operators(sources, progress=update)
         writer.history("deeph2h5", arguments(), [(source, "")])
     for name, value in residual.items():
         if value > 1e-6:

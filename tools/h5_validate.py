@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from moireio.tools.common import Command, options, progress, source_argument
+from moireio.tools.common import Command, options, show_progress, source_argument
 
 
 @click.command("h5-validate", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,15 +28,9 @@ def main(ctx, source, as_json, samples):
     """
     from moireio.blockfile.checks import validate
     from moireio.blockfile.stream import open_source
-    from moireio.errors import MoireioError
-    from moireio.operators.blocks import row_bytes
 
     with open_source(source) as file:
-        try:
-            total = sum(int(row_bytes(file.operator(n)).sum()) for n in file.operators)
-        except MoireioError:
-            total = 0
-        with progress(ctx, total, "h5-validate") as update:
+        with show_progress(ctx, "h5-validate") as update:
             findings = validate(file, samples, update)
         label = file.label
     if as_json:

@@ -4,7 +4,7 @@ import os
 
 import click
 
-from moireio.tools.common import Command, arguments, fail, options, progress, say
+from moireio.tools.common import Command, arguments, fail, options, say, show_progress
 
 
 @click.command("openmx2h5", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,11 +46,7 @@ def main(ctx, sources, output, container, force, jobs, **settings):
         target = "-" if output is None else output
         check_outputs([target], [*sources, settings["dat"]], force)
         check_container(target, container)
-        with progress(
-            ctx,
-            os.path.getsize(sources[0]) if os.path.exists(sources[0]) else 0,
-            os.path.basename(sources[0]),
-        ) as update:
+        with show_progress(ctx, os.path.basename(sources[0])) as update:
             notes = convert(
                 sources[0], target, container=container, force=force, progress=update, **settings
             )
@@ -62,10 +58,10 @@ def main(ctx, sources, output, container, force, jobs, **settings):
     if len(tasks) > len(waiting):
         say(ctx, f"{len(tasks) - len(waiting)} of {len(tasks)} are converted already")
     failures = 0
-    with progress(ctx, len(waiting), "converting") as update:
+    with show_progress(ctx, "converting") as update:
         done = convert_all(waiting, jobs, force=force, container=container, **settings)
         for task, error, notes in done:
-            update(1)
+            update(1, len(waiting))
             for note in notes or ():
                 say(ctx, f"note: {task.source}: {note}")
             if error:

@@ -40,6 +40,7 @@ def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **se
     taken.
     """
     from moireio.blockfile.stream import check_container, check_outputs, write_target
+    from moireio.formats.openmx.library import open_library
     from moireio.integrals import library as orbital_library
     from moireio.integrals.pairs import overlapping_pairs
     from moireio.integrals.sources import OrbitalIntegrals, OverlapSource, PositionSource
@@ -51,10 +52,8 @@ def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **se
     with contextlib.ExitStack() as stack:
         file, structure, known, inputs = structure_source(stack, source, in_place)
         label = inputs[0][0]
-        if pao is None:
-            library = orbital_library.shipped_library(structure)
-        else:
-            library = orbital_library.open_library(pao)
+        shipped = orbital_library.shipped_library
+        library = shipped(structure) if pao is None else open_library(pao)
         complete = orbital_library.complete(structure, known, basis, library, label)
         assigned = _layers(structure, layers)
         pairs = overlapping_pairs(assigned, complete)

@@ -7,8 +7,8 @@ from moireio.tools.common import (
     arguments,
     destination,
     options,
-    progress,
     say,
+    show_progress,
     source_argument,
 )
 
@@ -75,7 +75,7 @@ def main(ctx, source, model, e3nn, raw, output, in_place, memory, jobs, device, 
                 compression=settings["compression"],
                 drop=("hamiltonian", *job.dropped),
             ) as writer,
-            progress(ctx, job.steps, "predict-h") as update,
+            show_progress(ctx, "predict-h") as update,
         ):
             predict(
                 job,

@@ -9,7 +9,6 @@ from moireio.blockfile.reader import open_blockfile
 from moireio.blockfile.stream import check_stdout, source_file, write_target
 from moireio.errors import MoireioError, first_line
 from moireio.formats.openmx import scfout
-from moireio.operators.blocks import row_bytes
 from moireio.operators.views import CastView, UpperView
 from moireio.runtime.processes import worker_pool
 
@@ -58,8 +57,8 @@ def convert(
         Replace an existing target.
     arguments : sequence of str
         For the history.
-    progress : callable, optional
-        Called with steps that add up to the size of the file.
+    progress : Progress, optional
+        Called with bytes of blocks that were written, and those of all operators.
 
     Returns
     -------
@@ -78,8 +77,6 @@ def convert(
         scfout.read(path, dat, check_coordinates, label) as file,
     ):
         sources = [file.operator(name) for name in operators]
-        total = sum(int(row_bytes(s).sum()) for s in sources) or 1
-        size = os.path.getsize(path)
         # The digest reads the file once more, on its own thread and without the lock.
         digest = _Background(file.digest, operators)
         with write_target(
@@ -92,10 +89,8 @@ def convert(
                 points = [[start, end] for _, start, end, _ in file.kpath]
                 labels = [ends for *_, ends in file.kpath]
                 writer.kpath(points, labels, [count for count, *_ in file.kpath])
-            for operator in sources:
-                view = _Recorded(operator, storage, precision)
-                step = progress and (lambda done: progress(int(done * size / total)))
-                writer.operator(view, progress=step, slab_bytes=SLAB_BYTES)
+            views = [_Recorded(operator, storage, precision) for operator in sources]
+            writer.operators(views, progress, SLAB_BYTES)
             name = os.path.basename(label)
             writer.history("openmx2h5", arguments, [(name, digest.result())])
         return file.warnings + [_residual_note(s) for s in sources if s.residual > usual(s)]

@@ -18,6 +18,7 @@ from moireio.operators.blocks import (
     slab_bounds,
 )
 from moireio.operators.blocks import take_blocks as take
+from moireio.runtime.progress import share
 from moireio.system.pairs import pair_name
 
 TOLERANCE = {"float32": 1e-5, "complex64": 1e-5, "float64": 1e-9, "complex128": 1e-9}
@@ -57,8 +58,8 @@ def validate(file, samples=4, progress=None):
         The open file.
     samples : int
         k points at which the overlap must be positive definite: Γ, and pseudo-random ones.
-    progress : callable, optional
-        Called with the number of bytes checked.
+    progress : Progress, optional
+        Called with bytes of blocks that were checked, and those of all operators.
 
     Returns
     -------
@@ -93,8 +94,9 @@ def validate(file, samples=4, progress=None):
             operators.pop(name, None)
             found.append(Finding(f"/{name}", error.what.removeprefix(f"/{name}: ")))
     sound = {}
+    step = share(progress, sum(int(row_bytes(o).sum()) for o in operators.values()))
     for name, operator in operators.items():
-        mine = _check_operator(operator, progress)
+        mine = _check_operator(operator, step)
         if name == "position" and "overlap" in operators and not mine:
             mine += _check_position(file, operator, operators["overlap"])
         sound[name] = not mine
@@ -174,9 +176,9 @@ def _check_operator(operator, progress):
             text = f"{_name(pairs, alone[0])} has no partner ({len(alone)} such pairs)"
             found.append(Finding(where, text))
     altered, not_finite, worst, asymmetric = [], [], (0.0, -1), 0
-    limit = TOLERANCE[operator.meta.dtype]
+    limit, nbytes = TOLERANCE[operator.meta.dtype], row_bytes(operator)
     try:
-        for i0, i1 in slab_bounds(row_bytes(operator)):
+        for i0, i1 in slab_bounds(nbytes):
             slab = operator._slab(i0, i1, False)
             for atom in range(i0, i1):
                 span = pairs.rows(atom, atom + 1)
@@ -193,8 +195,8 @@ def _check_operator(operator, progress):
                 top = int(gaps.argmax()) if len(gaps) else 0
                 if len(gaps) and gaps[top] > worst[0]:
                     worst = (float(gaps[top]), int(pairs.indptr[i0]) + top)
-            if progress:
-                progress(slab.data.nbytes)
+            if progress is not None:
+                progress(slab.data.nbytes, int(nbytes.sum()))
     except MoireioError as error:
         return [*found, Finding(where, error.what.removeprefix(f"{where}: "))]
     if altered:

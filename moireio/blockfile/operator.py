@@ -345,18 +345,19 @@ class Operator:
 
         Parameters
         ----------
-        progress : callable, optional
-            Called with the number of bytes after every run of atoms.
+        progress : Progress, optional
+            Called after every run of atoms with its bytes of blocks, and those of the operator.
 
         Raises
         ------
         DamagedError
             If one differs.
         """
-        for i0, i1 in slab_bounds(row_bytes(self)):
+        nbytes = row_bytes(self)
+        for i0, i1 in slab_bounds(nbytes):
             data = self.rows(i0, i1)
-            if progress:
-                progress(data.nbytes)
+            if progress is not None:
+                progress(data.nbytes, int(nbytes.sum()))
 
     def deviation(self, i0, i1):
         """Return how far stored blocks of a run of atoms are from their partners' adjoints.

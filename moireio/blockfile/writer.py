@@ -12,6 +12,7 @@ from moireio.blockfile.reader import FORMAT, FORMAT_VERSION
 from moireio.operators.blocks import SLAB_BYTES, block_offsets, row_bytes, slab_bounds
 from moireio.operators.views import require_partners
 from moireio.runtime.processes import worker_pool
+from moireio.runtime.progress import share
 from moireio.store.base import CHUNK_BYTES, SHARD_CHUNKS, seal
 from moireio.units import BOHR_ANGSTROM, HARTREE_EV
 
@@ -178,22 +179,41 @@ class BlockWriter:
         ----------
         source : OperatorSource
             Gives the blocks. If it has an attribute `residual`, that is recorded at the end.
-        progress : callable, optional
-            Called with the number of bytes done after every run.
+        progress : Progress, optional
+            Called after every run with its bytes of blocks, and those of the operator.
         slab_bytes : int
             Bytes of blocks handled at a time.
         jobs : int
             Processes that make the blocks, for a source that computes rather than reads them.
         """
         with OperatorWriter(self.container, source, self.compression) as writer:
-            bounds = slab_bounds(row_bytes(source), slab_bytes)
+            nbytes = row_bytes(source)
+            bounds, total = slab_bounds(nbytes, slab_bytes), int(nbytes.sum())
             jobs = min(jobs, len(bounds))
             made = _ahead(source, bounds) if jobs < 2 else _by_workers(source, bounds, jobs)
             for (i0, i1), data in zip(bounds, made, strict=True):
                 writer.write(i0, i1, data)
-                if progress:
-                    progress(data.nbytes)
+                if progress is not None:
+                    progress(data.nbytes, total)
             writer.residual = getattr(source, "residual", source.meta.residual)
+
+    def operators(self, sources, progress=None, slab_bytes=SLAB_BYTES, jobs=1):
+        """Write several operators, one after another.
+
+        Parameters
+        ----------
+        sources : sequence of OperatorSource
+            As in `operator`.
+        progress : Progress, optional
+            Called after every run of atoms with its bytes of blocks, and those of all operators.
+        slab_bytes : int
+            As in `operator`.
+        jobs : int
+            As in `operator`.
+        """
+        total = sum(int(row_bytes(source).sum()) for source in sources)
+        for source in sources:
+            self.operator(source, share(progress, total), slab_bytes, jobs)
 
     def history(self, command, arguments=(), inputs=()):
         """Append an entry to ``/history``.

@@ -90,8 +90,8 @@ class Predictor:
         What identifies the calculation; work files of another one are not used.
     device : str
         "cpu" or "cuda".
-    progress : callable, optional
-        Called with the number of edges done.
+    progress : Progress, optional
+        Called with edges done, and those of all passes.
     """
 
     def __init__(self, model, graph, memory=None, work=None, key="", device="cpu", progress=None):
@@ -99,7 +99,7 @@ class Predictor:
         self.key = f"{key} in pieces of {EDGES_AT_ONCE}"
         self.network = model.network.to(device)
         self.device, self.dtype = torch.device(device), model.network.dtype
-        self.progress = progress or (lambda edges: None)
+        self._progress = progress
         self.species = torch.as_tensor(graph.species, device=self.device)
         self.n_atoms = len(graph.species)
         counts = np.diff(graph.bonds.indptr)
@@ -174,7 +174,7 @@ class Predictor:
             nodes = self.network.initial_nodes(self.species)
         for number in range(self.passes):
             if number < begin:
-                self.progress(len(self.graph))
+                self._report(len(self.graph))
                 continue
             self._stage(number)
             if number % 2 == 0:
@@ -350,8 +350,12 @@ class Predictor:
                         store.flush()
                     self._write_journal(number, n + 1)
             if not slab[0]:
-                self.progress(int(indptr[slab[2]] - indptr[slab[1]]))
+                self._report(int(indptr[slab[2]] - indptr[slab[1]]))
         self._done = 0
+
+    def _report(self, edges):
+        if self._progress is not None:
+            self._progress(edges, self.passes * len(self.graph))
 
     # Going on after an interruption.
 

@@ -9,9 +9,10 @@ import torch
 
 from moireio.errors import MoireioError
 from moireio.network.inference.passes import Graph, HamiltonianSource, Predictor
-from moireio.operators.blocks import read_pairs, row_bytes
+from moireio.operators.blocks import read_pairs
 from moireio.operators.views import FullView
 from moireio.results.electrons import Electrons
+from moireio.runtime.progress import share
 from moireio.system.basis import Basis
 
 
@@ -199,24 +200,16 @@ def predict(job, writer, memory=None, work=None, raw=False, storage=None, progre
         Without the Hermitian part.
     storage : {"full", "upper"}, optional
         Both partners of every pair, or one (the default unless raw).
-    progress : callable, optional
-        Called with the number of edges done.
+    progress : Progress, optional
+        Called with edges done, and those of all passes and of the blocks.
     """
-    update = progress or (lambda edges: None)
-    predictor = Predictor(job.model, job.graph, memory, work, job.key, job.device, update)
+    step = share(progress, job.steps)
+    predictor = Predictor(job.model, job.graph, memory, work, job.key, job.device, step)
     with contextlib.closing(predictor):
         predictor.run()
         source = HamiltonianSource(predictor, raw)
         view = FullView(source) if storage == "full" and not raw else source
-        total, done = int(row_bytes(view).sum()) or 1, 0
-
-        def written(nbytes):
-            nonlocal done
-            before, done = done, done + nbytes
-            n = len(job.graph)
-            update(done * n // total - before * n // total)
-
-        writer.operator(view, progress=written)
+        writer.operator(view, progress=share(progress, job.steps, len(job.graph)))
     if job.basis is not None:
         writer.basis(job.basis)
     known = job.file.electrons if "electrons" in job.file else None

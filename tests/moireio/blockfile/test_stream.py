@@ -8,6 +8,7 @@ import pytest
 import moireio
 from moireio.blockfile import stream
 from moireio.errors import MoireioError
+from moireio.runtime.files import write_text
 from moireio.runtime.workdirs import remove_all, work_folder
 
 
@@ -60,11 +61,11 @@ def test_outputs(tmp_path):
 
 def test_text_appears_whole(tmp_path):
     path = tmp_path / "t.txt"
-    with pytest.raises(RuntimeError), stream.write_text(str(path)) as out:  # noqa: PT012
+    with pytest.raises(RuntimeError), write_text(str(path)) as out:  # noqa: PT012
         out.write("half")
         raise RuntimeError
     assert os.listdir(tmp_path) == []
-    with stream.write_text(str(path)) as out:
+    with write_text(str(path)) as out:
         out.write("whole")
     assert path.read_text() == "whole"
 

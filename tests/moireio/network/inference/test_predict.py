@@ -110,7 +110,7 @@ def test_killed_and_resumed(models, case, stop, tmp_path, monkeypatch):
     _, whole = hamiltonian(model, atoms, work=str(tmp_path / "whole"), **options)
     calls, seen = [0], []
 
-    def progress(edges):
+    def progress(edges, total):
         calls[0] += 1
         if calls[0] == stop:
             raise KeyboardInterrupt
