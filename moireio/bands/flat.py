@@ -180,9 +180,9 @@ def state_weights(file, k, window, near=0.0, solver="auto"):
     from moireio.spectrum.problems import SolverChoice
 
     (h, *_), s, _ = bloch_sums(file)
-    name = SolverChoice(solver).resolved(h.n, window[1] - window[0] + 1)
-    engine = make_solver(name, near=near)
-    energies, states = engine.pairs(EigenProblem(h, s, np.asarray(k, dtype=float)), window)
+    name = SolverChoice(solver).resolved(h.n_orbitals, window[1] - window[0] + 1)
+    engine = make_solver(name, sigma=near)
+    energies, states = engine.eigenpairs(EigenProblem(h, s, np.asarray(k, dtype=float)), window)
     mapped = states if s is None else s.csr(k) @ states
     orbital = np.real(states.conj() * mapped)
     sums = np.add.reduceat(orbital, h.atom_start[:-1], axis=0)

@@ -107,7 +107,7 @@ def solve_bands(
             if window is None and bands is not None:
                 energy = fermi if around is None else around
                 below = _below(file, problems, len(sums), len(path), energy, electrons)
-                return _window(sums[0].n, bands, below)
+                return _window(sums[0].n_orbitals, bands, below)
             return window
 
         chosen = choose() if kept is None else kept.fact("window", choose)
@@ -146,7 +146,7 @@ class _Table:
     """Energies, and states if they are wanted, of all spins and k points."""
 
     def __init__(self, sums, points, window, states, record):
-        self._record, n = record, sums[0].n
+        self._record, n = record, sums[0].n_orbitals
         width = n if window is None else window[1] - window[0] + 1
         self.energies = np.full((len(sums), points, width), np.nan)
         self._counts = np.zeros((len(sums), points), dtype=int)

@@ -177,7 +177,7 @@ def moments(
                 remedy="choose a larger --width",
             )
     count = max(4, count + count % 2)
-    t = operator.whiten(_noise(rng, problem.size, vectors, operator.complex))
+    t = operator.whiten(_noise(rng, problem.n_orbitals, vectors, operator.complex))
     u = operator.overlap(t)
     values = np.empty((vectors, count))
     filtered = None
@@ -203,7 +203,7 @@ def moments(
             values[:, 2 * n + 1] = 2 * traces(u, t_next) - values[:, 1]
         before, u, t = u, following, t_next
         progress(2 / count)
-    if not np.abs(values).max() < 1.5 * problem.size:
+    if not np.abs(values).max() < 1.5 * problem.n_orbitals:
         raise MoireioError(
             "the kernel polynomial method diverges: levels lie outside the range found",
             remedy="use --solver dense",
@@ -287,7 +287,7 @@ class _Operator:
         h = problem.hamiltonian.csr(problem.k)
         s = None if problem.overlap is None else problem.overlap.csr(problem.k)
         h, s = (None if m is None else _double(m) for m in (h, s))
-        self.size = problem.size
+        self.size = problem.n_orbitals
         self.complex = "c" in (h.dtype.kind, "f" if s is None else s.dtype.kind)
         self.dtype = np.dtype(np.complex128 if self.complex else np.float64)
         self.hamiltonian = _product(h, threads)

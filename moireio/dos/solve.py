@@ -160,7 +160,7 @@ def density_of_states(
     projection = make_projection(file, project)
     if grid.points * (1 + len(projection)) > MOST_NUMBERS / 8:
         raise MoireioError("--points times the groups of --project is too much")
-    n = sums[0].n
+    n = sums[0].n_orbitals
     if solver == "auto":
         solver = "dense" if n <= DENSE_SIZE else "kpm"
     method = _method(method, solver, mesh, file.structure, width)
@@ -344,7 +344,7 @@ class _Run:
 
         Nothing if the solver for some levels cannot count so many, or too many would be needed.
         """
-        n = self.sums[0].n
+        n = self.sums[0].n_orbitals
         if self.electrons is None or not can_count(n):
             return {}
         levels = LevelsAround(self.sums, self.overlap, self.mesh, SolverChoice(jobs=self.jobs))

@@ -47,7 +47,7 @@ class BlochSum:
         self.parity = parity
         self.copies = 2 if spinor else 1
         self.atom_start = block_offsets(self.sizes * self.copies)
-        self.n = int(self.atom_start[-1])
+        self.n_orbitals = int(self.atom_start[-1])
         self.dtype = blocks.dtype
         offsets = block_offsets(self.sizes[i] * self.sizes[j])
         self._groups = []
@@ -119,10 +119,10 @@ class BlochSum:
             Rows of each spin in the whole matrix.
         """
         one = copy.copy(self)
-        one.copies, one.n = 1, self.n // self.copies
+        one.copies, one.n_orbitals = 1, self.n_orbitals // self.copies
         one.atom_start = self.atom_start // self.copies
         one._pattern = one._upper = None
-        within = np.arange(one.n) - np.repeat(one.atom_start[:-1], self.sizes)
+        within = np.arange(one.n_orbitals) - np.repeat(one.atom_start[:-1], self.sizes)
         first = np.repeat(self.atom_start[:-1], self.sizes) + within
         spins = np.arange(self.copies)[:, None]
         return one, first + spins * np.repeat(self.sizes, self.sizes)
@@ -184,7 +184,9 @@ class BlochSum:
             Real where `is_real` says so, else complex; in double precision.
         """
         real = self.is_real(k)
-        out = np.zeros((self.n, self.n), dtype=np.float64 if real else np.complex128)
+        out = np.zeros(
+            (self.n_orbitals, self.n_orbitals), dtype=np.float64 if real else np.complex128
+        )
         for group, sums in self._sums(k):
             for spin in range(self.copies):
                 row, column = self._corners(group, spin)
@@ -231,7 +233,7 @@ class BlochSum:
                 if self.parity and off.any():
                     values.append((self.parity * _turned(sums[off])).ravel())
         flat = np.concatenate(values)[order] if values else np.zeros(0)
-        return csr_array((flat, indices, indptr), shape=(self.n, self.n))
+        return csr_array((flat, indices, indptr), shape=(self.n_orbitals, self.n_orbitals))
 
     def upper_pattern(self):
         """Return the pattern of the upper triangle of a Hermitian O(k), the same for every k.
@@ -243,18 +245,20 @@ class BlochSum:
         """
         rows, columns = self._upper_places()
         kept = np.flatnonzero(rows <= columns)
-        order = kept[np.argsort(rows[kept] * np.int64(self.n) + columns[kept], kind="stable")]
+        order = kept[
+            np.argsort(rows[kept] * np.int64(self.n_orbitals) + columns[kept], kind="stable")
+        ]
         # where each element goes; those below the diagonal beyond the end
         targets = np.full(len(rows), len(order), dtype=_index_type(len(order) + 1))
         targets[order] = np.arange(len(order))
         self._upper = targets, len(order)
-        indptr = block_offsets(np.bincount(rows[order], minlength=self.n))
+        indptr = block_offsets(np.bincount(rows[order], minlength=self.n_orbitals))
         return indptr, columns[order]
 
     def _upper_places(self):
         """Return row and column of every element that is summed, in the order of `_spread`."""
         places = [
-            _places(*self._corners(group, spin), group.shape, _index_type(self.n))
+            _places(*self._corners(group, spin), group.shape, _index_type(self.n_orbitals))
             for group in self._groups
             for spin in range(self.copies)
         ]
@@ -306,7 +310,7 @@ class BlochSum:
         rows, columns = [], []
 
         def add(row, column, shape):
-            r, c = _places(row, column, shape, _index_type(self.n))
+            r, c = _places(row, column, shape, _index_type(self.n_orbitals))
             rows.append(r)
             columns.append(c)
 
@@ -318,10 +322,14 @@ class BlochSum:
                 if self.parity and off.any():
                     add(column[off], row[off], group.shape[::-1])
         if not rows:
-            return np.zeros(self.n + 1, dtype=np.int64), np.zeros(0, dtype=np.int64), slice(None)
+            return (
+                np.zeros(self.n_orbitals + 1, dtype=np.int64),
+                np.zeros(0, dtype=np.int64),
+                slice(None),
+            )
         rows, columns = np.concatenate(rows), np.concatenate(columns)
-        order = np.argsort(rows * np.int64(self.n) + columns, kind="stable")
-        indptr = block_offsets(np.bincount(rows, minlength=self.n))
+        order = np.argsort(rows * np.int64(self.n_orbitals) + columns, kind="stable")
+        indptr = block_offsets(np.bincount(rows, minlength=self.n_orbitals))
         own = _index_type(len(order))
         return indptr.astype(own), columns[order].astype(own), order.astype(own)
 

@@ -26,9 +26,9 @@ class EigenProblem:
     k: object
 
     @property
-    def size(self):
-        """Number of states."""
-        return self.hamiltonian.n
+    def n_orbitals(self):
+        """Size of the basis, and of H and S."""
+        return self.hamiltonian.n_orbitals
 
     def dense(self):
         """Return the upper triangles of H and S as arrays; S is None if orthogonal."""
@@ -39,43 +39,43 @@ class EigenProblem:
 
 @dataclass(frozen=True)
 class SolverDiagnostics:
-    """What a solver did that changes results, or found that endangers them.
+    """Approximations of a solver, and properties of S that endanger results.
 
     Parameters
     ----------
-    kept : float
+    kept_fraction : float
         Share of the elements that were not left out for being small.
-    shift : float
-        Largest correction of an energy for those that were, eV.
-    least : float
+    largest_correction : float
+        Largest correction of an energy for those that were left out, eV.
+    min_overlap_eigenvalue : float
         Smallest eigenvalue of S that was seen.
-    removed : int
+    n_removed : int
         Combinations of orbitals that were left out because their eigenvalues of S are too small.
     """
 
-    kept: float = 1.0
-    shift: float = 0.0
-    least: float = math.inf
-    removed: int = 0
+    kept_fraction: float = 1.0
+    largest_correction: float = 0.0
+    min_overlap_eigenvalue: float = math.inf
+    n_removed: int = 0
 
-    def with_those(self, other):
+    def merged(self, other):
         """Return the worse of both.
 
         Parameters
         ----------
         other : SolverDiagnostics
-            At another k point.
+            From another k point.
 
         Returns
         -------
         SolverDiagnostics
-            Of both.
+            Valid for both k points.
         """
         return SolverDiagnostics(
-            min(self.kept, other.kept),
-            max(self.shift, other.shift),
-            min(self.least, other.least),
-            max(self.removed, other.removed),
+            min(self.kept_fraction, other.kept_fraction),
+            max(self.largest_correction, other.largest_correction),
+            min(self.min_overlap_eigenvalue, other.min_overlap_eigenvalue),
+            max(self.n_removed, other.n_removed),
         )
 
 
@@ -87,14 +87,14 @@ class Solver(Protocol):
     """Finds eigenvalues of an `EigenProblem`.
 
     A solver that works in the calling process sets `forks` to True if k points may be given
-    to copies of the process. `remarks` tells of the k points so far.
+    to copies of the process. `diagnostics` tells of the k points so far.
     """
 
     name: str
     forks: bool
-    remarks: SolverDiagnostics
+    diagnostics: SolverDiagnostics
 
-    def energies(self, problem, window=None):
+    def eigenvalues(self, problem, window=None):
         """Return energies in eV, ascending.
 
         Parameters
@@ -115,7 +115,7 @@ class Solver(Protocol):
             If S is not positive definite.
         """
 
-    def pairs(self, problem, window=None):
+    def eigenpairs(self, problem, window=None):
         """Return energies and states.
 
         Parameters

@@ -26,13 +26,13 @@ class LapackSolver:
 
     def __init__(self, cutoff=0.0):
         self._cutoff = cutoff
-        self.remarks, self._checked = SolverDiagnostics(), False
+        self.diagnostics, self._checked = SolverDiagnostics(), False
 
-    def energies(self, problem, window=None):
+    def eigenvalues(self, problem, window=None):
         """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
         return self._solve(problem, window, eigvals_only=True)
 
-    def pairs(self, problem, window=None):
+    def eigenpairs(self, problem, window=None):
         """Return energies and states (see `moireio.solvers.base.Solver`)."""
         return self._solve(problem, window, eigvals_only=False)
 
@@ -63,8 +63,10 @@ class LapackSolver:
             return h.T, lambda states: states
         if self._cutoff > 0:
             h, basis, values = canonical(h, s, self._cutoff)
-            found = SolverDiagnostics(least=float(values[0]), removed=len(values) - len(h))
-            self.remarks = self.remarks.with_those(found)
+            found = SolverDiagnostics(
+                min_overlap_eigenvalue=float(values[0]), n_removed=len(values) - len(h)
+            )
+            self.diagnostics = self.diagnostics.merged(found)
             return h.T, lambda states: basis.conj() @ states
         dtype = np.result_type(h, s)
         h, s = h.astype(dtype, copy=False).T, s.astype(dtype, copy=False).T
@@ -94,11 +96,14 @@ class LapackSolver:
             len(lower),
             lower.dtype,
         )
-        self.remarks, self._checked = self.remarks.with_those(SolverDiagnostics(least=least)), True
+        self.diagnostics, self._checked = (
+            self.diagnostics.merged(SolverDiagnostics(min_overlap_eigenvalue=least)),
+            True,
+        )
 
     def count_below(self, problem, energy):
         """Return how many states lie below an energy (see `moireio.solvers.base.Solver`)."""
-        return int(np.searchsorted(self.energies(problem), energy))
+        return int(np.searchsorted(self.eigenvalues(problem), energy))
 
 
 def _one_thread():

@@ -23,7 +23,7 @@ class Pencil:
 
     def __init__(self, problem, drop=0.0):
         self._sums = problem.hamiltonian, problem.overlap
-        n = problem.size
+        n = problem.n_orbitals
         diagonal = np.arange(n) * (n + 1)
         codes = []
         for one in self._sums:
@@ -175,7 +175,7 @@ class Pencil:
         """Tell whether S is the same for each of two spins."""
         if self._kept is not None or self._sums[1] is None:
             return False
-        return self._one_spin()[0].n < len(self.indptr) - 1
+        return self._one_spin()[0].n_orbitals < len(self.indptr) - 1
 
     def is_real(self, problem):
         """Tell whether H and S are real at a problem's k."""
@@ -264,12 +264,12 @@ class Pencil:
             one, rows = self._one_spin()
             if sparing:
                 indptr, indices = one.upper_pattern()
-                shape = one.n, one.n
+                shape = one.n_orbitals, one.n_orbitals
                 return csr_array((one.upper_values(problem.k), indices, indptr), shape), rows, True
             return one.csr(problem.k), rows, False
         values = self.overlap_values(problem)
         matrix = self.triangle(values) if sparing else self.whole(values)
-        return matrix, np.arange(problem.size)[None], sparing
+        return matrix, np.arange(problem.n_orbitals)[None], sparing
 
     def upper_overlap(self, problem):
         """Return the upper triangle of S, of one spin if it repeats for both.

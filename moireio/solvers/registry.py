@@ -7,12 +7,12 @@ def make_solver(
     name,
     device="cpu",
     threads=1,
-    near=0.0,
+    sigma=0.0,
     *,
     single=None,
-    prove=False,
+    verify_count=False,
     drop=0.0,
-    cutoff=0.0,
+    overlap_cutoff=0.0,
     launcher=None,
     python=None,
 ):
@@ -27,13 +27,13 @@ def make_solver(
         Where to compute.
     threads : int
         Of the sparse solver.
-    near : float or None
+    sigma : float or None
         Where solvers that find some states begin to look, eV.
-    single, prove : bool
+    single, verify_count : bool
         Of the sparse solver (see `moireio.solvers.sparse.SparseSolver`); slepc always proves.
     drop : float
         Of the sparse solver: elements that are left out, eV.
-    cutoff : float
+    overlap_cutoff : float
         Combinations of orbitals with smaller eigenvalues of S are left out; not by slepc.
     launcher, python : str, optional
         Of slepc (see `moireio.solvers.slepc.SlepcSolver`).
@@ -53,7 +53,9 @@ def make_solver(
 
         if device != "cpu":
             raise MoireioError("the sparse solver runs on the CPU", remedy="use --device cpu")
-        return SparseSolver(threads, near, single=single, prove=prove, drop=drop, cutoff=cutoff)
+        return SparseSolver(
+            threads, sigma, single=single, prove=verify_count, drop=drop, cutoff=overlap_cutoff
+        )
     if drop:
         raise MoireioError("only the sparse solver leaves elements out", remedy="no --drop")
     if name == "slepc":
@@ -63,22 +65,22 @@ def make_solver(
             raise MoireioError(
                 "slepc runs on CPUs, in double precision", remedy="no --device, no --precision"
             )
-        if cutoff:
+        if overlap_cutoff:
             raise MoireioError(
                 "slepc leaves no combinations of orbitals out", remedy="--solver sparse or dense"
             )
-        return SlepcSolver(near, launcher, python)
-    if single or prove:
+        return SlepcSolver(sigma, launcher, python)
+    if single or verify_count:
         raise MoireioError("single precision and proofs are the sparse solver's", remedy="use it")
     if name != "dense":
         raise MoireioError(f"no solver is called {name!r}", remedy="use dense, sparse or slepc")
     if device == "cpu":
         from moireio.solvers.lapack import LapackSolver
 
-        return LapackSolver(cutoff)
+        return LapackSolver(overlap_cutoff)
     from moireio.solvers.torch_dense import TorchSolver
 
-    return TorchSolver(device, cutoff)
+    return TorchSolver(device, overlap_cutoff)
 
 
 def can_count(n):

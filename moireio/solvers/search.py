@@ -34,7 +34,7 @@ class Search:
 
     def __init__(self, near, prove):
         self._prove = prove
-        self.remarks = SolverDiagnostics()
+        self.diagnostics = SolverDiagnostics()
         # the shift, and a step of the search
         self._sigma, self._step = near, 1.0
 
@@ -48,7 +48,7 @@ class Search:
 
     def _count(self, problem):
         """Return how many levels there are."""
-        return problem.size
+        return problem.n_orbitals
 
     def _found(self, factor, problem, span, block):
         """Return the levels around the shift, until `span` is content, and their states.
@@ -66,11 +66,11 @@ class Search:
                 continue
         raise MoireioError(f"levels at {energy:g} eV prevent counting", remedy="say --around")
 
-    def energies(self, problem, window=None):
+    def eigenvalues(self, problem, window=None):
         """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
         return np.concatenate([levels for levels, _ in self._slices(problem, window)])
 
-    def pairs(self, problem, window=None):
+    def eigenpairs(self, problem, window=None):
         """Return some levels with their states.
 
         Parameters
@@ -175,7 +175,7 @@ class Search:
         tolerance = max(min(3 * wanted / 4, ASTRAY), 1)
         if self._sigma is None:
             self._sigma, self._step = self._guess(problem, target), GUESSED
-        low, high = (-np.inf, -1.0), (np.inf, problem.size + 1.0)
+        low, high = (-np.inf, -1.0), (np.inf, problem.n_orbitals + 1.0)
         step = self._step
         for _ in range(STEPS):
             factor, below = self._shifted(problem, self._sigma)

@@ -69,7 +69,7 @@ class SlepcSolver(Search):
         """Find levels next to the shift; a second time, others than before."""
         # there may be more of them on the other side of the shift
         wanted = self._copies * (3 * span.nearest // 2 + BEYOND)
-        if self._known is not None and len(self._known[0]) == problem.size:
+        if self._known is not None and len(self._known[0]) == problem.n_orbitals:
             return self._known
         for _ in range(ROUNDS):
             self._more(factor, wanted)
@@ -132,7 +132,7 @@ class SlepcSolver(Search):
             if matrix is not None:
                 write_matrix(names[-1], matrix, self._copies == 2, self._link.index)
         self._link.ask(
-            "load", h=names[0], s=names[1], n=self._copies * problem.size, copies=self._copies
+            "load", h=names[0], s=names[1], n=self._copies * problem.n_orbitals, copies=self._copies
         )
         if new and matrices[1] is not None:
             self._check(problem)

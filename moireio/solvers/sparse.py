@@ -56,13 +56,13 @@ class SparseSolver(Search):
         """The mode for all but levels."""
         return REFINED if self._single and self._mkl else DOUBLE
 
-    def energies(self, problem, window=None):
+    def eigenvalues(self, problem, window=None):
         """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
-        return self._in_some_mode(super().energies, problem, window, False)
+        return self._in_some_mode(super().eigenvalues, problem, window, False)
 
-    def pairs(self, problem, window=None):
-        """Return some levels with their states (see `Search.pairs`)."""
-        return self._in_some_mode(super().pairs, problem, window, True)
+    def eigenpairs(self, problem, window=None):
+        """Return some levels with their states (see `Search.eigenpairs`)."""
+        return self._in_some_mode(super().eigenpairs, problem, window, True)
 
     def count_below(self, problem, energy):
         """Return how many levels lie below an energy (see `moireio.solvers.base.Solver`)."""
@@ -81,7 +81,7 @@ class SparseSolver(Search):
             modes = [DOUBLE]
         elif self._single:
             modes = [CORRECTED, REFINED] if rough else [REFINED]
-        elif rough and problem.size >= LARGE and not self._prove:
+        elif rough and problem.n_orbitals >= LARGE and not self._prove:
             modes = [CORRECTED, REFINED if self._stay else DOUBLE]
         else:
             modes = [DOUBLE]
@@ -102,7 +102,7 @@ class SparseSolver(Search):
         """Return the level that is as high among those of some atoms by themselves."""
         self._ready(problem)
         h, s = self._pencil.values(problem)
-        return self._pencil.local_level(h, s, target / problem.size)
+        return self._pencil.local_level(h, s, target / problem.n_orbitals)
 
     def _slice(self, problem, first, last):
         """Return some levels, corrected for what was left out, with their states."""
@@ -116,7 +116,9 @@ class SparseSolver(Search):
         corrected = self._pencil.corrected(problem, levels, states)
         shift = float(np.abs(corrected - levels).max())
         kept = len(self._pencil.indices) / self._pencil.all
-        self.remarks = self.remarks.with_those(SolverDiagnostics(kept=kept, shift=shift))
+        self.diagnostics = self.diagnostics.merged(
+            SolverDiagnostics(kept_fraction=kept, largest_correction=shift)
+        )
         return corrected, states
 
     def use_threads(self, count):
@@ -179,8 +181,8 @@ class SparseSolver(Search):
         factorising, solving = self._pencil.memory(
             factor.dtype.itemsize, mode != DOUBLE, self._sparing(mode)
         )
-        found = min(problem.size, 10 * min(bands, SLICE) + 100)
-        vectors = 2 * problem.size * found * factor.dtype.itemsize
+        found = min(problem.n_orbitals, 10 * min(bands, SLICE) + 100)
+        vectors = 2 * problem.n_orbitals * found * factor.dtype.itemsize
         return factors + 1.1 * max(factorising, solving + vectors)
 
     def _shifted(self, problem, sigma):
@@ -188,7 +190,7 @@ class SparseSolver(Search):
         self._ready(problem)
         small = self._small_vectors(problem)
         # making H and S again costs little beside factors of large matrices, keeping them memory
-        keep = problem.size < LARGE and not self._sparing(self._mode)
+        keep = problem.n_orbitals < LARGE and not self._sparing(self._mode)
         if not keep:
             for factor in self._factors.values():
                 factor.forget()
@@ -219,7 +221,7 @@ class SparseSolver(Search):
         levels, states = lanczos(
             factor.solve,
             overlap,
-            problem.size,
+            problem.n_orbitals,
             factor.dtype,
             self._sigma,
             span.covered,
@@ -239,7 +241,7 @@ class SparseSolver(Search):
         """Return how many levels there are."""
         self._fit(problem)
         small = self._small_vectors(problem)
-        return problem.size - (0 if small is None else small.shape[1])
+        return problem.n_orbitals - (0 if small is None else small.shape[1])
 
     def _negative(self, factor, values):
         """Return how many eigenvalues of a matrix that was factorised are negative."""
@@ -298,7 +300,7 @@ class SparseSolver(Search):
         Of large cells at Γ in single precision: their k are much alike, and the real matrix takes
         an eighth of the time.
         """
-        large = problem.size >= LARGE
+        large = problem.n_orbitals >= LARGE
         if large:
             problem = EigenProblem(problem.hamiltonian, problem.overlap, np.zeros(3))
         factor = self._rough_overlap(problem) if large and self._mkl else None
@@ -315,7 +317,10 @@ class SparseSolver(Search):
             if bad:
                 raise not_positive(problem.k)
         least = least_eigenvalue(factor.solve, factor.n, factor.dtype)
-        self.remarks, self._checked = self.remarks.with_those(SolverDiagnostics(least=least)), True
+        self.diagnostics, self._checked = (
+            self.diagnostics.merged(SolverDiagnostics(min_overlap_eigenvalue=least)),
+            True,
+        )
 
     def _rough_overlap(self, problem):
         """Return factors of S in single precision, None if that does not find it positive."""
@@ -349,10 +354,15 @@ class SparseSolver(Search):
             least, vectors = self._cutoff, None
             if count:
                 found, vectors = small_vectors(
-                    lambda number: self._factor(values(number)), problem.size, self._cutoff, count
+                    lambda number: self._factor(values(number)),
+                    problem.n_orbitals,
+                    self._cutoff,
+                    count,
                 )
                 least = float(found[0])
-            self.remarks = self.remarks.with_those(SolverDiagnostics(least=least, removed=count))
+            self.diagnostics = self.diagnostics.merged(
+                SolverDiagnostics(min_overlap_eigenvalue=least, n_removed=count)
+            )
             self._small = problem, vectors
         return self._small[1]
 
@@ -368,7 +378,7 @@ class SparseSolver(Search):
 def _imprecise(problem):
     """Return the error where single precision was asked for, and does not suffice."""
     return MoireioError(
-        f"single precision does not suffice for {problem.size} states",
+        f"single precision does not suffice for {problem.n_orbitals} states",
         remedy="--precision float64",
     )
 

@@ -30,15 +30,15 @@ class TorchSolver:
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise MoireioError("torch finds no CUDA device", remedy="use --device cpu")
         self._torch, self._device, self._cutoff = torch, torch.device(device), cutoff
-        self.remarks = SolverDiagnostics()
+        self.diagnostics = SolverDiagnostics()
 
-    def energies(self, problem, window=None):
+    def eigenvalues(self, problem, window=None):
         """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
         h, _ = self._reduced(problem)
         energies = self._torch.linalg.eigvalsh(h).cpu().numpy()
         return energies if window is None else energies[window[0] : window[1] + 1]
 
-    def pairs(self, problem, window=None):
+    def eigenpairs(self, problem, window=None):
         """Return energies and states (see `moireio.solvers.base.Solver`)."""
         torch = self._torch
         h, back = self._reduced(problem)
@@ -60,8 +60,10 @@ class TorchSolver:
             values, vectors = torch.linalg.eigh(s)
             kept = values > self._cutoff
             basis = vectors[:, kept] / values[kept].sqrt()
-            found = SolverDiagnostics(least=float(values[0]), removed=int((~kept).sum()))
-            self.remarks = self.remarks.with_those(found)
+            found = SolverDiagnostics(
+                min_overlap_eigenvalue=float(values[0]), n_removed=int((~kept).sum())
+            )
+            self.diagnostics = self.diagnostics.merged(found)
             h = basis.mH @ (h @ basis)
             return (h + h.mH) / 2, lambda states: basis @ states
         lower, info = torch.linalg.cholesky_ex(s)
@@ -73,7 +75,7 @@ class TorchSolver:
 
     def count_below(self, problem, energy):
         """Return how many states lie below an energy (see `moireio.solvers.base.Solver`)."""
-        return int(np.searchsorted(self.energies(problem), energy))
+        return int(np.searchsorted(self.eigenvalues(problem), energy))
 
     def _full(self, matrix):
         """Send a matrix of which the upper triangle is filled, and complete it there."""

@@ -212,7 +212,7 @@ class LevelsAround:
         Occupation or None
             Without its mesh; None if `most` levels do not tell it.
         """
-        n, ns = self._sums[0].n, len(self._sums)
+        n, ns = self._sums[0].n_orbitals, len(self._sums)
         if not 0 < electrons <= degeneracy * ns * n:
             raise MoireioError(f"{electrons:g} electrons do not fit into {ns * n} orbitals")
         count = min(FEW, n)
@@ -245,7 +245,7 @@ class LevelsAround:
 
     def _reaches(self, energies, firsts, level, kt):
         """Tell whether levels that were not looked at are surely full or empty."""
-        n, count = self._sums[0].n, energies.shape[2]
+        n, count = self._sums[0].n_orbitals, energies.shape[2]
         for own, first in zip(energies, firsts, strict=True):
             if first > 0 and own[:, 0].max() > level - kt:
                 return False
@@ -263,7 +263,7 @@ class LevelsAround:
         try:
             for channel, first in enumerate(firsts):
                 tasks = [(channel, point) for point in range(nk)]
-                window = None if count == self._sums[0].n else (first, first + count - 1)
+                window = None if count == self._sums[0].n_orbitals else (first, first + count - 1)
                 for (_, point), found, _ in problems.levels(tasks, window):
                     # solvers that leave states out give fewer where all are asked for
                     fewest = min(fewest, len(found))

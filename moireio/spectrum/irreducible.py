@@ -103,8 +103,10 @@ def obeys_time_reversal(total, spinor):
     if spinor:
         # σ_y on both sides: rows exchange their spins, and ↑↓ changes its sign
         rows = flipped_rows(total.sizes, True)
-        sign = np.where(rows > np.arange(total.n), -1.0, 1.0)
-        turn = csr_array((sign, (np.arange(total.n), rows)), shape=(total.n, total.n))
+        sign = np.where(rows > np.arange(total.n_orbitals), -1.0, 1.0)
+        turn = csr_array(
+            (sign, (np.arange(total.n_orbitals), rows)), shape=(total.n_orbitals, total.n_orbitals)
+        )
         image = turn @ image @ turn.T
     gap = abs(image - back)
     return bool(gap.nnz == 0 or gap.max() < TOLERANCE)

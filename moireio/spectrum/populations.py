@@ -54,7 +54,7 @@ def solve_states(problem, indicator=None):
             raise
         raise not_positive(problem.k) from error
     if indicator is None:
-        return found, np.zeros((problem.size, 0))
+        return found, np.zeros((problem.n_orbitals, 0))
     energies, states = found
     images = states if s is None else problem.overlap.dense(problem.k) @ states
     weights = (indicator @ (states.conj() * images).real).T
@@ -100,7 +100,7 @@ def states_on_mesh(sums, overlap, k, indicator=None, jobs=None, progress=None):
         Populations.
     """
     groups = 0 if indicator is None else indicator.shape[0]
-    shape = (len(sums), len(k), sums[0].n)
+    shape = (len(sums), len(k), sums[0].n_orbitals)
     energies, weights = np.empty(shape), np.empty((*shape, groups))
     tasks = [(c, n) for c in range(shape[0]) for n in range(shape[1])]
     for (c, n), found in _run((sums, overlap, k, indicator), tasks, jobs):
@@ -134,7 +134,7 @@ def _in_worker(task):
 def _run(state, tasks, jobs):
     from threadpoolctl import threadpool_limits
 
-    n = state[0][0].n
+    n = state[0][0].n_orbitals
     cores = jobs or os.cpu_count() or 1
     jobs = min(cores, len(tasks), fitting(n))
     if jobs == 1 or len(tasks) * float(n) ** 3 < SERIAL_WORK:

@@ -109,19 +109,19 @@ class EigenproblemSet:
     def __init__(self, sums, overlap, k, solver, bands=None, near=None, states=False):
         self._sums, self._overlap, self._k = sums, overlap, np.asarray(k, dtype=float)
         self._choice, self._bands, self._states = solver, bands, states
-        self.name = solver.resolved(sums[0].n, bands)
+        self.name = solver.resolved(sums[0].n_orbitals, bands)
         self._jobs = solver.jobs or os.cpu_count() or 1
         self._most = {}
-        self._remarks = SolverDiagnostics()
+        self._diagnostics = SolverDiagnostics()
         self._engine = make_solver(
             self.name,
             solver.device,
             self._jobs if self.name == "sparse" else 1,
             near,
             single=solver.single,
-            prove=solver.prove,
+            verify_count=solver.prove,
             drop=solver.drop,
-            cutoff=solver.cutoff,
+            overlap_cutoff=solver.cutoff,
             launcher=solver.launcher,
             python=solver.python,
         )
@@ -129,7 +129,7 @@ class EigenproblemSet:
     @property
     def shape(self):
         """Number of spin channels, of k points and of orbitals."""
-        return len(self._sums), len(self._k), self._sums[0].n
+        return len(self._sums), len(self._k), self._sums[0].n_orbitals
 
     def close(self):
         """End processes that the solver started."""
@@ -181,7 +181,7 @@ class EigenproblemSet:
         MoireioError
             If memory does not suffice, or S is not positive definite.
         """
-        n = self._sums[0].n
+        n = self._sums[0].n_orbitals
         if not tasks:
             return
         jobs = min(self._jobs, len(tasks), self._fitting())
@@ -217,24 +217,25 @@ class EigenproblemSet:
 
         if self.name == "sparse":
             return mkl.beside()
-        return threadpool_limits(1 if self._sums[0].n < THREADED_SIZE else None)
+        return threadpool_limits(1 if self._sums[0].n_orbitals < THREADED_SIZE else None)
 
     def notes(self):
         """Return what the solver changed, or what endangers results, a list of lines."""
-        seen, choice, notes = self._remarks, self._choice, []
+        seen, choice, notes = self._diagnostics, self._choice, []
+        smallest = f"{seen.min_overlap_eigenvalue:.1e}"
         if choice.drop:
             notes.append(
-                f"--drop {choice.drop:g} left out {100 * (1 - seen.kept):.0f} % of elements; "
-                f"energies were corrected by {seen.shift:.1e} eV at most"
+                f"--drop {choice.drop:g} left out {100 * (1 - seen.kept_fraction):.0f} % of "
+                f"elements; energies were corrected by {seen.largest_correction:.1e} eV at most"
             )
         if choice.cutoff and self._overlap is not None:
             notes.append(
-                f"--overlap-cutoff {choice.cutoff:g} left out up to {seen.removed} of "
-                f"{self._sums[0].n} states; the smallest eigenvalue of S is {seen.least:.1e}"
+                f"--overlap-cutoff {choice.cutoff:g} left out up to {seen.n_removed} of "
+                f"{self._sums[0].n_orbitals} states; the smallest eigenvalue of S is {smallest}"
             )
-        elif seen.least < NEARLY:
+        elif seen.min_overlap_eigenvalue < NEARLY:
             notes.append(
-                f"orbitals nearly depend on each other: S has an eigenvalue of {seen.least:.1e}, "
+                f"orbitals nearly depend on each other: S has an eigenvalue of {smallest}, "
                 "by which errors of H are divided (--overlap-cutoff leaves such states out)"
             )
         return notes
@@ -242,16 +243,16 @@ class EigenproblemSet:
     def _solve(self, task, window, reduce=None):
         problem = self._problem(*task)
         if self._states:
-            energies, states = self._engine.pairs(problem, window)
+            energies, states = self._engine.eigenpairs(problem, window)
         else:
-            energies, states = self._engine.energies(problem, window), None
+            energies, states = self._engine.eigenvalues(problem, window), None
         if reduce is not None:
             states = reduce(problem, energies, states)
-        return energies, states, self._engine.remarks
+        return energies, states, self._engine.diagnostics
 
     def _noted(self, found):
-        energies, states, remarks = found
-        self._remarks = self._remarks.with_those(remarks)
+        energies, states, diagnostics = found
+        self._diagnostics = self._diagnostics.merged(diagnostics)
         return energies, states
 
     def _problem(self, channel, point):
@@ -268,7 +269,7 @@ class EigenproblemSet:
         return self._most[precise]
 
     def _count_fitting(self, precise):
-        n = self._sums[0].n
+        n = self._sums[0].n_orbitals
         limit = usable_memory(self._choice.memory)
         if self._engine.forks:
             least = LEAST_MATRICES * (8 if self._all_real() else 16) * float(n) ** 2

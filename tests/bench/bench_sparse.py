@@ -45,9 +45,9 @@ def moireio_levels(h, s, filled, near, threads):
     from moireio.solvers.base import EigenProblem
     from moireio.solvers.registry import make_solver
 
-    engine = make_solver("sparse", threads=threads, near=near)
+    engine = make_solver("sparse", threads=threads, sigma=near)
     window = filled - BANDS // 2, filled + BANDS // 2 - 1
-    return [engine.energies(EigenProblem(h, s, k), window) for k in POINTS]
+    return [engine.eigenvalues(EigenProblem(h, s, k), window) for k in POINTS]
 
 
 def eigsh_levels(h, s, filled, near, threads):
@@ -108,7 +108,7 @@ def child(method, path, near, threads):
         levels = METHODS[method](h, s, filled, near, threads)
     seconds = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(h.n, seconds, peak, before)
+    print(h.n_orbitals, seconds, peak, before)
     for row in levels:
         print(*(repr(float(e)) for e in row))
 
@@ -174,11 +174,11 @@ def grow(paths, near, threads, single):
         ordered = time.perf_counter()
         factor.factorise(values)
         ended = time.perf_counter()
-        sizes.append(h.n)
+        sizes.append(h.n_orbitals)
         memories.append(factor.memory)
         times.append(ended - ordered)
         print(
-            f"| {h.n} | {len(pencil.indices)} | {ordered - begin:.1f} | {times[-1]:.1f} "
+            f"| {h.n_orbitals} | {len(pencil.indices)} | {ordered - begin:.1f} | {times[-1]:.1f} "
             f"| {memories[-1] / 1e9:.2f} |",
             flush=True,
         )
@@ -208,11 +208,11 @@ def exact(paths, near, threads, gamma, every):
     for path in paths:
         h, s, filled = load(path)
         problem = EigenProblem(h, s, k)
-        window = (0, h.n - 1) if every else (filled - BANDS // 2, filled + BANDS // 2 - 1)
+        window = (0, h.n_orbitals - 1) if every else (filled - BANDS // 2, filled + BANDS // 2 - 1)
         begin = time.perf_counter()
         with mkl.beside():
-            engine = make_solver("sparse", threads=threads, near=near)
-            found, states = engine.pairs(problem, window)
+            engine = make_solver("sparse", threads=threads, sigma=near)
+            found, states = engine.eigenpairs(problem, window)
         middle = time.perf_counter()
         rest = h.csr(k) @ states - (s.csr(k) @ states) * found
         residual = np.linalg.norm(rest, axis=0).max()
@@ -220,11 +220,11 @@ def exact(paths, near, threads, gamma, every):
         del states, rest
         begin_dense = time.perf_counter()
         with threadpool_limits(threads):
-            levels = make_solver("dense").energies(problem)
+            levels = make_solver("dense").eigenvalues(problem)
         end = time.perf_counter()
         wrong = np.abs(found - levels[window[0] : window[1] + 1]).max()
         print(
-            f"| {h.n} | {'Γ' if gamma else 'complex'} | {middle - begin:.1f} | "
+            f"| {h.n_orbitals} | {'Γ' if gamma else 'complex'} | {middle - begin:.1f} | "
             f"{end - begin_dense:.0f} | {window[0]} to {window[1]} | {wrong:.0e} | "
             f"{residual:.0e} |",
             flush=True,
@@ -274,7 +274,9 @@ def child_steps(path, near, threads, precision, memory):
     timed(mkl.Product, "__call__", "products")
     timed(pardiso.PardisoFactor, "_call", lambda _, phase, *rest: phases.get(phase, "release"))
     h, s, filled = load(path)
-    print(f"{path}: {h.n} orbitals, read in {time.perf_counter() - start:.0f} s", flush=True)
+    print(
+        f"{path}: {h.n_orbitals} orbitals, read in {time.perf_counter() - start:.0f} s", flush=True
+    )
     choice = SolverChoice(
         "sparse", single=PRECISIONS[precision], memory=memory * 1e9 or None, jobs=threads
     )

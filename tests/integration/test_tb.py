@@ -39,7 +39,7 @@ def graphene(tmp_path_factory):
 def levels(file, k):
     overlap = file.overlap.assembler() if file.overlap is not None else None
     problem = EigenProblem(file.hamiltonian.assembler(), overlap, np.array(k, dtype=float))
-    return make_solver("dense").energies(problem)
+    return make_solver("dense").eigenvalues(problem)
 
 
 def build(run, case, path, *more):

@@ -61,9 +61,9 @@ def found(file, point, threads=1):
     from moireio.solvers.base import EigenProblem
     from moireio.solvers.registry import make_solver
 
-    solver = make_solver("sparse", threads=threads, near=CENTRE)
+    solver = make_solver("sparse", threads=threads, sigma=CENTRE)
     problem = EigenProblem(file.hamiltonian.assembler(), None, np.array(POINTS[point], dtype=float))
     below = solver.count_below(problem, CENTRE)
-    levels = solver.energies(problem, (below - 12, below + 11))
+    levels = solver.eigenvalues(problem, (below - 12, below + 11))
     nearest = np.argsort(np.abs(levels - CENTRE), kind="stable")[:12]
     return np.sort(levels[nearest])

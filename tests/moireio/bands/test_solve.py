@@ -33,16 +33,16 @@ def test_solvers_agree_with_a_naive_one(engine, spin):
     for k in ([0.1, 0.3, 0], [0, 0.5, 0]):
         problem = EigenProblem(hk, sk, k)
         expected = eigh(hk.dense(k), sk.dense(k), eigvals_only=True)
-        assert np.abs(engine.energies(problem) - expected).max() < 1e-10
-        assert np.abs(engine.energies(problem, (3, 6)) - expected[3:7]).max() < 1e-10
-        alone = engine.energies(EigenProblem(hk, None, k))
+        assert np.abs(engine.eigenvalues(problem) - expected).max() < 1e-10
+        assert np.abs(engine.eigenvalues(problem, (3, 6)) - expected[3:7]).max() < 1e-10
+        alone = engine.eigenvalues(EigenProblem(hk, None, k))
         assert np.abs(alone - np.linalg.eigvalsh(hk.dense(k))).max() < 1e-10
     bad, blocks = overlap_like(1, sizes)
     key = (0, 0, (0, 0, 0))
     blocks[key] = blocks[key] - 2 * np.eye(len(blocks[key]))
     bad = type(bad).from_blocks(bad.meta, sizes, blocks)
     with pytest.raises(MoireioError, match=r"not positive definite at k = 0\.1 0\.3 0"):
-        engine.energies(
+        engine.eigenvalues(
             EigenProblem(hk, BlochSum.from_source(bad, spinor=spin == "spinor"), [0.1, 0.3, 0])
         )
 

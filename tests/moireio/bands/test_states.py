@@ -137,4 +137,4 @@ def test_overlap_cutoff(run, made, tmp_path, solver):
 
 def test_cutoff_is_not_for_slepc():
     with pytest.raises(MoireioError, match="slepc leaves no combinations"):
-        make_solver("slepc", cutoff=1e-6)
+        make_solver("slepc", overlap_cutoff=1e-6)

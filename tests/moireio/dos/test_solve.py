@@ -331,7 +331,7 @@ def test_moments_without_noise(spin):
 
     hk, sk = BlochSum.from_source(h), BlochSum.from_source(s, spinor=spin == "spinor")
     problem = EigenProblem(hk, sk, [0.1, 0.3, 0])
-    n = problem.size
+    n = problem.n_orbitals
     original = kpm._noise
     kpm._noise = lambda rng, n, vectors, c: np.eye(n)[:, :vectors].astype(complex if c else float)
     try:
@@ -390,7 +390,7 @@ def test_kernel_polynomials_against_all_levels(tmp_path):
         one = kpm.moments(problem, width=0.3, vectors=1, seed=[0, 0], progress=lambda share: 0)
         from moireio.solvers.registry import make_solver
 
-        levels = make_solver("dense").energies(problem)
+        levels = make_solver("dense").eigenvalues(problem)
         angles = np.arccos((levels - one.centre) / one.half)
         values = np.cos(np.arange(one.values.shape[1])[:, None] * angles).sum(axis=1)
         step = grid.energies(found, 0, 0)

@@ -22,7 +22,7 @@ class Redundant:
     """A Bloch sum among more orbitals than it has: combinations of them, less a little."""
 
     def __init__(self, one, change, noise):
-        self._one, self._change, self._noise, self.n = one, change, noise, change.shape[1]
+        self._one, self._change, self._noise, self.n_orbitals = one, change, noise, change.shape[1]
 
     def is_real(self, k):
         return False
@@ -31,15 +31,15 @@ class Redundant:
         return self._change.conj().T @ self._one.dense(k) @ self._change + self._noise
 
     def upper_pattern(self):
-        n = self.n
+        n = self.n_orbitals
         rows, columns = np.triu_indices(n)
         return np.concatenate([[0], np.cumsum(np.bincount(rows))]), columns
 
     def upper_values(self, k):
-        return self.dense(k)[np.triu_indices(self.n)]
+        return self.dense(k)[np.triu_indices(self.n_orbitals)]
 
     def one_spin(self):
-        return self, np.arange(self.n)[None]
+        return self, np.arange(self.n_orbitals)[None]
 
     def csr(self, k):
         return csr_array(self.dense(k))
@@ -52,9 +52,11 @@ def redundant(seed, more, epsilon):
     sizes = basis.sizes(structure)
     h = BlochSum.from_source(random_operator(seed, sizes)[0])
     s = BlochSum.from_source(overlap_like(seed, sizes)[0])
-    change = np.concatenate([np.eye(h.n), rng.normal(size=(h.n, more)) / 3], axis=1)
+    change = np.concatenate(
+        [np.eye(h.n_orbitals), rng.normal(size=(h.n_orbitals, more)) / 3], axis=1
+    )
     # errors only where S is small: they do nothing else
-    small = np.linalg.svd(change)[2][h.n :].T
+    small = np.linalg.svd(change)[2][h.n_orbitals :].T
     noise = rng.normal(size=(more, more))
     noise = 0.01 * small @ (noise + noise.T) @ small.T
     levels = eigh(h.dense(K), s.dense(K), eigvals_only=True)
@@ -76,15 +78,15 @@ def test_ghosts_are_left_out(solver, more, monkeypatch):
 
         engine = TorchSolver("cpu", CUTOFF)
     else:
-        engine = make_solver(kind, cutoff=CUTOFF)
+        engine = make_solver(kind, overlap_cutoff=CUTOFF)
     for window in [(0, 4), (len(levels) // 2, len(levels) // 2 + 3), (len(levels) - 3, None)]:
         first, last = window[0], len(levels) - 1 if window[1] is None else window[1]
-        found, states = engine.pairs(problem, (first, last))
+        found, states = engine.eigenpairs(problem, (first, last))
         assert np.abs(found - levels[first : last + 1]).max() < 1e-6
         gram = states.conj().T @ s.dense(K) @ states
         assert np.abs(gram - np.eye(len(found))).max() < 1e-6
-    assert engine.remarks.removed == more
-    assert engine.remarks.least == pytest.approx(1e-8, rel=0.2)
+    assert engine.diagnostics.n_removed == more
+    assert engine.diagnostics.min_overlap_eigenvalue == pytest.approx(1e-8, rel=0.2)
     middle = (levels[5] + levels[6]) / 2
     assert engine.count_below(problem, middle) == 6
     ghosts = eigh(h.dense(K), s.dense(K), eigvals_only=True)
@@ -133,7 +135,7 @@ def test_small_eigenvalues_are_told(made, tmp_path, run):
     h, s, _ = redundant(5, 2, 1e-8)
     for kind in ("dense", "sparse"):
         engine = make_solver(kind)
-        engine.energies(EigenProblem(h, s, K), (4, 6))
-        assert engine.remarks.least == pytest.approx(1e-8, rel=0.2)
+        engine.eigenvalues(EigenProblem(h, s, K), (4, 6))
+        assert engine.diagnostics.min_overlap_eigenvalue == pytest.approx(1e-8, rel=0.2)
     done = run("band", made["gr_ab"], "-n", "3", "--text", tmp_path / "b.txt")
     assert "depend" not in done.stderr

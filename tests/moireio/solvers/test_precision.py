@@ -56,13 +56,17 @@ def test_real_files(made, monkeypatch, name, k):
         exact = eigh(h.dense(k), s.dense(k), eigvals_only=True)
         number = 4 if h.is_real(k) else 8
         assert (number == 4) == (not k.any() and name != "hbn_soc")
-        engine = make_solver("sparse", near=None)
-        for window in ((0, 5), (h.n // 3, h.n // 3 + 7), (h.n - 6, h.n - 1)):
-            found = engine.energies(problem, window)
+        engine = make_solver("sparse", sigma=None)
+        for window in (
+            (0, 5),
+            (h.n_orbitals // 3, h.n_orbitals // 3 + 7),
+            (h.n_orbitals - 6, h.n_orbitals - 1),
+        ):
+            found = engine.eigenvalues(problem, window)
             assert np.abs(found - exact[window[0] : window[1] + 1]).max() < 1e-9
             assert engine._mode == sparse.CORRECTED
             assert [f._own.itemsize for f in engine._factors.values()] == [number]
-        levels, states = engine.pairs(problem, window)
+        levels, states = engine.eigenpairs(problem, window)
         assert engine._mode == sparse.DOUBLE
         assert [f._own.itemsize for f in engine._factors.values()] == [2 * number]
         rest = h.dense(k) @ states - s.dense(k) @ states * levels
@@ -93,7 +97,7 @@ def test_factors_that_do_not_suffice(made, monkeypatch, error, single):
     problem = EigenProblem(h, s, K)
     exact = eigh(h.dense(K), s.dense(K), eigvals_only=True)
     engine = make_solver("sparse", single=single)
-    assert np.abs(engine.energies(problem, (4, 11)) - exact[4:12]).max() < 1e-9
+    assert np.abs(engine.eigenvalues(problem, (4, 11)) - exact[4:12]).max() < 1e-9
     assert engine._mode == (sparse.DOUBLE if error == 0.1 and not single else sparse.CORRECTED)
     assert (len(refined_blocks) > 0) == (error == 0.1 and single is True)
 
@@ -119,8 +123,8 @@ def test_the_shift_moves_only_twice(made, monkeypatch):
     with moireio.open(made["gr_ab"]) as file:
         (h,), s, _ = bloch_sums(file)
     exact = eigh(h.dense(K), s.dense(K), eigvals_only=True)
-    engine = make_solver("sparse", near=(exact[7] + exact[8]) / 2)
-    assert np.abs(engine.energies(EigenProblem(h, s, K), (4, 11)) - exact[4:12]).max() < 1e-9
+    engine = make_solver("sparse", sigma=(exact[7] + exact[8]) / 2)
+    assert np.abs(engine.eigenvalues(EigenProblem(h, s, K), (4, 11)) - exact[4:12]).max() < 1e-9
     assert engine._mode == sparse.DOUBLE
     assert sum(made_single) == 1 + sparse.MOVES
 
@@ -139,8 +143,8 @@ def test_factors_without_numbers(made, monkeypatch):
         (h,), s, _ = bloch_sums(file)
     problem = EigenProblem(h, s, K)
     exact = eigh(h.dense(K), s.dense(K), eigvals_only=True)
-    assert np.abs(make_solver("sparse").energies(problem, (4, 11)) - exact[4:12]).max() < 1e-9
-    for find in ("energies", "pairs"):
+    assert np.abs(make_solver("sparse").eigenvalues(problem, (4, 11)) - exact[4:12]).max() < 1e-9
+    for find in ("eigenvalues", "eigenpairs"):
         with pytest.raises(MoireioError, match="--precision float64"):
             getattr(make_solver("sparse", single=True), find)(problem, (4, 11))
 
@@ -155,7 +159,7 @@ def test_small_elements_left_out(made, monkeypatch, name, single):
     s = None if name == "gr_ab" else s
     problem = EigenProblem(h, s, K)
     exact = eigh(h.dense(K), None if s is None else s.dense(K), eigvals_only=True)
-    found = make_solver("sparse", single=single, drop=1e-4).energies(problem, (4, 11))
+    found = make_solver("sparse", single=single, drop=1e-4).eigenvalues(problem, (4, 11))
     assert np.abs(found - exact[4:12]).max() < 1e-6
 
 
@@ -169,7 +173,7 @@ def test_single_precision_that_never_suffices(made, monkeypatch):
         (h,), s, _ = bloch_sums(file)
     engine = make_solver("sparse", single=True)
     with pytest.raises(MoireioError, match="--precision float64"):
-        engine.energies(EigenProblem(h, s, K), (4, 11))
+        engine.eigenvalues(EigenProblem(h, s, K), (4, 11))
 
 
 @settings(max_examples=25, deadline=None)
@@ -236,10 +240,10 @@ def test_an_overlap_that_single_precision_refuses(made, monkeypatch):
     with moireio.open(made["gr_ab"]) as file:
         (h,), s, _ = bloch_sums(file)
     engine = make_solver("sparse")
-    engine.energies(EigenProblem(h, s, K), (4, 11))
+    engine.eigenvalues(EigenProblem(h, s, K), (4, 11))
     least = np.linalg.eigvalsh(s.dense(np.zeros(3)))[0]
     assert kinds == [False, True]
-    assert abs(engine.remarks.least / least - 1) < 0.01
+    assert abs(engine.diagnostics.min_overlap_eigenvalue / least - 1) < 0.01
 
 
 @needs_mkl

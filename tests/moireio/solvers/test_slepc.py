@@ -61,7 +61,7 @@ def test_same_levels(engine, spin):
         S = np.eye(len(H)) if other is None else other.dense(k)
         levels = eigh(H, S, eigvals_only=True)
         for window in ((0, 2), (3, 6), (len(H) - 2, len(H) - 1), (0, len(H) - 1)):
-            found, vectors = engine.pairs(problem, window)
+            found, vectors = engine.eigenpairs(problem, window)
             assert np.abs(found - levels[window[0] : window[1] + 1]).max() < 1e-11
             assert np.abs(H @ vectors - S @ vectors * found).max() < 1e-9
             gram = vectors.conj().T @ S @ vectors
@@ -80,9 +80,9 @@ def test_degenerate_levels(engine, copies, k):
     sk = BlochSum.from_source(overlap_like(2, sizes)[0])
     levels = np.repeat(eigh(hk.dense(k), sk.dense(k), eigvals_only=True), copies)
     problem = EigenProblem(Copies(hk, copies), Copies(sk, copies), k)
-    middle = copies * (hk.n // 2)
+    middle = copies * (hk.n_orbitals // 2)
     for window in ((middle - 3, middle + 4), (middle + copies // 2,) * 2, (0, 1)):
-        found, vectors = engine.pairs(problem, window)
+        found, vectors = engine.eigenpairs(problem, window)
         assert np.abs(found - levels[window[0] : window[1] + 1]).max() < 1e-11
         gram = vectors.conj().T @ engine._matrices[1] @ vectors
         assert np.abs(gram - np.eye(len(found))).max() < 1e-12
@@ -92,14 +92,14 @@ class Dense:
     """A Bloch sum with one large block, the same at every k."""
 
     def __init__(self, matrix):
-        self._matrix, self.n = matrix, len(matrix)
+        self._matrix, self.n_orbitals = matrix, len(matrix)
 
     def upper_pattern(self):
-        rows, columns = np.triu_indices(self.n)
-        return np.searchsorted(rows, np.arange(self.n + 1)), columns
+        rows, columns = np.triu_indices(self.n_orbitals)
+        return np.searchsorted(rows, np.arange(self.n_orbitals + 1)), columns
 
     def upper_values(self, k):
-        return self._matrix[np.triu_indices(self.n)]
+        return self._matrix[np.triu_indices(self.n_orbitals)]
 
 
 @pytest.mark.parametrize("dtype", [float, complex])
@@ -152,7 +152,7 @@ def test_level_on_the_shift(engine):
     exact = np.sort(2 * np.cos(np.pi * np.arange(1, n + 1) / (n + 1)))
     for sigma in (0.0, exact[25] + 1e-9, exact[24] - 1e-6):
         engine._sigma = sigma
-        assert np.abs(engine.energies(problem, (23, 28)) - exact[23:29]).max() < 1e-11
+        assert np.abs(engine.eigenvalues(problem, (23, 28)) - exact[23:29]).max() < 1e-11
     assert engine.count_below(problem, 0.5) == (exact < 0.5).sum()
 
 
@@ -166,9 +166,9 @@ def test_bad_overlap_and_all_levels(engine, monkeypatch):
     bad = BlochSum.from_source(type(bad).from_blocks(bad.meta, sizes, blocks))
     for _ in range(2):
         with pytest.raises(MoireioError, match="not positive definite"):
-            engine.energies(EigenProblem(hk, bad, [0.1, 0.3, 0]), (3, 6))
+            engine.eigenvalues(EigenProblem(hk, bad, [0.1, 0.3, 0]), (3, 6))
     monkeypatch.setattr(search, "SLICE", 8)
-    levels = engine.energies(EigenProblem(hk, None, [0.1, 0.3, 0]))
+    levels = engine.eigenvalues(EigenProblem(hk, None, [0.1, 0.3, 0]))
     assert np.abs(levels - np.linalg.eigvalsh(hk.dense([0.1, 0.3, 0]))).max() < 1e-8
 
 
@@ -253,7 +253,7 @@ def test_killed_worker(launcher):
     assert len(ranks) == 2
     os.kill(ranks[1], signal.SIGKILL)
     with pytest.raises(MoireioError, match=r"signal 9.*was memory exhausted") as raised:
-        solver.energies(problem, (3, 6))
+        solver.eigenvalues(problem, (3, 6))
     assert "\n" not in str(raised.value)
     _wait_for(lambda: not _ranks(folder))
     assert not os.path.exists(folder)

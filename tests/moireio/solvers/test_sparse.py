@@ -43,7 +43,7 @@ def test_same_levels(engine, spin):
             matrices = [hk.dense(k)] + ([] if other is None else [other.dense(k)])
             levels = eigh(*matrices, eigvals_only=True)
             for window in ((0, 2), (3, 6), (len(levels) - 2, len(levels) - 1)):
-                found, vectors = engine.pairs(problem, window)
+                found, vectors = engine.eigenpairs(problem, window)
                 assert np.abs(found - levels[window[0] : window[1] + 1]).max() < 1e-9
                 S = np.eye(len(levels)) if other is None else matrices[1]
                 assert np.abs(matrices[0] @ vectors - S @ vectors * found).max() < 1e-6
@@ -64,14 +64,14 @@ def test_all_levels_by_slices(engine, monkeypatch, copies):
     hk = BlochSum.from_source(random_operator(1, sizes)[0])
     sk = BlochSum.from_source(overlap_like(1, sizes)[0])
     h, s = Copies(hk, copies), Copies(sk, copies)
-    n = hk.n * copies
+    n = hk.n_orbitals * copies
     for k in ([0.1, 0.3, 0], [0, 0.5, 0]):
         problem = EigenProblem(h, s, k)
         dense = [np.kron(np.eye(copies), one.dense(k)) for one in (hk, sk)]
         exact = eigh(*dense, eigvals_only=True)
-        assert np.abs(engine.energies(problem) - exact).max() < 1e-8
+        assert np.abs(engine.eigenvalues(problem) - exact).max() < 1e-8
         for window in (None, (3, n - 2), (0, 17)):
-            levels, states = engine.pairs(problem, window)
+            levels, states = engine.eigenpairs(problem, window)
             first, last = window or (0, n - 1)
             assert np.abs(levels - exact[first : last + 1]).max() < 1e-8
             gram = states.conj().T @ dense[1] @ states
@@ -89,10 +89,10 @@ def test_degenerate_levels(engine, copies):
     k = [0.1, 0.2, 0.0]
     levels = np.repeat(eigh(hk.dense(k), sk.dense(k), eigvals_only=True), copies)
     problem = EigenProblem(Copies(hk, copies), Copies(sk, copies), k)
-    middle = copies * (hk.n // 2)
+    middle = copies * (hk.n_orbitals // 2)
     windows = [(middle - 3, middle + 4), (middle + copies // 2 - 1, middle + copies // 2)]
     for window in [*windows, (0, 1), (copies + 1, copies + 1)]:
-        found = engine.energies(problem, window)
+        found = engine.eigenvalues(problem, window)
         assert np.abs(found - levels[window[0] : window[1] + 1]).max() < 1e-9
 
 
@@ -104,7 +104,7 @@ def test_level_on_the_shift(engine):
     k = [0.1, 0.3, 0]
     levels = np.linalg.eigvalsh(hk.dense(k))
     engine._sigma = float(levels[4]) + 1e-9
-    found = engine.energies(EigenProblem(hk, None, k), (3, 6))
+    found = engine.eigenvalues(EigenProblem(hk, None, k), (3, 6))
     assert np.abs(found - levels[3:7]).max() < 1e-9
 
 
@@ -123,7 +123,7 @@ def test_chain_with_a_level_at_zero(engine):
     )
     problem = EigenProblem(BlochSum.from_source(source), None, [0, 0, 0])
     exact = np.sort(2 * np.cos(np.pi * np.arange(1, n + 1) / (n + 1)))
-    found = engine.energies(problem, (95, 105))
+    found = engine.eigenvalues(problem, (95, 105))
     assert np.abs(found - exact[95:106]).max() < 1e-9
     assert engine.count_below(problem, 0.5) == (exact < 0.5).sum()
 
@@ -141,7 +141,7 @@ def test_overlap_with_one_negative_eigenvalue(engine, lowest):
         blocks[key] = blocks[key] - (least - lowest) * np.eye(len(blocks[key]))
     bad = BlochSum.from_source(type(good).from_blocks(good.meta, sizes, blocks))
     with pytest.raises(MoireioError, match="not positive definite"):
-        engine.energies(EigenProblem(hk, bad, k), (3, 6))
+        engine.eigenvalues(EigenProblem(hk, bad, k), (3, 6))
 
 
 def test_bad_overlap(engine):
@@ -153,7 +153,7 @@ def test_bad_overlap(engine):
     blocks[key] = blocks[key] - 2 * np.eye(len(blocks[key]))
     bad = BlochSum.from_source(type(bad).from_blocks(bad.meta, sizes, blocks))
     with pytest.raises(MoireioError, match="not positive definite"):
-        engine.energies(EigenProblem(hk, bad, [0.1, 0.3, 0]), (3, 6))
+        engine.eigenvalues(EigenProblem(hk, bad, [0.1, 0.3, 0]), (3, 6))
 
 
 @pytest.mark.parametrize("name", ["gr_ab", "hbn_soc", "o2_col"])

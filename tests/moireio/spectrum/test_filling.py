@@ -69,7 +69,7 @@ def test_spins_filled_differently(seed):
     class Sum:
         pass
 
-    Sum.n = n
+    Sum.n_orbitals = n
     found = Known([Sum, Sum], None, Mesh, SolverChoice("sparse")).filling(electrons, 1.0, 300.0)
     everything = filling_of(levels, Mesh.weights, electrons, 1.0, 300.0)
     assert found.fermi == pytest.approx(everything.fermi, abs=1e-6)
