@@ -149,10 +149,10 @@ def test_killed_band_is_resumed(made, tmp_path):
     """kill -9 in the middle; --resume does the rest, and says so by its record."""
     out = tmp_path / "bands.txt"
     code = (
-        "from moireio import kpoints, record; record.SHORT = 0.0\n"
-        "import time; old = kpoints.EigenproblemSet._solve\n"
+        "from moireio.spectrum import checkpoint, problems; checkpoint.SHORT = 0.0\n"
+        "import time; old = problems.EigenproblemSet._solve\n"
         "def slow(*a):\n    time.sleep(0.2)\n    return old(*a)\n"
-        "kpoints.EigenproblemSet._solve = slow\n"
+        "problems.EigenproblemSet._solve = slow\n"
         "from moireio.tools.band import main; main()"
     )
     words = [made["gr_ab"], "-p", "GMK", "-n", "30", "-j", "1", "--text", str(out)]
