@@ -5,7 +5,7 @@ import os
 
 from moireio.blockfile.calculation import Calculation
 from moireio.blockfile.reader import open_blockfile
-from moireio.errors import MoireioError
+from moireio.errors import MissingFileError, MoireioError, unreadable
 from moireio.formats.deeph import dock as deeph_dock
 from moireio.formats.deeph import folder as deeph
 from moireio.formats.structures import is_block_file
@@ -90,12 +90,12 @@ def find_calculations(sources):
                 with open(source[1:], encoding="utf-8") as stream:
                     names = [line.strip() for line in stream if line.strip()]
             except OSError as error:
-                raise MoireioError(f"cannot be read: {error.strerror}", path=source[1:]) from error
+                raise unreadable(error, source[1:]) from error
             found += find_calculations(names)
             continue
         names = [source] if os.path.exists(source) else sorted(glob.glob(source))
         if not names:
-            raise MoireioError("no such file or folder, and no pattern that fits", path=source)
+            raise MissingFileError("no such file or folder, and no pattern that fits", path=source)
         for name in names:
             found += _inside(name)
     once = {}

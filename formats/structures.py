@@ -13,7 +13,7 @@ import os
 from dataclasses import replace
 
 from moireio.blockfile.stream import open_source
-from moireio.errors import MoireioError, first_line
+from moireio.errors import MissingFileError, MoireioError, first_line, unwritable
 from moireio.moire import layers
 from moireio.runtime.workdirs import work_folder
 from moireio.store.containers import kind_of_file, kind_of_name
@@ -130,7 +130,7 @@ def read_foreign(path):
         If it cannot be read.
     """
     if not os.path.exists(path):
-        raise MoireioError("no such file or folder", path=path)
+        raise MissingFileError("no such file or folder", path=path)
     if path.lower().endswith(".dat"):
         return _read_openmx(path)
     import ase.io
@@ -260,7 +260,7 @@ def write(path, structure, basis=None, comment=""):
                 _write_ase(part, form, structure, comment)
             os.replace(part, os.path.realpath(path))
     except OSError as error:
-        raise MoireioError(f"cannot be written: {error.strerror or error}", path=path) from error
+        raise unwritable(error, path) from error
 
 
 def _write_ase(path, form, structure, comment):

@@ -33,7 +33,7 @@ def main(ctx, files, bands, path, points, csv, plot, as_json, force):
     import os
 
     from moireio.blockfile.stream import check_outputs
-    from moireio.errors import MoireioError
+    from moireio.errors import MissingFileError
     from moireio.plots.bands import check_format, save
     from moireio.runtime.files import write_text
 
@@ -44,7 +44,7 @@ def main(ctx, files, bands, path, points, csv, plot, as_json, force):
     check_outputs([plot, csv], files, force)
     absent = next((name for name in files if not os.path.exists(name)), None)
     if absent is not None:
-        raise MoireioError("no such file or folder", path=absent)
+        raise MissingFileError("no such file or folder", path=absent)
     rows = []
     with progress(ctx, len(files) // 2 if len(files) > 2 else 0, "compare-h") as update:
         for n in range(0, len(files), 2):

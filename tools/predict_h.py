@@ -109,11 +109,11 @@ def _load(path, e3nn):
     """Return a model, whatever it is."""
     import os
 
-    from moireio.errors import MoireioError
+    from moireio.errors import MissingFileError
     from moireio.network.training.run import load_model
 
     if not os.path.exists(path):
-        raise MoireioError("no such file or folder", path=path)
+        raise MissingFileError("no such file or folder", path=path)
     if os.path.isfile(path) and e3nn != "auto":
         raise click.UsageError("--e3nn is for DeepH-E3's models.")
     return load_model(path, None if e3nn in ("auto", "best") else e3nn)

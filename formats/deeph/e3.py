@@ -15,7 +15,7 @@ import os
 import numpy as np
 import torch
 
-from moireio.errors import MoireioError, first_line
+from moireio.errors import MissingFileError, MoireioError, first_line, unreadable
 from moireio.network.create import repaired
 from moireio.network.head import Targets
 from moireio.network.irreps import Irreps
@@ -63,11 +63,8 @@ def read_settings(folder):
         with open(path, encoding="utf-8") as stream:
             ini.read_file(stream)
     except OSError as error:
-        raise MoireioError(
-            f"cannot be read: {error.strerror}",
-            path=path,
-            remedy="a DeepH-E3 result folder has best_model.pkl and src/train.ini",
-        ) from error
+        remedy = "a DeepH-E3 result folder has best_model.pkl and src/train.ini"
+        raise unreadable(error, path, remedy) from error
     except (configparser.Error, UnicodeDecodeError) as error:
         raise MoireioError(f"is not a settings file: {first_line(error)}", path=path) from error
     network = DEFAULTS | (dict(ini["network"]) if ini.has_section("network") else {})
@@ -103,7 +100,7 @@ def _json(path):
         with open(path, encoding="utf-8") as stream:
             return json.load(stream)
     except OSError as error:
-        raise MoireioError(f"cannot be read: {error.strerror}", path=path) from error
+        raise unreadable(error, path) from error
     except ValueError as error:
         raise MoireioError(f"is not JSON: {first_line(error)}", path=path) from error
 
@@ -176,7 +173,7 @@ def read(folder, e3nn=None):
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     except FileNotFoundError as error:
-        raise MoireioError("no such file", path=path) from error
+        raise MissingFileError(path=path) from error
     except Exception as error:  # torch's unpickler raises whatever the bytes make it
         raise MoireioError(f"is not a checkpoint: {first_line(error)}", path=path) from error
     told = generation(state)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moireio.errors import DamagedError, MoireioError
+from moireio.errors import DamagedError, unreadable
 from moireio.results.bands import BandStructure
 from moireio.results.kpath import KPath
 from moireio.units import BOHR_ANGSTROM, HARTREE_EV
@@ -100,7 +100,7 @@ def read(path):
         with open(path, encoding="utf-8", errors="replace") as stream:
             lines = stream.read().splitlines()
     except OSError as error:
-        raise MoireioError(f"cannot be read: {error.strerror}", path=path) from error
+        raise unreadable(error, path) from error
     try:
         return _parse(lines)
     except (ValueError, IndexError) as error:

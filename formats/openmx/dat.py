@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, unreadable
 from moireio.system.basis import Basis, SpeciesBasis, parse_name
 from moireio.units import BOHR_ANGSTROM
 
@@ -111,7 +111,7 @@ def read(path):
         with open(path, encoding="utf-8", errors="replace") as stream:
             return parse(stream.read(), str(path))
     except OSError as error:
-        raise MoireioError(f"cannot be read: {error.strerror}", path=path) from error
+        raise unreadable(error, path) from error
 
 
 def parse(text, label):

@@ -10,7 +10,7 @@ import json
 import os
 from dataclasses import dataclass, replace
 
-from moireio.errors import MoireioError
+from moireio.errors import MissingFileError, MoireioError, unreadable, unwritable
 from moireio.formats.openmx import dat_write
 from moireio.formats.openmx.out import Outcome, outcome
 from moireio.runtime.files import write_text
@@ -123,8 +123,10 @@ def write(folder, samples, settings, basis_names=None, record=None, progress=Non
             if os.path.isdir(target):
                 os.rmdir(target)
             os.rename(made, target)
+    except MoireioError:
+        raise
     except OSError as error:
-        raise MoireioError(f"cannot be written: {error.strerror or error}", path=folder) from error
+        raise unwritable(error, folder) from error
     return len(entries)
 
 
@@ -148,7 +150,7 @@ def read(folder):
     """
     path = os.path.join(folder, MANIFEST)
     if not os.path.exists(path):
-        raise MoireioError(
+        raise MissingFileError(
             f"has no {MANIFEST}", path=folder, remedy="name a folder of build-dataset make"
         )
     try:
@@ -169,7 +171,7 @@ def read(folder):
             for row in manifest["structures"]
         ]
     except OSError as error:
-        raise MoireioError(f"cannot be read: {error.strerror}", path=path) from error
+        raise unreadable(error, path) from error
     except (ValueError, KeyError, TypeError) as error:
         raise MoireioError(f"is no manifest: {error}", path=path) from error
 

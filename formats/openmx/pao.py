@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, unreadable
 from moireio.system.basis import SHELL_LETTERS, parse_name
 from moireio.units import BOHR_ANGSTROM
 
@@ -63,7 +63,7 @@ def read(path):
         with open(path, encoding="utf-8", errors="replace") as stream:
             lines = stream.read().splitlines()
     except OSError as error:
-        raise MoireioError(f"cannot be read: {error.strerror}", path=path) from error
+        raise unreadable(error, path) from error
     functions, grid, electrons, number = {}, None, None, 0
     while number < len(lines):
         words = lines[number].split()

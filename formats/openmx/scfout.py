@@ -30,7 +30,7 @@ from functools import cached_property
 
 import numpy as np
 
-from moireio.errors import DamagedError, MoireioError
+from moireio.errors import DamagedError, MoireioError, unreadable
 from moireio.formats.openmx.header import Header, read_header
 from moireio.formats.openmx.orbitals import permutation
 from moireio.operators.blocks import OperatorMeta, block_offsets, gather, scatter
@@ -226,7 +226,7 @@ def read(path, dat=None, check_coordinates=True, label=None):
                 raise DamagedError("is empty", path=label, remedy="OpenMX did not write it")
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise MoireioError(f"cannot be read: {error.strerror}", path=label) from error
+        raise unreadable(error, label) from error
     try:
         return _open(label, mapped, dat, check_coordinates)
     except BaseException:

@@ -6,7 +6,7 @@ import numpy as np
 
 from moireio.bands.solve import solve_bands
 from moireio.blockfile.reader import open_blockfile
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, unreadable
 from moireio.kspace.path import make_path, path_of_points, path_of_segments, place_on_path
 from moireio.results.kpath import KPath
 
@@ -102,7 +102,7 @@ def read_kpoints(path):
                     )
                 points.append(point)
     except OSError as error:
-        raise MoireioError(f"cannot be read: {error.strerror}", path=path) from error
+        raise unreadable(error, path) from error
     if not points:
         raise MoireioError("has no k points", path=path)
     return np.array(points)

@@ -13,7 +13,7 @@ import tempfile
 
 from moireio.blockfile.reader import open_blockfile
 from moireio.blockfile.writer import BlockWriter
-from moireio.errors import MoireioError
+from moireio.errors import MissingFileError, MoireioError, unreadable
 from moireio.runtime.workdirs import work_folder
 from moireio.store.containers import kind_of_bytes, kind_of_name
 from moireio.store.transaction import check_target, write_container
@@ -48,15 +48,17 @@ def source_file(source, check=None):
     """
     if source != "-":
         if not os.path.exists(source):
-            raise MoireioError("no such file or folder", path=source)
+            raise MissingFileError("no such file or folder", path=source)
         if os.path.isfile(source) or os.path.isdir(source):
             yield source, source
             return
         try:  # a pipe with a name, as of the shell's <(command), can be read only once
             with open(source, "rb") as stream, _spool(stream, source, check) as path:
                 yield path, source
+        except MoireioError:
+            raise
         except OSError as error:
-            raise MoireioError(f"cannot be read: {error.strerror}", path=source) from error
+            raise unreadable(error, source) from error
         return
     if sys.stdin is None:
         raise MoireioError("is closed", path=STDIN_NAME, remedy="name a file")

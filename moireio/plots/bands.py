@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, unwritable
 from moireio.runtime.workdirs import work_folder
 
 LINE, DOTS = "#1f4e8c", "#c8442b"
@@ -160,4 +160,4 @@ def save(figure, path):
             figure.savefig(part, metadata={"Creator": "moireio"} if path.endswith("pdf") else None)
             os.replace(part, path)
     except OSError as error:
-        raise MoireioError(f"cannot be written: {error.strerror or error}", path=path) from error
+        raise unwritable(error, path) from error

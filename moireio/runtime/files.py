@@ -3,7 +3,7 @@
 import contextlib
 import os
 
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, unwritable
 from moireio.runtime.workdirs import work_folder
 
 
@@ -28,5 +28,7 @@ def write_text(path):
             with open(part, "w", encoding="utf-8") as stream:
                 yield stream
             os.replace(part, os.path.realpath(path))
+    except MoireioError:
+        raise
     except OSError as error:
-        raise MoireioError(f"cannot be written: {error.strerror}", path=path) from error
+        raise unwritable(error, path) from error

@@ -114,7 +114,7 @@ class Run:
                 )
         except BaseException as error:
             self._lock.close()
-            if isinstance(error, BlockingIOError) or not isinstance(error, OSError):
+            if isinstance(error, (BlockingIOError, MoireioError)) or not isinstance(error, OSError):
                 raise
             with contextlib.suppress(OSError):
                 os.remove(os.path.join(folder, RECORD))

@@ -6,7 +6,7 @@ attributes through the `Container` interface.
 
 import os
 
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, unreadable
 from moireio.store.base import COMPRESSIONS, ArrayInfo, Container
 
 __all__ = [
@@ -73,7 +73,7 @@ def kind_of_file(path, label=None):
         with open(path, "rb") as stream:
             head = stream.read(8)
     except OSError as error:
-        raise MoireioError(f"cannot be read: {error.strerror}", path=label) from error
+        raise unreadable(error, label) from error
     return kind_of_bytes(head, label)
 
 

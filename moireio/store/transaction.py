@@ -13,7 +13,13 @@ import zipfile
 
 import numpy as np
 
-from moireio.errors import DamagedError, MoireioError
+from moireio.errors import (
+    DamagedError,
+    ExistingFileError,
+    MissingFileError,
+    MoireioError,
+    unwritable,
+)
 from moireio.runtime.workdirs import work_folder
 from moireio.store.base import CHUNK_BYTES, long_axis
 from moireio.store.containers import kind_of_name
@@ -86,12 +92,11 @@ def write_container(target, *, kind=None, force=False, base=None, in_place=False
                 _merge(fresh, target, work)
             else:
                 _put(fresh, target, work)
+    except MoireioError:
+        raise
     except OSError as error:
-        raise MoireioError(
-            f"cannot be written: {error.strerror or error}",
-            path=named,
-            remedy="is there space, and may you write in its folder?",
-        ) from error
+        remedy = "is there space, and may you write in its folder?"
+        raise unwritable(error, named, remedy) from error
 
 
 def check_target(path, force=False):
@@ -112,7 +117,7 @@ def check_target(path, force=False):
     real = os.path.realpath(path)
     folder = os.path.dirname(real)
     if not os.path.isdir(folder):
-        raise MoireioError("its folder does not exist", path=path, remedy=f"mkdir -p {folder}")
+        raise MissingFileError("its folder does not exist", path=path, remedy=f"mkdir -p {folder}")
     if not os.path.lexists(real):
         return
     if os.path.isdir(real):
@@ -121,7 +126,7 @@ def check_target(path, force=False):
     elif not os.path.isfile(real):
         raise MoireioError("is neither a file nor a folder", path=path)
     if not force:
-        raise MoireioError("exists already", path=path, remedy="use --force to replace it")
+        raise ExistingFileError("exists already", path=path, remedy="use --force to replace it")
 
 
 def _new(path, kind, label):

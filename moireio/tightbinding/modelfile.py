@@ -13,7 +13,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from moireio.errors import MoireioError
+from moireio.errors import MissingFileError, MoireioError, unreadable
 from moireio.system.basis import ORBITALS, SHELL_LETTERS
 from moireio.tightbinding.model import Bond, Law, Model, ModelSpecies, Shell
 from moireio.tightbinding.slaterkoster import CHANNELS
@@ -46,7 +46,7 @@ def read_model(path):
     if path in own:
         path = own[path]
     elif not os.path.exists(path):
-        raise MoireioError(
+        raise MissingFileError(
             "no such file, and no model of this name comes with moireio",
             path=path,
             remedy=f"those are {', '.join(own)}",
@@ -55,7 +55,7 @@ def read_model(path):
         with open(path, "rb") as stream:
             content = tomllib.load(stream)
     except OSError as error:
-        raise MoireioError(f"cannot be read: {error.strerror}", path=path) from error
+        raise unreadable(error, path) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MoireioError(f"is not TOML: {error}", path=path, remedy=HELP) from error
     return parse_model(content, path)
