@@ -342,7 +342,7 @@ def _known_level(bands):
     if bands.fermi is not None:
         return "fermi"
     try:
-        bands.valence_top()
+        bands.vbm()
     except MoireioError:
         return "none"
     return "vbm"

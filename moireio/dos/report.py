@@ -124,6 +124,6 @@ def dos_json(dos):
     out |= {"projected": dos.projected.tolist(), "labels": list(dos.labels)}
     out |= {"projection": list(dos.projection), "method": dos.method, "unit": "1/eV"}
     out |= {"mesh": list(dos.mesh), "shift": list(dos.shift), "source": dos.source}
-    out |= {n: getattr(dos, n) for n in SCALARS}
+    out |= {stored: getattr(dos, field) for field, stored in SCALARS.items()}
     out["error"] = None if dos.error is None else dos.error.tolist()
     return json.dumps(out)

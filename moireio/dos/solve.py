@@ -355,14 +355,14 @@ class _Run:
         return {} if found is None else self._told(found)
 
     def _told(self, found):
-        """Return Fermi level, valence top and gap for the result, and compare with the file's."""
+        """Return Fermi level, VBM and gap; note where the file has another Fermi level."""
         stored = self.file.electrons.fermi
         if stored is not None and abs(stored - found.fermi) > SMALLEST_GAP and found.gap is None:
             self.notes.append(
                 f"the file's own Fermi level is {stored:.4f} eV, that of this mesh "
                 f"{found.fermi:.4f} eV"
             )
-        return {"fermi": found.fermi, "valence_top": found.valence_top, "gap": found.gap}
+        return {"fermi": found.fermi, "vbm": found.valence_top, "gap": found.gap}
 
     def _finish(self, dos, points, curves):
         curves = self.degeneracy * curves

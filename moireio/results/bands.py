@@ -7,7 +7,7 @@ import numpy as np
 from moireio.errors import MoireioError
 from moireio.results.kpath import KPath
 
-NAMES = {"fermi": "Fermi level", "vbm": "valence top"}
+NAMES = {"fermi": "Fermi level", "vbm": "valence band maximum"}
 
 
 def named_energy(level, **known):
@@ -36,7 +36,7 @@ def named_energy(level, **known):
         return float(level)
     if known[level] is None:
         others = "vbm or none" if level == "fermi" else "none"
-        raise MoireioError(f"the {NAMES[level]} is unknown", remedy=f"use --zero {others}")
+        raise MoireioError(f"the {NAMES[level]} is unknown", remedy=f"use `zero` {others}")
     return known[level]
 
 
@@ -74,8 +74,8 @@ class BandStructure:
     source: str = "dft"
     states: np.ndarray | None = None
 
-    def valence_top(self):
-        """Return the highest energy of the occupied bands of an insulator, eV.
+    def vbm(self):
+        """Return the valence band maximum of an insulator, eV.
 
         Returns
         -------
@@ -88,18 +88,20 @@ class BandStructure:
             If the number of electrons is unknown, or the band is not among those kept.
         """
         if self.electrons is None:
-            raise MoireioError("the number of electrons is unknown, so there is no valence top")
+            raise MoireioError("the valence band maximum needs the number of electrons")
         if len(self.energies) == 2:
-            return self._collinear_top()
+            return self._collinear_vbm()
         filled = self.electrons if self.spinor else self.electrons / 2
         index = round(filled) - 1 - self.first_band
         if not 0 <= index < self.energies.shape[2]:
             raise MoireioError("the last occupied band is not among the bands that were kept")
         return float(self.energies[0, :, index].max())
 
-    def _collinear_top(self):
+    def _collinear_vbm(self):
         if self.first_band:
-            raise MoireioError("the valence top of collinear spin needs the bands from the lowest")
+            raise MoireioError(
+                "the valence band maximum of collinear spin needs the bands from the lowest"
+            )
         both = np.sort(np.concatenate(list(self.energies), axis=1), axis=1)
         return float(both[:, round(self.electrons) - 1].max())
 
@@ -122,5 +124,5 @@ class BandStructure:
             If that level is unknown.
         """
         if level == "vbm":
-            return self.valence_top()
+            return self.vbm()
         return named_energy(level, fermi=self.fermi)

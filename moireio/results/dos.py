@@ -40,8 +40,8 @@ class DensityOfStates:
         Fermi level, eV.
     electrons : float, optional
         Valence electrons in the cell.
-    valence_top : float, optional
-        Highest occupied level on the mesh where there is a gap, eV.
+    vbm : float, optional
+        Valence band maximum on the mesh, eV; None without a gap.
     gap : float, optional
         From there to the lowest empty level, eV; None where bands are partly filled or unknown.
     error : (ns, ne) array, optional
@@ -65,7 +65,7 @@ class DensityOfStates:
     shift: tuple = (0.0, 0.0, 0.0)
     fermi: float | None = None
     electrons: float | None = None
-    valence_top: float | None = None
+    vbm: float | None = None
     gap: float | None = None
     error: np.ndarray | None = None
     fermi_error: float | None = None
@@ -90,10 +90,12 @@ class DensityOfStates:
         MoireioError
             If that level is unknown.
         """
-        return named_energy(level, fermi=self.fermi, vbm=self.valence_top)
+        return named_energy(level, fermi=self.fermi, vbm=self.vbm)
 
 
-SCALARS = ("width", "fermi", "electrons", "valence_top", "gap", "fermi_error")
+# Fields that are numbers, and their names in a file.
+SCALARS = {n: n for n in ("width", "fermi", "electrons", "gap", "fermi_error")}
+SCALARS |= {"vbm": "valence_top"}
 
 
 def write_dos(writer, dos, name="dos"):
@@ -108,8 +110,8 @@ def write_dos(writer, dos, name="dos"):
     name : str
         Its group, "dos" or "dos-NAME".
     """
-    values = {n: getattr(dos, n) for n in SCALARS}
-    attributes = {n: float(v) for n, v in values.items() if v is not None}
+    values = {stored: getattr(dos, field) for field, stored in SCALARS.items()}
+    attributes = {stored: float(v) for stored, v in values.items() if v is not None}
     attributes |= {"unit": "1/eV", "method": dos.method, "source": dos.source}
     attributes |= {"mesh": [int(v) for v in dos.mesh], "shift": [float(v) for v in dos.shift]}
     writer.container.create_group(name, attributes)
@@ -156,7 +158,7 @@ def read_dos(file, name="dos"):
     try:
         dos = DensityOfStates(
             **values,
-            **{n: float(found[n]) for n in SCALARS if n in found},
+            **{field: float(found[n]) for field, n in SCALARS.items() if n in found},
             method=str(found["method"]),
             source=str(found.get("source", "dft")),
             mesh=tuple(int(v) for v in found["mesh"]),

@@ -102,7 +102,7 @@ def draw(drawn, path):
     for axes, (angle, bands) in zip(figure.subplots(1, len(drawn)), drawn, strict=True):
         # where k points are few, show that lines between them are drawn by hand
         few = {"marker": "o", "ms": 2.2} if len(bands.path) < 20 else {}
-        levels = bands.energies[0] - bands.valence_top()
+        levels = bands.energies[0] - bands.vbm()
         axes.plot(bands.path.distance, levels, "C0", lw=0.8, **few)
         places = bands.path.distance[bands.path.label_index]
         axes.set_xticks(places, ["Γ" if n == "G" else n for n in bands.path.labels])

@@ -74,10 +74,10 @@ def test_bands_around_an_energy(made):
             moireio.solve_bands(file, path, bands=53)
 
 
-def test_valence_top(made):
+def test_valence_band_maximum(made):
     with moireio.open(made["hbn_soc"]) as file:
         bands = moireio.solve_bands(file, moireio.make_path(file.structure, "GMKG", 31))
-        top = bands.valence_top()
+        top = bands.vbm()
         assert top == pytest.approx(bands.energies[0, :, :8].max())
         assert bands.energies[0, :, 8].min() - top > 4  # a wide-gap insulator
         assert bands.zero("vbm") == top
@@ -85,7 +85,7 @@ def test_valence_top(made):
     with moireio.open(made["o2_col"]) as file:
         bands = moireio.solve_bands(file, moireio.make_path(file.structure, "G"))
         both = np.sort(bands.energies.ravel())
-        assert bands.valence_top() == pytest.approx(both[11])  # 7 up, 5 down
+        assert bands.vbm() == pytest.approx(both[11])  # 7 up, 5 down
 
 
 def test_orthogonal_basis_needs_no_overlap(tmp_path):

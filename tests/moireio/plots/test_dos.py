@@ -65,7 +65,7 @@ def test_refusals():
         plot_dos(mixed, stacked=True)
     with pytest.raises(MoireioError, match="ends before"):
         plot_dos(example(), window=(50, 60))
-    with pytest.raises(MoireioError, match="valence top is unknown"):
+    with pytest.raises(MoireioError, match="valence band maximum is unknown"):
         plot_dos(example(), zero="vbm")
 
 
