@@ -22,7 +22,7 @@ from moireio.tools.common import (
     "--model",
     "-m",
     metavar="NAME|FILE.toml",
-    help="One that comes with moireio (see --list), or a file (docs/tight-binding.md).",
+    help="A model that comes with moireio (see --list), or a file (see docs/tight-binding.md).",
 )
 @click.option("--list", "as_list", is_flag=True, help="Print the models that come with moireio.")
 @options("output", "in_place", "storage", "precision", "compression", "container", "force", "jobs")
@@ -30,11 +30,11 @@ from moireio.tools.common import (
 def main(ctx, source, model, as_list, output, in_place, jobs, **settings):
     """Make a Slater–Koster tight-binding Hamiltonian of a structure; no DFT is needed.
 
-    SOURCE is a block file (with a structure, as of build-twist) or any structure file that ASE
-    reads. The result, with /hamiltonian (eV), /basis and the number of electrons, goes to -o OUT,
-    into SOURCE itself (--in-place), or to standard output; /overlap is there only if the model is
-    not orthogonal. Operators of another basis in SOURCE are left out. By default one of each pair
-    of partners is stored (--storage upper).
+    SOURCE is a block file with a structure (from build-twist, for example) or any structure file
+    that ASE reads. The result, with /hamiltonian (eV), /basis and the number of electrons, goes to
+    -o OUT, into SOURCE itself (--in-place), or to standard output. It has /overlap only if the
+    model is not orthogonal. Operators of SOURCE that belong to another basis are left out. By
+    default one of each pair of partners is stored (--storage upper).
     """
     from moireio.blockfile.stream import check_container, check_outputs, write_target
     from moireio.formats import structures
@@ -52,25 +52,25 @@ def main(ctx, source, model, as_list, output, in_place, jobs, **settings):
     path = modelfile.shipped().get(model, model)
     check_outputs([output], [source, path], settings["force"])
     check_container(output, settings["container"])
-    chosen = modelfile.read_model(model)
+    tb_model = modelfile.read_model(model)
     with contextlib.ExitStack() as stack:
         file, structure, _, inputs = structure_source(stack, source, in_place)
-        pairs = bonded_pairs(structure, chosen)
-        basis = chosen.basis(structure)
-        names = ["hamiltonian"] if chosen.orthogonal else ["overlap", "hamiltonian"]
+        pairs = bonded_pairs(structure, tb_model)
+        basis = tb_model.basis(structure)
+        names = ["hamiltonian"] if tb_model.orthogonal else ["overlap", "hamiltonian"]
         storage = settings["storage"] or "upper"
-        sources = [TightBindingSource(structure, chosen, pairs, n, storage) for n in names]
+        sources = [TightBindingSource(structure, tb_model, pairs, n, storage) for n in names]
         hoppings = len(pairs) - len(structure)
         orbitals = int(basis.sizes(structure).sum())
         say(
             ctx,
-            f"{chosen.name}: {len(structure)} atoms, {orbitals} orbitals, {hoppings} hoppings, "
+            f"{tb_model.name}: {len(structure)} atoms, {orbitals} orbitals, {hoppings} hoppings, "
             f"{basis.valence(structure):g} electrons",
         )
-        old = ("hamiltonian", "overlap", "position", "momentum", "density")
-        lost = [n for n in old[1:] if file is not None and n in file and n not in names]
-        if lost:
-            say(ctx, f"note: left out, of another basis: {', '.join('/' + n for n in lost)}")
+        dropped = ("hamiltonian", "overlap", "position", "momentum", "density")
+        stale = [n for n in dropped[1:] if file is not None and n in file and n not in names]
+        if stale:
+            say(ctx, f"note: left out, of another basis: {', '.join('/' + n for n in stale)}")
         write = stack.enter_context(
             write_target(
                 output,
@@ -79,7 +79,7 @@ def main(ctx, source, model, as_list, output, in_place, jobs, **settings):
                 force=settings["force"],
                 container=settings["container"],
                 compression=settings["compression"],
-                drop=("basis", "electrons", *old),
+                drop=("basis", "electrons", *dropped),
             )
         )
         if file is None:
@@ -91,15 +91,15 @@ def main(ctx, source, model, as_list, output, in_place, jobs, **settings):
 
 
 def _table():
-    """Return the models that come with moireio as text."""
+    """Return a table of the models that come with moireio."""
     from moireio.tightbinding import modelfile
 
     lines = []
     for name in modelfile.shipped():
         model = modelfile.read_model(name)
-        reach = max(bond.cutoff for bond in model.bonds)
+        longest = max(bond.cutoff for bond in model.bonds)
         elements = " ".join(model.species)
-        lines.append(f"{name:<14} {elements:<8} to {reach:g} Å   {model.citation}")
+        lines.append(f"{name:<14} {elements:<8} to {longest:g} Å   {model.citation}")
     return "\n".join(lines)
 
 

@@ -1,12 +1,16 @@
 """Slater–Koster models: shells, on-site energies, two-centre integrals of the distance."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.system.basis import SHELL_LETTERS, Basis, SpeciesBasis
 from moireio.system.harmonics import fill_block, harmonics, unit_vectors
+from moireio.system.structure import Structure
 from moireio.tightbinding.slaterkoster import angular_parts, channel_weights
 
 # A neighbour at just the cutoff counts, whatever the rounding of its distance.
@@ -20,13 +24,13 @@ class Law:
     Parameters
     ----------
     value : float
-        V, eV (a number for overlaps): the integral at r0, or everywhere.
+        V, eV (no unit for overlaps): the integral at r0, or at all distances.
     r0 : float, optional
-        Å.
+        Distance at which the integral is V, Å.
     decay : float, optional
-        Å; without it there is no exponential.
+        Decay length, Å; None for no exponential.
     power : float
-        Without it (0) there is no power; Harrison's is 2.
+        Exponent; 0 for no power law, 2 in Harrison's.
     """
 
     value: float
@@ -34,44 +38,44 @@ class Law:
     decay: float | None = None
     power: float = 0.0
 
-    def __call__(self, r):
+    def __call__(self, r: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the integral at some distances.
 
         Parameters
         ----------
         r : array
-            Å, above 0.
+            Distances above 0, Å.
 
         Returns
         -------
         array
-            In the unit of V.
+            Integrals, in the unit of V.
         """
-        out = np.full_like(r, self.value)
+        integral = np.full_like(r, self.value)
         if self.decay is not None:
-            out *= np.exp((self.r0 - r) / self.decay)
+            integral *= np.exp((self.r0 - r) / self.decay)
         if self.power:
-            out *= (self.r0 / r) ** self.power
-        return out
+            integral *= (self.r0 / r) ** self.power
+        return integral
 
 
 @dataclass(frozen=True)
-class Shell:
-    """The orbitals of one angular momentum.
+class OrbitalShell:
+    """The orbitals of one angular momentum, all or some of them.
 
     Parameters
     ----------
     label : str
         "s", "p" or "d", or one of these with a star for a second shell.
     m : tuple of int
-        Which of its orbitals there are, ascending.
+        The orbitals that belong to the model, ascending.
     """
 
     label: str
-    m: tuple
+    m: tuple[int, ...]
 
     @property
-    def l(self):  # noqa: E743
+    def l(self) -> int:  # noqa: E743
         """Angular momentum."""
         return SHELL_LETTERS.index(self.label[0])
 
@@ -82,23 +86,26 @@ class ModelSpecies:
 
     Parameters
     ----------
-    shells : tuple of Shell
+    shells : tuple of OrbitalShell
         In the order of the orbitals.
     onsite : tuple of float
         Energy of every orbital, eV.
     valence : float
-        Electrons that it brings.
+        Electrons of a neutral atom that occupy the model's orbitals.
     """
 
-    shells: tuple
-    onsite: tuple
+    shells: tuple[OrbitalShell, ...]
+    onsite: tuple[float, ...]
     valence: float
 
     @property
-    def spans(self):
-        """Where each shell's orbitals stand, a list of slices."""
+    def spans(self) -> list[slice]:
+        """Range of each shell among the orbitals."""
         ends = np.cumsum([len(s.m) for s in self.shells])
         return [slice(int(e) - len(s.m), int(e)) for s, e in zip(self.shells, ends, strict=True)]
+
+
+Laws = Mapping[tuple[str, str, int], Law]
 
 
 @dataclass(frozen=True)
@@ -108,34 +115,36 @@ class Bond:
     Parameters
     ----------
     species : (str, str)
-        First and second.
+        Names of the first and the second species.
     cutoff : float
         Longest bond, Å.
     above : float
-        Only bonds longer than this, Å.
+        Bonds of this length and shorter are excluded, Å.
     smooth : (float, float), optional
         Radius r_c and width w of a factor 1 / (1 + e^{(r − r_c)/w}), Å.
     hopping, overlap : dict of (str, str, int) to Law
-        By the label of the first species' shell, that of the second's, and the channel |m|.
+        Integrals by the label of the first species' shell, that of the second's, and the channel
+        |m|.
     """
 
-    species: tuple
+    species: tuple[str, str]
     cutoff: float
     above: float = 0.0
-    smooth: tuple | None = None
-    hopping: dict = field(default_factory=dict)
-    overlap: dict = field(default_factory=dict)
+    smooth: tuple[float, float] | None = None
+    hopping: Laws = field(default_factory=dict)
+    overlap: Laws = field(default_factory=dict)
 
-    def reversed(self):
+    def reversed(self) -> "Bond":
         """Return the same bond with the species in the other order."""
-        turned = [
+        first, second = self.species
+        hopping, overlap = (
             {(b, a, m): law for (a, b, m), law in laws.items()}
             for laws in (self.hopping, self.overlap)
-        ]
-        return Bond(self.species[::-1], self.cutoff, self.above, self.smooth, *turned)
+        )
+        return Bond((second, first), self.cutoff, self.above, self.smooth, hopping, overlap)
 
-    def factor(self, r):
-        """Return what all integrals are multiplied by.
+    def factor(self, r: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the common factor of all integrals.
 
         Parameters
         ----------
@@ -145,7 +154,7 @@ class Bond:
         Returns
         -------
         (n,) array
-            0 outside of the range, inside it 1 or the smooth factor.
+            0 outside of the range of distances; inside it 1, or the smooth factor.
         """
         inside = (r > self.above + ROUNDING) & (r <= self.cutoff + ROUNDING)
         if self.smooth is None:
@@ -156,33 +165,33 @@ class Bond:
 
 
 @dataclass(frozen=True)
-class Model:
+class TightBindingModel:
     """A tight-binding model.
 
     Parameters
     ----------
     name : str
-        How it is called.
+        Name of the model.
     species : dict of str to ModelSpecies
-        By name; usually symbols.
+        Species by name, usually the symbol of the element.
     bonds : tuple of Bond
         Integrals of bonds of the same two species add up.
     citation : str
-        Where the numbers come from.
+        Source of the numbers.
     """
 
     name: str
-    species: dict
-    bonds: tuple
+    species: Mapping[str, ModelSpecies]
+    bonds: tuple[Bond, ...]
     citation: str = ""
 
     @property
-    def orthogonal(self):
+    def orthogonal(self) -> bool:
         """Whether the orbitals are orthonormal."""
         return not any(bond.overlap for bond in self.bonds)
 
-    def between(self, a, b):
-        """Return the bonds from one species to another, a list.
+    def between(self, a: str, b: str) -> list[Bond]:
+        """Return the bonds from one species to another.
 
         Parameters
         ----------
@@ -192,19 +201,30 @@ class Model:
         Returns
         -------
         list of Bond
-            In this order of the species.
+            Each from species `a` to species `b`.
         """
-        found = [bond for bond in self.bonds if bond.species == (a, b)]
+        bonds = [bond for bond in self.bonds if bond.species == (a, b)]
         if a != b:
-            found += [bond.reversed() for bond in self.bonds if bond.species == (b, a)]
-        return found
+            bonds += [bond.reversed() for bond in self.bonds if bond.species == (b, a)]
+        return bonds
 
-    def cutoff(self, a, b):
-        """Return the length of the longest bonds of two species, Å; 0 if there are none."""
+    def cutoff(self, a: str, b: str) -> float:
+        """Return the length of the longest bonds of two species.
+
+        Parameters
+        ----------
+        a, b : str
+            Names in the model.
+
+        Returns
+        -------
+        float
+            Å; 0 if there are no bonds.
+        """
         return max((bond.cutoff for bond in self.between(a, b)), default=0.0)
 
-    def names_for(self, structure):
-        """Tell which of the model's species each species of a structure is.
+    def names_for(self, structure: Structure) -> list[str]:
+        """Return the model's name of each species of a structure.
 
         Parameters
         ----------
@@ -214,12 +234,13 @@ class Model:
         Returns
         -------
         list of str
-            One for each of `Structure.species_names`: the same name, or else its element's symbol.
+            One for each of `Structure.species_names`: the same name, or else the symbol of its
+            element.
 
         Raises
         ------
         MoireioError
-            If the model does not know one.
+            If the model lacks one.
         """
         names = list(structure.species_names)
         if set(names) <= set(self.species):
@@ -233,11 +254,11 @@ class Model:
             if names[number] not in self.species:
                 raise MoireioError(
                     f"the model {self.name} has no species {name}",
-                    remedy=f"it knows {', '.join(self.species)}",
+                    remedy=f"it has {', '.join(self.species)}",
                 )
         return names
 
-    def basis(self, structure):
+    def basis(self, structure: Structure) -> Basis:
         """Return the basis of a structure in this model.
 
         Parameters
@@ -248,28 +269,28 @@ class Model:
         Returns
         -------
         Basis
-            With the electrons of every species. Cutoffs are half the longest bond of a species to
-            its like, or to any other if there is none.
+            With the electrons of every species. Cutoffs are half the longest bond between atoms
+            of the species, or to any other species if there is none.
         """
         names = self.names_for(structure)
-        species = {}
-        for own, name in zip(structure.species_names, names, strict=True):
-            known = self.species[name]
-            like = self.cutoff(name, name) or max(self.cutoff(name, n) for n in self.species)
-            complete = all(len(s.m) == 2 * s.l + 1 for s in known.shells)
-            # Incomplete shells have an entry of l for every orbital, so that m is no riddle.
-            orbitals = [(s.l, m) for s in known.shells for m in s.m]
-            species[own] = SpeciesBasis(
-                l=[s.l for s in known.shells] if complete else [v for v, _ in orbitals],
-                m=None if complete else [m for _, m in orbitals],
+        bases = {}
+        for label, name in zip(structure.species_names, names, strict=True):
+            species = self.species[name]
+            longest = self.cutoff(name, name) or max(self.cutoff(name, n) for n in self.species)
+            complete = all(len(s.m) == 2 * s.l + 1 for s in species.shells)
+            # Incomplete shells have an entry of l for every orbital, so that m is unambiguous.
+            orbitals = [(s.l, m) for s in species.shells for m in s.m]
+            bases[label] = SpeciesBasis(
+                l=tuple(s.l for s in species.shells) if complete else tuple(v for v, _ in orbitals),
+                m=None if complete else tuple(m for _, m in orbitals),
                 name=self.name,
-                cutoff=like / 2 if like else None,
-                valence=known.valence,
+                cutoff=longest / 2 if longest else None,
+                valence=species.valence,
             )
-        return Basis(species, orthogonal=self.orthogonal)
+        return Basis(bases, orthogonal=self.orthogonal)
 
-    def reach(self, structure):
-        """Return how far the species of a structure are bonded.
+    def reach(self, structure: Structure) -> npt.NDArray[np.float64]:
+        """Return the lengths of the longest bonds between the species of a structure.
 
         Parameters
         ----------
@@ -282,16 +303,22 @@ class Model:
             Å; 0 where there is no bond.
         """
         names = self.names_for(structure)
-        out = np.array([[self.cutoff(a, b) for b in names] for a in names])
-        return np.where(out > 0, out + 2 * ROUNDING, 0.0)
+        cutoffs = np.array([[self.cutoff(a, b) for b in names] for a in names])
+        return np.where(cutoffs > 0, cutoffs + 2 * ROUNDING, 0.0)
 
-    def blocks(self, kind, a, b, vectors):
+    def blocks(
+        self,
+        integrals: Literal["hopping", "overlap"],
+        a: str,
+        b: str,
+        vectors: npt.NDArray[np.float64],
+    ) -> npt.NDArray[np.float64]:
         """Return blocks ⟨a| O |b at d⟩.
 
         Parameters
         ----------
-        kind : {"hopping", "overlap"}
-            Of the Hamiltonian (eV) or the overlap.
+        integrals : {"hopping", "overlap"}
+            The Hamiltonian (eV) or the overlap.
         a, b : str
             Names of species in the model.
         vectors : (3, n) array
@@ -304,37 +331,40 @@ class Model:
         """
         first, second = self.species[a], self.species[b]
         distance, unit = unit_vectors(vectors)
-        own = distance == 0
-        r = np.where(own, 1.0, distance)
-        out = np.zeros((len(first.onsite), len(second.onsite), len(r)))
+        onsite = distance == 0
+        r = np.where(onsite, 1.0, distance)
+        blocks = np.zeros((len(first.onsite), len(second.onsite), len(r)))
         top = max(s.l for s in first.shells) + max(s.l for s in second.shells)
         values = harmonics(top, unit)
-        radial = self._channels(kind, a, b, r, ~own)
-        for one, rows in zip(first.shells, first.spans, strict=True):
-            for two, columns in zip(second.shells, second.spans, strict=True):
-                if (one.label, two.label) not in radial:
+        radial = self._channels(integrals, a, b, r, ~onsite)
+        for shell_a, rows in zip(first.shells, first.spans, strict=True):
+            for shell_b, columns in zip(second.shells, second.spans, strict=True):
+                channels = radial.get((shell_a.label, shell_b.label))
+                if channels is None:
                     continue
-                weights, momenta = channel_weights(one.l, two.l)
-                places = [[m + s.l for m in s.m] for s in (one, two)]
-                angular = angular_parts(one.l, two.l, values, *places)
-                integrals = radial[one.label, two.label]
+                weights, momenta = channel_weights(shell_a.l, shell_b.l)
+                components = [[m + s.l for m in s.m] for s in (shell_a, shell_b)]
+                angular = angular_parts(shell_a.l, shell_b.l, values, *components)
                 terms = [
-                    (sum(V * weights[mu, n] for mu, V in integrals.items()), angular[n])
+                    (sum(V * weights[mu, n] for mu, V in channels.items()), angular[n])
                     for n in range(len(momenta))
                 ]
-                fill_block(out[rows, columns], terms)
-        if a == b and own.any():
-            diagonal = first.onsite if kind == "hopping" else np.ones(len(first.onsite))
-            out[:, :, own] = np.diag(diagonal)[:, :, None]
-        return out
+                fill_block(blocks[rows, columns], terms)
+        if a == b and onsite.any():
+            diagonal = first.onsite if integrals == "hopping" else np.ones(len(first.onsite))
+            blocks[:, :, onsite] = np.diag(diagonal)[:, :, None]
+        return blocks
 
-    def _channels(self, kind, a, b, r, bonded):
-        """Return V_μ(r) by the labels of two shells and the channel."""
+    def _channels(self, integrals, a, b, r, bonded):
+        """Return V_μ(r) by the labels of two shells and the channel μ."""
         radial = {}
         for bond in self.between(a, b):
             factor = bond.factor(r) * bonded
-            for (one, two, mu), law in getattr(bond, kind).items():
-                for key in {(one, two), (two, one)} if a == b else {(one, two)}:
-                    channels = radial.setdefault(key, {})
+            for (label_a, label_b, mu), law in getattr(bond, integrals).items():
+                orders = {(label_a, label_b)}
+                if a == b:
+                    orders.add((label_b, label_a))
+                for order in orders:
+                    channels = radial.setdefault(order, {})
                     channels[mu] = channels.get(mu, 0.0) + law(r) * factor
         return radial

@@ -8,23 +8,30 @@ import math
 import os
 import re
 import tomllib
-from dataclasses import replace
+from collections.abc import Mapping
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
 from moireio.errors import MissingFileError, MoireioError, unreadable
 from moireio.system.basis import ORBITALS, SHELL_LETTERS
-from moireio.tightbinding.model import Bond, Law, Model, ModelSpecies, Shell
+from moireio.tightbinding.model import (
+    Bond,
+    Law,
+    ModelSpecies,
+    OrbitalShell,
+    TightBindingModel,
+)
 from moireio.tightbinding.slaterkoster import CHANNELS
 
 _INTEGRAL = re.compile(rf"([spd]\*?)([spd]\*?)_({'|'.join(CHANNELS)})")
-LONGEST = 50.0
-SHORTEST = 0.3
+LONGEST = 50.0  # Å
+SHORTEST = 0.3  # Å
 HELP = "see docs/tight-binding.md"
 
 
-def read_model(path):
+def read_model(path: str | os.PathLike[str]) -> TightBindingModel:
     """Read a model.
 
     Parameters
@@ -34,22 +41,23 @@ def read_model(path):
 
     Returns
     -------
-    Model
-        Checked.
+    TightBindingModel
+        The model, checked.
 
     Raises
     ------
     MoireioError
         If there is none, or it is not a valid model.
     """
-    own = shipped()
-    if path in own:
-        path = own[path]
+    path = os.fspath(path)
+    models = shipped()
+    if path in models:
+        path = models[path]
     elif not os.path.exists(path):
         raise MissingFileError(
             "no such file, and no model of this name comes with moireio",
             path=path,
-            remedy=f"those are {', '.join(own)}",
+            remedy=f"these do: {', '.join(models)}",
         )
     try:
         with open(path, "rb") as stream:
@@ -62,8 +70,8 @@ def read_model(path):
 
 
 @functools.cache
-def shipped():
-    """Return the models that come with moireio.
+def shipped() -> dict[str, str]:
+    """List the models that come with moireio.
 
     Returns
     -------
@@ -71,44 +79,44 @@ def shipped():
         Paths by name.
     """
     folder = files(__package__).joinpath("models")
-    found = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    return {name.removesuffix(".toml"): str(folder.joinpath(name)) for name in found}
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return {name.removesuffix(".toml"): str(folder.joinpath(name)) for name in names}
 
 
-def parse_model(content, path="model"):
-    """Make a model of the content of a file.
+def parse_model(content: Mapping[str, Any], path: str = "model") -> TightBindingModel:
+    """Make a model from the content of a file.
 
     Parameters
     ----------
     content : dict
-        As TOML gives it.
+        Tables and values of the TOML file.
     path : str
         The file, for messages.
 
     Returns
     -------
-    Model
-        Checked.
+    TightBindingModel
+        The model, checked.
 
     Raises
     ------
     MoireioError
         If a part is missing, unknown or contradicts another one.
     """
-    top = _Table(content, "", path)
+    top = _ModelTable(content, "", path)
     tables = top.table("species")
     species = {name: _species(tables.table(name)) for name in tables.values}
     if not species:
         raise top.wrong("species", "has no entry")
     bonds = top.take("bond", list, [])
-    if not all(isinstance(one, dict) for one in bonds):
+    if not all(isinstance(bond, dict) for bond in bonds):
         raise top.wrong("bond", "is not a list of tables", "write [[bond]]")
-    model = Model(
+    model = TightBindingModel(
         name=top.take("name", str),
         species=species,
         bonds=tuple(
-            _bond(_Table(one, f"bond {number}", path), species)
-            for number, one in enumerate(bonds, 1)
+            _bond(_ModelTable(bond, f"bond {number}", path), species)
+            for number, bond in enumerate(bonds, 1)
         ),
         citation=top.take("citation", str, ""),
     )
@@ -116,7 +124,7 @@ def parse_model(content, path="model"):
     return model
 
 
-class _Table:
+class _ModelTable:
     """A table of a file, from which known keys are taken; what is left is an error."""
 
     def __init__(self, values, place, path):
@@ -127,7 +135,7 @@ class _Table:
         place = f"{self.place}: " if self.place else ""
         return MoireioError(f"{place}{key} {what}", path=self.path, remedy=remedy)
 
-    def take(self, key, kind, *default):
+    def take(self, key, expected, *default):
         """Return a value of some type, or the default if it is absent."""
         if key not in self.values:
             if default:
@@ -135,9 +143,9 @@ class _Table:
             raise self.wrong(key, "is missing")
         self._left.discard(key)
         value = self.values[key]
-        if not isinstance(value, kind):
+        if not isinstance(value, expected):
             names = {str: "a text", list: "a list", dict: "a table"}
-            raise self.wrong(key, f"is {value!r}, not {names[kind]}")
+            raise self.wrong(key, f"is {value!r}, not {names[expected]}")
         return value
 
     def number(self, key, *default, least=None, positive=False):
@@ -158,45 +166,45 @@ class _Table:
     def table(self, key, *default):
         """Return a table inside this one."""
         place = f"{self.place}.{key}" if self.place else key
-        return _Table(self.take(key, dict, *default), place, self.path)
+        return _ModelTable(self.take(key, dict, *default), place, self.path)
 
     def finish(self):
-        """Refuse what nobody has asked for."""
+        """Refuse keys that were not taken."""
         if self._left:
             raise self.wrong(sorted(self._left)[0], "is not known here")
 
 
 def _species(table):
-    shells = {}
+    components_of = {}
     for word in table.take("orbitals", list):
         label, components = _orbitals(word)
         if label is None:
             raise table.wrong("orbitals", f"has {word!r}, which is no shell or orbital")
-        members = shells.setdefault(label, [])
-        if set(members) & set(components):
+        earlier = components_of.setdefault(label, [])
+        if set(earlier) & set(components):
             raise table.wrong("orbitals", f"has {word} twice")
-        members += components
-    if not shells:
+        earlier += components
+    if not components_of:
         raise table.wrong("orbitals", "is empty")
-    made = tuple(Shell(label, tuple(sorted(members))) for label, members in shells.items())
-    table_of_energies = table.table("onsite", {})
+    shells = tuple(OrbitalShell(label, tuple(sorted(m))) for label, m in components_of.items())
+    onsite_table = table.table("onsite", {})
     energies = {}
-    for word in table_of_energies.values:
+    for word in onsite_table.values:
         label, components = _orbitals(word)
-        if not set(components) & set(shells.get(label, ())):
-            raise table_of_energies.wrong(word, "is no orbital of this species")
-        value = table_of_energies.number(word)
+        if not set(components) & set(components_of.get(label, ())):
+            raise onsite_table.wrong(word, "is no orbital of this species")
+        value = onsite_table.number(word)
         for m in components:  # an orbital's own energy overrides its shell's
             if (label, m) not in energies or word != label:
                 energies[label, m] = value
     valence = table.number("valence", least=0)
     table.finish()
-    onsite = tuple(energies.get((s.label, m), 0.0) for s in made for m in s.m)
-    return ModelSpecies(made, onsite, valence)
+    onsite = tuple(energies.get((s.label, m), 0.0) for s in shells for m in s.m)
+    return ModelSpecies(shells, onsite, valence)
 
 
 def _orbitals(word):
-    """Return the label of a shell and which m a word such as "p", "s*" or "dxy" means."""
+    """Return the label of the shell and the list of m for a word such as "p", "s*" or "dxy"."""
     if isinstance(word, str) and word.removesuffix("*") in ORBITALS:
         l = SHELL_LETTERS.index(word[0])  # noqa: E741
         return word, list(range(-l, l + 1))
@@ -221,14 +229,14 @@ def _bond(table, species):
         raise table.wrong("above", f"is {above}, not below the cutoff of {cutoff}")
     smooth = None
     if "smooth" in table.values:
-        own = table.table("smooth")
-        smooth = own.number("radius", positive=True), own.number("width", positive=True)
-        own.finish()
+        cut = table.table("smooth")
+        smooth = cut.number("radius", positive=True), cut.number("width", positive=True)
+        cut.finish()
     shortest = max(above, SHORTEST)
     hopping = _laws(table, names, species, shortest)
-    overlaps = table.table("overlap", {})
-    overlap = _laws(overlaps, names, species, shortest)
-    overlaps.finish()
+    overlap_table = table.table("overlap", {})
+    overlap = _laws(overlap_table, names, species, shortest)
+    overlap_table.finish()
     table.finish()
     if not hopping and not overlap:
         raise table.wrong("", "has no integrals", "give one such as pp_pi = -2.7")
@@ -246,11 +254,13 @@ def _laws(table, names, species, shortest):
         mu = CHANNELS.index(channel)
         for name, label in zip(names, labels, strict=True):
             if label not in {shell.label for shell in species[name].shells}:
-                raise table.wrong(key, f"needs a shell {label}, which {name} has not")
+                raise table.wrong(key, f"needs a shell {label}, which {name} lacks")
             if SHELL_LETTERS.index(label[0]) < mu:
                 raise table.wrong(key, f"does not exist: {label} orbitals have no {channel} bond")
         if names[0] == names[1] and labels[0] != labels[1] and (*labels[::-1], mu) in laws:
-            raise table.wrong(key, "is given in both orders", "of like atoms give one")
+            raise table.wrong(
+                key, "is given in both orders", "give one of the two for atoms of one species"
+            )
         laws[*labels, mu] = _law(table, key, shortest)
     return laws
 
@@ -258,17 +268,21 @@ def _laws(table, names, species, shortest):
 def _law(table, key, shortest):
     if not isinstance(table.values[key], dict):
         return Law(table.number(key))
-    own = table.table(key)
-    law = Law(own.number("value"))
-    law = replace(law, r0=own.number("r0", None, positive=True))
-    law = replace(law, decay=own.number("decay", None, positive=True))
-    law = replace(law, power=own.number("power", 0.0))
-    own.finish()
+    law_table = table.table(key)
+    law = Law(
+        law_table.number("value"),
+        r0=law_table.number("r0", None, positive=True),
+        decay=law_table.number("decay", None, positive=True),
+        power=law_table.number("power", 0.0),
+    )
+    law_table.finish()
     if law.r0 is None and (law.decay is not None or law.power):
-        raise own.wrong("r0", "is missing")
+        raise law_table.wrong("r0", "is missing")
     if law.r0 is not None and law.decay is None and not law.power:
-        raise own.wrong("r0", "has no decay or power to go with it")
+        raise law_table.wrong("r0", "has no decay or power to go with it")
     with np.errstate(all="ignore"):
         if not np.isfinite(law(np.array([shortest]))).all():
-            raise own.wrong("decay", f"is so steep that the integral overflows at {shortest} Å")
+            raise law_table.wrong(
+                "decay", f"is so steep that the integral overflows at {shortest} Å"
+            )
     return law

@@ -1,7 +1,7 @@
 """Slater–Koster angular functions in terms of spherical harmonics.
 
 A two-centre integral between orbitals of angular momenta l1 and l2 is a sum over the channels
-μ = |m| along the bond (σ, π, δ), or as well a sum over L = |l1 − l2|, |l1 − l2| + 2, …, l1 + l2:
+μ = |m| along the bond (σ, π, δ), or equally a sum over L = |l1 − l2|, |l1 − l2| + 2, …, l1 + l2:
 
     ⟨l1 m1 | H | l2 m2 (d)⟩ = Σ_μ V_μ(d) E_μ(d̂)
                             = Σ_L (Σ_μ V_μ T_μL) Σ_M G(l1 m1, l2 m2, L M) Y_LM(d̂)
@@ -14,9 +14,11 @@ the same with the two species exchanged. So every V_l1l2μ has the sign that the
 the bond from the orbital of lower l to that of higher l.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.system.harmonics import coupled, gaunt
 
@@ -24,8 +26,8 @@ CHANNELS = ("sigma", "pi", "delta")
 
 
 @lru_cache(maxsize=64)
-def channel_weights(l1, l2):
-    """Return T, which turns integrals of channels into those of angular momenta.
+def channel_weights(l1: int, l2: int) -> tuple[npt.NDArray[np.float64], range]:
+    """Return T, which turns integrals of channels into integrals of angular momenta.
 
     Parameters
     ----------
@@ -35,7 +37,7 @@ def channel_weights(l1, l2):
     Returns
     -------
     weights : (channels, channels) array
-        Row μ, column number of L.
+        Row μ, one column for each L.
     momenta : range
         The L.
     """
@@ -53,7 +55,13 @@ def channel_weights(l1, l2):
     return sign * np.linalg.inv(along_z), momenta
 
 
-def angular_parts(l1, l2, values, rows, columns):
+def angular_parts(
+    l1: int,
+    l2: int,
+    values: npt.NDArray[np.float64],
+    rows: Sequence[int],
+    columns: Sequence[int],
+) -> list[dict[tuple[int, int], npt.NDArray[np.float64]]]:
     """Return Σ_M G Y_LM for every L of a pair of shells.
 
     Parameters
@@ -61,14 +69,14 @@ def angular_parts(l1, l2, values, rows, columns):
     l1, l2 : int
         Angular momenta.
     values : ((l1 + l2 + 1)², n) array
-        Harmonics of the bonds' directions.
+        Harmonics of the directions of the bonds.
     rows, columns : sequence of int
-        Which m + l of either shell there are.
+        The orbitals of either shell, by m + l.
 
     Returns
     -------
     list of dict
-        For every L as `moireio.system.harmonics.coupled` gives it.
+        The elements of `moireio.system.harmonics.coupled` for every L.
     """
     momenta = channel_weights(l1, l2)[1]
     return [coupled(l1, l2, L, values, rows, columns) for L in momenta]

@@ -1,19 +1,24 @@
 """The Hamiltonian and the overlap of a tight-binding model, by runs of atoms."""
 
+from typing import Literal
+
 from moireio.operators.blocks import OperatorMeta
 from moireio.operators.twocentre import PairSource, place_blocks
 from moireio.system.neighbours import close_pairs
+from moireio.system.pairs import Pairs
+from moireio.system.structure import Structure
+from moireio.tightbinding.model import TightBindingModel
 
 
-def bonded_pairs(structure, model):
-    """Return the pairs of atoms that a model bonds.
+def bonded_pairs(structure: Structure, model: TightBindingModel) -> Pairs:
+    """Return the pairs of atoms that are bonded in a model.
 
     Parameters
     ----------
     structure : Structure
         The atoms.
-    model : Model
-        That knows their species.
+    model : TightBindingModel
+        A model that has their species.
 
     Returns
     -------
@@ -30,17 +35,24 @@ class TightBindingSource(PairSource):
     ----------
     structure : Structure
         The atoms.
-    model : Model
-        That knows their species.
+    model : TightBindingModel
+        A model that has their species.
     pairs : Pairs
         From `bonded_pairs`.
     name : {"hamiltonian", "overlap"}
-        Which.
+        The operator.
     storage : {"full", "upper"}
         Both partners of every pair, or one.
     """
 
-    def __init__(self, structure, model, pairs, name="hamiltonian", storage="full"):
+    def __init__(
+        self,
+        structure: Structure,
+        model: TightBindingModel,
+        pairs: Pairs,
+        name: Literal["hamiltonian", "overlap"] = "hamiltonian",
+        storage: Literal["full", "upper"] = "full",
+    ):
         if storage == "upper":
             pairs = pairs.select(pairs.upper())
         unit = "eV" if name == "hamiltonian" else "1"
@@ -48,8 +60,10 @@ class TightBindingSource(PairSource):
         meta = OperatorMeta(name, unit, storage=storage, source="tight-binding", extra=extra)
         super().__init__(structure, model.basis(structure), pairs, meta)
         self._model, self._names = model, model.names_for(structure)
-        self._kind_of = "hopping" if name == "hamiltonian" else "overlap"
+        self._integrals: Literal["hopping", "overlap"] = (
+            "hopping" if name == "hamiltonian" else "overlap"
+        )
 
     def _fill(self, out, offsets, species, swapped, vectors):
         a, b = (self._names[n] for n in species)
-        place_blocks(out, offsets, self._model.blocks(self._kind_of, a, b, vectors), swapped)
+        place_blocks(out, offsets, self._model.blocks(self._integrals, a, b, vectors), swapped)

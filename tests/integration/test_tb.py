@@ -200,7 +200,7 @@ def test_refusals(run, tmp_path, graphene):
     known = ["-m", "moon-koshino"]
     cases = {
         "atoms 0 and 1 are 0.100 Å apart": [tmp_path / "close.vasp", *known],
-        "the model moon-koshino has no species B (it knows C)": [tmp_path / "bn.vasp", *known],
+        "the model moon-koshino has no species B (it has C)": [tmp_path / "bn.vasp", *known],
         "no model of this name comes with moireio": [graphene, "-m", "moon"],
         f"error: {bad}: species.C: valence is missing": [graphene, "-m", bad],
         "no such file": [tmp_path / "absent.vasp", *known],

@@ -1,30 +1,30 @@
-"""Laws of the distance, model files, and the models that come along."""
-
-import copy
-import re
-import tomllib
-from pathlib import Path
+"""Laws of the distance, bonds, and what a model makes of a structure."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from moireio.errors import MoireioError
-from moireio.tightbinding import modelfile
-from moireio.tightbinding.model import Bond, Law
-from moireio.tightbinding.modelfile import parse_model, read_model, shipped
+from moireio.system.structure import Structure
+from moireio.tightbinding.model import (
+    Bond,
+    Law,
+    ModelSpecies,
+    OrbitalShell,
+    TightBindingModel,
+)
+from moireio.tightbinding.modelfile import read_model
 
-GOOD = {
-    "name": "test",
-    "species": {"C": {"orbitals": ["s", "pz"], "onsite": {"s": -1.0}, "valence": 4}},
-    "bond": [
-        {
-            "species": ["C", "C"],
-            "cutoff": 3.0,
-            "ss_sigma": {"value": -2.0, "r0": 1.4, "decay": 0.5},
-            "sp_sigma": 1.0,
-        }
-    ],
-}
+SIGMA = {("s", "s", 0): Law(-1.0)}
+S = OrbitalShell("s", (0,))
+P = OrbitalShell("p", (-1, 0, 1))
+
+
+def s_model(*bonds):
+    """Return a model of s orbitals on C and N."""
+    species = {n: ModelSpecies((S,), (0.0,), 1.0) for n in ("C", "N")}
+    return TightBindingModel("test", species, tuple(bonds))
 
 
 def test_laws():
@@ -32,126 +32,23 @@ def test_laws():
     np.testing.assert_allclose(Law(2.0)(r), 2.0)
     np.testing.assert_allclose(Law(2.0, 1.4, 0.5)(r), 2 * np.exp(-(r - 1.4) / 0.5))
     np.testing.assert_allclose(Law(2.0, 1.4, power=2)(r), 2 * (1.4 / r) ** 2)
-    both = 2 * np.exp(-(r - 1.4) / 0.5) * (1.4 / r) ** 3
-    np.testing.assert_allclose(Law(2.0, 1.4, 0.5, 3)(r), both)
+    product = 2 * np.exp(-(r - 1.4) / 0.5) * (1.4 / r) ** 3
+    np.testing.assert_allclose(Law(2.0, 1.4, 0.5, 3)(r), product)
     bond = Bond(("C", "C"), cutoff=3.0, above=1.5, smooth=(2.0, 0.1))
     expected = [0, 0, 1 / 2, 1 / (1 + np.e**10), 0]
-    found = bond.factor(np.array([1.2, 1.5, 2.0, 3.0, 3.1]))
-    np.testing.assert_allclose(found, expected, atol=1e-15)
+    factor = bond.factor(np.array([1.2, 1.5, 2.0, 3.0, 3.1]))
+    np.testing.assert_allclose(factor, expected, atol=1e-15)
     assert Bond(("C", "C"), 9.0, smooth=(1.0, 1e-3)).factor(np.array([8.0])) < 1e-300
 
 
 def test_shells_of_neighbours_are_bonds_of_their_own():
     """A neighbour at just the cutoff counts, once."""
-    content = copy.deepcopy(GOOD)
-    content["bond"] = [
-        {"species": ["C", "C"], "cutoff": 1.5, "ss_sigma": -1.0},
-        {"species": ["C", "C"], "above": 1.5, "cutoff": 3.0, "ss_sigma": -0.1},
-    ]
-    model = parse_model(content)
+    near = Bond(("C", "C"), 1.5, hopping=SIGMA)
+    far = Bond(("C", "C"), 3.0, above=1.5, hopping={("s", "s", 0): Law(-0.1)})
     d = np.zeros((3, 4))
     d[0] = [1.0, 1.5, 1.5 + 1e-14, 3.0]
-    found = model.blocks("hopping", "C", "C", d)[0, 0]
-    np.testing.assert_allclose(found, [-1, -1, -1, -0.1])
-
-
-def test_good_model():
-    model = parse_model(GOOD)
-    own = model.species["C"]
-    assert own.onsite == (-1.0, 0.0)
-    assert own.valence == 4
-    assert model.orthogonal
-    assert model.cutoff("C", "C") == 3.0
-    found = model.blocks("hopping", "C", "C", np.array([[0.0, 0], [0, 0], [0, 2]]))
-    np.testing.assert_allclose(found[:, :, 0], [[-1, 0], [0, 0]])
-    ss = -2 * np.exp(-0.6 / 0.5)
-    np.testing.assert_allclose(found[:, :, 1], [[ss, 1], [-1, 0]], atol=1e-15)
-
-
-def test_energies_of_orbitals_override_those_of_shells():
-    content = copy.deepcopy(GOOD)
-    content["species"]["C"] |= {"orbitals": ["p", "s*"], "onsite": {"pz": 3.0, "p": 1.0, "s*": 7}}
-    content["bond"][0] = {"species": ["C", "C"], "cutoff": 2.0, "s*p_sigma": 1.0}
-    model = parse_model(content)
-    assert model.species["C"].onsite == (1.0, 3.0, 1.0, 7.0)
-    assert [s.label for s in model.species["C"].shells] == ["p", "s*"]
-    block = model.blocks("hopping", "C", "C", np.array([[0.0], [0], [1]]))[:, :, 0]
-    expected = np.zeros((4, 4))
-    expected[3, 1], expected[1, 3] = 1, -1
-    np.testing.assert_allclose(block, expected, atol=1e-15)
-
-
-def change(path, value):
-    def changed(content):
-        *way, last = path
-        for key in way:
-            content = content[key]
-        if value is None:
-            del content[last]
-        else:
-            content[last] = value
-
-    return changed
-
-
-LAW = ("bond", 0, "ss_sigma")
-BAD = {
-    "name is missing": change(("name",), None),
-    "species is missing": change(("species",), None),
-    "species has no entry": change(("species",), {}),
-    "species is 'C', not a table": change(("species",), "C"),
-    "colour is not known here": change(("colour",), 1),
-    "species.C: valence is missing": change(("species", "C", "valence"), None),
-    "species.C: valence is -1, below 0": change(("species", "C", "valence"), -1),
-    "species.C: mass is not known here": change(("species", "C", "mass"), 12),
-    "species.C: orbitals is empty": change(("species", "C", "orbitals"), []),
-    "species.C: orbitals has 'f'": change(("species", "C", "orbitals"), ["f"]),
-    "species.C: orbitals has 3": change(("species", "C", "orbitals"), [3]),
-    "species.C: orbitals has pz twice": change(("species", "C", "orbitals"), ["p", "pz"]),
-    "species.C.onsite: px is no orbital": change(("species", "C", "onsite"), {"px": 1}),
-    "species.C.onsite: s is 'low', not a number": change(("species", "C", "onsite", "s"), "low"),
-    "species.C.onsite: s is nan, not finite": change(("species", "C", "onsite", "s"), np.nan),
-    "bond is not a list of tables": change(("bond",), [1]),
-    "bond is {}, not a list": change(("bond",), {}),
-    "bond 1: species is missing": change(("bond", 0, "species"), None),
-    "bond 1: species is ['C'], not two names": change(("bond", 0, "species"), ["C"]),
-    "bond 1: species names H": change(("bond", 0, "species"), ["C", "H"]),
-    "bond 1: cutoff is missing": change(("bond", 0, "cutoff"), None),
-    "bond 1: cutoff is True, not a number": change(("bond", 0, "cutoff"), True),
-    "bond 1: cutoff is 0, not above 0": change(("bond", 0, "cutoff"), 0),
-    "bond 1: cutoff is 80.0 Å, more than 50 Å": change(("bond", 0, "cutoff"), 80),
-    "bond 1: above is 3.0, not below the cutoff": change(("bond", 0, "above"), 3),
-    "bond 1.smooth: width is missing": change(("bond", 0, "smooth"), {"radius": 2}),
-    "bond 1: pp_delta does not exist": change(("bond", 0, "pp_delta"), 1),
-    "bond 1: sd_sigma needs a shell d": change(("bond", 0, "sd_sigma"), 1),
-    "bond 1: Vss is not known here": change(("bond", 0, "Vss"), 1),
-    "bond 1: ps_sigma is given in both orders": change(("bond", 0, "ps_sigma"), 1),
-    "bond 1: has no integrals": change(("bond", 0), {"species": ["C", "C"], "cutoff": 3}),
-    "bond 1.ss_sigma: value is missing": change((*LAW, "value"), None),
-    "bond 1.ss_sigma: r0 is missing": change((*LAW, "r0"), None),
-    "bond 1.ss_sigma: r0 has no decay or power": change((*LAW, "decay"), None),
-    "bond 1.ss_sigma: decay is so steep": change((*LAW, "decay"), 1e-4),
-    "bond 1.ss_sigma: range is not known here": change((*LAW, "range"), 1),
-    "bond 1.overlap: tt is not known here": change(("bond", 0, "overlap"), {"tt": 1}),
-}
-
-
-@pytest.mark.parametrize("told", BAD)
-def test_bad_models(told):
-    content = copy.deepcopy(GOOD)
-    BAD[told](content)
-    with pytest.raises(MoireioError) as caught:
-        parse_model(content, "x.toml")
-    assert str(caught.value).startswith(f"x.toml: {told}")
-
-
-def test_models_that_come_along():
-    assert list(shipped()) == ["graphene-nn", "moon-koshino", "trambly"]
-    for name in shipped():
-        model = read_model(name)
-        assert model.name == name
-        assert "Phys." in model.citation
-        assert model.species["C"].valence == 1
+    hopping = s_model(near, far).blocks("hopping", "C", "C", d)[0, 0]
+    np.testing.assert_allclose(hopping, [-1, -1, -1, -0.1])
 
 
 def test_formulas_of_the_papers():
@@ -160,38 +57,49 @@ def test_formulas_of_the_papers():
     r = np.sqrt((d**2).sum(axis=0))
     c = (d[2] / r) ** 2
     a = 2.46
-    own = -2.7 * np.exp(-(r - a / np.sqrt(3)) / (0.184 * a)) * (1 - c)
-    own += 0.48 * np.exp(-(r - 3.35) / (0.184 * a)) * c
-    found = read_model("moon-koshino").blocks("hopping", "C", "C", d)[0, 0]
-    np.testing.assert_allclose(found, own, rtol=1e-12)
-    own = -2.7 * np.exp(2.218 * (1.418 - r)) * (1 - c) + 0.48 * np.exp(2.218 * (3.349 - r)) * c
-    own /= 1 + np.exp((r - 6.14) / 0.265)
-    found = read_model("trambly").blocks("hopping", "C", "C", d)[0, 0]
-    np.testing.assert_allclose(found, own, rtol=1e-7)
+    expected = -2.7 * np.exp(-(r - a / np.sqrt(3)) / (0.184 * a)) * (1 - c)
+    expected += 0.48 * np.exp(-(r - 3.35) / (0.184 * a)) * c
+    hopping = read_model("moon-koshino").blocks("hopping", "C", "C", d)[0, 0]
+    np.testing.assert_allclose(hopping, expected, rtol=1e-12)
+    expected = -2.7 * np.exp(2.218 * (1.418 - r)) * (1 - c) + 0.48 * np.exp(2.218 * (3.349 - r)) * c
+    expected /= 1 + np.exp((r - 6.14) / 0.265)
+    hopping = read_model("trambly").blocks("hopping", "C", "C", d)[0, 0]
+    np.testing.assert_allclose(hopping, expected, rtol=1e-7)
 
 
-def test_no_model(tmp_path):
-    with pytest.raises(MoireioError, match="no model of this name comes with moireio"):
-        read_model(str(tmp_path / "x.toml"))
-    path = tmp_path / "y.toml"
-    path.write_text("name = \n")
-    with pytest.raises(MoireioError, match="is not TOML"):
-        read_model(str(path))
-    path.write_bytes(b"\xff\xfe")
-    with pytest.raises(MoireioError, match="is not TOML"):
-        read_model(str(path))
-    with pytest.raises(MoireioError, match="cannot be read"):
-        read_model(str(tmp_path))
-    assert modelfile.LONGEST == 50
+def test_cutoffs_and_reach():
+    model = s_model(Bond(("C", "N"), 2.0, hopping=SIGMA), Bond(("N", "C"), 3.0, hopping=SIGMA))
+    assert model.cutoff("C", "N") == model.cutoff("N", "C") == 3.0
+    assert model.cutoff("C", "C") == 0
+    atoms = Structure(np.eye(3) * 9, np.eye(3)[:2], [6, 7], [0, 1], ["graphitic", "N"], [True] * 3)
+    assert model.names_for(atoms) == ["C", "N"]
+    assert model.reach(atoms) == pytest.approx(np.array([[0, 3], [3, 0]]))
+    basis = model.basis(atoms)
+    assert [basis[n].cutoff for n in ("graphitic", "N")] == [1.5, 1.5]
+    assert basis.orthogonal
+    other = Structure(np.eye(3) * 9, [[0, 0, 0]], [42], [0], ["Mo"], [True] * 3)
+    with pytest.raises(MoireioError, match="no species Mo"):
+        model.names_for(other)
 
 
-def test_the_example_of_the_page():
-    page = Path(__file__).parents[3] / "docs" / "tight-binding.md"
-    (text,) = re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), re.S)
-    model = parse_model(tomllib.loads(text))
-    assert model.species["Mo"].onsite == (5.0, 0.5, 0.5, 0.1, 0.5, 0.5)
-    assert model.cutoff("S", "Mo") == 3.0
-    along = np.array([[0.0], [0], [2.41]])
-    block = model.blocks("hopping", "Mo", "S", along)[:, :, 0]
-    assert block[0, 1] == pytest.approx(1.2)  # s, pz
-    assert block[3, 1] == pytest.approx(2.6)  # dz2, pz: from d to p is against the table's way
+def test_an_overlap_makes_the_basis_not_orthogonal():
+    model = s_model(Bond(("C", "C"), 2.0, hopping=SIGMA, overlap={("s", "s", 0): Law(0.1)}))
+    assert not model.orthogonal
+    d = np.array([[0.0, 1.0], [0, 0], [0, 0]])
+    np.testing.assert_allclose(model.blocks("overlap", "C", "C", d)[0, 0], [1, 0.1])
+    np.testing.assert_allclose(model.blocks("hopping", "C", "C", d)[0, 0], [0, -1])
+
+
+@given(st.tuples(*[st.floats(-3, 3)] * 3).filter(lambda d: np.linalg.norm(d) > 0.1))
+def test_a_bond_reads_the_same_from_either_end(d):
+    """⟨A|O|B at d⟩ = ⟨B|O|A at −d⟩ᵀ, whichever species the file names first."""
+    laws = {("s", "p", 0): Law(0.7, 1.0, 0.5), ("p", "p", 1): Law(-0.3, 1.0, power=2)}
+    species = {n: ModelSpecies((S, P), (0.0,) * 4, 1.0) for n in ("C", "N")}
+    bond = Bond(("C", "N"), 9.0, hopping=laws)
+    one = TightBindingModel("one", species, (bond,))
+    other = TightBindingModel("other", species, (bond.reversed(),))
+    vector = np.array(d)[:, None]
+    there = one.blocks("hopping", "C", "N", vector)[:, :, 0]
+    back = one.blocks("hopping", "N", "C", -vector)[:, :, 0]
+    np.testing.assert_allclose(there, back.T, atol=1e-12)
+    np.testing.assert_array_equal(there, other.blocks("hopping", "C", "N", vector)[:, :, 0])

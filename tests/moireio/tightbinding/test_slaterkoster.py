@@ -5,44 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+from slater_koster import SHELLS, integrals, spd_model
 from systems import random_structure, rotation_of_orbitals
 
-from moireio.operators.views import FullView, UpperView
-from moireio.tightbinding.modelfile import parse_model
-from moireio.tightbinding.source import TightBindingSource, bonded_pairs
+from moireio.tightbinding.slaterkoster import angular_parts, channel_weights
 
 ROOT3 = np.sqrt(3)
-SHELLS = ("s", "p", "d")
-CHANNELS = {"ss": 1, "sp": 1, "pp": 2, "sd": 1, "pd": 2, "dd": 3, "ps": 1, "ds": 1, "dp": 2}
-
-
-def integrals(seed=0, decay=False):
-    """Every integral between two different atoms, at random."""
-    rng = np.random.default_rng(seed)
-    out = {}
-    for pair, count in CHANNELS.items():
-        for channel in ("sigma", "pi", "delta")[:count]:
-            value = float(rng.normal())
-            law = {"value": value, "r0": 2.0, "decay": 1.5, "power": 1.0}
-            out[f"{pair}_{channel}"] = law if decay else value
-    return out
-
-
-def spd_model(bonds, orbitals=SHELLS, cutoff=4.0):
-    """A model of A and B with s, p and d."""
-    rng = np.random.default_rng(9)
-    species = {
-        name: {
-            "orbitals": list(orbitals),
-            "onsite": {o: float(rng.normal()) for o in orbitals},
-            "valence": 2,
-        }
-        for name in ("C", "N")
-    }
-    content = {"name": "test", "species": species, "bond": []}
-    for names, values in bonds.items():
-        content["bond"].append({"species": list(names), "cutoff": cutoff, **values})
-    return parse_model(content)
 
 
 def table(one, two, V, d):
@@ -165,28 +133,6 @@ def test_rotation_and_parity(seed):
     np.testing.assert_allclose(inverted, signs[:, None, None] * signs[:, None] * before, atol=1e-12)
 
 
-def like(values):
-    """Without the integrals that like atoms do not have twice."""
-    return {k: v for k, v in values.items() if k[:2] not in ("ps", "ds", "dp")}
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_partners_are_exact(seed):
-    """H_ij(R) = H_ji(−R)ᵀ to the last digit; upper and full storage agree."""
-    values = integrals(seed % 5, decay=True)
-    bonds = {("C", "C"): like(values), ("N", "C"): values, ("N", "N"): like(values)}
-    model = spd_model(bonds)
-    atoms = random_structure(seed % 1000)
-    pairs = bonded_pairs(atoms, model)
-    full = TightBindingSource(atoms, model, pairs)
-    upper = TightBindingSource(atoms, model, pairs, storage="upper")
-    n = len(atoms)
-    data = full.rows(0, n)
-    assert (UpperView(full).rows(0, n) == upper.rows(0, n)).all()
-    assert (FullView(upper).rows(0, n) == data).all()
-    assert (np.concatenate([full.rows(i, i + 1) for i in range(n)]) == data).all()
-
-
 def test_incomplete_shells_are_parts_of_whole_ones():
     values = integrals(3)
     whole = spd_model({("C", "N"): values})
@@ -203,3 +149,25 @@ def test_incomplete_shells_are_parts_of_whole_ones():
     assert basis.sizes(atoms).tolist() == [5, 5, 5]
     assert whole.basis(atoms)["C"].l == (0, 1, 2)
     assert whole.basis(atoms)["C"].m is None
+
+
+@pytest.mark.parametrize("l1", range(3))
+@pytest.mark.parametrize("l2", range(3))
+def test_channels_along_the_bond(l1, l2):
+    """With d along z, Σ_L T_μL Σ_M G Y_LM is 1 for m1 = m2 = ±μ and 0 elsewhere."""
+    from moireio.system.harmonics import harmonics
+
+    weights, momenta = channel_weights(l1, l2)
+    values = harmonics(l1 + l2, np.array([[0.0], [0], [1]]))
+    everything = range(2 * l1 + 1), range(2 * l2 + 1)
+    angular = angular_parts(l1, l2, values, *everything)
+    sign = (-1) ** (l1 + l2) if l1 > l2 else 1
+    for mu in range(len(momenta)):
+        block = np.zeros((2 * l1 + 1, 2 * l2 + 1))
+        for n, part in enumerate(angular):
+            for place, value in part.items():
+                block[place] += weights[mu, n] * value[0]
+        expected = np.zeros_like(block)
+        for m in {mu, -mu}:
+            expected[l1 + m, l2 + m] = sign
+        np.testing.assert_allclose(block, expected, atol=1e-13)

@@ -1,0 +1,62 @@
+"""Operators of a tight-binding model, by runs of atoms."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slater_koster import integrals, like, spd_model
+from systems import random_structure
+
+from moireio.operators.views import FullView, UpperView
+from moireio.tightbinding.source import TightBindingSource, bonded_pairs
+
+
+def model_of_all(seed):
+    """Return a model that bonds C and N atoms with every integral."""
+    values = integrals(seed, decay=True)
+    return spd_model({("C", "C"): like(values), ("N", "C"): values, ("N", "N"): like(values)})
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_partners_are_exact(seed):
+    """H_ij(R) = H_ji(−R)ᵀ to the last digit; upper and full storage agree."""
+    model = model_of_all(seed % 5)
+    atoms = random_structure(seed % 1000)
+    pairs = bonded_pairs(atoms, model)
+    full = TightBindingSource(atoms, model, pairs)
+    upper = TightBindingSource(atoms, model, pairs, storage="upper")
+    n = len(atoms)
+    data = full.rows(0, n)
+    assert (UpperView(full).rows(0, n) == upper.rows(0, n)).all()
+    assert (FullView(upper).rows(0, n) == data).all()
+    assert (np.concatenate([full.rows(i, i + 1) for i in range(n)]) == data).all()
+
+
+@pytest.mark.parametrize("name", ["hamiltonian", "overlap"])
+def test_blocks_are_those_of_the_model(name):
+    atoms, model = random_structure(4), model_of_all(1)
+    pairs = bonded_pairs(atoms, model)
+    source = TightBindingSource(atoms, model, pairs, name)
+    assert (source.meta.unit, source.meta.source) == (
+        {"hamiltonian": "eV", "overlap": "1"}[name],
+        "tight-binding",
+    )
+    integrals = {"hamiltonian": "hopping", "overlap": "overlap"}[name]
+    data, begin = source.rows(0, len(atoms)), 0
+    names = model.names_for(atoms)
+    for i, j, R in zip(pairs.i, pairs.j, pairs.R, strict=True):
+        d = (atoms.positions[j] + R @ atoms.cell - atoms.positions[i])[:, None]
+        a, b = names[atoms.species[i]], names[atoms.species[j]]
+        block = model.blocks(integrals, a, b, d)[:, :, 0]
+        np.testing.assert_allclose(data[begin : begin + block.size], block.ravel(), atol=1e-12)
+        begin += block.size
+    assert begin == len(data)
+
+
+def test_pairs_are_those_within_the_longest_bonds():
+    atoms, model = random_structure(2), model_of_all(0)
+    pairs = bonded_pairs(atoms, model)
+    d = atoms.positions[pairs.j] + pairs.R @ atoms.cell - atoms.positions[pairs.i]
+    assert np.linalg.norm(d, axis=1).max() <= 4.0
+    assert (pairs.onsite() >= 0).all()
+    assert (pairs.partner() >= 0).all()
