@@ -11,7 +11,6 @@ from moireio.tools.common import (
     destination,
     memory_bytes,
     options,
-    progress,
     say,
     show_progress,
     source_argument,
@@ -238,10 +237,9 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
             kpath = choose_path(
                 file, foreign.get("path", path), points, foreign.get("kpoints"), convention
             )
-            count = len(kpath) * (2 if file.hamiltonian.meta.spin == "collinear" else 1)
             notes = []
             filling = _filling(ctx, file, opts, choice, notes)
-            with progress(ctx, count, "band") as update:
+            with show_progress(ctx, "band") as update:
                 bands = solve_bands(
                     file,
                     kpath,
@@ -252,10 +250,10 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                     filling=filling,
                     states=opts["states"],
                     solver=choice,
-                    record=record,
+                    checkpoint=record,
                     resume=opts["resume"],
                     progress=update,
-                    say=notes.append,
+                    note=notes.append,
                 )
             for note in notes:
                 say(ctx, f"note: {note}")

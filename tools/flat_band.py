@@ -4,7 +4,7 @@ import os
 
 import click
 
-from moireio.tools.common import Command, options, progress
+from moireio.tools.common import Command, options, say, show_progress
 from moireio.tools.energies import print_result
 
 
@@ -101,26 +101,31 @@ def _row(ctx, name, opts):
     from moireio.bands.flat import flat_bands
     from moireio.bands.overlay import choose_path
     from moireio.blockfile.stream import open_source
+    from moireio.spectrum.problems import SolverChoice
 
+    solver = SolverChoice(opts["solver"], jobs=opts["jobs"])
     with open_source(name) as file:
         path = None
         asked = opts["path"] or opts["points"]
         if "hamiltonian" in file and (asked or "bands" not in file):
             path = choose_path(file, opts["path"] or "GMKG", opts["points"] or 40)
-        with progress(ctx, 0 if path is None else len(path), "flat-band") as update:
+        notes = []
+        with show_progress(ctx, "flat-band") as update:
             flat = flat_bands(
                 file,
                 path,
                 opts["below"],
                 opts["above"],
                 opts["around"],
-                solver=opts["solver"],
-                jobs=opts["jobs"],
+                solver=solver,
                 progress=update,
+                note=notes.append,
             )
+        for line in notes:
+            say(ctx, f"note: {line}")
         weights = None
         if opts["picture"] or opts["density"]:
-            weights = _states(ctx, file, flat, opts)
+            weights = _states(ctx, file, flat, solver, opts)
         moire = file.moire
         angle = None
         if moire is not None and len(moire.layers) > 1:
@@ -130,42 +135,54 @@ def _row(ctx, name, opts):
     return {"name": short, "angle": angle, "atoms": atoms, "flat": flat, "weights": weights}
 
 
-def _states(ctx, file, flat, opts):
+def _states(ctx, file, flat, solver, opts):
     """Draw and write where the states at one k live; return their shares by layer."""
-    from moireio.bands.flat import state_weights
     from moireio.errors import MoireioError
     from moireio.formats import grids as volumetric
     from moireio.kspace.path import make_path
     from moireio.plots import bands as plots
     from moireio.plots import flat as flat_plots
+    from moireio.projection.mulliken import atomic_populations
     from moireio.projection.realspace import density_on_grid
+    from moireio.spectrum.states import solve_states
 
     if "hamiltonian" not in file:
         raise MoireioError("holds bands only", path=file.label, remedy="give the file with H")
     k = make_path(file.structure, opts["at"], 1).k[0]
-    window = flat.first, flat.first + flat.count - 1
-    found = state_weights(file, k, window, float(flat.energies.mean()), opts["solver"])
+    band_range = flat.first, flat.first + flat.count - 1
+    states = solve_states(
+        file,
+        k,
+        band_range=band_range,
+        energy=float(flat.energies.mean()),
+        solver=solver,
+        note=lambda line: say(ctx, f"note: {line}"),
+    )[0]
+    extra = len(states.energies) - flat.count
+    if extra:
+        say(ctx, f"note: {extra} bands more at {opts['at']}, degenerate with those asked for")
+    populations = atomic_populations(file, states)
     structure = file.structure
     if opts["picture"]:
-        title = f"{flat.count} bands at {opts['at'].replace('G', 'Γ')}"
-        figure = flat_plots.plot_weights(structure, found.atoms.sum(axis=0), title)
+        title = f"{len(states.energies)} bands at {opts['at'].replace('G', 'Γ')}"
+        figure = flat_plots.plot_weights(structure, populations.atoms.sum(axis=0), title)
         plots.save(figure, opts["picture"])
     if opts["density"]:
-        with progress(ctx, len(structure), "density") as update:
+        with show_progress(ctx, "density") as update:
             values = density_on_grid(
                 structure,
                 file.basis,
                 k,
-                found.states,
+                states.coefficients,
                 opts["spacing"],
                 file.hamiltonian.meta.spin == "spinor",
                 update,
             )
-        comment = f"{flat.count} states at k = {k[0]:g} {k[1]:g} {k[2]:g}, 1/Angstrom^3"
+        comment = f"{len(states.energies)} states at k = {k[0]:g} {k[1]:g} {k[2]:g}, 1/Angstrom^3"
         volumetric.write(opts["density"], structure, values, comment)
     if structure.layer is None:
         return None
-    return found.by_layer(structure.layer)
+    return states.first_band, populations.by_layer(structure.layer)
 
 
 def _numbers(row):
@@ -190,9 +207,10 @@ def _table(rows):
         isolated = "yes" if row["flat"].isolated else "no"
         lines.append(f"{angle} {row['atoms']} {width:.3f} {gaps} {isolated} {own} {row['name']}")
         if row["weights"] is not None:
-            for n, shares in enumerate(row["weights"]):
+            first, weights = row["weights"]
+            for number, shares in enumerate(weights, first + 1):
                 text = " ".join(f"{s:.4f}" for s in shares)
-                lines.append(f"# state {row['flat'].first + n + 1}: weight in the layers {text}")
+                lines.append(f"# state {number}: weight in the layers {text}")
     return "\n".join(lines) + "\n"
 
 
@@ -215,7 +233,8 @@ def _json(rows):
                 "gap_above_meV": above,
                 "isolated": flat.isolated,
                 "widths_meV": list(each),
-                "layers": None if row["weights"] is None else row["weights"].tolist(),
+                "layers_first_band": None if row["weights"] is None else row["weights"][0] + 1,
+                "layers": None if row["weights"] is None else row["weights"][1].tolist(),
             }
         )
     return json.dumps(made if len(made) > 1 else made[0], indent=1)

@@ -4,13 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moireio.bands.solve import occupied_bands, solve_bands
+from moireio.bands.solve import solve_bands
 from moireio.errors import MoireioError
-from moireio.projection.mulliken import MullikenPopulations
 from moireio.results.bands import BandStructure
-from moireio.solvers.base import EigenProblem
-from moireio.solvers.registry import make_solver
-from moireio.spectrum.sums import bloch_sums
+from moireio.spectrum.selection import occupied_bands
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,36 +151,3 @@ def _checked(bands, first, count, label):
             remedy="keep more bands (band --bands)",
         )
     return FlatBands(bands, first, count)
-
-
-def state_weights(file, k, window, near=0.0, solver="auto"):
-    """Return where some states live.
-
-    Parameters
-    ----------
-    file : BlockFile
-        With H, and S unless its basis is orthogonal.
-    k : (3,) array
-        Fractional.
-    window : tuple of two int
-        First and last index (inclusive, from 0) of the states.
-    near : float
-        Where the sparse solver begins to look, eV.
-    solver : {"auto", "dense", "sparse"}
-        How to solve.
-
-    Returns
-    -------
-    MullikenPopulations
-        Of each state.
-    """
-    from moireio.spectrum.problems import SolverChoice
-
-    (h, *_), s, _ = bloch_sums(file)
-    name = SolverChoice(solver).resolved(h.n_orbitals, window[1] - window[0] + 1)
-    engine = make_solver(name, sigma=near)
-    energies, states = engine.eigenpairs(EigenProblem(h, s, np.asarray(k, dtype=float)), window)
-    mapped = states if s is None else s.csr(k) @ states
-    orbital = np.real(states.conj() * mapped)
-    sums = np.add.reduceat(orbital, h.atom_start[:-1], axis=0)
-    return MullikenPopulations(np.asarray(k, dtype=float), energies, sums.T, states)

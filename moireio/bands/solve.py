@@ -1,11 +1,17 @@
-"""Energies of a block file's Hamiltonian at many k points."""
+"""Energies of a block file's Hamiltonian along a path."""
 
 import numpy as np
 
-from moireio.errors import MoireioError
 from moireio.results.bands import BandStructure
-from moireio.spectrum.checkpoint import Record
+from moireio.spectrum.checkpoint import Checkpoint
+from moireio.spectrum.levels import solve_levels
 from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.selection import (
+    centred_range,
+    entering_range,
+    mean_below,
+    occupied_bands,
+)
 from moireio.spectrum.sums import bloch_sums
 
 
@@ -22,10 +28,10 @@ def solve_bands(
     states=False,
     solver="auto",
     jobs=None,
-    record=None,
+    checkpoint=None,
     resume=False,
     progress=None,
-    say=None,
+    note=None,
 ):
     """Return the energies of a block file along a path.
 
@@ -56,14 +62,15 @@ def solve_bands(
         How to solve.
     jobs : int, optional
         Processes, where `solver` is a name; by default one per core.
-    record : str, optional
-        File that keeps finished k points; it is removed in the end.
+    checkpoint : str, optional
+        File that keeps finished k points during the run; it is removed at the end.
     resume : bool
-        Go on with the record of an interrupted run.
-    progress : callable, optional
-        Called with 1 after every k point.
-    say : callable, optional
-        Called with lines about what the solver left out, or found to endanger the result.
+        Continue from the file of an interrupted run.
+    progress : Progress, optional
+        Steps are k points.
+    note : callable, optional
+        Called with each remark, a line of text: what the solver left out, or found to endanger
+        the result.
 
     Returns
     -------
@@ -79,7 +86,7 @@ def solve_bands(
     sums, overlap, spin = bloch_sums(file)
     choice = SolverChoice(solver, jobs=jobs) if isinstance(solver, str) else solver
     kept = None
-    if record is not None:
+    if checkpoint is not None:
         asked = filling if filling is None or callable(filling) else filling.fermi
         key = {
             "input": file.digest(),
@@ -89,7 +96,7 @@ def solve_bands(
             "solver": [choice.name, choice.drop, choice.cutoff],
             "states": states,
         }
-        kept = Record(record, key, resume)
+        kept = Checkpoint(checkpoint, key, resume)
     done, problems = False, None
     try:
         fermi, electrons = _electrons(file, electrons, filling, kept)
@@ -99,37 +106,36 @@ def solve_bands(
         given = [around, between and sum(between) / 2, fermi]
         near = next((e for e in given if e is not None), None)
         problems = EigenproblemSet(sums, overlap, path.k, choice, few, near, states)
-        tasks = [(c, n) for c in range(len(sums)) for n in range(len(path))]
 
         def choose():
             if between is not None:
-                return _entering(problems, tasks, between)
+                return entering_range(problems, between)
             if window is None and bands is not None:
                 energy = fermi if around is None else around
-                below = _below(file, problems, len(sums), len(path), energy, electrons)
-                return _window(sums[0].n_orbitals, bands, below)
+                if energy is None:
+                    below = occupied_bands(file, electrons)
+                else:
+                    below = mean_below(problems, energy)
+                return centred_range(sums[0].n_orbitals, bands, below)
             return window
 
-        chosen = choose() if kept is None else kept.fact("window", choose)
+        chosen = choose() if kept is None else kept.once("window", choose)
         chosen = None if chosen is None else tuple(chosen)
-        table = _Table(sums, len(path), chosen, states, kept)
-        ready = table.restore()
-        if progress and ready:
-            progress(ready)
-        missing = [task for task in tasks if kept is None or task not in kept.found]
-        for task, *found in problems.levels(missing, chosen):
-            table.add(task, *found)
-            if progress:
-                progress(1)
+        energies, vectors = solve_levels(
+            problems,
+            chosen,
+            columns=(sums[0].n_orbitals, np.complex128) if states else None,
+            checkpoint=kept,
+            progress=progress,
+        )
         done = True
-        for note in problems.notes() if say else ():
-            say(note)
+        for line in problems.notes() if note else ():
+            note(line)
     finally:
         if problems is not None:
             problems.close()
         if kept is not None:
             kept.close(done)
-    energies, vectors = table.whole()
     return BandStructure(
         path,
         energies,
@@ -142,117 +148,16 @@ def solve_bands(
     )
 
 
-class _Table:
-    """Energies, and states if they are wanted, of all spins and k points."""
-
-    def __init__(self, sums, points, window, states, record):
-        self._record, n = record, sums[0].n_orbitals
-        width = n if window is None else window[1] - window[0] + 1
-        self.energies = np.full((len(sums), points, width), np.nan)
-        self._counts = np.zeros((len(sums), points), dtype=int)
-        self._states = None
-        if states:
-            shape = (len(sums), points, width, n)
-            self._states = np.zeros(shape, complex) if record is None else record.states(shape)
-
-    def restore(self):
-        """Take over what an interrupted run found; return how many k points that is."""
-        known = {} if self._record is None else self._record.found
-        for task, energies in known.items():
-            self._set(task, energies)
-        return len(known)
-
-    def add(self, task, energies, states):
-        """Keep what was found at a k point."""
-        self._set(task, energies)
-        if self._states is not None:
-            self._states[task][: len(energies)] = states.T
-        if self._record is not None:
-            self._record.add(task, energies)
-
-    def _set(self, task, energies):
-        self.energies[task][: len(energies)] = energies
-        self._counts[task] = len(energies)
-
-    def whole(self):
-        """Return the bands that there are at every k point: --overlap-cutoff may cost some."""
-        width = int(self._counts.min())
-        states = None if self._states is None else self._states[:, :, :width]
-        return self.energies[:, :, :width], states
-
-
-def _electrons(file, electrons, filling, record):
+def _electrons(file, electrons, filling, checkpoint):
     """Return the Fermi level, None if it is unknown, and the number of electrons."""
     if filling is not None:
 
-        def found():
-            made = filling() if callable(filling) else filling
-            return [made.fermi, made.electrons]
+        def occupation():
+            value = filling() if callable(filling) else filling
+            return [value.fermi, value.electrons]
 
-        return found() if record is None else record.fact("filling", found)
-    known = file.electrons
-    if electrons is None or electrons == known.count:
-        return known.fermi, known.count
+        return occupation() if checkpoint is None else checkpoint.once("filling", occupation)
+    stored = file.electrons
+    if electrons is None or electrons == stored.count:
+        return stored.fermi, stored.count
     return None, electrons
-
-
-def occupied_bands(file, electrons=None):
-    """Return how many bands the electrons fill.
-
-    Parameters
-    ----------
-    file : BlockFile
-        With a Hamiltonian.
-    electrons : float, optional
-        In the cell; by default as the file tells.
-
-    Returns
-    -------
-    float
-        Bands; not whole for an odd number of electrons in bands of two.
-
-    Raises
-    ------
-    MoireioError
-        If the number of electrons is unknown.
-    """
-    electrons = file.electrons.count if electrons is None else electrons
-    if electrons is None:
-        raise MoireioError(
-            "the number of electrons is unknown",
-            path=file.label,
-            remedy="say --around E in eV, or --electrons N",
-        )
-    return electrons / (1 if file.hamiltonian.meta.spin == "spinor" else 2)
-
-
-def _below(file, problems, channels, points, energy, electrons):
-    """Return how many bands lie below an energy, or without one, how many are occupied."""
-    if energy is None:
-        return occupied_bands(file, electrons)
-    if not np.isfinite(energy):
-        raise MoireioError(f"{energy} is no energy")
-    # the mean over a few points of the path
-    sample = np.unique(np.linspace(0, points - 1, min(4, points)).astype(int))
-    below = [problems.count_below(c, p, energy) for c in range(channels) for p in sample]
-    return float(np.mean(below))
-
-
-def _entering(problems, tasks, between):
-    """Return the first and the last band that has an energy in a window."""
-    low, high = between
-    if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise MoireioError(f"{low} to {high} eV is no window of energies")
-    first = min(problems.count_below(*task, low) for task in tasks)
-    last = max(problems.count_below(*task, high) for task in tasks) - 1
-    if last < first:
-        raise MoireioError(f"no band has energies between {low:g} and {high:g} eV")
-    return first, last
-
-
-def _window(n, count, below):
-    """Return the first and the last of some bands, as many above as below."""
-    if not 1 <= count <= n:
-        raise MoireioError(f"{count} bands were asked for, there are {n}")
-    first = min(max(round(below - count / 2), 0), n - count)
-    return first, first + count - 1

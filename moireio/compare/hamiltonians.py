@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from moireio.errors import MoireioError
+from moireio.operators.bloch import BlochSum
 from moireio.operators.blocks import by_shape, read_pairs, row_bytes, slab_bounds, take_blocks
+from moireio.spectrum.levels import solve_levels
+from moireio.spectrum.problems import EigenproblemSet, SolverChoice
 
 TOLERANCE = 1e-4
 
@@ -205,19 +208,30 @@ def _collect(found, pair, blocks, numbers, pairs, i):
     found[pair] = total + blocks.sum(axis=0), count + len(blocks), largest, where
 
 
-def compare_bands(first, second, path, count, mu=0.0):
-    """Return the mean |ΔE| of bands next to the gap.
+def compare_bands(
+    first, second, path, count, mu=0.0, *, solver=None, checkpoint=None, progress=None, note=None
+):
+    """Compare the bands of two Hamiltonians next to the gap.
 
     Parameters
     ----------
     first, second : Calculation
-        The second has the electrons; its overlap serves both.
+        With full storage; the second is the reference, and tells the number of electrons; its
+        overlap serves both.
     path : KPath
         k points.
     count : int
         How many bands below and how many above the gap.
     mu : float
         Subtracted from the energies of the first, eV.
+    solver : SolverChoice, optional
+        How to solve.
+    checkpoint : Checkpoint, optional
+        Keeps what is finished, and has what an interrupted run finished.
+    progress : Progress, optional
+        Steps are k points of either Hamiltonian.
+    note : callable, optional
+        Called with each remark, a line of text.
 
     Returns
     -------
@@ -225,36 +239,51 @@ def compare_bands(first, second, path, count, mu=0.0):
         Mean |ΔE| over the path, eV, from the gap away.
     energies : tuple of two (nk, 2·count) arrays
         Those of both, eV.
+
+    Raises
+    ------
+    MoireioError
+        If S is missing or not positive definite, what is filled is unknown, or memory does not
+        suffice.
     """
-    from scipy.linalg import eigh
-
-    from moireio.operators.bloch import BlochSum
-
-    S = second.overlap if second.overlap is not None else first.overlap
-    if S is None:
-        raise MoireioError("has no overlap, which bands need", path=second.label)
     spinor = second.hamiltonian.meta.spin == "spinor"
-    electrons = second.basis.valence(second.structure)
     sums = [BlochSum.from_source(c.hamiltonian) for c in (first, second)]
-    overlap = BlochSum.from_source(S, spinor=spinor)
-    made = ([], [])
-    occupied = None
-    for k in path.k:
-        s = overlap.dense(k)
-        levels = [eigh(h.dense(k), s, eigvals_only=True) for h in sums]
-        if occupied is None:
-            occupied = _occupied(electrons, spinor, second, levels[1])
-        low, high = occupied - count, occupied + count
-        if low < 0 or high > len(levels[1]):
+    solver = solver or SolverChoice()
+    # the two Hamiltonians stand where the spin channels of one would
+    problems = EigenproblemSet(sums, _overlap(first, second, spinor), path.k, solver, 2 * count)
+    try:
+        filled = _occupied(second, spinor, problems)
+        bands = filled - count, filled + count - 1
+        if bands[0] < 0 or bands[1] >= sums[0].n_orbitals:
             raise MoireioError(f"there are not {count} bands on both sides of the gap")
-        for out, values, shift in zip(made, levels, (mu, 0.0), strict=True):
-            out.append(values[low:high] - shift)
-    a, b = (np.array(m) for m in made)
+        energies, _ = solve_levels(problems, bands, checkpoint=checkpoint, progress=progress)
+        for line in problems.notes() if note else ():
+            note(line)
+    finally:
+        problems.close()
+    if energies.shape[2] < 2 * count:
+        raise MoireioError(f"there are not {count} bands on both sides of the gap")
+    a, b = energies[0] - mu, energies[1]
     mean = np.abs(a - b).mean(axis=0)
     return mean[:count][::-1], mean[count:], (a, b)
 
 
-def _occupied(electrons, spinor, second, levels):
+def _overlap(first, second, spinor):
+    """Return S(k) of the reference, or else of the other; None where the basis is orthogonal."""
+    S = second.overlap if second.overlap is not None else first.overlap
+    if S is None:
+        if second.basis.orthogonal:
+            return None
+        raise MoireioError(
+            "has no /overlap",
+            path=second.label,
+            remedy="a command that writes it comes earlier in the pipeline",
+        )
+    return BlochSum.from_source(S, spinor=spinor)
+
+
+def _occupied(second, spinor, problems):
+    electrons = second.basis.valence(second.structure)
     if electrons is not None:
         return round(electrons) if spinor else round(electrons / 2)
     fermi = second.electrons.fermi if second.electrons is not None else None
@@ -262,7 +291,7 @@ def _occupied(electrons, spinor, second, levels):
         raise MoireioError(
             "neither the number of electrons nor the Fermi level is known", path=second.label
         )
-    return int((levels < fermi).sum())
+    return problems.count_below(1, 0, fermi)
 
 
 def twist_angle(*calculations):

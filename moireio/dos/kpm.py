@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from moireio.errors import MoireioError
+from moireio.runtime.memory import usable_memory
 from moireio.solvers import mkl
 from moireio.solvers.base import not_positive
 from moireio.solvers.cholesky import NotPositiveError, factorise
@@ -31,6 +32,7 @@ MOST_MOMENTS = 200_000
 STEP = 1.5  # of filters, in parts of what they resolve
 BATCH, ROWS = 32, 8192
 MOST_BYTES = 4e9  # of filtered vectors
+VECTORS = 8  # arrays of all random vectors that are in memory at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +131,7 @@ def moments(
     indicator=None,
     window=None,
     threads=1,
+    memory=None,
     progress,
 ):
     """Find the moments at one k point.
@@ -152,6 +155,8 @@ def moments(
         wanted; by default all.
     threads : int
         Of MKL, if it is installed.
+    memory : float, optional
+        Bytes that may be used; by default nearly all that are free.
     progress : callable
         Called with the share of the work done since the last call, together 1.
 
@@ -163,9 +168,10 @@ def moments(
     Raises
     ------
     MoireioError
-        If S is not positive definite, or more moments are needed than is sensible.
+        If S is not positive definite, memory does not suffice, or more moments are needed than is
+        sensible.
     """
-    operator = _Operator(problem, threads)
+    operator = _Operator(problem, threads, vectors, usable_memory(memory))
     rng = np.random.default_rng(seed)
     low, high = _range(operator, rng)
     centre, half = 0.5 * (low + high), 0.5 * (high - low)
@@ -174,7 +180,7 @@ def moments(
         if count > MOST_MOMENTS:
             raise MoireioError(
                 f"a width of {width:g} eV in a spectrum of {2 * half:.0f} eV takes {count} moments",
-                remedy="choose a larger --width",
+                remedy="choose a larger `width`",
             )
     count = max(4, count + count % 2)
     t = operator.whiten(_noise(rng, problem.n_orbitals, vectors, operator.complex))
@@ -183,7 +189,7 @@ def moments(
     filtered = None
     if indicator is not None:
         bounds = (low, high) if window is None else window(low, high)
-        filtered = _Filter(t, centre, half, bounds, count // 2)
+        filtered = _Filter(t, centre, half, bounds, count // 2, operator.free)
 
     def traces(left, right):
         return (left.conj() * right).real.sum(axis=0)
@@ -206,7 +212,7 @@ def moments(
     if not np.abs(values).max() < 1.5 * problem.n_orbitals:
         raise MoireioError(
             "the kernel polynomial method diverges: levels lie outside the range found",
-            remedy="use --solver dense",
+            remedy="use `solver` dense",
         )
     if filtered is None:
         return Moments(centre, half, values)
@@ -226,9 +232,11 @@ class _Filter:
         Energies wanted, eV.
     count : int
         Moments of the filter.
+    free : float
+        Bytes that may be used.
     """
 
-    def __init__(self, t, centre, half, bounds, count):
+    def __init__(self, t, centre, half, bounds, count, free):
         x = np.clip((np.asarray(bounds) - centre) / half, -1, 1)
         first, last = np.arccos(x[::-1])
         # energies as dense as the filter resolves
@@ -236,11 +244,13 @@ class _Filter:
         self._places = centre + half * np.cos(angles)
         self._angles = angles
         size = len(t) * len(angles) * t.itemsize
-        self._vectors = min(t.shape[1], int(MOST_BYTES // size))
+        limit = min(MOST_BYTES, free)
+        self._vectors = min(t.shape[1], int(limit // size))
         if not self._vectors:
             raise MoireioError(
-                f"projections at {len(angles)} energies do not fit into memory",
-                remedy="choose a smaller --window or a larger --width",
+                f"projections at {len(angles)} energies need at least {size / 1e9:.1f} GB, "
+                f"{limit / 1e9:.1f} GB may be used",
+                remedy="choose a smaller `window` or a larger `width`",
             )
         self._factors = jackson(count) * np.where(np.arange(count), 2, 1)
         self._sums = np.zeros((len(t) * self._vectors, len(angles)), dtype=t.dtype)
@@ -281,24 +291,34 @@ class _Filter:
 
 
 class _Operator:
-    """Products with H and S, and S⁻¹, at one k point."""
+    """Products with H and S, and S⁻¹, at one k point, within some bytes of memory."""
 
-    def __init__(self, problem, threads):
+    def __init__(self, problem, threads, vectors, limit):
         h = problem.hamiltonian.csr(problem.k)
         s = None if problem.overlap is None else problem.overlap.csr(problem.k)
         h, s = (None if m is None else _double(m) for m in (h, s))
         self.size = problem.n_orbitals
         self.complex = "c" in (h.dtype.kind, "f" if s is None else s.dtype.kind)
         self.dtype = np.dtype(np.complex128 if self.complex else np.float64)
+        need = sum(m.data.nbytes + m.indices.nbytes for m in (h, s) if m is not None)
+        need += VECTORS * vectors * self.size * self.dtype.itemsize
+        self.free = limit - need
+        if self.free < 0:
+            raise MoireioError(
+                f"kernel polynomials of {self.size} orbitals need at least {need / 1e9:.1f} GB, "
+                f"{limit / 1e9:.1f} GB may be used",
+                remedy="choose fewer `vectors`, or raise `memory`",
+            )
         self.hamiltonian = _product(h, threads)
         if s is None:
             self.overlap = self.solve = self.whiten = np.copy
             return
         self.overlap = _product(s, threads)
         try:
-            factor = factorise(s, threads)
+            factor = factorise(s, threads, self.free)
         except NotPositiveError as error:
             raise not_positive(problem.k) from error
+        self.free -= factor.nbytes
         self.solve, self.whiten = factor.solve, factor.whiten
 
 

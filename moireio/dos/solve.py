@@ -1,7 +1,6 @@
 """The density of states of a block file."""
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,10 +9,12 @@ from moireio.dos.broadening import edges, gaussian_dos, simplex_dos
 from moireio.errors import MoireioError
 from moireio.projection.groups import flipped_rows, make_projection
 from moireio.results.dos import DensityOfStates
+from moireio.runtime.threads import cores
 from moireio.solvers import mkl
 from moireio.solvers.base import EigenProblem
 from moireio.solvers.registry import can_count
 from moireio.spectrum import irreducible as symmetry
+from moireio.spectrum.checkpoint import Checkpoint
 from moireio.spectrum.filling import (
     SMALLEST_GAP,
     LevelsAround,
@@ -21,7 +22,8 @@ from moireio.spectrum.filling import (
     electron_temperature,
     filling_of,
 )
-from moireio.spectrum.populations import states_on_mesh
+from moireio.spectrum.levels import check_result
+from moireio.spectrum.populations import solve_populations
 from moireio.spectrum.problems import SolverChoice
 from moireio.spectrum.sums import bloch_sums
 
@@ -30,7 +32,6 @@ WIDTH = {"gaussian": 0.05, "kpm": 0.1}  # eV
 ABOVE = 8.0  # eV shown above the zero
 POINTS = 2001
 TICKS = 100  # of progress for one k point of the kernel polynomial method
-MOST_NUMBERS = 2e9
 MOST_LEVELS = 64  # that may tell the Fermi level of a large system
 
 
@@ -111,6 +112,8 @@ def density_of_states(
     temperature=None,
     use_symmetry=True,
     jobs=None,
+    checkpoint=None,
+    resume=False,
     progress=None,
 ):
     """Return the density of states of a block file on a mesh of k points.
@@ -131,8 +134,8 @@ def density_of_states(
         Standard deviation, eV; by default 0.05 for Gaussians, 0.1 for kernel polynomials.
     grid : Grid, optional
         At which energies.
-    solver : {"auto", "dense", "kpm"}
-        All levels, or the kernel polynomial method; "auto" takes the latter above 6000 states.
+    solver : {"auto", "dense", "kpm"} or SolverChoice
+        All levels, or the kernel polynomial method; "auto" takes the latter above 6000 orbitals.
     chebyshev : Chebyshev, optional
         How the latter is run.
     temperature : float, optional
@@ -140,9 +143,14 @@ def density_of_states(
     use_symmetry : bool
         Whether to use the crystal's symmetry besides time reversal.
     jobs : int, optional
-        Processes, or threads; by default one per core.
-    progress : callable, optional
-        Called with (done, all) steps.
+        Processes, or threads, where `solver` is a name; by default one per core.
+    checkpoint : str, optional
+        File that keeps finished k points during the run; it is removed at the end. The kernel
+        polynomial method keeps none.
+    resume : bool
+        Continue from the file of an interrupted run.
+    progress : Progress, optional
+        Steps are k points, or parts of them.
 
     Returns
     -------
@@ -156,56 +164,92 @@ def density_of_states(
         zero of the window is unknown.
     """
     grid = grid or Grid()
+    choice = SolverChoice(solver, jobs=jobs) if isinstance(solver, str) else solver
     sums, overlap, spin = bloch_sums(file)
     projection = make_projection(file, project)
-    if grid.points * (1 + len(projection)) > MOST_NUMBERS / 8:
-        raise MoireioError("--points times the groups of --project is too much")
+    check_result(
+        grid.points * (1.0 + len(projection)),
+        choice.memory,
+        f"{grid.points} energies in {len(projection)} groups",
+        "choose fewer `points` or groups",
+    )
     n = sums[0].n_orbitals
-    if solver == "auto":
-        solver = "dense" if n <= DENSE_SIZE else "kpm"
-    method = _method(method, solver, mesh, file.structure, width)
+    if choice.name == "auto":
+        choice = replace(choice, name="dense" if n <= DENSE_SIZE else "kpm")
+    levels = choice.name != "kpm"
+    method = _method(method, choice, mesh, file.structure, width)
     if method != "tetrahedron":
         width = WIDTH[method] if width is None else width
+    if resume and not levels:
+        raise MoireioError("the kernel polynomial method cannot be resumed", remedy="no `resume`")
     small, notes = symmetry.reduced(
-        file, mesh, sums, overlap, projection, use_group=use_symmetry and solver == "dense"
+        file, mesh, sums, overlap, projection, solver=choice, use_group=use_symmetry and levels
     )
-    if solver == "dense" and len(small) * n * len(sums) * (1.0 + len(projection)) > MOST_NUMBERS:
-        raise MoireioError(
-            f"{len(small)} k points with {n} states in {len(projection)} groups do not fit",
-            remedy="choose a coarser --mesh or fewer groups, or --solver kpm",
+    if levels:
+        check_result(
+            len(small) * len(sums) * n * (1.0 + len(projection)),
+            choice.memory,
+            f"{n} levels at {len(small)} k points in {len(projection)} groups",
+            "choose a coarser mesh or fewer groups, or `solver` kpm",
         )
-    run = _Run(file, small, sums, overlap, projection, spin, jobs, notes, temperature)
-    if solver == "dense":
-        return run.dense(method, width, grid, progress)
-    return run.kernel_polynomials(width, grid, chebyshev or Chebyshev(), progress)
+    run = _Run(file, small, sums, overlap, projection, spin, choice, notes, temperature)
+    if not levels:
+        return run.kernel_polynomials(width, grid, chebyshev or Chebyshev(), progress)
+    kept = None
+    if checkpoint is not None:
+        key = {
+            "input": file.digest(),
+            "k": small.k.tolist(),
+            "solver": [choice.name, choice.cutoff],
+            "project": list(project),
+        }
+        kept = Checkpoint(checkpoint, key, resume)
+    done = False
+    try:
+        dos = run.dense(method, width, grid, kept, progress)
+        done = True
+    finally:
+        if kept is not None:
+            kept.close(done)
+    return dos
 
 
-def _method(method, solver, mesh, structure, width):
+def _method(method, choice, mesh, structure, width):
     """Return how levels are broadened, or refuse what does not fit."""
     whole = structure.pbc.any() and all(
         count > 1 for count, periodic in zip(mesh.shape, structure.pbc, strict=True) if periodic
     )
-    if solver == "kpm":
+    if choice.name == "kpm":
         if method == "tetrahedron":
             raise MoireioError(
-                "the tetrahedron method needs all levels", remedy="use --solver dense"
+                "the tetrahedron method needs all levels", remedy="use `solver` dense"
+            )
+        if choice.device != "cpu":
+            raise MoireioError(
+                "the kernel polynomial method runs on the CPU", remedy="use `device` cpu"
+            )
+        if choice.cutoff:
+            raise MoireioError(
+                "the kernel polynomial method leaves no combinations of orbitals out",
+                remedy="no `overlap_cutoff`, or `solver` dense",
             )
         return "kpm"
     if method == "auto":
         return "tetrahedron" if whole and width is None else "gaussian"
     if method == "tetrahedron" and len(mesh) == 1:
         raise MoireioError(
-            "the tetrahedron method needs more than one k point", remedy="use --method gaussian"
+            "the tetrahedron method needs more than one k point",
+            remedy="use `method` gaussian",
         )
     return method
 
 
 class _Run:
-    """What both solvers share."""
+    """One density of states, from all levels or from kernel polynomials."""
 
-    def __init__(self, file, mesh, sums, overlap, projection, spin, jobs, notes, temperature):
+    def __init__(self, file, mesh, sums, overlap, projection, spin, choice, notes, temperature):
         self.file, self.mesh, self.sums, self.overlap = file, mesh, sums, overlap
-        self.projection, self.jobs, self.notes = projection, jobs, notes
+        self.projection, self.choice, self.notes = projection, choice, notes
         self.degeneracy = 2.0 if spin == "none" else 1.0
         self.flipped = flipped_rows(sums[0].sizes, spin == "spinor")
         self.indicator = projection.indicator if len(projection) else None
@@ -230,17 +274,18 @@ class _Run:
             source=self.file.hamiltonian.meta.source,
         )
 
-    def dense(self, method, width, grid, progress):
+    def dense(self, method, width, grid, checkpoint, progress):
         """Find all levels, and broaden them."""
-        count = len(self.sums) * len(self.mesh)
-        energies, weights = states_on_mesh(
+        energies, weights, notes = solve_populations(
             self.sums,
             self.overlap,
             self.mesh.k,
+            self.choice,
             self.indicator,
-            self.jobs,
-            progress and (lambda steps: progress(steps, count)),
+            checkpoint=checkpoint,
+            progress=progress,
         )
+        self.notes += notes
         known = {}
         if self.electrons is not None:
             found = filling_of(
@@ -248,7 +293,7 @@ class _Run:
             )
             known = self._told(found)
         margin = 0.5 if width is None else 6 * width
-        dos = _replace(self._start(method, width), **known)
+        dos = replace(self._start(method, width), **known)
         points = grid.energies(dos, energies.min() - margin, energies.max() + margin)
         image = symmetry.images(self.mesh, self.projection, self.flipped)
         curves = []
@@ -276,7 +321,7 @@ class _Run:
     def kernel_polynomials(self, width, grid, chebyshev, progress):
         """Find moments, and sum the series."""
         dos = self._start("kpm", width)
-        dos = _replace(dos, **self._near_the_gap())
+        dos = replace(dos, **self._near_the_gap())
         pending = self.electrons is not None and dos.fermi is None
         passes = 2 if pending and self.indicator is not None else 1
         ticker = _Ticker(progress, len(self.sums) * len(self.mesh) * TICKS * passes)
@@ -304,7 +349,7 @@ class _Run:
             if len(samples) > 1:
                 errors.append(samples.std(axis=0, ddof=1) / np.sqrt(len(samples)))
         error = self.degeneracy * np.array(errors) if errors else None
-        dos = _replace(dos, error=error, width=max(m.width for m in every))
+        dos = replace(dos, error=error, width=max(m.width for m in every))
         return self._finish(dos, points, np.array(curves))
 
     def _moments(self, width, chebyshev, ticker, indicator, wanted):
@@ -325,7 +370,8 @@ class _Run:
                         seed=[chebyshev.seed, number],
                         indicator=indicator,
                         window=window,
-                        threads=self.jobs or os.cpu_count() or 1,
+                        threads=self.choice.jobs or cores(),
+                        memory=self.choice.memory,
                         progress=ticker,
                     )
                     for number, k in enumerate(self.mesh.k)
@@ -337,7 +383,7 @@ class _Run:
         """Add the Fermi level that moments tell."""
         both = [(w, m) for own in parts for w, m in zip(self.mesh.weights, own, strict=True)]
         level, error = kpm.chemical_potential(both, self.electrons, self.degeneracy)
-        return _replace(dos, fermi=level, fermi_error=error)
+        return replace(dos, fermi=level, fermi_error=error)
 
     def _near_the_gap(self):
         """Return Fermi level and gap from a few levels, which moments would not resolve.
@@ -347,7 +393,8 @@ class _Run:
         n = self.sums[0].n_orbitals
         if self.electrons is None or not can_count(n):
             return {}
-        levels = LevelsAround(self.sums, self.overlap, self.mesh, SolverChoice(jobs=self.jobs))
+        choice = replace(self.choice, name="auto")
+        levels = LevelsAround(self.sums, self.overlap, self.mesh, choice)
         near = self.file.electrons.fermi
         found = levels.filling(
             self.electrons, self.degeneracy, self.temperature, near, max(MOST_LEVELS, n // 64)
@@ -366,7 +413,7 @@ class _Run:
 
     def _finish(self, dos, points, curves):
         curves = self.degeneracy * curves
-        return _replace(
+        return replace(
             dos,
             energies=points,
             total=np.ascontiguousarray(curves[:, 0]),
@@ -389,9 +436,3 @@ class _Ticker:
         if steps > 0 and self._progress:
             self._told += steps
             self._progress(steps, self._count)
-
-
-def _replace(dos, **changes):
-    from dataclasses import replace
-
-    return replace(dos, **changes)

@@ -44,7 +44,7 @@ def shipped():
         Orbitals of each model, by the path of its file.
     """
     found = {}
-    for entry in sorted(files(__name__).iterdir(), key=lambda e: e.name):
+    for entry in sorted(files(__package__).iterdir(), key=lambda e: e.name):
         if entry.name.endswith(".h5"):
             with contextlib.closing(open_container(str(entry))) as container:
                 found[str(entry)] = read_basis(container)

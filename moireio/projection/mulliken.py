@@ -1,30 +1,65 @@
-"""Mulliken populations of states, summed as they are computed."""
+"""Mulliken's gross populations: in which orbitals, atoms and layers states live.
+
+The gross population of orbital μ in state n is w_μn = Re[c*_μn (S c)_μn] (Mulliken, J. Chem. Phys.
+23, 1833 (1955)). Its sum over all orbitals is 1; single ones can be slightly negative.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+CHUNK = 256  # states whose images under S are in memory at once
+FEW = 20  # for fewer states than one of so many orbitals, products with a sparse S are faster
 
-@dataclass(frozen=True, eq=False)
-class MullikenPopulations:
-    """Where states live.
+
+def gross_populations(overlap, k, states, indicator=None):
+    """Return the gross populations of states, by orbital or summed over groups of orbitals.
 
     Parameters
     ----------
+    overlap : BlochSum or None
+        S; None where the basis is orthogonal.
     k : (3,) array
-        Fractional.
+        Fractional coordinates.
+    states : (n_orbitals, nb) array
+        Coefficients, S-orthonormal.
+    indicator : (ng, n_orbitals) sparse array, optional
+        A 1 where an orbital belongs to a group; by default every orbital is a group.
+
+    Returns
+    -------
+    (ng, nb) array
+        Populations.
+    """
+    n_orbitals, count = states.shape
+    matrix = None
+    if overlap is not None:
+        matrix = overlap.csr(k) if FEW * count < n_orbitals else overlap.dense(k)
+    groups = n_orbitals if indicator is None else indicator.shape[0]
+    populations = np.empty((groups, count))
+    for begin in range(0, count, CHUNK):
+        part = slice(begin, begin + CHUNK)
+        own = states[:, part]
+        images = own if matrix is None else matrix @ own
+        products = (own.conj() * images).real
+        populations[:, part] = products if indicator is None else indicator @ products
+    return populations
+
+
+@dataclass(frozen=True, eq=False)
+class MullikenPopulations:
+    """Gross populations of the atoms in some states.
+
+    Parameters
+    ----------
     energies : (nb,) array
         eV.
     atoms : (nb, N) array
-        Mulliken's gross populations, Re Σ_α∈atom c_α* (S c)_α; each row adds up to 1.
-    states : (n, nb) array
-        Coefficients, S-orthonormal.
+        Populations Re Σ_α∈atom c_α* (S c)_α; each row adds up to 1.
     """
 
-    k: np.ndarray
     energies: np.ndarray
     atoms: np.ndarray
-    states: np.ndarray
 
     def by_layer(self, layer):
         """Return the sums over layers.
@@ -37,8 +72,33 @@ class MullikenPopulations:
         Returns
         -------
         (nb, layers) array
-            Of each state.
+            Populations of the layers in every state.
         """
         return np.stack(
             [self.atoms[:, layer == n].sum(axis=1) for n in range(int(layer.max()) + 1)], axis=1
         )
+
+
+def atomic_populations(file, states):
+    """Return the populations of the atoms in the states at one k point.
+
+    Parameters
+    ----------
+    file : BlockFile
+        With the overlap, unless its basis is orthogonal.
+    states : BlochStates
+        From `moireio.spectrum.states.solve_states`.
+
+    Returns
+    -------
+    MullikenPopulations
+        Rows in the order of the states.
+    """
+    copies = 2 if file.hamiltonian.meta.spin == "spinor" else 1
+    overlap = file.overlap
+    if overlap is not None:
+        overlap = overlap.assembler(spinor=copies == 2)
+    orbitals = gross_populations(overlap, states.k, states.coefficients)
+    sizes = copies * file.basis.sizes(file.structure)
+    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    return MullikenPopulations(states.energies, np.add.reduceat(orbitals, first, axis=0).T)

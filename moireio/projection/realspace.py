@@ -25,8 +25,8 @@ def density_on_grid(structure, basis, k, states, spacing, spinor=False, progress
         Largest distance of grid points along a cell vector, Å.
     spinor : bool
         The orbitals of an atom come twice: spin up, spin down.
-    progress : callable, optional
-        Called with 1 after every atom.
+    progress : Progress, optional
+        Steps are atoms.
 
     Returns
     -------
@@ -70,5 +70,5 @@ def density_on_grid(structure, basis, k, states, spacing, spinor=False, progress
         # seen from the home cell, the orbital there belongs to the atom's copy in −cells
         np.add.at(psi, tuple(home.T), np.exp(-2j * np.pi * (cells @ k))[:, None] * wave)
         if progress:
-            progress(1)
+            progress(1, len(structure))
     return (np.abs(psi) ** 2).sum(axis=-1)

@@ -1,6 +1,7 @@
 """Factors of a positive definite overlap: S⁻¹ y, and random vectors of covariance S⁻¹."""
 
 import ctypes
+import math
 import sys
 
 import numpy as np
@@ -18,7 +19,7 @@ class NotPositiveError(Exception):
     """The matrix is not positive definite."""
 
 
-def factorise(matrix, threads=1):
+def factorise(matrix, threads=1, memory=math.inf):
     """Factorise a sparse, positive definite matrix.
 
     Parameters
@@ -27,6 +28,8 @@ def factorise(matrix, threads=1):
         Real symmetric or Hermitian, both triangles.
     threads : int
         Of MKL, if it is installed.
+    memory : float
+        Bytes that the factors may take.
 
     Returns
     -------
@@ -41,7 +44,16 @@ def factorise(matrix, threads=1):
         If it does not fit into memory.
     """
     kind = SuperLUCholesky if mkl.library() is None else MklCholesky
-    return kind(matrix, threads)
+    return kind(matrix, threads, memory)
+
+
+def _check(need, limit):
+    if need > limit:
+        raise MoireioError(
+            f"the factors of the overlap need about {need / 1e9:.1f} GB, "
+            f"{limit / 1e9:.1f} GB may be used",
+            remedy="raise `memory`",
+        )
 
 
 class SuperLUCholesky:
@@ -53,9 +65,11 @@ class SuperLUCholesky:
         S.
     threads : int
         Not used.
+    memory : float
+        Bytes that the factors may take; SuperLU knows their size when it has made them.
     """
 
-    def __init__(self, matrix, threads=1):
+    def __init__(self, matrix, threads=1, memory=math.inf):
         from scipy.sparse.linalg import splu
 
         try:
@@ -69,6 +83,8 @@ class SuperLUCholesky:
             raise NotPositiveError from error
         except MemoryError as error:
             raise MoireioError("the factors of the overlap do not fit into memory") from error
+        self.nbytes = (12 if matrix.dtype.itemsize == 8 else 20) * self._lu.nnz
+        _check(self.nbytes, memory)
         pivots = self._lu.U.diagonal().real
         if (self._lu.perm_r != self._lu.perm_c).any() or not (pivots > 0).all():
             raise NotPositiveError
@@ -119,9 +135,11 @@ class MklCholesky:
         S.
     threads : int
         That MKL uses.
+    memory : float
+        Bytes that the factors may take.
     """
 
-    def __init__(self, matrix, threads=1):
+    def __init__(self, matrix, threads=1, memory=math.inf):
         self._mkl, self._threads = mkl.library(), threads
         upper = triu(matrix, format="csr")
         upper.sort_indices()
@@ -140,6 +158,8 @@ class MklCholesky:
         ):
             self._iparm[place - 1] = value
         self._call(ANALYSE)
+        self.nbytes = 1024 * max(self._iparm[14], self._iparm[15] + self._iparm[16])
+        _check(self.nbytes, memory)
         self._call(FACTORISE)
 
     def solve(self, right):

@@ -1,4 +1,4 @@
-"""Finished k points of a run, kept in a file as they come, from which it goes on."""
+"""Finished k points of a long run, kept in a file from which an interrupted run continues."""
 
 import contextlib
 import json
@@ -13,79 +13,88 @@ from moireio.errors import MoireioError
 SHORT = 10.0  # s
 
 
-class Record:
-    """Energies of finished k points in a file, from which an interrupted run goes on.
+class Checkpoint:
+    """Energies of finished k points, from which an interrupted run continues.
 
-    Every line is JSON; the first tells which run it is. Runs of a few seconds leave no file. States
-    are kept beside it, in a file without a head.
+    Every line of the file is JSON; the first one identifies the run. Runs of a few seconds leave
+    no file. States, or what was computed from them, are kept in an array beside it.
 
     Parameters
     ----------
     path : str
-        The file; the run removes it when all is done.
+        The file; it is removed when the run is done.
     key : dict
-        What identifies the run.
+        Identifies the run: input, k points and options that change results.
     resume : bool
-        Go on with what is there, if the key is the same; else begin anew.
+        Continue from an existing file; else begin anew.
+
+    Raises
+    ------
+    MoireioError
+        If the file belongs to a run with another key.
     """
 
     def __init__(self, path, key, resume):
         self._path = path
-        self.facts, self.found = {}, {}
-        self._stream, self._waiting, self._at_once = None, [], False
+        self.values, self.finished = {}, {}
+        self._stream, self._waiting, self._write_at_once = None, [], False
         self._begin = time.monotonic()
-        known = self._read(key) if resume else None
-        if known is None:
+        size = self._read(key) if resume else None
+        if size is None:
             self._write({"key": key})
         else:
             self._stream = open(path, "r+", encoding="utf-8")  # noqa: SIM115
-            self._stream.seek(known)
+            self._stream.seek(size)
             self._stream.truncate()  # a line that was not finished
 
     @property
-    def states_path(self):
-        """The file of states."""
+    def array_path(self):
+        """The file of the array."""
         return self._path.removesuffix(".jsonl") + ".states"
 
-    def fact(self, name, find):
-        """Return something that is found once in a run.
+    def once(self, name, compute):
+        """Return a value that is computed once in a run, however often it is interrupted.
 
         Parameters
         ----------
         name : str
-            What it is called.
-        find : callable
-            Finds it, unless an interrupted run did; returns what JSON can hold.
+            Its name in the file.
+        compute : callable
+            Returns the value, which JSON must be able to hold; not called if the file has it.
 
         Returns
         -------
         object
-            What was found.
+            The value.
         """
-        if name not in self.facts:
-            self.facts[name] = find()
-            self._write({"fact": name, "value": self.facts[name]})
-        return self.facts[name]
+        if name not in self.values:
+            self.values[name] = compute()
+            self._write({"fact": name, "value": self.values[name]})
+        return self.values[name]
 
-    def states(self, shape):
-        """Return an array in a file for the states.
+    def array(self, shape, dtype):
+        """Return an array in a file.
 
         Parameters
         ----------
         shape : tuple of int
             Its shape.
+        dtype : numpy dtype
+            Its type.
 
         Returns
         -------
         numpy.memmap
-            Of complex numbers in double precision.
+            With the values of the interrupted run, if its file is there; if not, the finished k
+            points are forgotten.
         """
-        self._at_once = True  # else an interrupted run would leave states of nothing
-        size = 16 * math.prod(shape)
-        there = os.path.exists(self.states_path) and os.path.getsize(self.states_path) == size
-        if not there:
-            self.found = {}
-        return np.memmap(self.states_path, np.complex128, "r+" if there else "w+", shape=shape)
+        self._write_at_once = True  # else the energies of an interrupted run could be missing
+        size = np.dtype(dtype).itemsize * math.prod(shape)
+        path = self.array_path
+        exists = os.path.exists(path) and os.path.getsize(path) == size
+        if not exists:
+            self.finished = {}
+        return np.memmap(path, dtype, "r+" if exists else "w+", shape=shape)
 
     def add(self, task, energies):
         """Keep the energies of a k point.
@@ -93,23 +102,29 @@ class Record:
         Parameters
         ----------
         task : tuple of two int
-            Channel and point.
+            Spin channel and k point.
         energies : (nb,) array
             eV.
         """
         self._write({"task": list(task), "energies": [float(e) for e in energies]})
 
     def close(self, done):
-        """Close the files; remove them if the run is done."""
+        """Close the file, and remove it with the array if the run is done.
+
+        Parameters
+        ----------
+        done : bool
+            Whether the run has its results.
+        """
         if self._stream is not None:
             self._stream.close()
-        for path in (self._path, self.states_path) if done else ():
+        for path in (self._path, self.array_path) if done else ():
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
 
     def _write(self, record):
         self._waiting.append(json.dumps(record) + "\n")
-        late = self._at_once or time.monotonic() - self._begin >= SHORT
+        late = self._write_at_once or time.monotonic() - self._begin >= SHORT
         if self._stream is None and late and "key" not in record:
             self._stream = open(self._path, "w", encoding="utf-8")  # noqa: SIM115
         if self._stream is not None:
@@ -118,7 +133,7 @@ class Record:
             self._waiting = []
 
     def _read(self, key):
-        """Read what is there; return how many bytes of it are whole, None if nothing fits."""
+        """Read the file; return the bytes of its complete lines, None if there are none."""
         try:
             with open(self._path, "rb") as stream:
                 lines = stream.read().splitlines(keepends=True)
@@ -134,11 +149,11 @@ class Record:
                 break
             if n == 0 and record.get("key") != json.loads(json.dumps(key)):
                 raise MoireioError(
-                    "belongs to another run", path=self._path, remedy="remove it, or no --resume"
+                    "belongs to another run", path=self._path, remedy="remove it, or no `resume`"
                 )
             if "fact" in record:
-                self.facts[record["fact"]] = record["value"]
+                self.values[record["fact"]] = record["value"]
             if "task" in record:
-                self.found[tuple(record["task"])] = np.array(record["energies"])
+                self.finished[tuple(record["task"])] = np.array(record["energies"])
             size += len(line)
         return size or None

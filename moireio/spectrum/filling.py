@@ -8,7 +8,9 @@ from moireio.errors import MoireioError
 from moireio.projection.groups import make_projection
 from moireio.spectrum import irreducible as symmetry
 from moireio.spectrum.fermi import BOLTZMANN, ROOM, fermi_level
+from moireio.spectrum.levels import solve_levels
 from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.selection import centred_range
 from moireio.spectrum.sums import bloch_sums
 
 FEW = 16  # levels at every k, for a start
@@ -159,11 +161,24 @@ def find_filling(
         raise MoireioError(
             "the number of electrons is unknown", path=file.label, remedy="say --electrons"
         )
+    solver, degeneracy = solver or SolverChoice(), 2.0 if spin == "none" else 1.0
+    band_range = None
+    n = sums[0].n_orbitals
+    if solver.resolved(n, FEW) != "dense":
+        # symmetry is tried on the levels that matter: all of a large matrix would take too long
+        below = electrons / degeneracy / len(sums)
+        band_range = centred_range(n, min(FEW, n), min(below, n))
     small, _ = symmetry.reduced(
-        file, mesh, sums, overlap, make_projection(file, ()), use_group=use_symmetry
+        file,
+        mesh,
+        sums,
+        overlap,
+        make_projection(file, ()),
+        solver=solver,
+        use_group=use_symmetry,
+        band_range=band_range,
     )
-    levels = LevelsAround(sums, overlap, small, solver or SolverChoice(), progress)
-    degeneracy = 2.0 if spin == "none" else 1.0
+    levels = LevelsAround(sums, overlap, small, solver, progress)
     found = levels.filling(
         electrons, degeneracy, electron_temperature(file, temperature), file.electrons.fermi
     )
@@ -255,21 +270,21 @@ class LevelsAround:
 
     def _solve(self, firsts, count, near):
         """Return the levels `firsts` to `firsts + count` at every k, (ns, nk, count), eV."""
-        nk = len(self._mesh.k)
-        energies, fewest = np.empty((len(self._sums), nk, count)), count
         problems = EigenproblemSet(
             self._sums, self._overlap, self._mesh.k, self._solver, count, near
         )
+        total = len(firsts) * len(self._mesh.k)
+        progress = self._progress and (lambda steps, _: self._progress(steps, total))
         try:
+            energies = []
             for channel, first in enumerate(firsts):
-                tasks = [(channel, point) for point in range(nk)]
-                window = None if count == self._sums[0].n_orbitals else (first, first + count - 1)
-                for (_, point), found, _ in problems.levels(tasks, window):
-                    # solvers that leave states out give fewer where all are asked for
-                    fewest = min(fewest, len(found))
-                    energies[channel, point, : len(found)] = found
-                    if self._progress:
-                        self._progress(1, len(firsts) * nk)
+                band_range = (
+                    None if count == self._sums[0].n_orbitals else (first, first + count - 1)
+                )
+                energies.append(
+                    solve_levels(problems, band_range, channels=[channel], progress=progress)[0][0]
+                )
         finally:
             problems.close()
-        return energies[:, :, :fewest]
+        fewest = min(e.shape[1] for e in energies)
+        return np.stack([e[:, :fewest] for e in energies])

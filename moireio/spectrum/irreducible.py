@@ -1,11 +1,13 @@
 """Which symmetries of the crystal the Hamiltonian of a file obeys, tried on its own levels."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from moireio.kspace.mesh import reduce_mesh
 from moireio.projection.groups import flipped_rows
-from moireio.solvers.base import EigenProblem
-from moireio.spectrum.populations import solve_states
+from moireio.spectrum.populations import solve_populations
+from moireio.spectrum.problems import SolverChoice
 from moireio.symmetry.crystal import (
     generated_group,
     generators,
@@ -21,7 +23,7 @@ GENERAL = np.array([0.1237, 0.2891, 0.0713])
 ABOVE = 10.0  # eV above the filled states: higher levels of a small basis mean nothing
 
 
-def reduced(file, mesh, sums, overlap, projection, *, use_group=True):
+def reduced(file, mesh, sums, overlap, projection, *, solver=None, use_group=True, band_range=None):
     """Reduce a mesh by the symmetries that hold.
 
     Time reversal is taken from H itself: real blocks, or blocks of spinors that obey it. The
@@ -40,8 +42,13 @@ def reduced(file, mesh, sums, overlap, projection, *, use_group=True):
         S.
     projection : Projection
         Groups that an operation must map onto each other.
+    solver : SolverChoice, optional
+        How to solve at the k points where operations are tried.
     use_group : bool
         Whether to try the crystal's operations.
+    band_range : tuple of two int, optional
+        First and last band (inclusive, from 0) that are compared; by default all, with a dense
+        solver.
 
     Returns
     -------
@@ -72,9 +79,10 @@ def reduced(file, mesh, sums, overlap, projection, *, use_group=True):
     # trying them has its price
     if len(plain) - len(best) <= 1 + len(tried):
         return plain, notes
-    gap = _largest_gap(file, sums, overlap, projection, flipped, tried)
-    if gap is not None:
-        notes.append(f"the crystal's symmetry is not used: {gap}")
+    levels = _levels_at_images(file, sums, overlap, projection, tried, solver, band_range)
+    reason = _why_not(file, projection, flipped, tried, band_range, *levels)
+    if reason is not None:
+        notes.append(f"the crystal's symmetry is not used: {reason}")
         return plain, notes
     return best, notes
 
@@ -112,27 +120,43 @@ def obeys_time_reversal(total, spinor):
     return bool(gap.nnz == 0 or gap.max() < TOLERANCE)
 
 
-def _largest_gap(file, sums, overlap, projection, flipped, operations):
-    """Return how an operation fails, as a text; None if all hold."""
+def _levels_at_images(file, sums, overlap, projection, operations, solver, band_range):
+    """Return energies and populations at a general k point and at its images."""
     k = GENERAL * file.structure.pbc
+    images = [k, *(o.rotation @ k for o in operations)]
+    solver = solver or SolverChoice()
+    if band_range is None:
+        solver = replace(solver, name="dense", drop=0.0)
     indicator = projection.indicator if len(projection) else None
-    for total in sums:
-        energies, weights = solve_states(EigenProblem(total, overlap, k), indicator)
-        limit = _limit(file, energies, len(sums))
-        kept = energies < limit
-        for one in operations:
-            there = EigenProblem(total, overlap, one.rotation @ k)
-            others, moved = solve_states(there, indicator)
-            gap = np.abs(others - energies)[kept].max(initial=0)
+    energies, weights, _ = solve_populations(
+        sums,
+        overlap,
+        images,
+        solver,
+        indicator,
+        band_range=band_range,
+        sigma=file.electrons.fermi,
+    )
+    return energies, weights
+
+
+def _why_not(file, projection, flipped, operations, band_range, energies, weights):
+    """Return how an operation fails, as a text; None if all hold."""
+    for channel, (levels, *others) in enumerate(energies):
+        limit = _limit(file, levels, len(energies)) if band_range is None else np.inf
+        compared = levels < limit
+        populations = weights[channel, 0]
+        for number, operation in enumerate(operations):
+            gap = np.abs(others[number] - levels)[compared].max(initial=0)
             if gap > TOLERANCE:
                 return f"levels at equivalent k points differ by {1000 * gap:.0f} meV"
-            if indicator is not None:
-                image = projection.image(one, flipped)
-                grid = np.arange(energies[0], limit + SMOOTH, SMOOTH / 2)
-                gap = np.abs(
-                    _smooth(energies, weights, grid) - _smooth(others, moved[:, image], grid)
-                ).max()
-                if gap > POPULATION_TOLERANCE * _smooth(energies, weights, grid).max():
+            if len(projection):
+                image = projection.image(operation, flipped)
+                moved = weights[channel, number + 1][:, image]
+                grid = np.arange(levels[0], limit + SMOOTH, SMOOTH / 2)
+                before = _smooth(levels, populations, grid)
+                gap = np.abs(before - _smooth(others[number], moved, grid)).max()
+                if gap > POPULATION_TOLERANCE * before.max():
                     return "populations at equivalent k points differ"
     return None
 

@@ -1,68 +1,48 @@
-"""All levels at many k points, with the populations of groups of orbitals."""
-
-import os
+"""All levels on a mesh of k points, with the populations of groups of orbitals."""
 
 import numpy as np
 
-from moireio.runtime.processes import in_order, worker_pool
-from moireio.solvers.base import EigenProblem, not_positive
+from moireio.projection.mulliken import gross_populations
+from moireio.spectrum.levels import solve_levels
+from moireio.spectrum.problems import EigenproblemSet
 
-SERIAL_WORK = 5e8  # multiplications below which starting processes costs more than it saves
-THREADED_SIZE = 600
 DEGENERATE = 1e-5  # eV
 
 
-def solve_states(problem, indicator=None):
-    """Return all levels at one k point, and their populations.
+class GroupPopulations:
+    """Reduces states to the populations of groups of orbitals, in the process that found them.
+
+    Populations of degenerate levels, which depend on the choice of the states, are replaced by
+    their mean.
 
     Parameters
     ----------
-    problem : EigenProblem
-        H and S.
-    indicator : (ng, n) sparse array, optional
-        A 1 where a row of H belongs to a group.
-
-    Returns
-    -------
-    energies : (n,) array
-        eV, ascending.
-    weights : (n, ng) array
-        Gross populations. Those of degenerate levels, which depend on the choice of the states,
-        are replaced by their mean.
-
-    Raises
-    ------
-    MoireioError
-        If S is not positive definite.
+    indicator : (ng, n_orbitals) sparse array
+        A 1 where an orbital belongs to a group.
     """
-    from scipy.linalg import eigh
 
-    h, s = (None if m is None else _double(m) for m in problem.dense())
-    try:
-        found = eigh(
-            h,
-            s,
-            lower=False,
-            eigvals_only=indicator is None,
-            overwrite_a=True,
-            overwrite_b=True,
-            check_finite=False,
-            driver="evd" if s is None else "gvd",
-        )
-    except np.linalg.LinAlgError as error:
-        if s is None:
-            raise
-        raise not_positive(problem.k) from error
-    if indicator is None:
-        return found, np.zeros((problem.n_orbitals, 0))
-    energies, states = found
-    images = states if s is None else problem.overlap.dense(problem.k) @ states
-    weights = (indicator @ (states.conj() * images).real).T
-    return energies, _mean_of_degenerate(energies, weights)
+    def __init__(self, indicator):
+        self._indicator = indicator
 
+    def __call__(self, problem, energies, states):
+        """Return the gross populations, (nb, ng).
 
-def _double(matrix):
-    return matrix.astype(np.complex128 if matrix.dtype.kind == "c" else np.float64, copy=False)
+        Parameters
+        ----------
+        problem : EigenProblem
+            H and S.
+        energies : (nb,) array
+            eV, ascending.
+        states : (n_orbitals, nb) array
+            S-orthonormal.
+
+        Returns
+        -------
+        (nb, ng) array
+            Populations.
+        """
+        weights = gross_populations(problem.overlap, problem.k, states, self._indicator).T
+        return _mean_of_degenerate(energies, weights)
 
 
 def _mean_of_degenerate(energies, weights):
@@ -74,83 +54,70 @@ def _mean_of_degenerate(energies, weights):
     return np.repeat(means, sizes, axis=0)
 
 
-def states_on_mesh(sums, overlap, k, indicator=None, jobs=None, progress=None):
-    """Return all levels at many k points, the points shared among processes where that pays.
+def solve_populations(
+    sums,
+    overlap,
+    k,
+    solver,
+    indicator=None,
+    *,
+    band_range=None,
+    sigma=None,
+    checkpoint=None,
+    progress=None,
+):
+    """Return the levels at many k points, and the populations of groups of orbitals in them.
 
     Parameters
     ----------
     sums : list of BlochSum
-        H, of either spin.
+        H, one for each spin channel.
     overlap : BlochSum or None
         S.
     k : (nk, 3) array
         Fractional coordinates.
-    indicator : (ng, n) sparse array, optional
-        Groups of rows.
-    jobs : int, optional
-        Processes; by default one per core.
-    progress : callable, optional
-        Called with 1 after every k point.
+    solver : SolverChoice
+        How to solve.
+    indicator : (ng, n_orbitals) sparse array, optional
+        A 1 where an orbital belongs to a group.
+    band_range : tuple of two int, optional
+        First and last band (inclusive, from 0); by default all.
+    sigma : float, optional
+        Where a solver for some bands begins to look for them, eV.
+    checkpoint : Checkpoint, optional
+        Keeps what is finished, and has what an interrupted run finished.
+    progress : Progress, optional
+        Steps are k points.
 
     Returns
     -------
-    energies : (ns, nk, n) array
+    energies : (ns, nk, nb) array
         eV.
-    weights : (ns, nk, n, ng) array
+    weights : (ns, nk, nb, ng) array
         Populations.
+    notes : list of str
+        What the solver left out, or found to endanger the result.
+
+    Raises
+    ------
+    MoireioError
+        If memory does not suffice, or S is not positive definite.
     """
     groups = 0 if indicator is None else indicator.shape[0]
-    shape = (len(sums), len(k), sums[0].n_orbitals)
-    energies, weights = np.empty(shape), np.empty((*shape, groups))
-    tasks = [(c, n) for c in range(shape[0]) for n in range(shape[1])]
-    for (c, n), found in _run((sums, overlap, k, indicator), tasks, jobs):
-        energies[c, n], weights[c, n] = found
-        if progress:
-            progress(1)
-    return energies, weights
-
-
-_STATE = None
-
-
-def _initialise(state):
-    global _STATE
-    _STATE = state
-
-
-def _at(state, task):
-    sums, overlap, k, indicator = state
-    channel, n = task
-    return task, solve_states(EigenProblem(sums[channel], overlap, k[n]), indicator)
-
-
-def _in_worker(task):
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
-        return _at(_STATE, task)
-
-
-def _run(state, tasks, jobs):
-    from threadpoolctl import threadpool_limits
-
-    n = state[0][0].n_orbitals
-    cores = jobs or os.cpu_count() or 1
-    jobs = min(cores, len(tasks), fitting(n))
-    if jobs == 1 or len(tasks) * float(n) ** 3 < SERIAL_WORK:
-        # BLAS threads only pay for large matrices
-        with threadpool_limits(1 if n < THREADED_SIZE else cores):
-            for task in tasks:
-                yield _at(state, task)
-        return
-    with worker_pool(jobs, _initialise, (state,)) as pool:
-        yield from in_order(pool, _in_worker, tasks)
-
-
-def fitting(n):
-    """Return how many dense problems of n states fit into half of the machine's memory."""
+    bands = None if band_range is None else band_range[1] - band_range[0] + 1
+    problems = EigenproblemSet(sums, overlap, k, solver, bands, sigma, groups > 0)
     try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 1
-    return max(1, int(memory / 2 / (7 * 16 * float(n) ** 2)))
+        energies, weights = solve_levels(
+            problems,
+            band_range,
+            columns=(groups, np.float64) if groups else None,
+            reduce=GroupPopulations(indicator) if groups else None,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        notes = problems.notes()
+    finally:
+        problems.close()
+    if weights is None:
+        weights = np.zeros((*energies.shape, 0))
+    return energies, weights, notes

@@ -32,7 +32,7 @@ POINTS = ([0.11, 0.23, 0.0], [0.31, -0.07, 0.0])
 def load(path):
     """Return H and S as Bloch sums, and the number of filled bands."""
     import moireio
-    from moireio.bands.solve import occupied_bands
+    from moireio.spectrum.selection import occupied_bands
     from moireio.spectrum.sums import bloch_sums
 
     with moireio.open(path) as file:

@@ -82,8 +82,8 @@ def test_a_stored_result_is_drawn(tmp_path, made, run):
         (("--project", "layer"), "overlap --layers"),
         (("--project", "spin"), "no spin"),
         (("--project", "colour"), "element, atom"),
-        (("--mesh", "1", "1", "--method", "tetrahedron"), "--method gaussian"),
-        (("--mesh", "2", "2", "--zero", "vbm", "--solver", "kpm", "--width", "1e-7"), "--width"),
+        (("--mesh", "1", "1", "--method", "tetrahedron"), "gaussian"),
+        (("--mesh", "2", "2", "--zero", "vbm", "--solver", "kpm", "--width", "1e-7"), "width"),
         (("--mesh", "2", "2", "--window", "900", "901", "--plot", "{}/x.gif"), "png"),
     ],
 )

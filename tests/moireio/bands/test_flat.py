@@ -11,9 +11,11 @@ from ase.io.cube import read_cube
 from scipy.linalg import eigh
 
 import moireio
-from moireio.bands.flat import flat_bands, state_weights
+from moireio.bands.flat import flat_bands
 from moireio.errors import MoireioError
+from moireio.projection.mulliken import atomic_populations
 from moireio.projection.realspace import density_on_grid
+from moireio.spectrum.states import solve_states
 
 
 def run(*words):
@@ -61,7 +63,8 @@ def test_weights_and_density(made, name):
         spinor = file.hamiltonian.meta.spin == "spinor"
         filled = round(file.electrons.count / (1 if spinor else 2))
         k = np.array([0.2, 0.1, 0.0])
-        found = state_weights(file, k, (filled - 2, filled + 1))
+        (states,) = solve_states(file, k, band_range=(filled - 2, filled + 1))
+        found = atomic_populations(file, states)
         h = file.hamiltonian.at_k(k).toarray()
         s = file.overlap.at_k(k).toarray()
         if spinor:
@@ -89,9 +92,11 @@ def test_density_integrates_to_the_states(made, tmp_path):
     with moireio.open(out) as file:
         assert "hamiltonian" in file
         k = np.array([0.2, 0.1, 0.0])
-        found = state_weights(file, k, (6, 8))
+        (states,) = solve_states(file, k, band_range=(6, 8))
         for n in range(3):
-            values = density_on_grid(file.structure, file.basis, k, found.states[:, n : n + 1], 0.2)
+            values = density_on_grid(
+                file.structure, file.basis, k, states.coefficients[:, n : n + 1], 0.2
+            )
             volume = abs(np.linalg.det(file.structure.cell))
             assert values.mean() * volume == pytest.approx(1.0, abs=3e-3)
 

@@ -55,9 +55,12 @@ def test_processes_give_the_same(made, monkeypatch):
         one = moireio.solve_bands(file, path, jobs=1)
         monkeypatch.setattr(moireio.spectrum.problems, "SERIAL_WORK", 0)
         ticks = []
-        two = moireio.solve_bands(file, path, jobs=2, progress=ticks.append)
+        two = moireio.solve_bands(
+            file, path, jobs=2, progress=lambda n, total: ticks.append((n, total))
+        )
         assert (one.energies == two.energies).all()
-        assert sum(ticks) == 2 * len(path)
+        assert sum(n for n, _ in ticks) == 2 * len(path)
+        assert {total for _, total in ticks} == {2 * len(path)}
 
 
 def test_bands_around_an_energy(made):

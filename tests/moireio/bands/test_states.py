@@ -89,14 +89,14 @@ def test_states_that_are_gone(made, tmp_path):
     record = tmp_path / "r.part.jsonl"
     calls = []
 
-    def stop(steps):
+    def stop(steps, total):
         calls.append(steps)
         if len(calls) == 3:
             raise KeyboardInterrupt
 
     with moireio.open(str(made["gr_ab"])) as file:
         path = moireio.make_path(file.structure, "GMK", 6)
-        how = {"bands": 4, "around": -4.0, "jobs": 1, "record": str(record), "states": True}
+        how = {"bands": 4, "around": -4.0, "jobs": 1, "checkpoint": str(record), "states": True}
         with pytest.raises(KeyboardInterrupt):
             moireio.solve_bands(file, path, progress=stop, **how)
         (tmp_path / "r.part.states").unlink()

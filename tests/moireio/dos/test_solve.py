@@ -414,7 +414,7 @@ def test_kernel_polynomials_against_all_levels(tmp_path):
         assert (again.total == found.total).all()
         with pytest.raises(MoireioError, match="tetrahedron"):
             density_of_states(file, mesh, solver="kpm", method="tetrahedron")
-        with pytest.raises(MoireioError, match="larger --width"):
+        with pytest.raises(MoireioError, match="larger `width`"):
             density_of_states(file, mesh, solver="kpm", width=1e-6)
 
 
