@@ -12,8 +12,7 @@ import pytest
 
 import moireio
 from moireio.errors import MoireioError
-from moireio.spectrum import checkpoint
-from moireio.spectrum import problems as kpoints
+from moireio.spectrum import checkpoint, problems
 from moireio.spectrum.checkpoint import Checkpoint
 
 
@@ -48,9 +47,9 @@ def test_record_goes_on(graphene, tmp_path, monkeypatch):
     again = []
     solved = []
     monkeypatch.setattr(
-        kpoints.EigenproblemSet,
+        problems.EigenproblemSet,
         "_solve",
-        _counting(kpoints.EigenproblemSet._solve, solved),
+        _counting(problems.EigenproblemSet._solve, solved),
         raising=True,
     )
     assert (
