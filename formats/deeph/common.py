@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.operators.blocks import OperatorMeta
+from moireio.operators.catalogue import operator_type
 from moireio.operators.views import ArraySource, symmetrised
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis
@@ -66,7 +66,8 @@ class DataFolder:
         if name not in self.files:
             raise MoireioError(f"has no {self.names[name]}", path=self.path)
         path = self.files[name]
-        spinor = self.spinful and name != "overlap"
+        row = operator_type("hamiltonian" if name == "predicted" else name)
+        spinor = row.spin_of("spinor" if self.spinful else "none") == "spinor"
         sizes = self.basis.sizes(self.structure) * (2 if spinor else 1)
         try:
             pairs, data = self._read(path, sizes, spinor)
@@ -74,9 +75,7 @@ class DataFolder:
             raise MoireioError(error.what, path=path, remedy=error.remedy) from error
         if not np.isfinite(data).all():
             raise MoireioError("contains numbers that are not finite", path=path)
-        meta = OperatorMeta(
-            "overlap" if name == "overlap" else "hamiltonian",
-            "1" if name == "overlap" else "eV",
+        meta = row.meta(
             spin="spinor" if spinor else "none",
             dtype=str(data.dtype),
             source="model" if name == "predicted" else "dft",

@@ -33,7 +33,8 @@ import numpy as np
 from moireio.errors import DamagedError, MoireioError, unreadable
 from moireio.formats.openmx.header import Header, read_header
 from moireio.formats.openmx.orbitals import permutation
-from moireio.operators.blocks import OperatorMeta, block_offsets, gather, scatter
+from moireio.operators.blocks import block_offsets, gather, scatter
+from moireio.operators.catalogue import operator_type
 from moireio.results.electrons import Electrons
 from moireio.system.pairs import Pairs, pair_name
 from moireio.system.structure import Structure
@@ -48,6 +49,7 @@ LIMITS = {
     "momentum": 5e-2,
     "density": 1e-3,
 }
+SCALES = {"eV": HARTREE_EV, "Å": BOHR_ANGSTROM, "1/Å": 1 / BOHR_ANGSTROM, "1": 1.0}
 DIGEST_BYTES = 1 << 20
 RESIDENT_BYTES = 64 << 20
 FAULT_BYTES = 1 << 16  # the kernel maps so much around a block that is read
@@ -301,15 +303,8 @@ class ScfoutOperator:
     def __init__(self, file, name):
         self._file, self._header = file, file.header
         self.pairs = file.pairs
-        spin = file.header.spin if name in ("hamiltonian", "density") else "none"
-        vector = name in ("position", "momentum")
-        self.meta = OperatorMeta(
-            name=name,
-            unit={"hamiltonian": "eV", "position": "Å", "momentum": "1/Å"}.get(name, "1"),
-            spin=spin,
-            parity={"position": 0, "momentum": -1}.get(name, 1),
-            components=3 if vector else 2 if spin == "collinear" else 1,
-            dtype="complex128" if spin == "spinor" else "float64",
+        self.meta = operator_type(name).meta(
+            spin=file.header.spin,
             source="dft",
             extra={
                 "program": "OpenMX",
@@ -365,7 +360,7 @@ class ScfoutOperator:
             return pick.reorder(self._overlap(pick, members))
         if self.meta.spin == "spinor":
             return self._spinor(pick, members)
-        scale = {"hamiltonian": HARTREE_EV, "momentum": 1 / BOHR_ANGSTROM}.get(name, 1.0)
+        scale = SCALES[self.meta.unit]
         if name == "density" and self.meta.spin == "none":
             scale = 2.0  # one spin's density is stored
         parts = []
@@ -436,7 +431,7 @@ class ScfoutOperator:
     def _spinor(self, pick, members):
         """Return spinor blocks; of the four spin parts the file holds ↑↑, ↓↓ and ↑↓."""
         real, imaginary = self._matrices[:4], self._matrices[4:]
-        scale, sign = (1.0, -1) if self.meta.name == "density" else (HARTREE_EV, 1)
+        scale, sign = SCALES[self.meta.unit], -1 if self.meta.name == "density" else 1
         count, n, m = pick.shape
         out = np.empty((count, 2, n, 2, m), dtype=np.complex128)
         for spin in (0, 1):
@@ -473,7 +468,7 @@ class ScfoutOperator:
         parts = []
         for axis, matrix in enumerate(self._matrices):
             moved = pick.partner(matrix) + shift[:, axis, None, None] * overlap
-            mean = self._mean(pick.own(matrix), moved, BOHR_ANGSTROM, members)
+            mean = self._mean(pick.own(matrix), moved, SCALES[self.meta.unit], members)
             parts.append(pick.reorder(mean))
         return parts
 

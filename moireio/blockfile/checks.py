@@ -18,6 +18,7 @@ from moireio.operators.blocks import (
     slab_bounds,
 )
 from moireio.operators.blocks import take_blocks as take
+from moireio.operators.catalogue import operator_type
 from moireio.runtime.progress import share
 from moireio.system.pairs import pair_name
 
@@ -96,16 +97,24 @@ def validate(file, samples=4, progress=None):
     sound = {}
     step = share(progress, sum(int(row_bytes(o).sum()) for o in operators.values()))
     for name, operator in operators.items():
-        mine = _check_operator(operator, step)
-        if name == "position" and "overlap" in operators and not mine:
-            mine += _check_position(file, operator, operators["overlap"])
-        sound[name] = not mine
-        found += mine
-    if "hamiltonian" in operators and "overlap" in operators:
-        found += _check_pattern(operators["hamiltonian"], operators["overlap"])
-    if "overlap" in operators:
-        found += _check_positive(operators["overlap"], samples)
-    elif "hamiltonian" in operators and "basis" in file and not file.basis.orthogonal:
+        found += (wrong := _check_operator(operator, step))
+        sound[name] = not wrong
+    for name, operator in operators.items():
+        row = operator_type(name)
+        outside = []
+        if row.within in operators:
+            outside = _check_pattern(operator, operators[row.within])
+        if row.shifted in operators and sound[name] and not outside:
+            found += _check_shifted(file, operator, operators[row.shifted])
+        if row.positive:
+            found += _check_positive(operator, samples)
+        found += outside
+    if (
+        "overlap" not in operators
+        and "hamiltonian" in operators
+        and "basis" in file
+        and not file.basis.orthogonal
+    ):
         found.append(Finding("/overlap", "not computed yet", "note"))
     return found
 
@@ -213,28 +222,26 @@ def _check_operator(operator, progress):
     return found
 
 
-def _check_position(file, position, overlap):
-    """Check P_ij(R) = P_ji(−R)ᵀ + (τ_j + R − τ_i) S_ij(R)."""
-    structure, pairs, sizes = file.structure, position.pairs, position.sizes
-    source = overlap.full()
+def _check_shifted(file, operator, origin):
+    """Check P_ij(R) = P_ji(−R)† + (τ_j + R − τ_i) O_ij(R), where O = `origin`."""
+    structure, pairs, sizes = file.structure, operator.pairs, operator.sizes
+    source, where = origin.full(), f"/{operator.name}"
     there = source.pairs.find(pairs.i, pairs.j, pairs.R)
-    if (there < 0).any():
-        lone = int(np.flatnonzero(there < 0)[0])
-        return [Finding("/position", f"{_name(pairs, lone)} is not among those of /overlap")]
-    limit, worst = max(TOLERANCE[position.meta.dtype], TOLERANCE[overlap.meta.dtype]), (0.0, 0)
-    for i0, i1 in slab_bounds(row_bytes(position)):
+    limit = max(TOLERANCE[operator.meta.dtype], TOLERANCE[origin.meta.dtype])
+    worst = (0.0, 0)
+    for i0, i1 in slab_bounds(row_bytes(operator)):
         span = pairs.rows(i0, i1)
         i, j, R = pairs.i[span], pairs.j[span], pairs.R[span]
-        own = position.rows(i0, i1)
+        data = operator.rows(i0, i1)
         offsets = block_offsets(sizes[i] * sizes[j])[:-1]
-        other, other_at = read_pairs(position, position.partner[span])
-        s, s_at = read_pairs(source, there[span])
+        partners, partner_at = read_pairs(operator, operator.partner[span])
+        origins, origin_at = read_pairs(source, there[span])
         shift = structure.positions[j] + R @ structure.cell - structure.positions[i]
         for shape, group in by_shape(sizes[i], sizes[j]):
-            block = take(components(s)[0], s_at[:-1][group], shape)
+            block = take(components(origins)[0], origin_at[:-1][group], shape)
             for axis in range(3):
-                mine = take(own[axis], offsets[group], shape)
-                theirs = take(other[axis], other_at[:-1][group], shape[::-1])
+                mine = take(data[axis], offsets[group], shape)
+                theirs = take(partners[axis], partner_at[:-1][group], shape[::-1])
                 expected = adjoint(theirs) + shift[group, axis, None, None] * block
                 gap = np.abs(mine - expected).max(axis=(1, 2))
                 top = int(gap.argmax())
@@ -242,36 +249,37 @@ def _check_position(file, position, overlap):
                     worst = (float(gap[top]), span.start + int(group[top]))
     if worst[0] <= limit:
         return []
-    text = f"{_name(pairs, worst[1])} breaks the rule for its partner by {worst[0]:.1e} Å"
-    return [Finding("/position", text)]
+    text = f"{_name(pairs, worst[1])} breaks the rule for its partner by {worst[0]:.1e}"
+    return [Finding(where, f"{text} {operator.meta.unit}")]
 
 
-def _check_pattern(hamiltonian, overlap):
-    h, s = hamiltonian.pairs, overlap.pairs
-    if "upper" in (hamiltonian.meta.storage, overlap.meta.storage):
-        h, s = h.with_partners(), s.with_partners()
-    outside = np.flatnonzero(s.find(h.i, h.j, h.R) < 0)
+def _check_pattern(operator, other):
+    """Check that the pairs of an operator are among those of another."""
+    inner, outer = operator.pairs, other.pairs
+    if "upper" in (operator.meta.storage, other.meta.storage):
+        inner, outer = inner.with_partners(), outer.with_partners()
+    outside = np.flatnonzero(outer.find(inner.i, inner.j, inner.R) < 0)
     if not len(outside):
         return []
-    text = f"{_name(h, outside[0])} is not among those of /overlap ({len(outside)} such pairs)"
-    return [Finding("/hamiltonian", text)]
+    text = f"{_name(inner, outside[0])} is not among those of /{other.name}"
+    return [Finding(f"/{operator.name}", f"{text} ({len(outside)} such pairs)")]
 
 
-def _check_positive(overlap, samples):
-    """Check that S(k) is positive definite at Γ and at pseudo-random k."""
-    n = overlap.shape[0]
+def _check_positive(operator, samples):
+    """Check that O(k) is positive definite at Γ and at pseudo-random k."""
+    n, where = operator.shape[0], f"/{operator.name}"
     if n > SPARSE_ORBITALS:
         text = f"not checked for being positive definite: {n} orbitals"
-        return [Finding("/overlap", text, "note")]
+        return [Finding(where, text, "note")]
     random = np.random.default_rng(0).random((max(samples - 1, 0), 3)) - 0.5
-    periodic = overlap.pairs.R.any(axis=0)
+    periodic = operator.pairs.R.any(axis=0)
     try:
         for k in [np.zeros(3), *(random * periodic)]:
-            if not _is_positive(overlap, k, n):
-                where = " ".join(f"{v:.4f}" for v in k)
-                return [Finding("/overlap", f"is not positive definite at k = {where}")]
+            if not _is_positive(operator, k, n):
+                point = " ".join(f"{v:.4f}" for v in k)
+                return [Finding(where, f"is not positive definite at k = {point}")]
     except MoireioError as error:
-        return [Finding("/overlap", f"cannot be summed: {error.what}")]
+        return [Finding(where, f"cannot be summed: {error.what}")]
     return []
 
 

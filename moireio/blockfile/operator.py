@@ -18,12 +18,10 @@ from moireio.operators.blocks import (
     slab_bounds,
     take_blocks,
 )
+from moireio.operators.catalogue import SPINS, operator_type
 from moireio.operators.views import FullView, require_partners
 from moireio.store.base import verify
 from moireio.system.pairs import Pairs, pair_name
-
-OPERATORS = ("hamiltonian", "overlap", "position", "momentum", "density")
-SPINS = ("none", "collinear", "spinor")
 
 
 @dataclass(frozen=True, eq=False)
@@ -439,10 +437,9 @@ def _read_meta(container, name):
     if data.dtype not in ("float32", "float64", "complex64", "complex128"):
         raise DamagedError(f"/{name}/data has type {data.dtype}", path=container.label)
     residual = attributes.pop("residual", 0.0)
-    count = 3 if name in ("position", "momentum") else 2 if values["spin"] == "collinear" else 1
     return OperatorMeta(
         name=name,
-        components=count,
+        components=operator_type(name).components(values["spin"]),
         dtype=data.dtype,
         residual=float(residual) if isinstance(residual, (int, float)) else float("nan"),
         extra=attributes,

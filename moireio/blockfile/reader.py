@@ -6,8 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
-from moireio.blockfile.operator import OPERATORS, Operator
+from moireio.blockfile.operator import Operator
 from moireio.errors import DamagedError, MoireioError
+from moireio.operators.catalogue import operator_names, operator_type
 from moireio.results.bands import BandStructure
 from moireio.results.electrons import Electrons
 from moireio.results.kpath import KPath
@@ -130,7 +131,7 @@ class BlockFile:
         Parameters
         ----------
         name : str
-            "hamiltonian", "overlap", "position", "momentum" or "density".
+            One of the catalogue, as "hamiltonian".
 
         Returns
         -------
@@ -142,8 +143,7 @@ class BlockFile:
         MoireioError
             If the file has none of that name.
         """
-        if name not in OPERATORS:
-            raise MoireioError(f"no operator is called {name!r}")
+        operator_type(name)
         self._need(name)
         cache = self.__dict__.setdefault("_operators", {})
         if name not in cache:
@@ -153,7 +153,7 @@ class BlockFile:
     @property
     def operators(self):
         """Names of the operators that the file has."""
-        return [name for name in OPERATORS if name in self._groups]
+        return [name for name in operator_names() if name in self._groups]
 
     @property
     def hamiltonian(self):

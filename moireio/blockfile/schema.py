@@ -1,7 +1,9 @@
-"""The schema of the block file, read from ``schemas/blockfile-1.json``."""
+"""The schema of the block file: ``schemas/blockfile-1.json`` and the catalogue of operators."""
 
 import json
 from importlib import resources
+
+from moireio.operators.catalogue import operator_names, operator_type
 
 
 def load_schema():
@@ -13,7 +15,10 @@ def load_schema():
         The schema, draft 2020-12.
     """
     text = resources.files("moireio.schemas").joinpath("blockfile-1.json").read_text("utf-8")
-    return json.loads(text)
+    schema = json.loads(text)
+    groups = schema["properties"]["groups"]["properties"]
+    groups |= {name: operator_type(name).schema() for name in operator_names()}
+    return schema
 
 
 def tree(container, name=""):

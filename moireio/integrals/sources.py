@@ -3,7 +3,7 @@
 import numpy as np
 
 from moireio.integrals.twocentre import TwoCentre
-from moireio.operators.blocks import OperatorMeta
+from moireio.operators.catalogue import operator_type
 from moireio.operators.twocentre import PairSource, place_blocks
 from moireio.system.harmonics import gaunt
 from moireio.system.radial import radial_functions
@@ -92,7 +92,7 @@ class OverlapSource(PairSource):
     def __init__(self, structure, integrals, pairs, storage="full"):
         if storage == "upper":
             pairs = pairs.select(pairs.upper())
-        meta = OperatorMeta("overlap", "1", storage=storage, source="two-centre integrals")
+        meta = operator_type("overlap").meta(storage=storage, source="two-centre integrals")
         super().__init__(structure, integrals.basis, pairs, meta)
         self._integrals = integrals
 
@@ -117,7 +117,7 @@ class PositionSource(PairSource):
     """
 
     def __init__(self, structure, integrals, pairs):
-        meta = OperatorMeta("position", "Å", parity=0, components=3, source="two-centre integrals")
+        meta = operator_type("position").meta(source="two-centre integrals")
         super().__init__(structure, integrals.basis, pairs, meta)
         self._integrals = integrals
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from moireio.operators.blocks import OperatorMeta
+from moireio.operators.catalogue import operator_type
 from moireio.operators.twocentre import PairSource, place_blocks
 from moireio.system.neighbours import close_pairs
 from moireio.system.pairs import Pairs
@@ -55,9 +55,9 @@ class TightBindingSource(PairSource):
     ):
         if storage == "upper":
             pairs = pairs.select(pairs.upper())
-        unit = "eV" if name == "hamiltonian" else "1"
-        extra = {"model": model.name}
-        meta = OperatorMeta(name, unit, storage=storage, source="tight-binding", extra=extra)
+        meta = operator_type(name).meta(
+            source="tight-binding", storage=storage, extra={"model": model.name}
+        )
         super().__init__(structure, model.basis(structure), pairs, meta)
         self._model, self._names = model, model.names_for(structure)
         self._integrals: Literal["hopping", "overlap"] = (

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moireio.operators.blocks import OperatorMeta
+from moireio.operators.catalogue import operator_type
 from moireio.operators.views import ArraySource
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
@@ -27,10 +27,10 @@ def random_system(seed, n_atoms=4):
     return structure, Basis({n: SpeciesBasis(l=SHELLS[n], cutoff=3.0) for n in names})
 
 
-def random_operator(
-    seed, sizes, *, name="hamiltonian", spin="none", parity=1, components=1, reach=1, fill=0.5
-):
+def random_operator(seed, sizes, *, name="hamiltonian", spin="none", reach=1, fill=0.5):
     """A sparse operator whose blocks obey the partner rule of its parity."""
+    meta = operator_type(name).meta(spin=spin, source="test")
+    parity, components = meta.parity, meta.components
     rng = np.random.default_rng(seed)
     n = len(sizes)
     factor = 2 if spin == "spinor" else 1
@@ -52,15 +52,6 @@ def random_operator(
                 back = (-R[0], -R[1], 0)
                 blocks[i, j, R] = block if components > 1 else block[0]
                 blocks[j, i, back] = turned if components > 1 else turned[0]
-    meta = OperatorMeta(
-        name=name,
-        unit="eV" if name == "hamiltonian" else "1",
-        spin=spin,
-        parity=parity,
-        components=components,
-        dtype="complex128" if spin == "spinor" else "float64",
-        source="test",
-    )
     return ArraySource.from_blocks(meta, dims, blocks), blocks
 
 
@@ -88,9 +79,9 @@ def write_file(path, structure, basis, *sources, **options):
     return path
 
 
-def overlap_like(seed, sizes):
+def overlap_like(seed, sizes, fill=0.5):
     """A positive definite overlap with the pairs of `random_operator` of the same seed."""
-    source, blocks = random_operator(seed, sizes, name="overlap")
+    source, blocks = random_operator(seed, sizes, name="overlap", fill=fill)
     scale = 0.02
     for (i, j, R), block in blocks.items():
         block *= scale

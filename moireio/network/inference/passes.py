@@ -19,7 +19,8 @@ from moireio.errors import MoireioError
 from moireio.network.frames import by_order, out_of_frames
 from moireio.network.inference.features import FeatureStore
 from moireio.network.layers import add, gather_pair
-from moireio.operators.blocks import OperatorMeta, block_offsets, scatter, slab_bounds
+from moireio.operators.blocks import block_offsets, scatter, slab_bounds
+from moireio.operators.catalogue import operator_type
 
 EDGES_AT_ONCE = 4096
 SAVE_SECONDS = 10.0
@@ -432,10 +433,9 @@ class HamiltonianSource:
         self.sizes = factor * np.array(widths, dtype=np.int64)[graph.species]
         precision = str(predictor.dtype).removeprefix("torch.")
         complex_ = {"float32": "complex64", "float64": "complex128"}[precision]
-        self.meta = OperatorMeta(
-            "hamiltonian",
-            "eV",
-            parity=0 if raw else 1,
+        row = operator_type("hamiltonian")
+        self.meta = row.meta(
+            parity=0 if raw else row.parity,
             spin="spinor" if targets.spinful else "none",
             storage="full" if raw else "upper",
             dtype=complex_ if targets.spinful else precision,

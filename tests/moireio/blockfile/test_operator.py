@@ -16,8 +16,8 @@ from moireio.operators.views import ArraySource, FullView, UpperView
 CASES = [
     {"spin": "none"},
     {"spin": "spinor"},
-    {"spin": "collinear", "components": 2},
-    {"spin": "none", "name": "momentum", "parity": -1, "components": 3},
+    {"spin": "collinear"},
+    {"spin": "none", "name": "momentum"},
     {"spin": "none", "name": "density"},
 ]
 SUFFIXES = [".h5", ".zarr", ".zarr.zip"]
