@@ -19,29 +19,33 @@ from moireio.tools.common import (
 @click.command("overlap", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @source_argument
 @options("pao", "basis")
-@click.option("--position", is_flag=True, help="Also ⟨i| r − τ_i |j⟩, Å (always full storage).")
+@click.option(
+    "--position",
+    is_flag=True,
+    help="Add position matrices ⟨i| r − τ_i |j⟩, Å (always full storage).",
+)
 @click.option(
     "--layers",
     type=click.IntRange(1),
     metavar="N",
-    help="Assign the atoms to N layers, at the widest gaps in height.  "
-    "[default: those of SOURCE, else gaps above 2.3 Å]",
+    help="Divide the atoms into N layers, at the widest gaps in height.  "
+    "[default: the layers of SOURCE, else a new layer after every gap above 2.3 Å]",
 )
 @options("output", "in_place", "storage", "precision", "compression", "container", "force", "jobs")
 @click.pass_context
 def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **settings):
     """Compute the overlap S(R) of a structure from its atomic orbitals; no DFT run is needed.
 
-    SOURCE is a block file (with a structure, as of build-twist) or any structure file that ASE
-    reads. All pairs of atoms closer than the sum of their cutoff radii are kept. The result, with
-    /overlap and the radial functions, goes to -o OUT, into SOURCE itself (--in-place), or to
-    standard output. By default one of each pair of partners is stored (--storage upper). Where
-    neither SOURCE nor --pao has radial functions, those of a model that comes with moireio are
-    taken.
+    SOURCE is a block file with a structure (from build-twist, for example) or any structure file
+    that ASE reads. All pairs of atoms closer than the sum of their cutoff radii are kept. The
+    result, with /overlap and the radial functions, goes to -o OUT, into SOURCE itself
+    (--in-place), or to standard output. By default one of each pair of partners is stored
+    (--storage upper). If neither SOURCE nor --pao has radial functions, those of a model that
+    comes with moireio are used.
     """
     from moireio.blockfile.stream import check_container, check_outputs, write_target
     from moireio.formats.openmx.library import open_library
-    from moireio.integrals import library as orbital_library
+    from moireio.integrals.library import complete_basis, shipped_library
     from moireio.integrals.pairs import overlapping_pairs
     from moireio.integrals.sources import OrbitalIntegrals, OverlapSource, PositionSource
 
@@ -50,20 +54,18 @@ def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **se
     check_outputs([output], [source], settings["force"])
     check_container(output, settings["container"])
     with contextlib.ExitStack() as stack:
-        file, structure, known, inputs = structure_source(stack, source, in_place)
-        label = inputs[0][0]
-        shipped = orbital_library.shipped_library
-        library = shipped(structure) if pao is None else open_library(pao)
-        complete = orbital_library.complete(structure, known, basis, library, label)
-        assigned = _layers(structure, layers)
-        pairs = overlapping_pairs(assigned, complete)
+        file, structure, stored, inputs = structure_source(stack, source, in_place)
+        library = shipped_library(structure) if pao is None else open_library(pao)
+        complete = complete_basis(structure, stored, basis, library, inputs[0][0])
+        layered = _layers(structure, layers)
+        pairs = overlapping_pairs(layered, complete)
         integrals = OrbitalIntegrals(complete, position)
-        sources = [OverlapSource(assigned, integrals, pairs, settings["storage"] or "upper")]
+        sources = [OverlapSource(layered, integrals, pairs, settings["storage"] or "upper")]
         if position:
-            sources.append(PositionSource(assigned, integrals, pairs))
-        say(ctx, _describe(assigned, complete, pairs))
-        drop = ["basis", *(one.meta.name for one in sources)]
-        if assigned is not structure:
+            sources.append(PositionSource(layered, integrals, pairs))
+        say(ctx, _describe(layered, complete, pairs))
+        drop = ["basis", *(operator.meta.name for operator in sources)]
+        if layered is not structure:
             drop.append("structure")
         write = stack.enter_context(
             write_target(
@@ -76,15 +78,15 @@ def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **se
                 drop=tuple(drop),
             )
         )
-        if file is None or assigned is not structure:
-            write.structure(assigned)
+        if file is None or layered is not structure:
+            write.structure(layered)
         write.basis(complete)
         write_operators(ctx, write, sources, settings["precision"], jobs, "overlap")
         write.history("overlap", arguments(), inputs)
 
 
 def _layers(structure, count):
-    """Return the structure with layers; the same one if it has them."""
+    """Return the structure with its atoms divided into layers; the same object if they are."""
     from dataclasses import replace
 
     from moireio.moire.layers import assign

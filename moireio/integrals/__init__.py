@@ -1,1 +1,1 @@
-"""Two-centre integrals of atomic orbitals: overlap, position, and the orbitals themselves."""
+"""Two-centre integrals of atomic orbitals: overlaps and positions without DFT."""

@@ -1,61 +1,78 @@
-"""Where the radial functions of a structure's orbitals come from.
+"""Radial functions of a structure's orbitals from libraries.
 
 A library is a folder of OpenMX's ``.pao`` files, or a block file or model file whose basis has
 radial functions. Where none is given, a model that comes with moireio serves if it fits.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Protocol
 
 from ase.data import chemical_symbols
 
 from moireio.errors import MoireioError
 from moireio.models import shipped as models
-from moireio.system.basis import Basis
+from moireio.system.basis import Basis, SpeciesBasis
+from moireio.system.structure import Structure
 
 FORMATS = ("moireio", models.FORMAT)
 
 
+class RadialLibrary(Protocol):
+    """A collection of radial functions."""
+
+    label: str
+    fallback: bool
+    """Whether it serves only species that lack radial functions and whose basis it has."""
+
+    def default(self, species: str, element: str) -> str | None:
+        """Return the name of the basis of a species, if the library has only one."""
+
+    def find(self, species: str, element: str, name: str) -> SpeciesBasis:
+        """Return the basis of a species by its name, with radial functions."""
+
+
 class BasisOfFile:
-    """The basis that a block file brings along.
+    """The basis of a block file or model file, as a library.
 
     Parameters
     ----------
     basis : Basis
         With radial functions.
     label : str
-        The file.
+        The file, for messages.
     fallback : bool
-        Serves only species that lack radial functions and whose basis it has.
+        Serve only species that lack radial functions and whose basis is this one.
     """
 
-    def __init__(self, basis, label, fallback=False):
+    def __init__(self, basis: Basis, label: str, fallback: bool = False):
         self._basis, self.label, self.fallback = basis, label, fallback
 
-    def default(self, species, element):
+    def default(self, species: str, element: str) -> str | None:
         """Return the name of the basis of a species.
 
         Parameters
         ----------
         species, element : str
-            What is wanted; the species comes first.
+            Names under which the basis is looked up; the species comes first.
 
         Returns
         -------
         str or None
-            Such as ``Mo7.0-s3p2d1``.
+            Such as ``Mo7.0-s3p2d1``; None if the file has no basis for it.
         """
-        found = self._of(species, element)
-        return None if found is None else found.name
+        entry = self._entry(species, element)
+        return None if entry is None else entry.name
 
-    def find(self, species, element, name):
+    def find(self, species: str, element: str, name: str) -> SpeciesBasis:
         """Return the basis of a species.
 
         Parameters
         ----------
         species, element : str
-            What it is for.
+            Names under which the basis is looked up; the species comes first.
         name : str
-            Which it must be.
+            Name that the basis must have.
 
         Returns
         -------
@@ -65,52 +82,58 @@ class BasisOfFile:
         Raises
         ------
         MoireioError
-            If it is another, or has no radial functions.
+            If it has another name, or no radial functions.
         """
-        found = self._of(species, element)
-        if found is None or found.radial is None:
+        entry = self._entry(species, element)
+        if entry is None or entry.radial is None:
             raise MoireioError(f"has no radial functions for {element}", path=self.label)
-        if found.name != name:
-            raise MoireioError(f"has {found.label} for {element}, not {name}", path=self.label)
-        return found
+        if entry.name != name:
+            raise MoireioError(f"has {entry.label} for {element}, not {name}", path=self.label)
+        return entry
 
-    def _of(self, species, element):
-        known = self._basis.species
-        return known.get(species, known.get(element))
+    def _entry(self, species, element):
+        entries = self._basis.species
+        return entries.get(species, entries.get(element))
 
 
-def shipped_library(structure):
+def shipped_library(structure: Structure) -> BasisOfFile | None:
     """Return the orbitals of a model that comes with moireio.
 
     Parameters
     ----------
     structure : Structure
-        Whose elements are wanted.
+        A structure whose elements are wanted.
 
     Returns
     -------
     BasisOfFile or None
-        None if there is no such model.
+        None if no such model has all the elements.
     """
     path = models.model_with(structure.element_symbols)
     return None if path is None else BasisOfFile(models.shipped()[path], path, fallback=True)
 
 
-def complete(structure, basis, names, library, label):
+def complete_basis(
+    structure: Structure,
+    stored: Basis | None,
+    basis: Mapping[str, str],
+    pao: RadialLibrary | None,
+    label: str,
+) -> Basis:
     """Return a basis with radial functions for every species of a structure.
 
     Parameters
     ----------
     structure : Structure
         The atoms.
-    basis : Basis or None
-        What the source brings along.
-    names : dict of str to str
-        Basis names by species that the user gave.
-    library : PaoFolder, BasisOfFile or None
-        Where radial functions are looked up.
+    stored : Basis or None
+        Basis that is stored with the structure.
+    basis : dict of str to str
+        Names of bases by species, from the user.
+    pao : PaoFolder, BasisOfFile or None
+        Library of radial functions.
     label : str
-        The source, for messages.
+        File of the structure, for messages.
 
     Returns
     -------
@@ -122,37 +145,43 @@ def complete(structure, basis, names, library, label):
     MoireioError
         If a name is missing, or two sources disagree.
     """
-    extra = sorted(set(names) - set(structure.species_names))
+    extra = sorted(set(basis) - set(structure.species_names))
     if extra:
-        raise MoireioError(f"has no species {extra[0]}, which --basis names", path=label)
-    elements = dict(zip(structure.species_of_atoms, structure.element_symbols, strict=True))
-    known = basis.species if basis is not None else {}
-    if basis is not None and basis.orthogonal:
+        raise MoireioError(f"has no species {extra[0]}, which `basis` names", path=label)
+    if stored is not None and stored.orthogonal:
         raise MoireioError("its orbitals are orthonormal: S is 1", path=label)
-    out = {}
+    elements = dict(zip(structure.species_of_atoms, structure.element_symbols, strict=True))
+    entries = stored.species if stored is not None else {}
+    completed = {}
     for species in structure.species_names:
         element = elements.get(species, species)
-        out[species] = _one(
-            species, element, known.get(species), names.get(species), library, label
+        completed[species] = _complete_species(
+            species, element, entries.get(species), basis.get(species), pao, label
         )
-    return Basis(out)
+    return Basis(completed)
 
 
-def with_radial(basis, elements, names, library, label):
+def with_radial(
+    stored: Basis,
+    numbers: Mapping[str, int],
+    basis: Mapping[str, str],
+    pao: RadialLibrary | None,
+    label: str,
+) -> Basis:
     """Return a basis with the radial functions of a library.
 
     Parameters
     ----------
-    basis : Basis
-        What is completed.
-    elements : dict of str to int
+    stored : Basis
+        The basis without radial functions.
+    numbers : dict of str to int
         Atomic number of every species.
-    names : dict of str to str
-        Basis names by species that the user gave, where the basis has none.
-    library : PaoFolder or BasisOfFile
-        Where they are looked up.
+    basis : dict of str to str
+        Names of bases by species, from the user, where the stored basis has none.
+    pao : PaoFolder, BasisOfFile or None
+        Library of radial functions.
     label : str
-        What the basis belongs to, for messages.
+        File of the basis, for messages.
 
     Returns
     -------
@@ -161,47 +190,51 @@ def with_radial(basis, elements, names, library, label):
     """
     return Basis(
         {
-            name: _one(name, chemical_symbols[elements[name]], own, names.get(name), library, label)
-            for name, own in basis.species.items()
+            species: _complete_species(
+                species, chemical_symbols[numbers[species]], entry, basis.get(species), pao, label
+            )
+            for species, entry in stored.species.items()
         }
     )
 
 
-def _one(species, element, stored, given, library, label):
-    own = stored.name if stored is not None else None
-    if given and own and given != own:
+def _complete_species(species, element, stored, given, library, label):
+    stored_name = stored.name if stored is not None else None
+    if given and stored_name and given != stored_name:
         raise MoireioError(
-            f"species {species} has the basis {own}, but --basis says {given}", path=label
+            f"species {species} has the basis {stored_name}, but `basis` gives {given}", path=label
         )
     has_radial = stored is not None and stored.radial is not None
     if library is not None and library.fallback:
-        wanted = given or own or library.default(species, element)
-        if has_radial or wanted != library.default(species, element):
+        default = library.default(species, element)
+        if has_radial or (given or stored_name or default) != default:
             library = None
     if has_radial and library is None:
         return stored
-    name = given or own or (library.default(species, element) if library is not None else None)
+    name = given or stored_name
+    if name is None and library is not None:
+        name = library.default(species, element)
     if name is None:
         raise MoireioError(
             f"no basis for species {species}",
             path=label,
-            remedy=f"give --basis {species}=NAME, with a name such as {element}7.0-s2p2d1",
+            remedy=f"give `basis` {species}=NAME, with a name such as {element}7.0-s2p2d1",
         )
     if library is None:
         raise MoireioError(
             f"has no radial functions for species {species} ({name})",
             path=label,
-            remedy="give --pao with the folder of OpenMX's .pao files",
+            remedy="give `pao` with the folder of OpenMX's .pao files",
         )
-    found = library.find(species, element, name)
-    if has_radial and not stored.same_radial(found):
+    entry = library.find(species, element, name)
+    if has_radial and not stored.same_radial(entry):
         raise MoireioError(
             f"the radial functions of species {species} differ from those in {library.label}",
             path=label,
-            remedy="leave --pao out to use those of the file",
+            remedy="leave `pao` out to use those of the file",
         )
-    if stored is not None and stored.l != found.l:
+    if stored is not None and stored.l != entry.l:
         raise MoireioError(f"the orbitals of species {species} are not {name}", path=label)
     if stored is not None and stored.valence is not None:
-        found = replace(found, valence=stored.valence)
-    return found
+        return replace(entry, valence=stored.valence)
+    return entry

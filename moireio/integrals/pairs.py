@@ -1,12 +1,15 @@
-"""Which atoms overlap."""
+"""Pairs of atoms whose orbitals overlap."""
 
 import numpy as np
 
 from moireio.errors import MoireioError
+from moireio.system.basis import Basis
 from moireio.system.neighbours import close_pairs
+from moireio.system.pairs import Pairs
+from moireio.system.structure import Structure
 
 
-def overlapping_pairs(structure, basis):
+def overlapping_pairs(structure: Structure, basis: Basis) -> Pairs:
     """Return all pairs of atoms closer than the sum of their cutoffs.
 
     Parameters
@@ -14,7 +17,7 @@ def overlapping_pairs(structure, basis):
     structure : Structure
         The atoms.
     basis : Basis
-        With cutoffs.
+        Orbitals of every species, with cutoffs.
 
     Returns
     -------
@@ -27,8 +30,11 @@ def overlapping_pairs(structure, basis):
         If two atoms lie on top of each other, or a cutoff is unknown.
     """
     names = structure.species_names
-    missing = [n for n in names if basis[n].cutoff is None]
-    if missing:
-        raise MoireioError(f"the cutoff of the orbitals of {missing[0]} is not known")
-    cutoff = np.array([basis[n].cutoff for n in names])
-    return close_pairs(structure, cutoff[:, None] + cutoff)
+    cutoffs = []
+    for name in names:
+        cutoff = basis[name].cutoff
+        if cutoff is None:
+            raise MoireioError(f"the cutoff of the orbitals of {name} is not known")
+        cutoffs.append(cutoff)
+    reach = np.array(cutoffs)
+    return close_pairs(structure, reach[:, None] + reach)

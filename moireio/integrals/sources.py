@@ -1,12 +1,21 @@
 """Overlap and position matrices of a structure, by runs of atoms."""
 
-import numpy as np
+from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
+from moireio.integrals.radial import Radial
 from moireio.integrals.twocentre import TwoCentre
 from moireio.operators.catalogue import operator_type
 from moireio.operators.twocentre import PairSource, place_blocks
+from moireio.system.basis import Basis
 from moireio.system.harmonics import gaunt
+from moireio.system.pairs import Pairs
 from moireio.system.radial import radial_functions
+from moireio.system.structure import Structure
+
+Storage = Literal["full", "upper"]
 
 
 class OrbitalIntegrals:
@@ -17,25 +26,29 @@ class OrbitalIntegrals:
     basis : Basis
         With radial functions. The tables serve any structure of these species.
     position : bool
-        Make those of position matrices too.
+        Whether to tabulate position matrices too.
     """
 
-    def __init__(self, basis, position=False):
+    def __init__(self, basis: Basis, position: bool = False):
         self.basis = basis
         self.names = list(basis.species)
-        orbitals = [radial_functions(name, basis[name]) for name in self.names]
-        kinds = range(len(orbitals))
-        wanted = [(a, b) for a in kinds for b in kinds if a <= b]
-        self._raised = len(orbitals)
-        self._change = None
+        sets: list[list[Radial]] = [
+            list(radial_functions(name, basis[name])) for name in self.names
+        ]
+        species = range(len(sets))
+        wanted = [(a, b) for a in species for b in species if a <= b]
+        # The sets r R of every species follow those of its orbitals.
+        self._first_raised = len(sets)
+        self._expansions: list[npt.NDArray[np.float64]] = []
         if position:
-            wanted += [(self._raised + a, b) for a, b in wanted]
-            raised = [_raised(one) for one in orbitals]
-            orbitals = [*orbitals, *(one for one, _ in raised)]
-            self._change = [change for _, change in raised]
-        self._tables = TwoCentre(orbitals, wanted)
+            wanted += [(self._first_raised + a, b) for a, b in wanted]
+            for shells in sets[: self._first_raised]:
+                raised, expansion = _raised(shells)
+                sets.append(raised)
+                self._expansions.append(expansion)
+        self._tables = TwoCentre(sets, wanted)
 
-    def overlap(self, a, b, vectors):
+    def overlap(self, a: int, b: int, vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return ⟨φ_a | φ_b(d)⟩ for species a ≤ b.
 
         Parameters
@@ -52,7 +65,9 @@ class OrbitalIntegrals:
         """
         return self._tables(a, b, vectors)
 
-    def position(self, a, b, vectors):
+    def position(
+        self, a: int, b: int, vectors: npt.NDArray[np.float64]
+    ) -> list[npt.NDArray[np.float64]]:
         """Return ⟨φ_a | r | φ_b(d)⟩ for species a ≤ b, r from the first atom.
 
         c φ = √(4π/3) Σ_l'm' G(l m, 1 c, l' m') (r R) Y_l'm' with l' = l ± 1, whose overlaps have
@@ -70,8 +85,8 @@ class OrbitalIntegrals:
         list of three (n_a, n_b, n) arrays
             x, y, z; Å.
         """
-        high = self._tables(self._raised + a, b, vectors)
-        return [np.tensordot(change, high, axes=1) for change in self._change[a]]
+        raised = self._tables(self._first_raised + a, b, vectors)
+        return [np.tensordot(along, raised, axes=1) for along in self._expansions[a]]
 
 
 class OverlapSource(PairSource):
@@ -82,14 +97,20 @@ class OverlapSource(PairSource):
     structure : Structure
         The atoms.
     integrals : OrbitalIntegrals
-        Of its species.
+        Tables for its species.
     pairs : Pairs
-        Which atoms overlap.
+        Pairs of atoms that overlap.
     storage : {"full", "upper"}
         Both partners of every pair, or one.
     """
 
-    def __init__(self, structure, integrals, pairs, storage="full"):
+    def __init__(
+        self,
+        structure: Structure,
+        integrals: OrbitalIntegrals,
+        pairs: Pairs,
+        storage: Storage = "full",
+    ):
         if storage == "upper":
             pairs = pairs.select(pairs.upper())
         meta = operator_type("overlap").meta(storage=storage, source="two-centre integrals")
@@ -103,20 +124,20 @@ class OverlapSource(PairSource):
 class PositionSource(PairSource):
     """⟨iα| r − τ_i |jβ⟩ of a structure's orbitals.
 
-    The partner of a pair follows from the rule
-    P_ij(R) = P_ji(−R)ᵀ + (τ_j + R − τ_i) S_ij(R), which so holds exactly.
+    The partner of a pair is computed by the rule
+    P_ij(R) = P_ji(−R)ᵀ + (τ_j + R − τ_i) S_ij(R), which therefore holds exactly.
 
     Parameters
     ----------
     structure : Structure
         The atoms.
     integrals : OrbitalIntegrals
-        Of its species, with positions.
+        Tables for its species, with positions.
     pairs : Pairs
-        Which atoms overlap.
+        Pairs of atoms that overlap.
     """
 
-    def __init__(self, structure, integrals, pairs):
+    def __init__(self, structure: Structure, integrals: OrbitalIntegrals, pairs: Pairs):
         meta = operator_type("position").meta(source="two-centre integrals")
         super().__init__(structure, integrals.basis, pairs, meta)
         self._integrals = integrals
@@ -135,14 +156,14 @@ class PositionSource(PairSource):
             place_blocks(out[axis], offsets, block, swapped)
 
 
-def _raised(one):
-    """Return the shells r R with l ± 1, and the matrices that make x φ, y φ, z φ of them.
+def _raised(shells):
+    """Return the shells r R with l ± 1, and the matrices that expand x φ, y φ, z φ in them.
 
     The matrices have shape (3, orbitals, orbitals of the new shells).
     """
     raised, entries = [], []
     row = column = 0
-    for shell in one:
+    for shell in shells:
         for momentum in (shell.l - 1, shell.l + 1):
             if momentum < 0:
                 continue
@@ -150,12 +171,12 @@ def _raised(one):
             entries.append((row, column, shell.l, momentum))
             column += 2 * momentum + 1
         row += 2 * shell.l + 1
-    change = np.zeros((3, row, column))
+    expansion = np.zeros((3, row, column))
     for row, column, l1, l2 in entries:
         g = np.sqrt(4 * np.pi / 3) * gaunt(l1, 1, l2)  # (m1, (y, z, x), m2)
         for axis, m in enumerate((2, 0, 1)):
-            change[axis, row : row + 2 * l1 + 1, column : column + 2 * l2 + 1] = g[:, m]
-    return raised, change
+            expansion[axis, row : row + 2 * l1 + 1, column : column + 2 * l2 + 1] = g[:, m]
+    return raised, expansion
 
 
 class _RaisedShell:

@@ -7,7 +7,7 @@ from orbitals import write_pao
 import moireio
 from moireio.formats.openmx.convert import convert
 from moireio.formats.openmx.library import PaoFolder
-from moireio.integrals.library import complete
+from moireio.integrals.library import complete_basis
 from moireio.integrals.pairs import overlapping_pairs
 from moireio.integrals.sources import OrbitalIntegrals, OverlapSource, PositionSource
 from moireio.operators.bloch import BlochSum
@@ -34,7 +34,7 @@ def test_against_openmx(scfout_case, real_paos, tmp_path):
     """The same pairs; S to 3e-7; positions to 1e-5, or where theirs is worse, to their noise."""
     convert(str(scfout_case), str(tmp_path / "a.h5"), operators=["overlap", "position"])
     with moireio.open(tmp_path / "a.h5") as file:
-        basis = complete(file.structure, file.basis, {}, PaoFolder(str(real_paos)), "a.h5")
+        basis = complete_basis(file.structure, file.basis, {}, PaoFolder(str(real_paos)), "a.h5")
         pairs = overlapping_pairs(file.structure, basis)
         stored = file.overlap
         np.testing.assert_array_equal(pairs.indptr, stored.pairs.indptr)
@@ -60,7 +60,7 @@ def test_bands_with_this_overlap(shared, real_paos, tmp_path, name):
     own = next((shared / "openmx" / name).glob("*.scfout"))
     convert(str(own), str(tmp_path / "a.h5"), operators=["hamiltonian", "overlap"])
     with moireio.open(tmp_path / "a.h5") as file:
-        basis = complete(file.structure, file.basis, {}, PaoFolder(str(real_paos)), "a.h5")
+        basis = complete_basis(file.structure, file.basis, {}, PaoFolder(str(real_paos)), "a.h5")
         spinor = file.hamiltonian.meta.spin == "spinor"
         pairs = overlapping_pairs(file.structure, basis)
         source = OverlapSource(file.structure, OrbitalIntegrals(basis), pairs)
