@@ -1,11 +1,15 @@
-"""Atomic-orbital bases: which orbitals every species carries."""
+"""Atomic-orbital bases: the orbitals of every species."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
+from moireio.system.structure import Structure
 from moireio.units import BOHR_ANGSTROM
 
 SHELL_LETTERS = "spdfgh"
@@ -32,24 +36,41 @@ class SpeciesBasis:
     name : str, optional
         Name such as ``Mo7.0-s3p2d1``.
     cutoff : float, optional
-        Radius where the radial functions vanish, Å.
+        Radius at which the radial functions vanish, Å.
     valence : float, optional
         Electrons of the neutral pseudo-atom.
     m : tuple of int, optional
-        One m per orbital, where a shell is incomplete (as a single p_z).
+        One m per orbital, where a shell is incomplete (such as a single p_z).
     radial : tuple of two arrays, optional
         Grid r (n_r,) in Å and functions R (n_radial, n_r) in Å^(-3/2).
+
+    Raises
+    ------
+    MoireioError
+        If an angular momentum is not between 0 and 5.
     """
 
-    l: tuple  # noqa: E741
+    l: tuple[int, ...]  # noqa: E741
     name: str | None = None
     cutoff: float | None = None
     valence: float | None = None
-    m: tuple | None = None
-    radial: tuple | None = None
+    m: tuple[int, ...] | None = None
+    radial: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
 
-    def __post_init__(self):
-        """Check that m, where given, fits l."""
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            l: Sequence[int],  # noqa: E741
+            name: str | None = None,
+            cutoff: float | None = None,
+            valence: float | None = None,
+            m: Sequence[int] | None = None,
+            radial: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        """Store l and m as tuples of int, and check l."""
         object.__setattr__(self, "l", tuple(int(v) for v in self.l))
         if any(not 0 <= v < len(SHELL_LETTERS) for v in self.l):
             raise MoireioError(f"basis: angular momenta {self.l} are not between 0 and 5")
@@ -57,16 +78,15 @@ class SpeciesBasis:
             object.__setattr__(self, "m", tuple(int(v) for v in self.m))
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of orbitals, spin not counted."""
         return len(self.m) if self.m is not None else sum(2 * v + 1 for v in self.l)
 
     @property
-    def groups(self):
-        """Names of runs of orbitals and their lengths, a list of (str, int).
+    def groups(self) -> list[tuple[str, int]]:
+        """Names and lengths of the shells: ("p1", 3) is the first p shell.
 
-        Such as ("p1", 3) for the first whole p shell; ("pz", 1) for every orbital where shells are
-        incomplete.
+        Where shells are incomplete, every orbital is a group of its own, as ("pz", 1).
         """
         if self.m is None:
             letters = [SHELL_LETTERS[v] for v in self.l]
@@ -77,27 +97,29 @@ class SpeciesBasis:
         pairs = zip(map(SHELL_LETTERS.__getitem__, self.l), self.l, self.m, strict=True)
         return [(ORBITALS[a][m + v] if a in ORBITALS else f"{a} {m}", 1) for a, v, m in pairs]
 
-    def same_radial(self, other):
-        """Tell whether two bases have the same radial functions.
+    def same_radial(self, other: "SpeciesBasis") -> bool:
+        """Return whether two bases have the same radial functions.
 
         Parameters
         ----------
         other : SpeciesBasis
-            With radial functions, as this one.
+            Another basis with radial functions.
 
         Returns
         -------
         bool
-            To nine digits.
+            True if they agree to nine digits; False also if either has no radial functions.
         """
+        if self.radial is None or other.radial is None:
+            return False
         return all(
             a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12)
             for a, b in zip(self.radial, other.radial, strict=True)
         )
 
     @property
-    def label(self):
-        """The name, or shells in the notation ``s2p2d1``."""
+    def label(self) -> str:
+        """The name, or else the shells in the notation ``s2p2d1``."""
         if self.name:
             return self.name
         return "".join(f"{SHELL_LETTERS[v]}{self.l.count(v)}" for v in sorted(set(self.l)))
@@ -115,11 +137,11 @@ class Basis:
         True only if the orbitals are orthonormal, so that S = 1.
     """
 
-    species: dict = field(default_factory=dict)
+    species: Mapping[str, SpeciesBasis] = field(default_factory=dict)
     orthogonal: bool = False
 
-    def __getitem__(self, name):
-        """Return the `SpeciesBasis` of a species.
+    def __getitem__(self, name: str) -> SpeciesBasis:
+        """Return the basis of a species.
 
         Raises
         ------
@@ -129,14 +151,14 @@ class Basis:
         try:
             return self.species[name]
         except KeyError:
-            known = ", ".join(self.species) or "none"
+            names = ", ".join(self.species)
             raise MoireioError(
                 f"no basis for species {name}",
-                remedy=f"known: {known}; build-twist and overlap take --basis",
+                remedy=f"there is one for {names}" if names else "no species has one",
             ) from None
 
-    def covers(self, structure):
-        """Tell whether every species of a structure has a basis.
+    def covers(self, structure: Structure) -> bool:
+        """Return whether every species of a structure has a basis.
 
         Parameters
         ----------
@@ -150,7 +172,7 @@ class Basis:
         """
         return all(name in self.species for name in structure.species_names)
 
-    def sizes(self, structure):
+    def sizes(self, structure: Structure) -> npt.NDArray[np.int64]:
         """Return the number of orbitals of every atom, spin not counted.
 
         Parameters
@@ -166,8 +188,8 @@ class Basis:
         per_species = np.array([self[s].size for s in structure.species_names], dtype=np.int64)
         return per_species[structure.species]
 
-    def valence(self, structure):
-        """Return the number of electrons of the neutral structure, or None if unknown.
+    def valence(self, structure: Structure) -> float | None:
+        """Return the number of valence electrons of the neutral structure.
 
         Parameters
         ----------
@@ -177,13 +199,18 @@ class Basis:
         Returns
         -------
         float or None
-            Sum of the pseudo-atoms' electrons.
+            Sum over the pseudo-atoms; None if it is unknown for one of them.
         """
-        values = [self[s].valence for s in structure.species_of_atoms]
-        return None if any(v is None for v in values) else float(sum(values))
+        total = 0.0
+        for species in structure.species_of_atoms:
+            valence = self[species].valence
+            if valence is None:
+                return None
+            total += valence
+        return total
 
 
-def parse_name(name):
+def parse_name(name: str) -> tuple[SpeciesBasis, str]:
     """Read an OpenMX basis name such as ``Mo7.0-s3p2d1`` or ``H5.0-s4>1``.
 
     Parameters
@@ -193,10 +220,10 @@ def parse_name(name):
 
     Returns
     -------
-    SpeciesBasis
+    basis : SpeciesBasis
         Angular momenta in OpenMX's order (all s, then all p, …) and the cutoff in Å; no valence.
     element : str
-        The element's symbol; "E" for an empty atom.
+        Symbol of the element; "E" for an empty atom.
 
     Raises
     ------

@@ -1,25 +1,31 @@
 """Real spherical harmonics without Condon–Shortley phase, m = −l … l, and their Gaunt integrals."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import factorial
 
 import numpy as np
+import numpy.typing as npt
+
+Elements = dict[tuple[int, int], npt.NDArray[np.float64]]
 
 
-def unit_vectors(vectors):
-    """Return lengths and directions.
+def unit_vectors(
+    vectors: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return lengths and directions of vectors.
 
     Parameters
     ----------
     vectors : (3, n) array
-        Any vectors.
+        x, y and z of each, in any unit.
 
     Returns
     -------
     length : (n,) array
-        Of each, in their unit.
+        Lengths, in the same unit.
     unit : (3, n) array
-        Their directions; z for a vector of length 0.
+        Directions; z for a vector of length 0.
     """
     x, y, z = vectors
     length = np.sqrt(x * x + y * y + z * z)
@@ -28,7 +34,7 @@ def unit_vectors(vectors):
     return length, np.stack([x / safe, y / safe, np.where(zero, 1.0, z / safe)])
 
 
-def harmonics(lmax, vectors):
+def harmonics(lmax: int, vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return real spherical harmonics of all l ≤ lmax.
 
     Parameters
@@ -41,8 +47,8 @@ def harmonics(lmax, vectors):
     Returns
     -------
     ((lmax + 1)², n) array
-        Row l² + l + m; l = 1 is √(3/4π) (y, z, x). Turning a vector round changes the sign of odd
-        l and not a digit else.
+        Row l² + l + m; l = 1 is √(3/4π) (y, z, x). Reversing a vector changes the sign of odd l
+        and no other digit.
     """
     x, y, z = vectors
     out = np.empty(((lmax + 1) ** 2, len(x)))
@@ -69,7 +75,7 @@ def _odd_factorial(m):
 
 
 @lru_cache(maxsize=256)
-def gaunt(l1, l2, l3):
+def gaunt(l1: int, l2: int, l3: int) -> npt.NDArray[np.float64]:
     """Return the integrals of products of three real spherical harmonics.
 
     Parameters
@@ -95,14 +101,21 @@ def gaunt(l1, l2, l3):
         ]
     )
     values = harmonics(top, vectors)
-    one, two, three = (values[n * n : (n + 1) ** 2] for n in (l1, l2, l3))
+    factors = (values[n * n : (n + 1) ** 2] for n in (l1, l2, l3))
     weights = np.repeat(weight, len(angle)) * 2 * np.pi / len(angle)
-    out = np.einsum("ap,bp,cp,p->abc", one, two, three, weights)
-    out[np.abs(out) < 1e-14] = 0.0
-    return out
+    integrals = np.einsum("ap,bp,cp,p->abc", *factors, weights)
+    integrals[np.abs(integrals) < 1e-14] = 0.0
+    return integrals
 
 
-def coupled(l1, l2, momentum, values, rows=slice(None), columns=slice(None)):
+def coupled(
+    l1: int,
+    l2: int,
+    momentum: int,
+    values: npt.NDArray[np.float64],
+    rows: Sequence[int] | slice = slice(None),
+    columns: Sequence[int] | slice = slice(None),
+) -> Elements:
     """Return Σ_M G(l1 m1, l2 m2, L M) Y_LM, the angular part of two-centre integrals.
 
     Parameters
@@ -112,16 +125,16 @@ def coupled(l1, l2, momentum, values, rows=slice(None), columns=slice(None)):
     values : (≥ (L + 1)², n) array
         Y_LM from `harmonics`.
     rows, columns : sequence of int, optional
-        Which m1 + l1 and m2 + l2 are wanted; by default all.
+        The wanted m1 + l1 and m2 + l2; by default all.
 
     Returns
     -------
     dict of (int, int) to (n,) array
-        The elements that are not zero everywhere, by row and column.
+        Elements by row and column, without those that vanish in every direction.
     """
     coefficients = gaunt(l1, l2, momentum)[rows][:, columns]
     start = momentum * momentum
-    elements = {}
+    elements: Elements = {}
     for i, j, m in np.argwhere(coefficients):
         term = coefficients[i, j, m] * values[start + m]
         key = (int(i), int(j))
@@ -129,21 +142,26 @@ def coupled(l1, l2, momentum, values, rows=slice(None), columns=slice(None)):
     return elements
 
 
-def fill_block(block, terms):
+def fill_block(
+    block: npt.NDArray[np.float64],
+    terms: Iterable[
+        tuple[npt.NDArray[np.float64], Mapping[tuple[int, int], npt.NDArray[np.float64]]]
+    ],
+) -> None:
     """Sum products of a radial and an angular part into a block.
 
     Parameters
     ----------
     block : (rows, columns, n) array
-        Filled; elements of which no term speaks stay as they are.
+        Changed in place; elements without a term keep their values.
     terms : iterable of (array, dict)
-        For every L the radial part (n,) and the angular part as `coupled` gives it.
+        For every L the radial part (n,) and the angular part from `coupled`.
     """
     begun = set()
     for radial, angular in terms:
-        for place, factor in angular.items():
-            if place in begun:
-                block[place] += radial * factor
+        for element, factor in angular.items():
+            if element in begun:
+                block[element] += radial * factor
             else:
-                np.multiply(radial, factor, out=block[place])
-                begun.add(place)
+                np.multiply(radial, factor, out=block[element])
+                begun.add(element)

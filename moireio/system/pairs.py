@@ -1,8 +1,11 @@
 """Lists of atom pairs (i, j, R): the sparse pattern of an operator."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 
@@ -21,32 +24,38 @@ class Pairs:
         Cell of the second atom, in lattice vectors; sorted by (j, R) inside a row.
     """
 
-    indptr: np.ndarray
-    j: np.ndarray
-    R: np.ndarray
+    indptr: npt.NDArray[np.int64]
+    j: npt.NDArray[np.int32]
+    R: npt.NDArray[np.int32]
 
-    def __post_init__(self):
+    if TYPE_CHECKING:
+
+        def __init__(self, indptr: npt.ArrayLike, j: npt.ArrayLike, R: npt.ArrayLike) -> None: ...
+
+    def __post_init__(self) -> None:
         """Bring the arrays to their stored types."""
         for name, dtype in (("indptr", np.int64), ("j", np.int32), ("R", np.int32)):
             value = np.ascontiguousarray(getattr(self, name), dtype=dtype)
             object.__setattr__(self, name, value)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of pairs."""
         return len(self.j)
 
     @property
-    def n_atoms(self):
+    def n_atoms(self) -> int:
         """Number of atoms N."""
         return len(self.indptr) - 1
 
     @property
-    def i(self):
+    def i(self) -> npt.NDArray[np.int32]:
         """First atom of each pair, shape (n,)."""
         return np.repeat(np.arange(self.n_atoms, dtype=np.int32), np.diff(self.indptr))
 
     @classmethod
-    def sort(cls, n_atoms, i, j, R):
+    def sort(
+        cls, n_atoms: int, i: npt.ArrayLike, j: npt.ArrayLike, R: npt.ArrayLike
+    ) -> tuple[Self, npt.NDArray[np.int64]]:
         """Make sorted pairs from lists in any order.
 
         Parameters
@@ -56,14 +65,14 @@ class Pairs:
         i, j : (n,) arrays of int
             The two atoms.
         R : (n, 3) array of int
-            Cell of the second.
+            Cell of the second atom.
 
         Returns
         -------
         pairs : Pairs
-            Sorted.
+            The pairs in block-CSR order.
         order : (n,) array of int
-            ``i[order]`` and so on are the sorted lists.
+            ``i[order]``, ``j[order]`` and ``R[order]`` are the sorted lists.
 
         Raises
         ------
@@ -74,45 +83,47 @@ class Pairs:
         for atoms in (i, j):
             if atoms.size and (atoms.min() < 0 or atoms.max() >= n_atoms):
                 raise MoireioError(f"pairs: an atom is outside 0..{n_atoms - 1}")
-        keys = _keys(n_atoms, i, j, R.reshape(-1, 3))
+        R = R.reshape(-1, 3)
+        keys = _keys(n_atoms, i, j, R)
         order = np.argsort(keys, kind="stable")
-        if (np.diff(keys[order]) == 0).any():
-            twice = order[np.flatnonzero(np.diff(keys[order]) == 0)[0]]
+        equal = np.diff(keys[order]) == 0
+        if equal.any():
+            twice = order[np.flatnonzero(equal)[0]]
             raise MoireioError(f"pairs: {pair_name(i[twice], j[twice], R[twice])} occurs twice")
         indptr = np.zeros(n_atoms + 1, dtype=np.int64)
         np.cumsum(np.bincount(i, minlength=n_atoms), out=indptr[1:])
         return cls(indptr, j[order], R[order]), order
 
-    def keys(self):
-        """Return one integer per pair that sorts as (i, j, R) does, shape (n,)."""
+    def keys(self) -> npt.NDArray[np.int64]:
+        """Return one integer per pair, ordered as (i, j, R); shape (n,)."""
         return _keys(self.n_atoms, self.i, self.j, self.R)
 
-    def partner(self):
-        """Return the index of the partner (j, i, −R) of every pair, −1 where it is absent.
+    def partner(self) -> npt.NDArray[np.int64]:
+        """Return the index of the partner (j, i, −R) of every pair.
 
         Returns
         -------
         (n,) array of int64
-            Indices into the pairs.
+            Indices into the pairs; −1 where the partner is absent.
         """
         keys = self.keys()
         wanted = _keys(self.n_atoms, self.j, self.i, -self.R, like=self.R)
         return _lookup(keys, wanted)
 
-    def find(self, i, j, R):
-        """Return the indices of given pairs, −1 where one is absent.
+    def find(self, i: npt.ArrayLike, j: npt.ArrayLike, R: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Return the indices of given pairs.
 
         Parameters
         ----------
         i, j : (m,) arrays of int
             The two atoms.
         R : (m, 3) array of int
-            Cell of the second.
+            Cell of the second atom.
 
         Returns
         -------
         (m,) array of int64
-            Indices into the pairs.
+            Indices into the pairs; −1 where a pair is absent.
         """
         i, j = np.atleast_1d(i).astype(np.int64), np.atleast_1d(j).astype(np.int64)
         R = np.atleast_2d(R).astype(np.int64)
@@ -120,13 +131,13 @@ class Pairs:
         inside = (np.abs(R) <= bound).all(axis=1)
         for atoms in (i, j):
             inside &= (atoms >= 0) & (atoms < self.n_atoms)
-        found = np.full(len(i), -1, dtype=np.int64)
+        index = np.full(len(i), -1, dtype=np.int64)
         wanted = _keys(self.n_atoms, i[inside], j[inside], R[inside], like=self.R)
-        found[inside] = _lookup(self.keys(), wanted)
-        return found
+        index[inside] = _lookup(self.keys(), wanted)
+        return index
 
-    def rows(self, i0, i1):
-        """Return the pairs of the atoms ``i0 <= i < i1`` as a slice of the pair lists.
+    def rows(self, i0: int, i1: int) -> slice:
+        """Return the range of the pairs of the atoms ``i0 <= i < i1``.
 
         Parameters
         ----------
@@ -136,45 +147,45 @@ class Pairs:
         Returns
         -------
         slice
-            Into `j` and `R`.
+            Their places in `j` and `R`.
         """
         return slice(int(self.indptr[i0]), int(self.indptr[i1]))
 
-    def upper(self):
-        """Return which pairs "upper" storage keeps: i < j, or i = j and R ≥ 0.
+    def upper(self) -> npt.NDArray[np.bool_]:
+        """Return the mask of the pairs of "upper" storage: i < j, or i = j and R ≥ 0.
 
         Returns
         -------
         (n,) array of bool
-            R is compared lexicographically.
+            True for one of each pair of partners; R is compared lexicographically.
         """
         i = self.i
         first, second, third = self.R.T
         positive = (first > 0) | ((first == 0) & ((second > 0) | ((second == 0) & (third >= 0))))
         return (i < self.j) | ((i == self.j) & positive)
 
-    def select(self, mask):
+    def select(self, mask: npt.NDArray[np.bool_]) -> "Pairs":
         """Return the pairs of a mask, still sorted.
 
         Parameters
         ----------
         mask : (n,) array of bool
-            Which to keep.
+            True for the pairs to keep.
 
         Returns
         -------
         Pairs
-            With the same number of atoms.
+            Pairs of the same number of atoms.
         """
         kept = np.concatenate([[0], np.cumsum(mask)])
         return Pairs(kept[self.indptr], self.j[mask], self.R[mask])
 
-    def onsite(self):
-        """Return the index of the on-site pair (i, i, 0) of every atom, −1 where absent."""
+    def onsite(self) -> npt.NDArray[np.int64]:
+        """Return the index of the on-site pair (i, i, 0) of every atom; −1 where it is absent."""
         atoms = np.arange(self.n_atoms)
         return self.find(atoms, atoms, np.zeros((self.n_atoms, 3), dtype=np.int64))
 
-    def with_partners(self):
+    def with_partners(self) -> "Pairs":
         """Return the pairs together with every absent partner.
 
         Returns
@@ -188,13 +199,13 @@ class Pairs:
         R = np.concatenate([self.R, -self.R[alone]])
         return Pairs.sort(self.n_atoms, i, j, R)[0]
 
-    def block_elements(self, sizes):
-        """Return the number of elements of every pair's block.
+    def block_elements(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the number of elements of the block of every pair.
 
         Parameters
         ----------
         sizes : (N,) array of int
-            Rows (and columns) that an atom takes in a block, spin included.
+            Rows and columns of every atom, spin included.
 
         Returns
         -------
@@ -204,15 +215,15 @@ class Pairs:
         return sizes[self.i] * sizes[self.j]
 
 
-def pair_name(i, j, R):
-    """Return how messages name a pair: atoms from 0 and the cell.
+def pair_name(i: int, j: int, R: Sequence[int] | npt.NDArray[np.integer]) -> str:
+    """Return the name of a pair for messages.
 
     Parameters
     ----------
     i, j : int
-        The two atoms.
+        The two atoms, from 0.
     R : sequence of three int
-        Cell of the second.
+        Cell of the second atom.
 
     Returns
     -------

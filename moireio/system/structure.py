@@ -1,10 +1,18 @@
 """Atomic structures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+HIGHEST_NUMBER = 118
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +24,7 @@ class Structure:
     cell : (3, 3) array
         Lattice vectors as rows, Å.
     positions : (N, 3) array
-        Cartesian positions, Å. The integers R of an operator refer to these as they are.
+        Cartesian positions, Å, not wrapped: the integers R of an operator refer to them as stored.
     numbers : (N,) array of int
         Atomic numbers; 0 for an empty (ghost) atom.
     species : (N,) array of int
@@ -24,24 +32,47 @@ class Structure:
     species_names : tuple of str
         Names of the species; by default the symbols of the elements.
     pbc : (3,) array of bool
-        Which lattice vectors are periods.
+        Whether the structure is periodic along each lattice vector.
     layer : (N,) array of int, optional
         Layer of each atom, from 0 at the bottom.
     magmoms : (N,) or (N, 3) array, optional
         Magnetic moments, Bohr magnetons.
+
+    Raises
+    ------
+    MoireioError
+        If shapes do not fit, numbers are not finite, or the lattice vectors are not independent.
+
+    Notes
+    -----
+    Sequences of any kind are accepted and stored as arrays.
     """
 
-    cell: np.ndarray
-    positions: np.ndarray
-    numbers: np.ndarray
-    species: np.ndarray
-    species_names: tuple
-    pbc: np.ndarray
-    layer: np.ndarray | None = None
-    magmoms: np.ndarray | None = None
+    cell: npt.NDArray[np.float64]
+    positions: npt.NDArray[np.float64]
+    numbers: npt.NDArray[np.int32]
+    species: npt.NDArray[np.int32]
+    species_names: tuple[str, ...]
+    pbc: npt.NDArray[np.bool_]
+    layer: npt.NDArray[np.int32] | None = None
+    magmoms: npt.NDArray[np.float64] | None = None
 
-    def __post_init__(self):
-        """Bring arrays to their stored types and check their shapes."""
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            cell: npt.ArrayLike,
+            positions: npt.ArrayLike,
+            numbers: npt.ArrayLike,
+            species: npt.ArrayLike,
+            species_names: Sequence[str],
+            pbc: npt.ArrayLike,
+            layer: npt.ArrayLike | None = None,
+            magmoms: npt.ArrayLike | None = None,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        """Bring arrays to their stored types and check them."""
         convert = {
             "cell": np.float64,
             "positions": np.float64,
@@ -62,9 +93,9 @@ class Structure:
         if self.layer is not None:
             shapes["layer"] = (n,)
         for name, shape in shapes.items():
-            found = getattr(self, name).shape
-            if found != shape:
-                raise MoireioError(f"structure: {name} has shape {found}, expected {shape}")
+            actual = getattr(self, name).shape
+            if actual != shape:
+                raise MoireioError(f"structure: {name} has shape {actual}, expected {shape}")
         if self.magmoms is not None and self.magmoms.shape not in ((n,), (n, 3)):
             raise MoireioError(f"structure: magmoms has shape {self.magmoms.shape}")
         for name in ("cell", "positions"):
@@ -74,42 +105,42 @@ class Structure:
             raise MoireioError("structure: the three lattice vectors are not independent")
         if n and not (self.species.min() >= 0 and self.species.max() < len(self.species_names)):
             raise MoireioError("structure: a species index is outside species_names")
-        if n and not (self.numbers.min() >= 0 and self.numbers.max() <= 118):
-            raise MoireioError("structure: an atomic number is outside 0..118")
+        if n and not (self.numbers.min() >= 0 and self.numbers.max() <= HIGHEST_NUMBER):
+            raise MoireioError(f"structure: an atomic number is outside 0..{HIGHEST_NUMBER}")
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of atoms."""
         return len(self.numbers)
 
     @property
-    def reciprocal(self):
+    def reciprocal(self) -> npt.NDArray[np.float64]:
         """Reciprocal lattice vectors as rows, with the 2π, Å⁻¹; shape (3, 3)."""
         return 2 * np.pi * np.linalg.inv(self.cell).T
 
     @property
-    def species_of_atoms(self):
-        """Species name of each atom, a list of N strings."""
+    def species_of_atoms(self) -> list[str]:
+        """Species name of each atom."""
         return [self.species_names[s] for s in self.species]
 
     @property
-    def element_symbols(self):
-        """Element symbol of each atom, a list of N strings; "X" for an empty atom."""
+    def element_symbols(self) -> list[str]:
+        """Element symbol of each atom; "X" for an empty atom."""
         from ase.data import chemical_symbols
 
         return [chemical_symbols[n] for n in self.numbers]
 
-    def closest_pair(self, radius):
+    def closest_pair(self, radius: float) -> tuple[float, int, int] | None:
         """Find the two closest atoms, if they are closer than a radius.
 
         Parameters
         ----------
         radius : float
-            Å.
+            Largest distance of interest, Å.
 
         Returns
         -------
         (float, int, int) or None
-            Their distance in Å and indices; None if no two atoms are as close.
+            Distance of the two atoms in Å, and their indices; None if no two atoms are so close.
         """
         if len(self) == 0:
             return None
@@ -122,7 +153,7 @@ class Structure:
         return float(d[nearest]), int(i[nearest]), int(j[nearest])
 
     @property
-    def formula(self):
+    def formula(self) -> str:
         """Composition such as ``Mo2Te4``, species in the order of `species_names`."""
         counts = np.bincount(self.species, minlength=len(self.species_names))
         return "".join(
@@ -131,13 +162,13 @@ class Structure:
             if count
         )
 
-    def to_ase(self):
-        """Return the structure as ``ase.Atoms``; species indices become tags.
+    def to_ase(self) -> "Atoms":
+        """Return the structure as ``ase.Atoms``.
 
         Returns
         -------
         ase.Atoms
-            With cell and positions in Å.
+            Cell and positions in Å; the indices of species are its tags.
         """
         from ase import Atoms
 
@@ -152,7 +183,7 @@ class Structure:
         )
 
     @classmethod
-    def from_ase(cls, atoms):
+    def from_ase(cls, atoms: "Atoms") -> Self:
         """Make a structure from ``ase.Atoms``, one species per element.
 
         Parameters

@@ -1,16 +1,11 @@
 """OpenMX's orbital files, and where a basis comes from."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from orbitals import gaussian, gaussian_basis, write_pao
+from orbitals import gaussian, write_pao
 
 from moireio.errors import MoireioError
 from moireio.formats.openmx import pao
-from moireio.formats.openmx.library import PaoFolder
-from moireio.integrals.library import BasisOfFile, complete_basis
-from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
 from moireio.units import BOHR_ANGSTROM
 
@@ -89,41 +84,3 @@ def test_short_table(folder):
     (folder / "C9.5.pao").write_text(text)
     with pytest.raises(MoireioError, match=r"ends at 7\.400 Bohr, before the cutoff"):
         pao.species_basis(str(folder), "C9.5-s1")
-
-
-def test_sources_of_a_basis(folder, atoms):
-    library = PaoFolder(str(folder))
-    from_folder = complete_basis(atoms, None, {"C": "C7.0-s2p1"}, library, "x.h5")
-    named = Basis({"C": SpeciesBasis((0, 0, 1), "C7.0-s2p1", valence=3.0)})
-    filled = complete_basis(atoms, named, {}, library, "x.h5")
-    np.testing.assert_array_equal(filled["C"].radial[1], from_folder["C"].radial[1])
-    assert filled["C"].valence == 3.0
-    assert complete_basis(atoms, filled, {}, None, "x.h5")["C"] is filled["C"]
-    again = complete_basis(atoms, filled, {"C": "C7.0-s2p1"}, library, "x.h5")
-    assert again["C"].name == "C7.0-s2p1"
-    other = complete_basis(atoms, None, {}, BasisOfFile(filled, "model.h5"), "x.h5")
-    assert other["C"] is filled["C"]
-
-
-def test_sources_that_disagree(folder, atoms):
-    library, own = PaoFolder(str(folder)), gaussian_basis("s2p1")
-    cases = [
-        (None, {}, library, "no basis for species C"),
-        (None, {"C": "C7.0-s1"}, None, "no radial functions for species C"),
-        (None, {"N": "N7.0-s1"}, library, "has no species N"),
-        (Basis({"C": own}), {"C": "C7.0-s1"}, None, "has the basis C7.0-s2p1, but `basis` gives"),
-        (
-            Basis({"C": replace(own, radial=(own.radial[0], own.radial[1] * 1.01))}),
-            {},
-            library,
-            "differ from those in",
-        ),
-        (Basis({"C": SpeciesBasis((0, 1), "C7.0-s2p1")}), {}, library, "are not C7.0-s2p1"),
-        (Basis({"C": own}, orthogonal=True), {}, library, "S is 1"),
-        (None, {"C": "C7.0-s1"}, BasisOfFile(Basis({"C": own}), "m.h5"), "m.h5: has C7.0-s2p1"),
-        (None, {}, BasisOfFile(Basis({"N": own}), "m.h5"), "no basis for species C"),
-    ]
-    for basis, names, where, told in cases:
-        with pytest.raises(MoireioError) as error:
-            complete_basis(atoms, basis, names, where, "x.h5")
-        assert told in str(error.value), told
