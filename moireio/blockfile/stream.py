@@ -156,12 +156,12 @@ def write_target(
     options = {"base": base.container if base else None, "drop": drop}
     if in_place:
         with write_container(base.container.path, in_place=True, **options) as out:
-            yield BlockWriter(out, base, compression)
+            yield BlockWriter(out, compression)
         return
     if target != "-":
         kind = container or kind_of_name(target)
         with write_container(target, kind=kind, force=force, **options) as out:
-            yield BlockWriter(out, base, compression)
+            yield BlockWriter(out, compression)
         return
     check_stdout()
     kind = container or (base.container.kind if base else "h5")
@@ -170,7 +170,7 @@ def write_target(
     with work_folder("moireio-") as folder:
         path = os.path.join(folder, f"stream.{suffix}")
         with write_container(path, kind=kind, **options) as out:
-            yield BlockWriter(out, base, compression)
+            yield BlockWriter(out, compression)
         try:
             with open(path, "rb") as stream:
                 shutil.copyfileobj(stream, sys.stdout.buffer, PIECE_BYTES)

@@ -24,16 +24,13 @@ class BlockWriter:
     ----------
     container : Container
         Open for writing, from `moireio.store.transaction.write_container`.
-    base : BlockFile, optional
-        The file that is extended, if any.
     compression : {"none", "lzf", "gzip", "zstd"}
         How arrays are stored.
     """
 
-    def __init__(self, container, base=None, compression="none"):
+    def __init__(self, container, compression="none"):
         self.container = container
         self.compression = compression
-        self._base = base
         if container.attributes().get("format") != FORMAT:
             container.create_group("", root_attributes())
             seal(container, "")
@@ -229,10 +226,8 @@ class BlockWriter:
         """
         from moireio import __version__
 
-        taken = set()
-        for container in (self.container, self._base and self._base.container):
-            if container is not None and "history" in container.groups():
-                taken |= set(container.groups("history"))
+        kept = "history" in self.container.groups()
+        taken = self.container.groups("history") if kept else []
         last = max((int(name) for name in taken if name.isdigit()), default=0)
         group = f"history/{last + 1:04d}"
         self.container.create_group("history")

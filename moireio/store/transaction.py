@@ -23,6 +23,7 @@ from moireio.errors import (
 from moireio.runtime.workdirs import work_folder
 from moireio.store.base import CHUNK_BYTES, long_axis
 from moireio.store.containers import kind_of_name
+from moireio.store.overlay import METADATA, Overlay
 
 COPY_BYTES = 8 * CHUNK_BYTES
 
@@ -67,29 +68,30 @@ def write_container(target, *, kind=None, force=False, base=None, in_place=False
         check_target(named, force)
     try:
         with work_folder(f".{os.path.basename(target)}.part-", os.path.dirname(target)) as work:
-            overlay = in_place and kind == "zarr"
-            raw_zip = kind == "zip" and base is not None and base.kind == "zip"
             fresh = os.path.join(work, "new.h5" if kind == "h5" else "new.zarr")
-            if kind == "zarr" and base is not None and base.kind == "zarr" and not overlay:
+            # In a folder and from zip to zip, what stays is not written a second time.
+            over = base is not None and (
+                base.kind == kind == "zip" or (in_place and base.kind == kind == "zarr")
+            )
+            copied = None
+            if over:
+                container = Overlay(_new(fresh, "zarr", target), base, drop)
+            elif base is not None and base.kind == kind == "zarr":
                 _copy_folder(base.path, fresh, drop, target)
                 container = _reopen_zarr(fresh, target)
             else:
-                container = _new(fresh, kind, target)
-            try:
-                if base is not None and not overlay and not raw_zip and container.mode == "w":
-                    copy_tree(base, container, drop)
+                container, copied = _new(fresh, kind, target), base
+            with _closing_after_failure(container):
+                if copied is not None:
+                    copy_tree(copied, container, drop)
                 yield container
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    container.close()
-                raise
             container.close()
             if kind == "zip":
                 packed = os.path.join(work, "new.zip")
-                _pack(fresh, packed, base if raw_zip else None, drop)
-                fresh = packed
-            if overlay:
-                _merge(fresh, target, work)
+                _pack(fresh, packed, base if over else None, container)
+                _put(packed, target, work)
+            elif over:
+                container.merge(target, work)
             else:
                 _put(fresh, target, work)
     except MoireioError:
@@ -97,6 +99,17 @@ def write_container(target, *, kind=None, force=False, base=None, in_place=False
     except OSError as error:
         remedy = "is there space, and may you write in its folder?"
         raise unwritable(error, named, remedy) from error
+
+
+@contextlib.contextmanager
+def _closing_after_failure(container):
+    """Close a container if an exception leaves the block."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):
+            container.close()
+        raise
 
 
 def check_target(path, force=False):
@@ -185,7 +198,7 @@ def copy_array(source, target, name, compression="none"):
     """
     info = source.info(name)
     run = target.create_array(name, info.shape, info.dtype, compression=compression)
-    if run is None:
+    if run is None or 0 in info.shape:
         target.write(name, source.read(name))
         return
     axis = long_axis(info.shape)
@@ -212,13 +225,10 @@ def _copy_folder(source, target, drop, label):
         raise MoireioError(f"cannot be copied: {error.args[0][0][2]}", path=label) from error
 
 
-def _pack(folder, packed, base, drop):
-    """Zip a zarr folder; members of `base` that are not replaced are carried over first."""
+def _pack(folder, packed, base, container):
+    """Zip a zarr folder; what an overlay keeps of `base` is carried over first."""
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED, allowZip64=True) as target:
-        written = set()
-        if base is not None:
-            # The root's metadata, with the attributes of the whole file, stay the base's.
-            written = _carry(base, target, drop)
+        written = set() if base is None else _carry(base, target, container)
         for here, folders, files in os.walk(folder):
             folders.sort()
             for file in sorted(files):
@@ -228,13 +238,16 @@ def _pack(folder, packed, base, drop):
                     target.write(full, name)
 
 
-def _carry(base, target, drop):
+def _carry(base, target, overlay):
+    """Copy the members of a zip that an overlay keeps; return their names."""
     written = set()
+    dropped = tuple(f"{group}/" for group in overlay.drop)
+    replaced = {f"{group}/{METADATA}".lstrip("/") for group in overlay.changed}
     try:
         with zipfile.ZipFile(base.path) as source:
             for member in source.infolist():
                 name = member.filename
-                if name in written or any(name.startswith(f"{entry}/") for entry in drop):
+                if name in written or name in replaced or name.startswith(dropped):
                     continue
                 with (
                     source.open(name) as reader,
@@ -245,30 +258,6 @@ def _carry(base, target, drop):
     except (zipfile.BadZipFile, EOFError) as error:
         raise DamagedError(f"the zip is damaged: {error}", path=base.label) from error
     return written
-
-
-def _merge(fresh, target, work):
-    """Move the groups of a small fresh store into a zarr folder, each by one rename."""
-    moves = []
-    for here, folders, _ in os.walk(fresh):
-        relative = os.path.relpath(here, fresh)
-        for name in sorted(folders):
-            path = os.path.normpath(os.path.join(relative, name))
-            there = os.path.join(target, path)
-            # "history" and others that only hold groups are entered, the rest moved whole
-            if os.path.isdir(there) and path in ("history", "moire"):
-                continue
-            moves.append((os.path.join(fresh, path), there))
-        folders[:] = [
-            name
-            for name in folders
-            if os.path.normpath(os.path.join(relative, name)) in ("history", "moire")
-            and os.path.isdir(os.path.join(target, relative, name))
-        ]
-    for count, (new, there) in enumerate(moves):
-        if os.path.isdir(there):
-            os.rename(there, os.path.join(work, f"old-{count}"))
-        os.rename(new, there)
 
 
 def _put(fresh, target, work):

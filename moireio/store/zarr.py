@@ -158,7 +158,8 @@ class ZarrContainer:
         try:
             self._require_chunks(array, name, start, stop, axis)
             if array.dtype.kind in "OTU":
-                return np.array([str(entry) for entry in np.ravel(array[...])], dtype=object)
+                texts = np.array([str(entry) for entry in np.ravel(array[...])], dtype=object)
+                return texts.reshape(array.shape)
             if array.dtype.kind not in "biufc":
                 raise TypeError(f"its elements are {array.dtype}")
             if start is None and stop is None:
