@@ -5,8 +5,8 @@ The public names are `open`, `create`, `BlockFile`, `Structure`, `Basis`, `BandS
 They are imported when first used, so that a command's ``--help`` is quick.
 """
 
+import os
 from importlib import import_module
-from pathlib import Path
 
 __version__ = "0.1.0"
 
@@ -28,9 +28,9 @@ _NAMES = {
 __all__ = sorted(_NAMES)
 
 # In a clone that is not installed, formats/, tools/ and schemas/ lie beside this folder.
-_root = Path(__file__).resolve().parent.parent
-if (_root / "pyproject.toml").is_file() and (_root / "formats").is_dir():
-    __path__.append(str(_root))
+_root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+if os.path.isfile(os.path.join(_root, "pyproject.toml")) and os.path.isdir(f"{_root}/formats"):
+    __path__.append(_root)
 
 
 def __getattr__(name):

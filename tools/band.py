@@ -5,16 +5,7 @@ import os
 
 import click
 
-from moireio.tools.common import (
-    Command,
-    arguments,
-    destination,
-    memory_bytes,
-    options,
-    say,
-    show_progress,
-    source_argument,
-)
+from moireio.tools.common import Command, arguments, say
 from moireio.tools.energies import (
     check_name,
     check_window,
@@ -24,6 +15,8 @@ from moireio.tools.energies import (
     numbers,
     print_result,
 )
+from moireio.tools.options import destination, memory_bytes, options, source_argument
+from moireio.tools.progress import show_progress
 
 SPACING = 0.1  # of the mesh for the Fermi level, 1/Å
 
@@ -388,7 +381,3 @@ def _foreign(path, kpoints, overlays):
 
 def _short(name):
     return name.rstrip("/").rsplit("/", 1)[-1]
-
-
-if __name__ == "__main__":
-    main()

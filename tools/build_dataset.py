@@ -5,15 +5,17 @@ import os
 
 import click
 
-from moireio.tools.common import Command, fail, options, progress, say, show_progress
+from moireio.tools.common import Command, Group, fail, say
 from moireio.tools.layer_options import layer_options, read_stack
+from moireio.tools.options import options
+from moireio.tools.progress import progress, show_progress
 
 MAX_ATOMS = 200  # of an untwisted common cell, on which DFT shall run hundreds of times
 MAX_STRAIN = 0.02
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
-@click.group("build-dataset", context_settings=HELP)
+@click.group("build-dataset", cls=Group, context_settings=HELP)
 def main():
     """Make the DFT calculations of a training set, run them, and collect what is finished.
 
@@ -259,7 +261,3 @@ def _untwisted(stack):
             return one
     limits = replace(stack.limits, window=(-1e-3, 1e-3), max_strain=allowed)
     return search.best(stack.layers, limits, stack.pattern).cell
-
-
-if __name__ == "__main__":
-    main()

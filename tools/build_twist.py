@@ -5,8 +5,10 @@ import re
 
 import click
 
-from moireio.tools.common import Command, arguments, options, progress, say
+from moireio.tools.common import Command, arguments, say
 from moireio.tools.layer_options import layer_options, read_stack
+from moireio.tools.options import options
+from moireio.tools.progress import progress
 
 
 @click.command("build-twist", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -289,7 +291,3 @@ def _as_json(found, settings):
         for one in found[: settings["limit"]]
     ]
     return json.dumps(rows)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,63 +1,175 @@
-"""What all commands share: options, errors, progress, the history entry."""
+"""How a command runs: its errors, notes and signals, and the options' names in messages."""
 
-import contextlib
-import os
 import re
-import signal
 import sys
-import time
 import warnings
+from contextlib import contextmanager
 
 import click
 
 from moireio.errors import MoireioError, first_line
 
-LOG_SECONDS = 30
+_PARAMETER = re.compile(r"`([A-Za-z_]\w*)`")
 
 
-class Command(click.Command):
-    """A command whose failures are one line on standard error and exit code 1."""
+class Failure(click.ClickException):
+    """A failure that is one line on standard error and exit code 1."""
 
-    def __init__(self, *args, **kwargs):
+    def show(self, file=None):
+        """Print ``error: text``."""
+        click.echo(f"error: {self.message}", file=file, err=True)
+
+
+class _Interrupted(BaseException):
+    """KeyboardInterrupt on its way through click, which would make another exception of it."""
+
+
+class Program:
+    """A click command that is either a program of its own or runs inside another one.
+
+    It is a program where it reads the process's command line and exits in the end. Signals then
+    end the process at once. Anywhere else, as in a notebook, Ctrl-C raises KeyboardInterrupt,
+    and with ``standalone_mode=False`` errors are the library's own exceptions.
+    """
+
+    def main(self, args=None, prog_name=None, complete_var=None, standalone_mode=True, **settings):
+        """Run the command.
+
+        Parameters
+        ----------
+        args : sequence of str, optional
+            Its arguments; by default those of the process.
+        prog_name : str, optional
+            The command's name in messages.
+        complete_var : str, optional
+            The environment variable of shell completion.
+        standalone_mode : bool
+            Exit in the end, and print errors instead of raising them.
+        **settings
+            For click's context.
+
+        Returns
+        -------
+        object
+            The value of the command's function, without `standalone_mode`.
+        """
+        from moireio.runtime import signals, threads
+
+        is_program = args is None and standalone_mode
+        if is_program:
+            threads.wait_passively()
+        guard = signals.end_on_signals if is_program else signals.tidy_on_signals
+        try:
+            with guard():
+                try:
+                    return super().main(args, prog_name, complete_var, standalone_mode, **settings)
+                except _Interrupted:
+                    raise KeyboardInterrupt from None
+        except Failure as failure:  # without standalone_mode
+            if failure.__cause__ is None:
+                raise
+            raise failure.__cause__ from None
+
+
+class Group(Program, click.Group):
+    """Commands under one name."""
+
+
+class Command(Program, click.Command):
+    """A command whose failures are one line on standard error and exit code 1.
+
+    Parameters
+    ----------
+    *args
+        As of `click.Command`.
+    option_of : mapping of str to str, optional
+        Parameters of the library whose option has another name in this command.
+    **kwargs
+        As of `click.Command`.
+    """
+
+    def __init__(self, *args, option_of=None, **kwargs):
         super().__init__(*args, **kwargs)
+        self.option_of = dict(option_of or {})
         self.params.append(
             click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")
         )
         self.params.append(click.Option(["--quiet", "-q"], is_flag=True, help="No progress."))
 
+    def make_context(self, info_name, args, parent=None, **extra):
+        """Read the arguments, and keep them for the history."""
+        given = list(args)
+        ctx = super().make_context(info_name, args, parent, **extra)
+        ctx.meta["moireio.arguments"] = given
+        return ctx
+
     def invoke(self, ctx):
         """Run the command and turn errors into one line."""
         debug = ctx.params.pop("debug")
         ctx.meta["moireio.quiet"] = ctx.params.pop("quiet")
-        with contextlib.suppress(ValueError, AttributeError):  # another thread; Windows
-            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-                signal.signal(number, _terminate)
         if sys.stdout is None:
             fail("standard output: is closed (send it to a file or /dev/null)")
         try:
-            with warnings.catch_warnings():
-                if not debug:
-                    warnings.simplefilter("ignore")
+            with _warnings_as_notes(ctx, debug):
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
+        except KeyboardInterrupt:
+            raise _Interrupted from None
         except Exception as error:
             if debug:
                 raise
-            fail(_one_line(error, ctx))
+            raise Failure(with_options(_one_line(error, ctx), ctx)) from error
 
 
-def _terminate(number, frame):
-    """Tidy up and go, without raising an exception wherever Python happens to be."""
-    from moireio.runtime.workdirs import remove_all
+@contextmanager
+def _warnings_as_notes(ctx, debug):
+    """Print Python's warnings as notes, once each; with ``--debug`` as Python does."""
+    if debug:
+        yield
+        return
+    seen = set()
 
-    if "multiprocessing.process" in sys.modules:
-        for process in sys.modules["multiprocessing.process"].active_children():
-            process.terminate()
-    remove_all()
-    if number == signal.SIGINT:
-        os.write(2, b"error: interrupted\n")
-    os._exit(128 + number)
+    def show(message, category, filename, lineno, file=None, line=None):
+        text = first_line(message)
+        if text not in seen:
+            seen.add(text)
+            say(ctx, f"note: {text}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def with_options(text, ctx):
+    """Name a command's options where a message names parameters of the library.
+
+    Parameters
+    ----------
+    text : str
+        A message, with parameters in backticks, as in ``raise `memory` ``.
+    ctx : click.Context
+        The running command.
+
+    Returns
+    -------
+    str
+        As in ``raise --memory``. A parameter without an option stays, without its backticks.
+    """
+    names = getattr(ctx.command, "option_of", {})
+    spelling = {p.name: _spelling(p) for p in ctx.command.params}
+
+    def option(match):
+        name = match[1]
+        return spelling.get(name) or spelling.get(names.get(name)) or name
+
+    return _PARAMETER.sub(option, text)
+
+
+def _spelling(parameter):
+    if isinstance(parameter, click.Argument):
+        return parameter.human_readable_name
+    return max(parameter.opts, key=len)
 
 
 def _one_line(error, ctx):
@@ -80,15 +192,14 @@ def _one_line(error, ctx):
 
 
 def fail(text):
-    """Print ``error: text`` on standard error and exit with code 1.
+    """End the command with ``error: text`` on standard error and exit code 1.
 
     Parameters
     ----------
     text : str
         One line.
     """
-    click.echo(f"error: {text}", err=True)
-    sys.exit(1)
+    raise Failure(text)
 
 
 def say(ctx, text):
@@ -99,315 +210,12 @@ def say(ctx, text):
     ctx : click.Context
         The running command.
     text : str
-        One line.
+        One line; parameters in backticks become options.
     """
     if not ctx.meta.get("moireio.quiet"):
-        click.echo(text, err=True)
-
-
-@contextlib.contextmanager
-def progress(ctx, length, label):
-    """Show progress with an ETA: a bar on a terminal, else a line now and then.
-
-    Parameters
-    ----------
-    ctx : click.Context
-        The running command.
-    length : int
-        Steps in all.
-    label : str
-        What is being done.
-
-    Yields
-    ------
-    callable
-        To be called with the number of steps done since the last call.
-    """
-    if ctx.meta.get("moireio.quiet") or length <= 0:
-        yield lambda steps: None
-        return
-    if sys.stderr.isatty():
-        with click.progressbar(
-            length=length, label=label, file=sys.stderr, show_eta=True, update_min_steps=1
-        ) as bar:
-            yield bar.update
-        return
-    begin = last = time.monotonic()
-    done = 0
-
-    def update(steps):
-        nonlocal done, last
-        done += steps
-        now = time.monotonic()
-        if now - last > LOG_SECONDS and done:
-            left = (now - begin) * (length - done) / done
-            click.echo(f"{label}: {100 * done // length} %, about {left:.0f} s left", err=True)
-            last = now
-
-    yield update
-
-
-@contextlib.contextmanager
-def show_progress(ctx, label):
-    """Show progress of work whose length is known when it begins (`moireio.runtime.progress`).
-
-    Parameters
-    ----------
-    ctx : click.Context
-        The running command.
-    label : str
-        What is being done.
-
-    Yields
-    ------
-    moireio.runtime.progress.Progress
-        To be called with the steps done since the last call, and all steps.
-    """
-    with contextlib.ExitStack() as stack:
-        update = None
-
-        def step(steps, total):
-            nonlocal update
-            if update is None:
-                update = stack.enter_context(progress(ctx, total, label))
-            update(steps)
-
-        yield step
+        click.echo(with_options(text, ctx), err=True)
 
 
 def arguments():
-    """Return the command line as the history records it, a list of str."""
-    return sys.argv[1:]
-
-
-def source_argument(function):
-    """Add the argument SOURCE, by default standard input."""
-    return click.argument("source", default="-", type=click.Path(allow_dash=True))(function)
-
-
-def basis_names(ctx, param, words):
-    """Read the values of ``--basis``, as a click callback.
-
-    Parameters
-    ----------
-    ctx : click.Context
-        Not used.
-    param : click.Parameter
-        Not used.
-    words : sequence of str
-        Such as ``C=C6.0-s2p2d1``.
-
-    Returns
-    -------
-    dict of str to str
-        Basis names by species.
-    """
-    names = {}
-    for word in words:
-        species, equals, name = word.partition("=")
-        if not equals:
-            raise click.UsageError(f"--basis {word}: expected one like C=C6.0-s2p2d1.")
-        names[species] = name
-    return names
-
-
-def memory_bytes(text):
-    """Read an amount of memory.
-
-    Parameters
-    ----------
-    text : str or None
-        Such as ``4G``, ``500M`` or ``2.5GiB``; None for half of what is free.
-
-    Returns
-    -------
-    float
-        Bytes.
-    """
-    if text is None:
-        from moireio.runtime.memory import free_memory
-
-        return free_memory() / 2
-    found = re.fullmatch(r"([0-9.]+)\s*([kKMGT]?)(i?)[bB]?", text.strip())
-    try:
-        value = float(found[1])
-    except (TypeError, ValueError):
-        raise click.UsageError(f"--memory {text}: expected an amount such as 4G.") from None
-    return value * (1024 if found[3] else 1000) ** " kMGT".index(found[2].replace("K", "k") or " ")
-
-
-_OPTIONS = {
-    "output": click.option(
-        "-o",
-        "--output",
-        type=click.Path(allow_dash=True),
-        help="File to write: .h5, .zarr (folder) or .zarr.zip; '-' is standard output.",
-    ),
-    "in_place": click.option("--in-place", is_flag=True, help="Add the result to SOURCE itself."),
-    "force": click.option("--force", is_flag=True, help="Replace files that exist."),
-    "container": click.option(
-        "--container",
-        type=click.Choice(["h5", "zarr", "zip"]),
-        help="Container of the output, where its name does not tell.",
-    ),
-    "compression": click.option(
-        "--compression",
-        type=click.Choice(["none", "lzf", "gzip", "zstd"]),
-        default="none",
-        show_default=True,
-        help="Of arrays; lzf is HDF5's, zstd is zarr's.",
-    ),
-    "storage": click.option(
-        "--storage",
-        type=click.Choice(["full", "upper"]),
-        help="Both partners of every atom pair, or one (half the size).",
-    ),
-    "precision": click.option(
-        "--precision", type=click.Choice(["float32", "float64"]), help="Of matrix elements."
-    ),
-    "memory": click.option(
-        "--memory",
-        metavar="BYTES",
-        callback=lambda ctx, param, text: memory_bytes(text),
-        help="Limit, as 4G or 500M.  [default: half of what is free]",
-    ),
-    "jobs": click.option(
-        "-j", "--jobs", type=click.IntRange(1), help="Processes.  [default: one per core]"
-    ),
-    "resume": click.option(
-        "--resume",
-        is_flag=True,
-        help="Go on with an interrupted run, from OUTPUT.part.jsonl beside the output.",
-    ),
-    "device": click.option(
-        "--device",
-        type=click.Choice(["cpu", "cuda"]),
-        default="cpu",
-        show_default=True,
-        help="Where dense linear algebra runs (cuda needs torch).",
-    ),
-    "basis": click.option(
-        "--basis",
-        multiple=True,
-        metavar="X=NAME",
-        callback=basis_names,
-        help="Basis of a species in OpenMX's notation, as Mo=Mo7.0-s3p2d1. Repeatable.",
-    ),
-    "pao": click.option(
-        "--pao",
-        type=click.Path(exists=True),
-        envvar="MOIREIO_PAO",
-        show_envvar=True,
-        help="Radial functions: folder of OpenMX's .pao files, or a block file or model file that "
-        "has them.",
-    ),
-    "name": click.option(
-        "--name", help="Keep the result apart under this name instead of replacing the last one."
-    ),
-    "plot": click.option(
-        "--plot", type=click.Path(), help="Draw the result: FILE.png, .pdf or .svg."
-    ),
-    "text": click.option(
-        "--text", type=click.Path(allow_dash=True), help="Write the result as a text table."
-    ),
-    "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-}
-
-
-def options(*names):
-    """Add options that several commands share.
-
-    Parameters
-    ----------
-    *names : str
-        Which: output, in_place, force, container, compression, storage, precision, memory,
-        jobs, resume, device, basis, pao, name, plot, text, json.
-
-    Returns
-    -------
-    callable
-        A decorator.
-    """
-
-    def decorate(function):
-        for name in reversed(names):
-            function = _OPTIONS[name](function)
-        return function
-
-    return decorate
-
-
-def destination(output, in_place):
-    """Check that a command has at most one place for its output.
-
-    Parameters
-    ----------
-    output : str or None
-        The value of ``-o``.
-    in_place : bool
-        The value of ``--in-place``.
-    """
-    if output and in_place:
-        raise click.UsageError("-o and --in-place exclude each other.")
-
-
-def structure_source(stack, source, in_place):
-    """Open a SOURCE that is a block file or a structure file of another program.
-
-    Parameters
-    ----------
-    stack : contextlib.ExitStack
-        Keeps the block file open.
-    source : str
-        A path, or "-".
-    in_place : bool
-        The value of ``--in-place``.
-
-    Returns
-    -------
-    file : BlockFile or None
-        None if it is no block file.
-    structure : Structure
-        Its structure.
-    known : Basis or None
-        Its basis, as far as the file tells.
-    inputs : list of (str, str)
-        Its name and digest, for the history.
-    """
-    from moireio.blockfile.stream import open_source
-    from moireio.formats import structures
-
-    if structures.is_block_file(source):
-        file = stack.enter_context(open_source(source))
-        known = file.basis if "basis" in file else None
-        return file, file.structure, known, [(file.label, file.digest())]
-    if in_place:
-        raise click.UsageError("--in-place needs a block file as SOURCE.")
-    structure, known = structures.read_foreign(source)
-    return None, structure, known, [(source, structures.digest(source))]
-
-
-def write_operators(ctx, writer, sources, precision, jobs, label):
-    """Write operators that are computed, with progress.
-
-    Parameters
-    ----------
-    ctx : click.Context
-        The running command.
-    writer : BlockWriter
-        To which they go.
-    sources : sequence of OperatorSource
-        In double precision.
-    precision : {"float32", "float64"} or None
-        The value of ``--precision``.
-    jobs : int or None
-        The value of ``--jobs``.
-    label : str
-        The command.
-    """
-    from moireio.operators.views import CastView
-
-    if precision == "float32":
-        sources = [CastView(source, precision) for source in sources]
-    with show_progress(ctx, label) as update:
-        writer.operators(sources, progress=update, jobs=jobs or os.cpu_count() or 1)
+    """Return the arguments of the running command as the history records them, a list of str."""
+    return click.get_current_context().meta["moireio.arguments"]

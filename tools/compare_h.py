@@ -2,7 +2,9 @@
 
 import click
 
-from moireio.tools.common import Command, options, progress
+from moireio.tools.common import Command
+from moireio.tools.options import options
+from moireio.tools.progress import progress
 
 
 @click.command("compare-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -186,7 +188,3 @@ def _write_series(stream, rows):
     for row in rows:
         values = ("" if v is None else f"{v:.6g}" for _, v in _series_columns(row))
         writer.writerow([row["a"], row["b"], *values])
-
-
-if __name__ == "__main__":
-    main()

@@ -2,7 +2,9 @@
 
 import click
 
-from moireio.tools.common import Command, arguments, options, show_progress, source_argument
+from moireio.tools.common import Command, arguments
+from moireio.tools.options import options, source_argument
+from moireio.tools.progress import show_progress
 
 
 @click.command("convert-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,7 +49,3 @@ def main(ctx, source, output, container, storage, precision, compression, force)
             for operator in changed:
                 writer.operator(operator, progress=step)
             writer.history("convert-h", arguments(), [(file.label, file.digest())])
-
-
-if __name__ == "__main__":
-    main()

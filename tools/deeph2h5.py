@@ -2,7 +2,9 @@
 
 import click
 
-from moireio.tools.common import Command, arguments, options, say, show_progress
+from moireio.tools.common import Command, arguments, say
+from moireio.tools.options import options
+from moireio.tools.progress import show_progress
 
 
 @click.command("deeph2h5", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,7 +52,3 @@ def main(ctx, source, predicted, output, storage, precision, container, compress
     for name, value in residual.items():
         if value > 1e-6:
             say(ctx, f"note: {source}: the {name} was {value:.1e} away from Hermitian")
-
-
-if __name__ == "__main__":
-    main()

@@ -4,15 +4,7 @@ import math
 
 import click
 
-from moireio.tools.common import (
-    Command,
-    arguments,
-    destination,
-    options,
-    say,
-    show_progress,
-    source_argument,
-)
+from moireio.tools.common import Command, arguments, say
 from moireio.tools.energies import (
     check_name,
     check_window,
@@ -21,6 +13,8 @@ from moireio.tools.energies import (
     numbers,
     print_result,
 )
+from moireio.tools.options import destination, options, source_argument
+from moireio.tools.progress import show_progress
 
 SEVERAL = ("--mesh", "--shift")
 
@@ -219,7 +213,3 @@ def _check(opts):
         if opts[name] and not opts["plot"]:
             raise click.UsageError(f"--{name} needs --plot.")
     return level(opts["zero"])
-
-
-if __name__ == "__main__":
-    main()

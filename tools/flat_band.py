@@ -4,8 +4,10 @@ import os
 
 import click
 
-from moireio.tools.common import Command, options, say, show_progress
+from moireio.tools.common import Command, say
 from moireio.tools.energies import print_result
+from moireio.tools.options import options
+from moireio.tools.progress import show_progress
 
 
 @click.command("flat-band", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -238,7 +240,3 @@ def _json(rows):
             }
         )
     return json.dumps(made if len(made) > 1 else made[0], indent=1)
-
-
-if __name__ == "__main__":
-    main()

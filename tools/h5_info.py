@@ -4,7 +4,8 @@ import json
 
 import click
 
-from moireio.tools.common import Command, options, source_argument
+from moireio.tools.common import Command
+from moireio.tools.options import options, source_argument
 
 
 @click.command("h5-info", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,7 +30,3 @@ def main(source, as_json):
     with open_source(source) as file:
         summary = summarise(file)
     click.echo(json.dumps(summary, ensure_ascii=False) if as_json else summary_text(summary))
-
-
-if __name__ == "__main__":
-    main()

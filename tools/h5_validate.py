@@ -5,7 +5,9 @@ import sys
 
 import click
 
-from moireio.tools.common import Command, options, show_progress, source_argument
+from moireio.tools.common import Command
+from moireio.tools.options import options, source_argument
+from moireio.tools.progress import show_progress
 
 
 @click.command("h5-validate", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,7 +44,3 @@ def main(ctx, source, as_json, samples):
             click.echo(f"{label}: valid")
     if any(f.level == "error" for f in findings):
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import click
 
-from moireio.tools.common import basis_names
+from moireio.tools.options import basis_names
 
 
 @dataclass(frozen=True)

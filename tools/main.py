@@ -1,9 +1,10 @@
 """``moireio COMMAND`` and ``python -m moireio COMMAND``: all commands under one name."""
 
-import os
 from importlib import import_module
 
 import click
+
+from moireio.tools.common import Group
 
 COMMANDS = {
     "openmx2h5": "read H(R), S(R) of OpenMX calculations into block files",
@@ -24,7 +25,7 @@ COMMANDS = {
 }
 
 
-class Group(click.Group):
+class AllCommands(Group):
     """Commands that are imported when they are called."""
 
     def list_commands(self, ctx):
@@ -61,7 +62,7 @@ def completion(shell):
         click.echo(get_completion_class(shell)(command, {}, name, variable).source())
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=AllCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="moireio", prog_name="moireio")
 def main():
     """From DFT output to the topology of twisted two-dimensional materials.
@@ -69,7 +70,3 @@ def main():
     Each command reads a block file, adds one thing, and can stand in a pipeline; each is also
     a program of its own name. Energies are eV, lengths Å.
     """
-
-
-# Let the commands find their share of the cores themselves instead of BLAS taking all twice.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -4,7 +4,9 @@ import os
 
 import click
 
-from moireio.tools.common import Command, arguments, fail, options, say, show_progress
+from moireio.tools.common import Command, arguments, fail, say
+from moireio.tools.options import options
+from moireio.tools.progress import show_progress
 
 
 @click.command("openmx2h5", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,7 +71,3 @@ def main(ctx, sources, output, container, force, jobs, **settings):
                 click.echo(f"error: {error}", err=True)
     if failures:
         fail(f"{output}: {failures} of {len(tasks)} files could not be converted")
-
-
-if __name__ == "__main__":
-    main()

@@ -4,16 +4,9 @@ import contextlib
 
 import click
 
-from moireio.tools.common import (
-    Command,
-    arguments,
-    destination,
-    options,
-    say,
-    source_argument,
-    structure_source,
-    write_operators,
-)
+from moireio.tools.common import Command, arguments, say
+from moireio.tools.operators import structure_source, write_operators
+from moireio.tools.options import destination, options, source_argument
 
 
 @click.command("overlap", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -102,7 +95,3 @@ def _describe(structure, basis, pairs):
         f"{len(structure)} atoms in {count} layer{'s' if count > 1 else ''}, "
         f"{int(basis.sizes(structure).sum())} orbitals, {len(pairs)} pairs"
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -2,15 +2,9 @@
 
 import click
 
-from moireio.tools.common import (
-    Command,
-    arguments,
-    destination,
-    options,
-    say,
-    show_progress,
-    source_argument,
-)
+from moireio.tools.common import Command, arguments, say
+from moireio.tools.options import destination, options, source_argument
+from moireio.tools.progress import show_progress
 
 
 @click.command("predict-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -133,7 +127,3 @@ def _best(ctx, network, file, path):
         errors[version] = error_of(deephe3.model(path, version), file)
         say(ctx, f"e3nn {version}: mean |ΔH| {errors[version] * 1e3:.2f} meV")
     return deephe3.model(path, min(errors, key=errors.get))
-
-
-if __name__ == "__main__":
-    main()

@@ -4,16 +4,9 @@ import contextlib
 
 import click
 
-from moireio.tools.common import (
-    Command,
-    arguments,
-    destination,
-    options,
-    say,
-    source_argument,
-    structure_source,
-    write_operators,
-)
+from moireio.tools.common import Command, arguments, say
+from moireio.tools.operators import structure_source, write_operators
+from moireio.tools.options import destination, options, source_argument
 
 
 @click.command("tb-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -101,7 +94,3 @@ def _table():
         elements = " ".join(model.species)
         lines.append(f"{name:<14} {elements:<8} to {longest:g} Å   {model.citation}")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()

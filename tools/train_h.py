@@ -2,7 +2,8 @@
 
 import click
 
-from moireio.tools.common import Command, arguments, options, say
+from moireio.tools.common import Command, arguments, say
+from moireio.tools.options import options
 
 PRESETS = {
     "paper": {"batch": 1, "patience": 100, "cooldown": 40, "threshold": 0.05},
@@ -189,7 +190,3 @@ def _words():
     """Return the words after the command, in whichever way it was called."""
     words = arguments()
     return words[1:] if words[:1] == ["train-h"] else words
-
-
-if __name__ == "__main__":
-    main()

@@ -78,3 +78,12 @@ def torch_threads(count):
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def wait_passively() -> None:
+    """Have threads of OpenMP sleep while they have nothing to do, in a process of a command's own.
+
+    Threads that wait in a loop would take the cores from other processes and other libraries. The
+    choice holds for libraries that are loaded later, and for child processes.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

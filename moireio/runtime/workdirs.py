@@ -3,16 +3,19 @@
 import contextlib
 import os
 import shutil
+import subprocess
 import tempfile
 import time
+from collections.abc import Collection, Iterator
 
-_live = {}
-_children = []
+# Both with the process that made the entry: forked workers inherit the tables.
+_folders: dict[str, int] = {}
+_children: dict[subprocess.Popen, int] = {}
 
 
 @contextlib.contextmanager
-def work_folder(prefix, parent=None):
-    """Give an empty folder that is removed in the end.
+def work_folder(prefix: str, parent: str | None = None) -> Iterator[str]:
+    """Make an empty folder that is removed in the end.
 
     Parameters
     ----------
@@ -27,30 +30,63 @@ def work_folder(prefix, parent=None):
         Its path.
     """
     path = tempfile.mkdtemp(prefix=prefix, dir=parent)
-    _live[path] = os.getpid()
+    _folders[path] = os.getpid()
     try:
         yield path
     finally:
         _remove(path)
-        _live.pop(path, None)
+        _folders.pop(path, None)
 
 
-def end_with_this(process):
-    """Have a child process (of `subprocess`) end when a signal ends this one."""
-    _children.append((process, os.getpid()))
+@contextlib.contextmanager
+def end_with_this(process: subprocess.Popen) -> Iterator[None]:
+    """Have a signal that ends this process end a child process too.
+
+    Parameters
+    ----------
+    process : subprocess.Popen
+        The child. The caller ends it in the usual case.
+
+    Yields
+    ------
+    None
+        While this holds.
+    """
+    _children[process] = os.getpid()
+    try:
+        yield
+    finally:
+        _children.pop(process, None)
 
 
-def remove_all():
-    """Remove work folders and end child processes, as a signal handler does before it exits."""
-    for process, owner in _children:
-        if owner == os.getpid():
+def registered() -> frozenset:
+    """Return the work folders and child processes of this process that exist now.
+
+    Returns
+    -------
+    frozenset of str and subprocess.Popen
+        To be kept by `remove_all`.
+    """
+    return frozenset([*_folders, *_children])
+
+
+def remove_all(keep: Collection = ()) -> None:
+    """Remove work folders and end child processes, as a signal handler does before it exits.
+
+    Parameters
+    ----------
+    keep : collection
+        From `registered`; those stay.
+    """
+    for process, owner in list(_children.items()):
+        if owner == os.getpid() and process not in keep:
             process.kill()
-    for path, owner in list(_live.items()):
-        if owner == os.getpid():
+    for path, owner in list(_folders.items()):
+        if owner == os.getpid() and path not in keep:
             _remove(path)
 
 
-def _remove(folder):
+def _remove(folder: str) -> None:
     """Remove a folder into which a store's threads may still write for a moment."""
     for _ in range(20):
         shutil.rmtree(folder, ignore_errors=True)

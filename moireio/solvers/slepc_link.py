@@ -87,7 +87,7 @@ class Link:
                     f"{words[0]} cannot be started: {error.strerror}",
                     remedy=f"{INSTALL}, or another --launcher",
                 ) from error
-        end_with_this(self._process)
+        self._stack.enter_context(end_with_this(self._process))
         self._stack.callback(_end, self._process, self.folder, self._numbers)
         #: Bytes of PETSc's indices.
         self.index = self._wait("ready")["index"]

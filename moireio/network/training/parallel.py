@@ -132,6 +132,7 @@ def launch(words, count):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     running, talk, errors = [], [], []
+    children = contextlib.ExitStack()
     for rank in range(count):
         around = {
             "RANK": rank,
@@ -149,7 +150,7 @@ def launch(words, count):
             text=True,
             preexec_fn=die_with_parent,
         )
-        end_with_this(process)
+        children.enter_context(end_with_this(process))
         running.append(process)
         loud = rank == 0 or "--debug" in words
         thread = Thread(target=_listen, args=(process.stderr, loud, errors))
@@ -165,6 +166,7 @@ def launch(words, count):
         for process in running:
             process.kill()
         codes = [process.wait() for process in running]
+        children.close()
         for thread in talk:
             thread.join()
     if any(codes):

@@ -9,7 +9,6 @@ import moireio
 from moireio.blockfile import stream
 from moireio.errors import MoireioError
 from moireio.runtime.files import write_text
-from moireio.runtime.workdirs import remove_all, work_folder
 
 
 @pytest.mark.parametrize("limit", [10, 1 << 30])
@@ -68,11 +67,3 @@ def test_text_appears_whole(tmp_path):
     with write_text(str(path)) as out:
         out.write("whole")
     assert path.read_text() == "whole"
-
-
-def test_work_folders_are_known_to_the_signal_handler(tmp_path):
-    with work_folder("w-", str(tmp_path)) as folder:
-        assert os.path.isdir(folder)
-        remove_all()
-        assert not os.path.exists(folder)
-    assert os.listdir(tmp_path) == []

@@ -1,0 +1,68 @@
+"""What commands share that compute operators of a structure."""
+
+import click
+
+from moireio.runtime.threads import cores
+from moireio.tools.progress import show_progress
+
+
+def structure_source(stack, source, in_place):
+    """Open a SOURCE that is a block file or a structure file of another program.
+
+    Parameters
+    ----------
+    stack : contextlib.ExitStack
+        Keeps the block file open.
+    source : str
+        A path, or "-".
+    in_place : bool
+        The value of ``--in-place``.
+
+    Returns
+    -------
+    file : BlockFile or None
+        None if it is no block file.
+    structure : Structure
+        Its structure.
+    known : Basis or None
+        Its basis, as far as the file tells.
+    inputs : list of (str, str)
+        Its name and digest, for the history.
+    """
+    from moireio.blockfile.stream import open_source
+    from moireio.formats import structures
+
+    if structures.is_block_file(source):
+        file = stack.enter_context(open_source(source))
+        known = file.basis if "basis" in file else None
+        return file, file.structure, known, [(file.label, file.digest())]
+    if in_place:
+        raise click.UsageError("--in-place needs a block file as SOURCE.")
+    structure, known = structures.read_foreign(source)
+    return None, structure, known, [(source, structures.digest(source))]
+
+
+def write_operators(ctx, writer, sources, precision, jobs, label):
+    """Write operators that are computed, with progress.
+
+    Parameters
+    ----------
+    ctx : click.Context
+        The running command.
+    writer : BlockWriter
+        To which they go.
+    sources : sequence of OperatorSource
+        In double precision.
+    precision : {"float32", "float64"} or None
+        The value of ``--precision``.
+    jobs : int or None
+        The value of ``--jobs``.
+    label : str
+        The command.
+    """
+    from moireio.operators.views import CastView
+
+    if precision == "float32":
+        sources = [CastView(source, precision) for source in sources]
+    with show_progress(ctx, label) as update:
+        writer.operators(sources, progress=update, jobs=jobs or cores())

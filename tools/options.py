@@ -1,0 +1,176 @@
+"""The options that several commands share, and how their values are read."""
+
+import re
+
+import click
+
+
+def source_argument(function):
+    """Add the argument SOURCE, by default standard input."""
+    return click.argument("source", default="-", type=click.Path(allow_dash=True))(function)
+
+
+def basis_names(ctx, param, words):
+    """Read the values of ``--basis``, as a click callback.
+
+    Parameters
+    ----------
+    ctx : click.Context
+        Not used.
+    param : click.Parameter
+        Not used.
+    words : sequence of str
+        Such as ``C=C6.0-s2p2d1``.
+
+    Returns
+    -------
+    dict of str to str
+        Basis names by species.
+    """
+    names = {}
+    for word in words:
+        species, equals, name = word.partition("=")
+        if not equals:
+            raise click.UsageError(f"--basis {word}: expected one like C=C6.0-s2p2d1.")
+        names[species] = name
+    return names
+
+
+def memory_bytes(text):
+    """Read an amount of memory.
+
+    Parameters
+    ----------
+    text : str or None
+        Such as ``4G``, ``500M`` or ``2.5GiB``; None for half of what is free.
+
+    Returns
+    -------
+    float
+        Bytes.
+    """
+    if text is None:
+        from moireio.runtime.memory import free_memory
+
+        return free_memory() / 2
+    found = re.fullmatch(r"([0-9.]+)\s*([kKMGT]?)(i?)[bB]?", text.strip())
+    try:
+        value = float(found[1])
+    except (TypeError, ValueError):
+        raise click.UsageError(f"--memory {text}: expected an amount such as 4G.") from None
+    return value * (1024 if found[3] else 1000) ** " kMGT".index(found[2].replace("K", "k") or " ")
+
+
+_OPTIONS = {
+    "output": click.option(
+        "-o",
+        "--output",
+        type=click.Path(allow_dash=True),
+        help="File to write: .h5, .zarr (folder) or .zarr.zip; '-' is standard output.",
+    ),
+    "in_place": click.option("--in-place", is_flag=True, help="Add the result to SOURCE itself."),
+    "force": click.option("--force", is_flag=True, help="Replace files that exist."),
+    "container": click.option(
+        "--container",
+        type=click.Choice(["h5", "zarr", "zip"]),
+        help="Container of the output, where its name does not tell.",
+    ),
+    "compression": click.option(
+        "--compression",
+        type=click.Choice(["none", "lzf", "gzip", "zstd"]),
+        default="none",
+        show_default=True,
+        help="Of arrays; lzf is HDF5's, zstd is zarr's.",
+    ),
+    "storage": click.option(
+        "--storage",
+        type=click.Choice(["full", "upper"]),
+        help="Both partners of every atom pair, or one (half the size).",
+    ),
+    "precision": click.option(
+        "--precision", type=click.Choice(["float32", "float64"]), help="Of matrix elements."
+    ),
+    "memory": click.option(
+        "--memory",
+        metavar="BYTES",
+        callback=lambda ctx, param, text: memory_bytes(text),
+        help="Limit, as 4G or 500M.  [default: half of what is free]",
+    ),
+    "jobs": click.option(
+        "-j", "--jobs", type=click.IntRange(1), help="Processes.  [default: one per core]"
+    ),
+    "resume": click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on with an interrupted run, from OUTPUT.part.jsonl beside the output.",
+    ),
+    "device": click.option(
+        "--device",
+        type=click.Choice(["cpu", "cuda"]),
+        default="cpu",
+        show_default=True,
+        help="Where dense linear algebra runs (cuda needs torch).",
+    ),
+    "basis": click.option(
+        "--basis",
+        multiple=True,
+        metavar="X=NAME",
+        callback=basis_names,
+        help="Basis of a species in OpenMX's notation, as Mo=Mo7.0-s3p2d1. Repeatable.",
+    ),
+    "pao": click.option(
+        "--pao",
+        type=click.Path(exists=True),
+        envvar="MOIREIO_PAO",
+        show_envvar=True,
+        help="Radial functions: folder of OpenMX's .pao files, or a block file or model file that "
+        "has them.",
+    ),
+    "name": click.option(
+        "--name", help="Keep the result apart under this name instead of replacing the last one."
+    ),
+    "plot": click.option(
+        "--plot", type=click.Path(), help="Draw the result: FILE.png, .pdf or .svg."
+    ),
+    "text": click.option(
+        "--text", type=click.Path(allow_dash=True), help="Write the result as a text table."
+    ),
+    "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+}
+
+
+def options(*names):
+    """Add options that several commands share.
+
+    Parameters
+    ----------
+    *names : str
+        Which: output, in_place, force, container, compression, storage, precision, memory,
+        jobs, resume, device, basis, pao, name, plot, text, json.
+
+    Returns
+    -------
+    callable
+        A decorator.
+    """
+
+    def decorate(function):
+        for name in reversed(names):
+            function = _OPTIONS[name](function)
+        return function
+
+    return decorate
+
+
+def destination(output, in_place):
+    """Check that a command has at most one place for its output.
+
+    Parameters
+    ----------
+    output : str or None
+        The value of ``-o``.
+    in_place : bool
+        The value of ``--in-place``.
+    """
+    if output and in_place:
+        raise click.UsageError("-o and --in-place exclude each other.")
