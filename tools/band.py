@@ -202,15 +202,18 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     record = _record(source, opts)
     choice = SolverChoice(
         opts["solver"],
-        opts["device"],
         opts["jobs"],
         opts["memory"] and memory_bytes(opts["memory"]),
-        {"float32": True, "float64": False}.get(opts["precision"]),
-        opts["prove"],
-        opts["launcher"],
-        opts["slepc_python"],
-        opts["drop"],
-        opts["overlap_cutoff"],
+        opts["device"],
+        {
+            "precision": opts["precision"],
+            "verify_count": opts["prove"],
+            "drop": opts["drop"],
+            "overlap_cutoff": opts["overlap_cutoff"],
+            "launcher": opts["launcher"],
+            # it comes from the environment, perhaps
+            "python": opts["slepc_python"] if opts["solver"] == "slepc" else None,
+        },
     )
     if opts["plot"] is not None:
         plots.check_format(opts["plot"])

@@ -93,7 +93,7 @@ def solve_bands(
             "k": path.k.tolist(),
             "bands": [bands, around, between and list(between), window and list(window)],
             "electrons": [electrons, "auto" if callable(asked) else asked],
-            "solver": [choice.name, choice.drop, choice.cutoff],
+            "solver": [choice.name, *(choice.options.get(o) for o in ("drop", "overlap_cutoff"))],
             "states": states,
         }
         kept = Checkpoint(checkpoint, key, resume)

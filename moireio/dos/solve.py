@@ -9,8 +9,7 @@ from moireio.dos.broadening import edges, gaussian_dos, simplex_dos
 from moireio.errors import MoireioError
 from moireio.projection.groups import flipped_rows, make_projection
 from moireio.results.dos import DensityOfStates
-from moireio.runtime.threads import cores
-from moireio.solvers import mkl
+from moireio.runtime.threads import blas_beside_mkl, cores
 from moireio.solvers.base import EigenProblem
 from moireio.solvers.registry import can_count
 from moireio.spectrum import irreducible as symmetry
@@ -200,7 +199,7 @@ def density_of_states(
         key = {
             "input": file.digest(),
             "k": small.k.tolist(),
-            "solver": [choice.name, choice.cutoff],
+            "solver": [choice.name, choice.options.get("overlap_cutoff")],
             "project": list(project),
         }
         kept = Checkpoint(checkpoint, key, resume)
@@ -228,7 +227,7 @@ def _method(method, choice, mesh, structure, width):
             raise MoireioError(
                 "the kernel polynomial method runs on the CPU", remedy="use `device` cpu"
             )
-        if choice.cutoff:
+        if choice.options.get("overlap_cutoff"):
             raise MoireioError(
                 "the kernel polynomial method leaves no combinations of orbitals out",
                 remedy="no `overlap_cutoff`, or `solver` dense",
@@ -359,7 +358,7 @@ class _Run:
             grid, dos = wanted
             return grid.energies(dos, low, high)[[0, -1]]
 
-        with mkl.beside():
+        with blas_beside_mkl():
             return [
                 [
                     kpm.moments(

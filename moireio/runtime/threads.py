@@ -56,6 +56,32 @@ def blas_beside_mkl():
 
 
 @contextlib.contextmanager
+def mkl_threads(library, count):
+    """Set the threads of MKL for calls from this thread, and restore their number.
+
+    Limits by threadpoolctl (`blas_threads`) do not hold inside.
+
+    Parameters
+    ----------
+    library : ctypes.CDLL
+        MKL (see `moireio.solvers.mkl.library`).
+    count : int
+        Threads.
+
+    Yields
+    ------
+    int
+        The number that MKL uses, which may be smaller.
+    """
+    # the setting of this very thread, which precedes the one that threadpoolctl leaves behind
+    before = library.MKL_Set_Num_Threads_Local(count)
+    try:
+        yield library.MKL_Get_Max_Threads()
+    finally:
+        library.MKL_Set_Num_Threads_Local(before)
+
+
+@contextlib.contextmanager
 def torch_threads(count):
     """Set the threads of torch, and restore their number.
 

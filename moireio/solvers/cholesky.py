@@ -1,18 +1,13 @@
 """Factors of a positive definite overlap: S⁻¹ y, and random vectors of covariance S⁻¹."""
 
-import ctypes
 import math
-import sys
 
 import numpy as np
 from scipy.sparse import triu
 
 from moireio.errors import MoireioError
 from moireio.solvers import mkl
-
-ANALYSE, FACTORISE, SOLVE, BACKWARD, RELEASE = 11, 22, 33, 333, -1
-REAL, COMPLEX = 2, 4  # positive definite, in Pardiso's numbers
-NOT_POSITIVE = -4
+from moireio.solvers.base import SingularError
 
 
 class NotPositiveError(Exception):
@@ -27,7 +22,7 @@ def factorise(matrix, threads=1, memory=math.inf):
     matrix : (n, n) scipy.sparse.csr_array
         Real symmetric or Hermitian, both triangles.
     threads : int
-        Of MKL, if it is installed.
+        Threads of MKL, if it is installed.
     memory : float
         Bytes that the factors may take.
 
@@ -48,6 +43,7 @@ def factorise(matrix, threads=1, memory=math.inf):
 
 
 def _check(need, limit):
+    """Refuse factors that need more bytes than a limit."""
     if need > limit:
         raise MoireioError(
             f"the factors of the overlap need about {need / 1e9:.1f} GB, "
@@ -66,7 +62,7 @@ class SuperLUCholesky:
     threads : int
         Not used.
     memory : float
-        Bytes that the factors may take; SuperLU knows their size when it has made them.
+        Bytes that the factors may take; SuperLU gives their size when they are done.
     """
 
     def __init__(self, matrix, threads=1, memory=math.inf):
@@ -134,88 +130,36 @@ class MklCholesky:
     matrix : (n, n) scipy.sparse.csr_array
         S.
     threads : int
-        That MKL uses.
+        Threads of MKL.
     memory : float
         Bytes that the factors may take.
     """
 
     def __init__(self, matrix, threads=1, memory=math.inf):
-        self._mkl, self._threads = mkl.library(), threads
+        from moireio.solvers.pardiso import PardisoFactor
+
         upper = triu(matrix, format="csr")
         upper.sort_indices()
-        self._n = matrix.shape[0]
-        self._dtype = np.dtype(np.complex128 if matrix.dtype.kind == "c" else np.float64)
-        self._ia = np.ascontiguousarray(upper.indptr, dtype=np.int64)
-        self._ja = np.ascontiguousarray(upper.indices, dtype=np.int64)
-        self._values = np.ascontiguousarray(upper.data, dtype=self._dtype)
-        self._pt = np.zeros(64, dtype=np.int64)
-        self._iparm = np.zeros(64, dtype=np.int64)
-        for place, value in (
-            (1, 1),  # the values that follow, not the defaults
-            (2, 3),  # parallel nested dissection
-            (8, 0),  # no refinement
-            (35, 1),  # indices from 0
-        ):
-            self._iparm[place - 1] = value
-        self._call(ANALYSE)
-        self.nbytes = 1024 * max(self._iparm[14], self._iparm[15] + self._iparm[16])
+        real = matrix.dtype.kind != "c"
+        self._factor = PardisoFactor(upper.indptr, upper.indices, real, threads, positive=True)
+        self.nbytes = self._factor.memory
         _check(self.nbytes, memory)
-        self._call(FACTORISE)
+        try:
+            self._factor.factorise(upper.data)
+        except SingularError as error:
+            raise NotPositiveError from error
 
     def solve(self, right):
         """Return S⁻¹ y (see `SuperLUCholesky`)."""
-        return self._columns(SOLVE, right)
+        return self._by_parts(self._factor.solve, right)
 
     def whiten(self, noise):
         """Return vectors of covariance S⁻¹ (see `SuperLUCholesky`): Lᴴ P v = r."""
-        return self._columns(BACKWARD, noise)
+        return self._by_parts(self._factor.solve_upper, noise)
 
-    def _columns(self, phase, right):
-        if right.dtype.kind == "c" and self._dtype.kind != "c":
-            both = np.concatenate([right.real, right.imag], axis=1)
-            both = self._columns(phase, both)
-            return both[:, : right.shape[1]] + 1j * both[:, right.shape[1] :]
-        columns = np.asfortranarray(right, dtype=self._dtype)
-        out = np.empty_like(columns, order="F")
-        self._call(phase, columns, out)
-        return out
-
-    def __del__(self):
-        """Give its memory back."""
-        # when Python ends, the system takes the memory
-        if hasattr(self, "_values") and not sys.is_finalizing() and self._pt.any():
-            self._call(RELEASE)
-
-    def _call(self, phase, right=None, out=None):
-        mkl.set_threads(self._threads)
-        kind = COMPLEX if self._dtype.kind == "c" else REAL
-        count = 1 if right is None else right.shape[1]
-        void = np.zeros(1, dtype=self._dtype)
-        right, out = (void if a is None else a for a in (right, out))
-        error = ctypes.c_int64(0)
-
-        def number(value):
-            return ctypes.byref(ctypes.c_int64(value))
-
-        self._mkl.pardiso_64(
-            mkl.pointer(self._pt),
-            number(1),
-            number(1),
-            number(kind),
-            number(phase),
-            number(self._n),
-            mkl.pointer(self._values),
-            mkl.pointer(self._ia),
-            mkl.pointer(self._ja),
-            mkl.pointer(np.zeros(1, dtype=np.int64)),
-            number(count),
-            mkl.pointer(self._iparm),
-            number(0),
-            mkl.pointer(right),
-            mkl.pointer(out),
-            ctypes.byref(error),
-        )
-        if error.value == NOT_POSITIVE and phase == FACTORISE:
-            raise NotPositiveError
-        if error.value:
-            raise MoireioError(f"Pardiso could not factorise the overlap: error {error.value}")
+    def _by_parts(self, solve, right):
+        """Return solutions; of a real S the imaginary parts are right-hand sides of their own."""
+        if right.dtype.kind == "c" and self._factor.dtype.kind != "c":
+            parts = solve(np.concatenate([right.real, right.imag], axis=1))
+            return parts[:, : right.shape[1]] + 1j * parts[:, right.shape[1] :]
+        return solve(right)

@@ -7,6 +7,8 @@ from importlib import metadata
 
 import numpy as np
 
+from moireio.runtime.threads import mkl_threads
+
 ROW_MAJOR, COLUMN_MAJOR, GENERAL, SYMMETRIC, HERMITIAN, AS_IS = 101, 102, 20, 21, 22, 10
 UPPER, DIAGONAL = 41, 50  # the triangle that is stored, with its diagonal
 PREFIX = {"f": "d", "c": "z"}
@@ -29,39 +31,6 @@ def library():
         except OSError:
             continue
     return None
-
-
-def set_threads(count):
-    """Say how many threads MKL uses from here on.
-
-    Parameters
-    ----------
-    count : int
-        Of threads.
-
-    Returns
-    -------
-    int
-        How many it has.
-    """
-    # the setting of this very thread: limits of threadpoolctl leave one behind, which would rule
-    library().MKL_Set_Num_Threads_Local(ctypes.c_int(count))
-    return library().MKL_Get_Max_Threads()
-
-
-def beside():
-    """Limit NumPy's BLAS to one thread while MKL uses several: both at once ruin each other.
-
-    A limit on all BLAS libraries would hold for MKL as well, until it is told how many it may use.
-
-    Returns
-    -------
-    context manager
-        In which the limit holds.
-    """
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController().select(internal_api=["openblas", "blis"]).limit(limits=1)
 
 
 def pointer(array):
@@ -156,28 +125,28 @@ class Product:
             # real and imaginary parts are vectors of their own
             parts = np.ascontiguousarray(vectors, dtype=np.complex128).view(np.float64)
             return np.ascontiguousarray(self(parts)).view(np.complex128)
-        given = np.asarray(vectors, dtype=self._dtype, order=self._order)
-        out = np.empty_like(given, order=self._order)
+        ordered = np.asarray(vectors, dtype=self._dtype, order=self._order)
+        out = np.empty_like(ordered, order=self._order)
         number = _Complex if self._prefix == "z" else ctypes.c_double
-        columns = self._number(given.shape[1])
-        stride = self._number(given.shape[1] if self._order == "C" else given.shape[0])
-        if 0 in given.shape:
+        columns = self._number(ordered.shape[1])
+        stride = self._number(ordered.shape[1] if self._order == "C" else ordered.shape[0])
+        if 0 in ordered.shape:
             return out
-        set_threads(self._threads)
         product = getattr(self._mkl, f"mkl_sparse_{self._prefix}_mm{self._suffix}")
-        status = product(
-            ctypes.c_int(AS_IS),
-            number(1.0),
-            self._handle,
-            self._description,
-            ctypes.c_int(self._layout),
-            pointer(given),
-            columns,
-            stride,
-            number(0.0),
-            pointer(out),
-            stride,
-        )
+        with mkl_threads(self._mkl, self._threads):
+            status = product(
+                ctypes.c_int(AS_IS),
+                number(1.0),
+                self._handle,
+                self._description,
+                ctypes.c_int(self._layout),
+                pointer(ordered),
+                columns,
+                stride,
+                number(0.0),
+                pointer(out),
+                stride,
+            )
         assert status == 0, status
         return out
 

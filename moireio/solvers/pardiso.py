@@ -15,10 +15,11 @@ import sys
 import numpy as np
 
 from moireio.errors import MoireioError
+from moireio.runtime.threads import mkl_threads
 from moireio.solvers import mkl
 from moireio.solvers.base import SingularError
 
-ANALYSE, FACTORISE, SOLVE, SOLVE_D, FORGET, RELEASE = 11, 22, 33, 332, 0, -1
+ANALYSE, FACTORISE, SOLVE, SOLVE_D, SOLVE_UPPER, FORGET, RELEASE = 11, 22, 33, 332, 333, 0, -1
 # By whether a matrix is complex, and positive definite.
 KINDS = {(True, False): -4, (False, False): -2, (True, True): 4, (False, True): 2}
 ZERO_PIVOT = -4
@@ -102,16 +103,13 @@ class PardisoFactor:
 
     @property
     def negative(self):
-        """How many eigenvalues of the matrix lie below zero, or None if the factor D is unclear."""
+        """Number of eigenvalues of the matrix below zero, or None if the factor D is unclear."""
         if self._positive:
             return 0
         if self.dtype.kind == "f":
             return int(self._iparm[22])
         # MKL leaves the first column in the order of its pivots, the others not
-        columns = np.asfortranarray(_probes(self.n), dtype=self._values.dtype)
-        out = np.empty_like(columns, order="F")
-        self._call(SOLVE_D, columns, out)
-        return _negative(out[:, 1:])
+        return _negative(self._solutions(SOLVE_D, _probes(self.n))[:, 1:])
 
     def factorise(self, values, keep=True):
         """Factorise a matrix of the pattern.
@@ -151,9 +149,27 @@ class PardisoFactor:
         (n, b) array
             Solutions.
         """
+        return self._solutions(SOLVE, right)
+
+    def solve_upper(self, right):
+        """Solve Lᴴ P x = b, where Pᵀ L Lᴴ P is the last matrix, which is positive definite.
+
+        Parameters
+        ----------
+        right : (n, b) array
+            Right-hand sides.
+
+        Returns
+        -------
+        (n, b) array
+            Solutions.
+        """
+        return self._solutions(SOLVE_UPPER, right)
+
+    def _solutions(self, phase, right):
         columns = np.asfortranarray(right, dtype=self._values.dtype)
         out = np.empty_like(columns, order="F")
-        self._call(SOLVE, columns, out)
+        self._call(phase, columns, out)
         return out
 
     @property
@@ -162,39 +178,46 @@ class PardisoFactor:
         return 1024.0 * max(self._iparm[14], self._iparm[15] + self._iparm[16])
 
     def forget(self):
-        """Give the memory of factors back, not the analysis of the pattern."""
+        """Free the memory of factors, not the analysis of the pattern."""
         if self._factorised:
             self._call(FORGET)
             self._values, self._factorised = self._nothing(), False
 
     def close(self):
-        """Give its memory back."""
+        """Free all memory."""
         if self._pt.any():
             self._call(RELEASE)
             self._pt[:] = 0
 
     def __del__(self):
-        """Give its memory back."""
+        """Free all memory."""
         # when Python ends, the system takes the memory
         if hasattr(self, "_values") and not sys.is_finalizing():
             self.close()
 
     def _call(self, phase, right=None, out=None):
         """Call Pardiso."""
-        threads = mkl.set_threads(self._threads)
-        if phase == ANALYSE:
-            self._seen = threads
-        elif phase not in (FORGET, RELEASE) and threads != self._seen:
-            # Pardiso crashes if it finds other threads than its analysis did
-            if phase != FACTORISE and not self._kept:
-                raise MoireioError(
-                    "MKL's number of threads changed while factors were in use",
-                    remedy="leave it as it is",
-                )
-            self.close()
-            self._call(ANALYSE)
-            if phase != FACTORISE:
-                self._call(FACTORISE)
+        with mkl_threads(self._mkl, self._threads) as threads:
+            if phase == ANALYSE:
+                self._analysed_by = threads
+            elif phase not in (FORGET, RELEASE) and threads != self._analysed_by:
+                self._analyse_again(phase)
+            self._run(phase, right, out)
+
+    def _analyse_again(self, phase):
+        """Begin anew: Pardiso crashes if it finds other threads than its analysis did."""
+        if phase != FACTORISE and not self._kept:
+            raise MoireioError(
+                "MKL's number of threads changed while factors were in use",
+                remedy="leave it as it is",
+            )
+        self.close()
+        self._call(ANALYSE)
+        if phase != FACTORISE:
+            self._call(FACTORISE)
+
+    def _run(self, phase, right, out):
+        """Call Pardiso, with the present number of threads."""
         kind = KINDS[self.dtype.kind == "c", self._positive]
         number = ctypes.c_int32 if self._short else ctypes.c_int64
         run = self._mkl.pardiso if self._short else self._mkl.pardiso_64
@@ -229,13 +252,13 @@ class PardisoFactor:
 
 
 def _probes(n):
-    """Return vectors that tell D: zeros, ones, and the binary digits of the row's number."""
+    """Return zeros, ones, and the binary digits of row numbers: D follows from its products."""
     digits = (np.arange(n)[:, None] >> np.arange(max(1, (n - 1).bit_length()))) & 1
     return np.concatenate([np.zeros((n, 1)), np.ones((n, 1)), digits], axis=1)
 
 
 def _negative(products):
-    """Return how many eigenvalues of a Hermitian D lie below zero.
+    """Return the number of eigenvalues of a Hermitian D below zero.
 
     D has blocks of one row, or of two rows that stand anywhere. In row i with the elements a on
     the diagonal and b in column p, D·1 is a + b, and D times a digit is a + b, a, b or 0: less the

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import csr_array, triu
 
 from moireio.operators.blocks import block_offsets
-from moireio.solvers.dependent import NEARLY, canonical
+from moireio.solvers.near_dependence import NEAR_DEPENDENCE, canonical_orthogonalisation
 
 LOCAL = 1000  # orbitals
 
@@ -26,11 +26,11 @@ class Pencil:
         n = problem.n_orbitals
         diagonal = np.arange(n) * (n + 1)
         codes = []
-        for one in self._sums:
-            if one is None:
+        for operator in self._sums:
+            if operator is None:
                 codes.append(diagonal)
                 continue
-            indptr, indices = one.upper_pattern()
+            indptr, indices = operator.upper_pattern()
             codes.append(np.repeat(np.arange(n), np.diff(indptr)) * n + indices)
         if all(_within(codes[0], other) for other in (codes[1], diagonal)):
             union = codes[0]
@@ -42,7 +42,8 @@ class Pencil:
             None if len(c) == len(union) else np.searchsorted(union, c).astype(short) for c in codes
         )
         del codes
-        self.all = len(union)
+        #: Elements of the pattern, those left out included.
+        self.n_elements = len(union)
         self._kept = None
         if drop > 0:
             self._kept = np.flatnonzero(self._large(union, diagonal, drop))
@@ -53,16 +54,16 @@ class Pencil:
         self._count = len(union)
         self._every = Pencil(problem) if drop > 0 else self
         self._last = None, None
-        self._whole = self._one = None
+        self._whole = self._spin_overlap = None
 
     def _large(self, union, diagonal, drop):
         """Return which elements are not to be left out."""
         large = np.zeros(len(union), dtype=bool)
         large[np.searchsorted(union, diagonal)] = True
-        for one, place in zip(self._sums, self._places, strict=True):
-            if one is not None:
-                own = one.upper_magnitudes() >= drop
-                large[slice(None) if place is None else place] |= own
+        for operator, place in zip(self._sums, self._places, strict=True):
+            if operator is not None:
+                kept = operator.upper_magnitudes() >= drop
+                large[slice(None) if place is None else place] |= kept
         return large
 
     def corrected(self, problem, levels, states):
@@ -121,21 +122,21 @@ class Pencil:
         members = np.flatnonzero(chosen)
         if len(members) < 2:
             return float(h[0].real)
-        own = []
+        matrices = []
         for values in (h, s):
             upper = csr_array((values, self.indices, self.indptr), (n, n))[members][:, members]
-            own.append(upper.toarray() + triu(upper, 1).conj().T.toarray())
+            matrices.append(upper.toarray() + triu(upper, 1).conj().T.toarray())
         try:
-            levels = eigh(*own, eigvals_only=True)
+            levels = eigh(*matrices, eigvals_only=True)
         except np.linalg.LinAlgError:
-            levels = np.linalg.eigvalsh(canonical(*own, NEARLY)[0])
+            levels = np.linalg.eigvalsh(canonical_orthogonalisation(*matrices, NEAR_DEPENDENCE)[0])
         return float(np.quantile(levels, min(max(share, 0.0), 1.0)))
 
     def fits(self, problem):
-        """Tell whether a problem has this pattern."""
+        """Return whether a problem has this pattern."""
         return problem.hamiltonian is self._sums[0] and problem.overlap is self._sums[1]
 
-    def memory(self, itemsize, single, sparing):
+    def memory(self, itemsize, single, economical):
         """Return about how many bytes matrices and patterns take beside factors.
 
         Parameters
@@ -144,8 +145,8 @@ class Pencil:
             Bytes of an element in double precision.
         single : bool
             Factors in single precision, whose solutions are corrected with H − σS.
-        sparing : bool
-            Products with upper triangles.
+        economical : bool
+            Products with upper triangles only.
 
         Returns
         -------
@@ -154,32 +155,28 @@ class Pencil:
         """
         count, patterns = self._count, 20  # bytes of whole matrices' indices and places
         held = self.indices.nbytes + sum(p.nbytes for p in self._places if p is not None)
-        held += sum(one.nbytes for one in self._sums if one is not None)
+        held += sum(operator.nbytes for operator in self._sums if operator is not None)
         if self._kept is not None:
             held += self._every.memory(itemsize, False, True)[0] + self._kept.nbytes
         whole, products = False, 0
         if single:
-            whole = not sparing
+            whole = not economical
             products += count * itemsize * (2 if whole else 1)
         if self._repeats():  # a quarter of the elements, with columns and their order
-            products += count // 4 * (itemsize + 8) * (1 if sparing else 2)
+            products += count // 4 * (itemsize + 8) * (1 if economical else 2)
         elif self._sums[1] is not None:
-            whole |= not sparing
-            products += count * itemsize * (1 if sparing else 2)
+            whole |= not economical
+            products += count * itemsize * (1 if economical else 2)
         if whole:
             products += count * (patterns + itemsize)  # and what they are made of
         factorised = count * itemsize * (3 if single else 2) // 2
         return held + factorised, held + products
 
     def _repeats(self):
-        """Tell whether S is the same for each of two spins."""
+        """Return whether S is the same for each of two spins."""
         if self._kept is not None or self._sums[1] is None:
             return False
         return self._one_spin()[0].n_orbitals < len(self.indptr) - 1
-
-    def is_real(self, problem):
-        """Tell whether H and S are real at a problem's k."""
-        return all(one is None or one.is_real(problem.k) for one in self._sums)
 
     def values(self, problem):
         """Return the elements of H and S at a problem's k, in the common pattern."""
@@ -195,7 +192,7 @@ class Pencil:
         sigma : float
             eV.
         keep : bool
-            H and S for another shift; else they are made anew, and let go.
+            Keep H and S for another shift; else they are made anew, and freed.
 
         Returns
         -------
@@ -226,11 +223,13 @@ class Pencil:
         return self._last[1]
 
     def _assemble(self, problem, which):
-        one = self._sums[which]
+        operator = self._sums[which]
         if self._kept is not None:
             every = self._every
             return every._spread(which, every._assemble(problem, which))[self._kept]
-        return np.ones(len(self.indptr) - 1) if one is None else one.upper_values(problem.k)
+        return (
+            np.ones(len(self.indptr) - 1) if operator is None else operator.upper_values(problem.k)
+        )
 
     def _spread(self, which, values):
         """Return elements of H or S in the common pattern."""
@@ -241,15 +240,15 @@ class Pencil:
         out[place] = values
         return out
 
-    def overlap(self, problem, sparing=False):
+    def overlap(self, problem, economical=False):
         """Return S at a problem's k, of one spin if it repeats for both.
 
         Parameters
         ----------
         problem : EigenProblem
             Of this pattern, with an overlap.
-        sparing : bool
-            The upper triangle will do.
+        economical : bool
+            The upper triangle suffices.
 
         Returns
         -------
@@ -261,15 +260,15 @@ class Pencil:
             It is the upper triangle.
         """
         if self._repeats():
-            one, rows = self._one_spin()
-            if sparing:
-                indptr, indices = one.upper_pattern()
-                shape = one.n_orbitals, one.n_orbitals
-                return csr_array((one.upper_values(problem.k), indices, indptr), shape), rows, True
-            return one.csr(problem.k), rows, False
+            s, rows = self._one_spin()
+            if economical:
+                indptr, indices = s.upper_pattern()
+                shape = s.n_orbitals, s.n_orbitals
+                return csr_array((s.upper_values(problem.k), indices, indptr), shape), rows, True
+            return s.csr(problem.k), rows, False
         values = self.overlap_values(problem)
-        matrix = self.triangle(values) if sparing else self.whole(values)
-        return matrix, np.arange(problem.n_orbitals)[None], sparing
+        matrix = self.triangle(values) if economical else self.whole(values)
+        return matrix, np.arange(problem.n_orbitals)[None], economical
 
     def upper_overlap(self, problem):
         """Return the upper triangle of S, of one spin if it repeats for both.
@@ -285,15 +284,15 @@ class Pencil:
             Of CSR, columns ascending.
         """
         if self._repeats():
-            one, _ = self._one_spin()
-            return *one.upper_pattern(), one.upper_values(problem.k)
+            s, _ = self._one_spin()
+            return *s.upper_pattern(), s.upper_values(problem.k)
         return self.indptr, self.indices, self.overlap_values(problem)
 
     def _one_spin(self):
         """Return S of one spin, and the rows of each."""
-        if self._one is None:
-            self._one = self._sums[1].one_spin()
-        return self._one
+        if self._spin_overlap is None:
+            self._spin_overlap = self._sums[1].one_spin()
+        return self._spin_overlap
 
     def triangle(self, upper):
         """Return the upper triangle of a matrix of the pattern.
@@ -306,7 +305,7 @@ class Pencil:
         Returns
         -------
         (n, n) scipy.sparse.csr_array
-            Of the very same arrays.
+            It shares the arrays.
         """
         n = len(self.indptr) - 1
         return csr_array((upper, self.indices, self.indptr), shape=(n, n))
@@ -358,7 +357,7 @@ class Pencil:
 
 
 def _within(codes, others):
-    """Tell whether ascending numbers hold all of some others."""
+    """Return whether ascending numbers hold all of some others."""
     place = np.searchsorted(codes, others)
     place[place == len(codes)] = 0
     return len(codes) > 0 and bool((codes[place] == others).all())

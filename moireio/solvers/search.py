@@ -3,7 +3,7 @@
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.solvers.base import SingularError, SolverDiagnostics
+from moireio.solvers.base import SingularError, Solver, SolverDiagnostics
 from moireio.solvers.lanczos import BLOCK, NEAREST, TooNearError
 
 STEPS = 60
@@ -14,31 +14,28 @@ SLICE, SEAM = 300, 10
 ASTRAY = 50  # how many levels a shift may lie beside where it should
 
 
-class Search:
+class InertiaSearch(Solver):
     """Levels by shift-invert, chosen by their index.
 
-    Which levels they are is known from Sylvester's law: as many eigenvalues of H − σS are negative
-    as there are levels below σ. That at the shift comes with its factors. Where copies of a level
-    may be missing, and on request, levels are also counted on both sides of those that were found.
+    The index follows from Sylvester's law of inertia: as many eigenvalues of H − σS are negative as
+    there are levels below σ. That at the shift comes with its factors. Where copies of a level may
+    be missing, and on request, levels are also counted on both sides of those that were found.
 
     Parameters
     ----------
-    near : float or None
-        Where the search for the levels begins, eV; None to guess.
-    prove : bool
+    sigma : float or None
+        Energy at which the search for the levels begins, eV; None to guess.
+    verify_count : bool
         Count on both sides at every k.
     """
 
-    name = "sparse"
-    forks = False
-
-    def __init__(self, near, prove):
-        self._prove = prove
+    def __init__(self, sigma, verify_count):
+        self._verify_count = verify_count
         self.diagnostics = SolverDiagnostics()
         # the shift, and a step of the search
-        self._sigma, self._step = near, 1.0
+        self._sigma, self._step = sigma, 1.0
 
-    def _shifted(self, problem, sigma):
+    def _factorised(self, problem, sigma):
         """Factorise H − σS; return the factors and the number of levels below σ."""
         raise NotImplementedError
 
@@ -46,60 +43,42 @@ class Search:
         """Return an energy, eV, below which perhaps `target` levels lie."""
         return 0.0
 
-    def _count(self, problem):
-        """Return how many levels there are."""
+    def _n_levels(self, problem):
+        """Return the number of all levels."""
         return problem.n_orbitals
 
-    def _found(self, factor, problem, span, block):
+    def _levels_around(self, factor, problem, span, block):
         """Return the levels around the shift, until `span` is content, and their states.
 
-        With a larger `block` copies of a level that were missing are to be found.
+        A larger `block` finds copies of a level that were missing.
         """
         raise NotImplementedError
 
     def count_below(self, problem, energy):
-        """Return how many levels lie below an energy (see `moireio.solvers.base.Solver`)."""
+        """Return the number of levels below an energy (see `moireio.solvers.base.Solver`)."""
         for shift in (0.0, 1e-7, -1e-7, 3e-6):  # off a level that is hit
             try:
-                return self._shifted(problem, energy + shift)[1]
+                return self._factorised(problem, energy + shift)[1]
             except SingularError:
                 continue
-        raise MoireioError(f"levels at {energy:g} eV prevent counting", remedy="say --around")
+        raise MoireioError(
+            f"levels at {energy:g} eV prevent counting", remedy="choose another energy"
+        )
 
-    def eigenvalues(self, problem, window=None):
+    def eigenvalues(self, problem, band_range=None):
         """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
-        return np.concatenate([levels for levels, _ in self._slices(problem, window)])
+        return np.concatenate([levels for levels, _ in self._slices(problem, band_range)])
 
-    def eigenpairs(self, problem, window=None):
-        """Return some levels with their states.
-
-        Parameters
-        ----------
-        problem : EigenProblem
-            What to solve.
-        window : tuple of two int, optional
-            First and last index (inclusive, from 0) of the states wanted; by default all.
-
-        Returns
-        -------
-        energies : (nb,) array
-            Ascending, eV.
-        states : (n, nb) array
-            S-orthonormal.
-
-        Raises
-        ------
-        MoireioError
-            If S is not positive definite, or the levels cannot be separated.
-        """
-        levels, states = zip(*self._slices(problem, window), strict=True)
+    def eigenpairs(self, problem, band_range=None):
+        """Return energies and states (see `moireio.solvers.base.Solver`)."""
+        levels, states = zip(*self._slices(problem, band_range), strict=True)
         if len(levels) == 1:
             return levels[0], states[0]
         return np.concatenate(levels), np.concatenate(states, axis=1)
 
-    def _slices(self, problem, window):
+    def _slices(self, problem, band_range):
         """Yield levels with their states, some hundreds at a time, in ascending order."""
-        first, last = (0, self._count(problem) - 1) if window is None else window
+        first, last = (0, self._n_levels(problem) - 1) if band_range is None else band_range
         begin = None
         while first <= last:
             levels, states = self._slice_to_gap(problem, first, last)
@@ -128,29 +107,29 @@ class Search:
         block = BLOCK
         for _ in range(STEPS):
             try:
-                factor, below = self._near(problem, first, last)
-                count = self._count(problem)
+                factor, below = self._shift_into(problem, first, last)
+                count = self._n_levels(problem)
                 if last >= count:
                     raise MoireioError(f"there are {count} levels only, without those left out")
-                span = _Span(self._sigma, below, first, last, count, block, self._prove)
-                levels, states = self._found(factor, problem, span, block)
+                span = _Span(self._sigma, below, first, last, count, block, self._verify_count)
+                levels, states = self._levels_around(factor, problem, span, block)
                 factor = None  # its memory, for counts
             except (SingularError, TooNearError) as error:
                 # to the same side of the level, or to the other
-                near = error.args[0] if error.args else self._sigma
-                self._sigma = near + (100 if self._sigma > near else -137) * NEAREST
+                level = error.args[0] if error.args else self._sigma
+                self._sigma = level + (100 if self._sigma > level else -137) * NEAREST
                 continue
             if not span.covered(levels) or any(
-                self.count_below(problem, energy) != known for energy, known in span.checks(levels)
+                self.count_below(problem, energy) != index for energy, index in span.checks(levels)
             ):
                 block = min(2 * block, count)  # more copies of a level than columns
                 continue
             wanted = slice(first - span.index(levels), last + 1 - span.index(levels))
-            self._next(levels[wanted])
+            self._choose_next_shift(levels[wanted])
             return levels[wanted], states[:, wanted]
         raise MoireioError(f"the levels near {self._sigma:g} eV cannot be separated")
 
-    def _next(self, levels):
+    def _choose_next_shift(self, levels):
         """Choose the shift of the next k point: the widest gap in the middle of these levels."""
         quarter = len(levels) // 4
         middle = levels[quarter : len(levels) - quarter]
@@ -159,7 +138,7 @@ class Search:
             self._sigma = float((middle[widest] + middle[widest + 1]) / 2)
         self._step = max(float(levels[-1] - levels[0]), 1e-2)
 
-    def _near(self, problem, first, last):
+    def _shift_into(self, problem, first, last):
         """Move the shift into the levels `first` to `last`, or near them; factorise there.
 
         The secant through the last two counts, kept between the best bounds.
@@ -178,7 +157,7 @@ class Search:
         low, high = (-np.inf, -1.0), (np.inf, problem.n_orbitals + 1.0)
         step = self._step
         for _ in range(STEPS):
-            factor, below = self._shifted(problem, self._sigma)
+            factor, below = self._factorised(problem, self._sigma)
             if abs(below - target) <= tolerance:
                 return factor, below
             factor = None  # its memory
@@ -195,7 +174,7 @@ class Search:
             if high[0] - low[0] < 10 * NEAREST:
                 # many copies of one level: from a distance that Lanczos can look from
                 self._sigma = low[0] - 100 * NEAREST
-                return self._shifted(problem, self._sigma)
+                return self._factorised(problem, self._sigma)
             part = (target - low[1]) / (high[1] - low[1])
             self._sigma = low[0] + min(max(part, 0.1), 0.9) * (high[0] - low[0])
         raise MoireioError(f"found no energy with {target:g} levels below it")
@@ -216,17 +195,17 @@ class _Span:
         How many levels there are.
     block : int
         Lanczos finds as many copies of a level, or all if there are fewer.
-    prove : bool
+    verify_count : bool
         Count on both sides in any case.
     """
 
-    def __init__(self, sigma, below, first, last, n, block, prove):
+    def __init__(self, sigma, below, first, last, n, block, verify_count):
         self._sigma, self._below, self._n = sigma, below, n
         self._first, self._last = first, last
-        self._block, self._prove = block, prove
+        self._block, self._verify_count = block, verify_count
 
     @property
-    def nearest(self):
+    def n_nearest(self):
         """About how many levels nearest to the shift hold those that are wanted."""
         count = 2 * max(self._last + 1 - self._below, self._below - self._first, 1)
         return min(count, self._n)
@@ -262,7 +241,7 @@ class _Span:
         """Tell whether copies of a level may be missing."""
         other = self._block - 1
         copies = levels[other:] - levels[: max(len(levels) - other, 0)]
-        return self._prove or bool((copies < CLEAR).any())
+        return self._verify_count or bool((copies < CLEAR).any())
 
     def _gaps(self, levels):
         """Return start and stop of the levels between the widest gaps on both sides, or None."""

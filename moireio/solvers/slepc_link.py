@@ -17,6 +17,7 @@ from pathlib import Path
 
 from moireio.errors import MoireioError
 from moireio.runtime.processes import die_with_parent
+from moireio.runtime.threads import cores
 from moireio.runtime.workdirs import end_with_this, work_folder
 
 SCRIPT = str(Path(__file__).with_name("slepc_worker.py"))
@@ -24,13 +25,13 @@ MARK = "moireio-worker: "
 LONGEST = 0.02  # s between two looks for a reply
 PATIENCE = 5.0  # s for the processes to end
 INSTALL = "apt-get install python3-slepc4py-real openmpi-bin"
-# What a line of the log means, and what helps.
+# Lines of the log, and what helps.
 KNOWN = (
-    (r"no slepc4py", f"{INSTALL}, or --slepc-python with one that has it"),
+    (r"no slepc4py", f"{INSTALL}, or let `python` be one that has it"),
     (r"complex:", f"{INSTALL}, and PETSC_DIR of the real one"),
     (r"other MPI", "take the mpirun of the MPI that slepc4py uses"),
     (r"no folder", "let TMPDIR be a folder that all machines share"),
-    (r"run .*as root", 'say so in --launcher: "mpirun --allow-run-as-root -n 4"'),
+    (r"run .*as root", 'say so in `launcher`: "mpirun --allow-run-as-root -n 4"'),
     (r"not enough slots", "fewer processes, or mpirun's --oversubscribe"),
     (
         r"signal 9|exit code -9|Killed|oom",
@@ -41,8 +42,7 @@ KNOWN = (
 
 def default_launcher():
     """Return the command that starts one process per core."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return f"mpirun -n {len(affinity(0)) if affinity else os.cpu_count() or 1}"
+    return f"mpirun -n {cores()}"
 
 
 def default_python():
@@ -85,7 +85,7 @@ class Link:
                 self.close()
                 raise MoireioError(
                     f"{words[0]} cannot be started: {error.strerror}",
-                    remedy=f"{INSTALL}, or another --launcher",
+                    remedy=f"{INSTALL}, or another `launcher`",
                 ) from error
         self._stack.enter_context(end_with_this(self._process))
         self._stack.callback(_end, self._process, self.folder, self._numbers)
@@ -93,14 +93,14 @@ class Link:
         self.index = self._wait("ready")["index"]
 
     def ask(self, do, **more):
-        """Give a command.
+        """Send a command, and wait for the answer.
 
         Parameters
         ----------
         do : str
             Its name, a method of `moireio.solvers.slepc_worker.Problem`.
         **more
-            What belongs to it.
+            Its arguments.
 
         Returns
         -------
@@ -150,14 +150,14 @@ class Link:
             pause = min(2 * pause, LONGEST)
 
     def _failure(self):
-        """Return the error that the log of the processes tells."""
+        """Return the error that the log of the processes shows."""
         with open(self._log, encoding="utf-8", errors="replace") as stream:
             lines = [line.strip() for line in stream]
         self.close()
-        own = [line.removeprefix(MARK) for line in lines if line.startswith(MARK)]
-        telling = [line for line in lines for pattern, _ in KNOWN if re.search(pattern, line)]
+        marked = [line.removeprefix(MARK) for line in lines if line.startswith(MARK)]
+        known = [line for line in lines for pattern, _ in KNOWN if re.search(pattern, line)]
         plain = [line for line in lines if re.search(r"[a-z]{3}", line)]
-        line = [*own[:1], *telling[-1:], *plain[-1:], f"exit code {self._process.returncode}"][0]
+        line = [*marked[:1], *known[-1:], *plain[-1:], f"exit code {self._process.returncode}"][0]
         remedy = next((r for pattern, r in KNOWN if re.search(pattern, line)), None)
         return MoireioError(f"{self._launcher}: slepc's processes ended: {line}", remedy=remedy)
 
@@ -178,9 +178,9 @@ def split(launcher):
     try:
         words = shlex.split(launcher)
     except ValueError as error:
-        raise MoireioError(f"--launcher {launcher}: {error}") from None
+        raise MoireioError(f"`launcher` {launcher}: {error}") from None
     if not words:
-        raise MoireioError("--launcher is empty", remedy='as in "mpirun -n 4"')
+        raise MoireioError("`launcher` is empty", remedy='as in "mpirun -n 4"')
     return words
 
 

@@ -5,7 +5,7 @@
 It follows the files ``command-N.json`` in a folder, N = 0, 1, …, and answers each by
 ``reply-N.json``; either is written under another name and renamed, and every rank reads the
 commands for itself. It ends with the command "end", or when the process that asks is gone. Real
-PETSc is needed: only there LDLᵀ tells the inertia. This file imports nothing of moireio.
+PETSc is needed: only there LDLᵀ gives the inertia. This file imports nothing of moireio.
 """
 
 import contextlib
@@ -44,13 +44,13 @@ def fail(text):
 
 
 def load_libraries():
-    """Return the modules PETSc and SLEPc, those of real numbers."""
+    """Return the modules PETSc and SLEPc, built for real numbers."""
     if sys.prefix == "/usr":  # Debian's lie beside its Python, real and complex
         for name, package in (("PETSC_DIR", "petsc"), ("SLEPC_DIR", "slepc")):
-            found = sorted(glob.glob(f"/usr/lib/{package}dir/*/*-real"))
-            if name not in os.environ and found:
-                os.environ[name] = found[-1]
-                sys.path.append(f"{found[-1]}/lib/python3/dist-packages")
+            folders = sorted(glob.glob(f"/usr/lib/{package}dir/*/*-real"))
+            if name not in os.environ and folders:
+                os.environ[name] = folders[-1]
+                sys.path.append(f"{folders[-1]}/lib/python3/dist-packages")
     try:
         import slepc4py
 
@@ -85,7 +85,7 @@ class Owner:
         self._looked = time.monotonic()
 
     def alive(self):
-        """Tell whether somebody still waits for replies."""
+        """Return whether somebody still waits for replies."""
         if self._process is not None:
             try:
                 os.kill(self._process, 0)
@@ -150,10 +150,10 @@ class Problem:
 
     def _matrix(self, path, n):
         pairs, (size, rank) = n // self._copies, (self._comm.size, self._comm.rank)
-        own = self._copies * (pairs // size + (rank < pairs % size))
+        rows = self._copies * (pairs // size + (rank < pairs % size))
         matrix = self._petsc.Mat().create(self._comm)
         matrix.setType("aij")
-        matrix.setSizes(((own, n), (own, n)))
+        matrix.setSizes(((rows, n), (rows, n)))
         viewer = self._petsc.Viewer().createBinary(path, "r", comm=self._comm)
         matrix.load(viewer)
         viewer.destroy()
@@ -163,11 +163,11 @@ class Problem:
         return matrix
 
     def overlap(self, command):
-        """Tell how many eigenvalues of S are negative."""
+        """Return the number of negative eigenvalues of S."""
         return self._ldl(None)
 
     def factorise(self, command):
-        """Factorise H − σS; tell how many of its eigenvalues are negative."""
+        """Factorise H − σS; return the number of its negative eigenvalues."""
         return self._ldl(command["sigma"])
 
     def _ldl(self, sigma):
@@ -197,7 +197,7 @@ class Problem:
             what = "not enough memory, " if state in NO_SPACE + NO_MEMORY else ""
             return {"error": f"MUMPS: {what}INFOG(1) = {state}, INFO(2) = {detail}"}
         if factor.getMumpsIcntl(13) != 1:
-            raise RuntimeError("MUMPS was told to count in vain")
+            raise RuntimeError("MUMPS does not count the negative pivots of the last block")
         negative = factor.getMumpsInfog(12)
         if sigma is None:
             self._forget()
@@ -242,45 +242,45 @@ class Problem:
         return st.getKSP().getPC()
 
     def levels(self, command):
-        """Find eigenvectors next to σ, other than those that are known."""
-        known = self._known(command["known"])
+        """Find eigenvectors next to σ, other than those that are left out."""
+        deflated = self._deflated(command["deflated"])
         eps = self._eps
         n = self._h.getSize()[0]
-        left = n - len(known)
+        left = n - len(deflated)
         count = max(min(command["count"], left - 1), 1)
         eps.setDimensions(count, max(min(max(3 * count, count + 30), left), 2))
         eps.setTolerances(TOLERANCE, 500)
-        eps.setDeflationSpace(known)
+        eps.setDeflationSpace(deflated)
         eps.solve()
-        found = eps.getConverged()
+        converged = eps.getConverged()
         out = None
         if self._comm.rank == 0:
-            out = np.lib.format.open_memmap(command["out"], "w+", float, (found, n))
+            out = np.lib.format.open_memmap(command["out"], "w+", float, (converged, n))
         vector = self._h.createVecRight()
         scatter, whole = self._petsc.Scatter.toZero(vector)
         values = []
-        for i in range(found):
+        for i in range(converged):
             values.append(eps.getEigenpair(i, vector).real)
             scatter.scatter(vector, whole, mode=self._petsc.ScatterMode.FORWARD)
             if out is not None:
                 out[i] = whole.getArray(readonly=True)
         if out is not None:
             out.flush()
-        for one in (scatter, whole, vector, *known):
-            one.destroy()
+        for owned in (scatter, whole, vector, *deflated):
+            owned.destroy()
         return {"energies": values, "iterations": eps.getIterationNumber()}
 
-    def _known(self, path):
-        """Return this process's part of vectors that are to be left out, with their copies."""
+    def _deflated(self, path):
+        """Return this process's part of the vectors to leave out, with their copies."""
         if path is None:
             return []
         begin, end = self._h.getOwnershipRange()
         out = []
         for row in np.load(path, mmap_mode="r"):
-            own = np.array(row[begin:end])
-            copies = [own]
+            part = np.array(row[begin:end])
+            copies = [part]
             if self._copies == 2:  # i (u + iv)
-                copies.append(np.stack([-own[1::2], own[0::2]], axis=1).ravel())
+                copies.append(np.stack([-part[1::2], part[0::2]], axis=1).ravel())
             for values in copies:
                 vector = self._h.createVecRight()
                 vector.setArray(values)
@@ -288,16 +288,16 @@ class Problem:
         return out
 
     def _forget(self):
-        for one in (self._eps, self._ksp):
-            if one is not None:
-                one.destroy()
+        for solver in (self._eps, self._ksp):
+            if solver is not None:
+                solver.destroy()
         self._eps = self._ksp = None
 
     def _drop(self):
         self._forget()
-        for one in (self._h, self._s):
-            if one is not None:
-                one.destroy()
+        for matrix in (self._h, self._s):
+            if matrix is not None:
+                matrix.destroy()
         self._h = self._s = None
 
 
@@ -326,7 +326,7 @@ def serve(owner, libraries):
 
 
 def main():
-    """Serve the folder that is named; with ``--probe`` only tell what there is."""
+    """Serve the folder that is named; with ``--probe`` only report whether that is possible."""
     with contextlib.suppress(OSError, AttributeError):  # Linux: end with the launcher
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     libraries = load_libraries()

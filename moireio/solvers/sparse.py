@@ -4,69 +4,99 @@ import numpy as np
 
 from moireio.errors import MoireioError
 from moireio.solvers import mkl, pardiso
-from moireio.solvers.base import EigenProblem, SingularError, SolverDiagnostics, not_positive
-from moireio.solvers.dependent import Restricted, least_eigenvalue, small_vectors
+from moireio.solvers.base import (
+    EigenProblem,
+    SingularError,
+    SolverCapabilities,
+    SolverDiagnostics,
+    not_positive,
+    too_large,
+)
+from moireio.solvers.factoriser import Factoriser
 from moireio.solvers.lanczos import lanczos
+from moireio.solvers.mixed_precision import (
+    CHECKED,
+    ROUGH,
+    CorrectedFactor,
+    ImpreciseError,
+    RecycledResidualFactor,
+)
+from moireio.solvers.near_dependence import (
+    ProjectedFactor,
+    small_eigenvectors,
+    smallest_eigenvalue,
+)
+from moireio.solvers.options import SparseOptions
 from moireio.solvers.pencil import Pencil
-from moireio.solvers.refined import CHECKED, ROUGHLY, Corrected, ImpreciseError, Refined
-from moireio.solvers.search import SLICE, Search
-from moireio.solvers.superlu import DenseCounter, SuperLUFactor
+from moireio.solvers.search import SLICE, InertiaSearch
 
-# States from which on single precision saves time if solutions need one correction, or a few.
+# Orbitals from which on single precision saves time if solutions need one correction, or a few.
 LARGE, LARGEST, FEW = 5000, 30000, 3
-DOUBLE, REFINED, CORRECTED = "double", "refined", "corrected"
+# Factors in double precision; factors in single precision, with solutions that are refined to
+# double precision by recycled residuals; factors in single precision, with solutions that are
+# corrected a few times, and levels by Ritz's method in double precision.
+DOUBLE, SINGLE_RECYCLED, SINGLE_RITZ = "double", "single, recycled residuals", "single, Ritz"
 MOVES = 2  # of the shift, away from a level that is too near for single precision
 
 
-class SparseSolver(Search):
-    """Levels by shift-invert block Lanczos on LDLᴴ factors (see `Search`).
+class SparseSolver(InertiaSearch):
+    """Levels by shift-invert block Lanczos on LDLᴴ factors (see `InertiaSearch`).
 
     Parameters
     ----------
-    threads : int
-        For the factorisation.
-    near : float or None
-        Where the search for the levels begins, eV; None to guess from a few hundred orbitals.
-    single : bool or None
-        Factors in single precision, half as large; solutions are corrected, or where states are
-        wanted, refined to double precision. None: where only levels of large matrices are wanted.
-    prove : bool
-        Count on both sides at every k.
-    drop : float
-        Elements below it are left out (see `moireio.solvers.pencil.Pencil`); energies are corrected
-        for them to first order.
-    cutoff : float
-        Combinations of orbitals with smaller eigenvalues of S are left out.
+    options : SparseOptions
+        Its options. In single precision solutions are corrected, or where states are wanted,
+        refined to double precision.
+    sigma : float, optional
+        Energy at which the search for the levels begins, eV; by default it is guessed from a few
+        hundred orbitals.
     """
 
-    def __init__(self, threads=1, near=0.0, *, single=None, prove=False, drop=0.0, cutoff=0.0):
-        super().__init__(near, prove)
-        self._threads, self._single, self._drop = threads, single, drop
-        self._cutoff, self._small = cutoff, (None, None)
+    name = "sparse"
+    Options = SparseOptions
+    capabilities = SolverCapabilities(
+        finds_range=True, counts_levels=True, forks=True, own_threads=True
+    )
+
+    def __init__(self, options, sigma=None):
+        super().__init__(sigma, options.verify_count)
+        self.options = options
         self._mkl = mkl.library() is not None
-        self._kind = pardiso.PardisoFactor if self._mkl else SuperLUFactor
-        self._counting = pardiso.Counter if self._mkl else DenseCounter
-        self._factors, self._counter, self._pencil, self._checked = {}, None, None, False
+        self._threads = 1
+        self._pencil = self._factoriser = None
+        self._overlap_checked = False
+        self._removed = None, None  # a problem, and the eigenvectors of S that it leaves out
         self._failed, self._states, self._moves = set(), True, 0
-        self._stay, self._lean = False, set()
-        self._mode = self._careful
+        # modes in which memory is saved at the cost of time; whether there is none for DOUBLE
+        self._economical, self._only_single = set(), False
+        self._mode = self._careful_mode
 
     @property
-    def _careful(self):
-        """The mode for all but levels."""
-        return REFINED if self._single and self._mkl else DOUBLE
+    def mode(self):
+        """How the last levels were found: DOUBLE, SINGLE_RECYCLED or SINGLE_RITZ."""
+        return self._mode
 
-    def eigenvalues(self, problem, window=None):
+    @property
+    def _single(self):
+        """Whether single precision was asked for throughout."""
+        return self.options.precision == "float32"
+
+    @property
+    def _careful_mode(self):
+        """The mode for states and counts."""
+        return SINGLE_RECYCLED if self._single and self._mkl else DOUBLE
+
+    def eigenvalues(self, problem, band_range=None):
         """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
-        return self._in_some_mode(super().eigenvalues, problem, window, False)
+        return self._in_some_mode(super().eigenvalues, problem, band_range, False)
 
-    def eigenpairs(self, problem, window=None):
-        """Return some levels with their states (see `Search.eigenpairs`)."""
-        return self._in_some_mode(super().eigenpairs, problem, window, True)
+    def eigenpairs(self, problem, band_range=None):
+        """Return energies and states (see `moireio.solvers.base.Solver`)."""
+        return self._in_some_mode(super().eigenpairs, problem, band_range, True)
 
     def count_below(self, problem, energy):
-        """Return how many levels lie below an energy (see `moireio.solvers.base.Solver`)."""
-        before, self._mode = self._mode, self._careful
+        """Return the number of levels below an energy (see `moireio.solvers.base.Solver`)."""
+        before, self._mode = self._mode, self._careful_mode
         try:
             return super().count_below(problem, energy)
         except ImpreciseError as error:
@@ -75,32 +105,32 @@ class SparseSolver(Search):
             self._mode = before
 
     def _modes(self, problem, states):
-        """Return how factors and solutions may be made, a list of which the first is best."""
-        rough = not (states or self._cutoff)
-        if not self._mkl or self._single is False:
+        """Return the modes in which levels may be found, the best one first."""
+        only_levels = not (states or self.options.overlap_cutoff)
+        if not self._mkl or self.options.precision == "float64":
             modes = [DOUBLE]
         elif self._single:
-            modes = [CORRECTED, REFINED] if rough else [REFINED]
-        elif rough and problem.n_orbitals >= LARGE and not self._prove:
-            modes = [CORRECTED, REFINED if self._stay else DOUBLE]
+            modes = [SINGLE_RITZ, SINGLE_RECYCLED] if only_levels else [SINGLE_RECYCLED]
+        elif only_levels and problem.n_orbitals >= LARGE and not self.options.verify_count:
+            modes = [SINGLE_RITZ, SINGLE_RECYCLED if self._only_single else DOUBLE]
         else:
             modes = [DOUBLE]
         return [mode for mode in modes if mode not in self._failed]
 
-    def _in_some_mode(self, find, problem, window, states):
+    def _in_some_mode(self, find, problem, band_range, states):
         """Find levels with factors that are precise enough."""
         self._states = states
         for mode in self._modes(problem, states):
             self._mode = mode
             try:
-                return find(problem, window)
+                return find(problem, band_range)
             except ImpreciseError:
                 self._failed.add(mode)
         raise _imprecise(problem)
 
     def _guess(self, problem, target):
         """Return the level that is as high among those of some atoms by themselves."""
-        self._ready(problem)
+        self._prepare(problem)
         h, s = self._pencil.values(problem)
         return self._pencil.local_level(h, s, target / problem.n_orbitals)
 
@@ -110,107 +140,97 @@ class SparseSolver(Search):
         try:
             levels, states = super()._slice(problem, first, last)
         except MoireioError as error:
-            if self._drop:
-                raise MoireioError(error.what, remedy="a smaller --drop") from error
+            if self.options.drop:
+                raise MoireioError(error.what, remedy="a smaller `drop`") from error
             raise
         corrected = self._pencil.corrected(problem, levels, states)
-        shift = float(np.abs(corrected - levels).max())
-        kept = len(self._pencil.indices) / self._pencil.all
-        self.diagnostics = self.diagnostics.merged(
-            SolverDiagnostics(kept_fraction=kept, largest_correction=shift)
+        self._note(
+            kept_fraction=len(self._pencil.indices) / self._pencil.n_elements,
+            largest_correction=float(np.abs(corrected - levels).max()),
         )
         return corrected, states
 
+    def _note(self, **properties):
+        """Add to the diagnostics."""
+        self.diagnostics = self.diagnostics.merged(SolverDiagnostics(**properties))
+
     def use_threads(self, count):
-        """Say how many threads are used from here on."""
+        """Set the number of threads (see `moireio.solvers.base.Solver`)."""
         if count != self._threads:
-            self.release()
             self._threads = count
+            if self._pencil is not None:
+                self._factoriser = Factoriser(self._pencil, count)
 
-    @property
-    def is_single(self):
-        """Whether factors are in single precision."""
-        return self._mode != DOUBLE
+    def close(self):
+        """Free the memory of matrices and factors."""
+        self._pencil = self._factoriser = None
+        self._removed = None, None
 
-    def stay_single(self):
-        """Where single precision is tried first, take nothing else: there is no memory for it."""
-        self._stay = True
+    def memory(self, problem, bands, states):
+        """Return about how many bytes a problem takes (see `moireio.solvers.base.Solver`).
 
-    def save_memory(self, double=False):
-        """Save memory at the cost of time.
-
-        Parameters
-        ----------
-        double : bool
-            Only with factors in double precision.
+        Factors, as MKL estimates from the pattern, matrices and the vectors of Lanczos.
         """
-        self._lean |= {DOUBLE} if double else {DOUBLE, REFINED, CORRECTED}
+        return self._memory(problem, bands, states)
 
-    def _sparing(self, mode):
-        """Tell whether memory is saved at the cost of time."""
-        return bool(self._single) or mode in self._lean
+    def fit(self, problem, bands, states, limit):
+        """Save memory as far as a limit demands (see `moireio.solvers.base.Solver`)."""
+        if self.memory(problem, bands, states) > limit:
+            self._economical |= {DOUBLE, SINGLE_RECYCLED, SINGLE_RITZ}
+        need = self.memory(problem, bands, states)
+        if need > limit:
+            remedy = "raise `memory`"
+            if self._mode == DOUBLE and self._mkl:
+                remedy = f"set `precision` to float32, which needs about half, or {remedy}"
+            raise too_large(self.name, problem.n_orbitals, need, limit, remedy)
+        if self._memory(problem, bands, states, double=True) > limit:
+            self._economical.add(DOUBLE)
+        if self._memory(problem, bands, states, double=True) > limit:
+            self._only_single = True
 
-    def release(self):
-        """Give the memory of factors back."""
-        self._factors, self._counter = {}, None
-
-    def memory(self, problem, bands, states=True, double=False):
-        """Return about how many bytes a problem needs.
-
-        Parameters
-        ----------
-        problem : EigenProblem
-            Of which the pattern is analysed.
-        bands : int
-            How many are wanted.
-        states : bool
-            Whether they are wanted, or counts at some energy; else their levels only.
-        double : bool
-            With factors in double precision in any case.
-
-        Returns
-        -------
-        float
-            Bytes: factors, as MKL estimates, matrices and the vectors of Lanczos.
-        """
-        self._fit(problem)
+    def _memory(self, problem, bands, states, double=False):
+        """Return about how many bytes a problem takes, in any case with factors as of DOUBLE."""
+        self._take_pattern(problem)
         self._mode = next(iter(self._modes(problem, states)), DOUBLE)
-        factor = self._prepared(self._pencil.is_real(problem))
+        factor = self._factoriser.prepared(problem.is_real, self._mode != DOUBLE)
         factors = factor.memory * (2 if double and self._mode != DOUBLE else 1)
         mode = DOUBLE if double else self._mode
         factorising, solving = self._pencil.memory(
-            factor.dtype.itemsize, mode != DOUBLE, self._sparing(mode)
+            factor.dtype.itemsize, mode != DOUBLE, self._is_economical(mode)
         )
-        found = min(problem.n_orbitals, 10 * min(bands, SLICE) + 100)
-        vectors = 2 * problem.n_orbitals * found * factor.dtype.itemsize
+        columns = min(problem.n_orbitals, 10 * min(bands, SLICE) + 100)
+        vectors = 2 * problem.n_orbitals * columns * factor.dtype.itemsize
         return factors + 1.1 * max(factorising, solving + vectors)
 
-    def _shifted(self, problem, sigma):
+    def _is_economical(self, mode):
+        """Return whether memory is saved at the cost of time."""
+        return self._single or mode in self._economical
+
+    def _factorised(self, problem, sigma):
         """Factorise H − σS; return the factors and the number of levels below σ."""
-        self._ready(problem)
-        small = self._small_vectors(problem)
+        self._prepare(problem)
+        removed = self._removed_vectors(problem)
         # making H and S again costs little beside factors of large matrices, keeping them memory
-        keep = problem.n_orbitals < LARGE and not self._sparing(self._mode)
+        keep = problem.n_orbitals < LARGE and not self._is_economical(self._mode)
         if not keep:
-            for factor in self._factors.values():
-                factor.forget()
+            self._factoriser.forget()
         values = self._pencil.shifted(problem, sigma, keep)
         factor = self._factor(values)
-        below = self._negative(factor, values)
-        if small is None:
+        below = self._factoriser.negative(factor, values)
+        if removed is None:
             return factor, below
-        factor = Restricted(factor, small)
+        factor = ProjectedFactor(factor, removed)
         return factor, factor.negative(below)
 
-    def _found(self, factor, problem, span, block):
-        """Find levels by Lanczos."""
+    def _levels_around(self, factor, problem, span, block):
+        """Return the levels around the shift, and their states."""
         overlap = self._overlap(problem)
         try:
             return self._by_lanczos(factor, overlap, problem, span, block)
         except SingularError:
             near = True
         except ImpreciseError as error:
-            near = isinstance(factor, Corrected) and any(
+            near = isinstance(factor, CorrectedFactor) and any(
                 factor.is_near(vectors, overlap) for vectors in error.args
             )
         self._moves += near
@@ -226,76 +246,58 @@ class SparseSolver(Search):
             self._sigma,
             span.covered,
             block,
-            dimension=self._count(problem),
+            dimension=self._n_levels(problem),
             only_levels=not self._states,
         )
-        if self._mode == CORRECTED:
+        if self._mode == SINGLE_RITZ:
             offsets, states = factor.improved(states, overlap)
             return self._sigma + offsets, states
-        if isinstance(factor, Refined):
+        if isinstance(factor, RecycledResidualFactor):
             near = np.argsort(np.abs(levels - self._sigma))[:CHECKED]
             factor.check_count(levels[near] - self._sigma, overlap(states[:, near]))
         return levels, states
 
-    def _count(self, problem):
-        """Return how many levels there are."""
-        self._fit(problem)
-        small = self._small_vectors(problem)
-        return problem.n_orbitals - (0 if small is None else small.shape[1])
-
-    def _negative(self, factor, values):
-        """Return how many eigenvalues of a matrix that was factorised are negative."""
-        count = factor.negative
-        if count is not None:
-            return count
-        if self._counter is None:
-            self._counter = self._counting(self._pencil.indptr, self._pencil.indices, self._threads)
-        return self._counter(values)
+    def _n_levels(self, problem):
+        """Return the number of all levels."""
+        self._take_pattern(problem)
+        removed = self._removed_vectors(problem)
+        return problem.n_orbitals - (0 if removed is None else removed.shape[1])
 
     def _factor(self, values):
-        """Return the factors of a matrix of the pattern."""
-        factor = self._prepared(not np.iscomplexobj(values))
-        factor.factorise(values, keep=factor.n < LARGE)
+        """Return the factors of a matrix of the pattern, with solutions as the mode demands."""
+        n = len(self._pencil.indptr) - 1
+        factor = self._factoriser.factorise(values, self._mode != DOUBLE, keep=n < LARGE)
         if self._mode == DOUBLE:
             return factor
-        if self._sparing(self._mode):
+        if self._is_economical(self._mode):
             product = mkl.Product(self._pencil.triangle(values), self._threads, upper=True)
         else:
             product = mkl.Product(self._pencil.whole(values), self._threads)
-        if self._mode == REFINED:
-            return Refined(factor, product)
-        if self._single or self._stay:
-            return Corrected(factor, product, FEW, Refined(factor, product, ROUGHLY))
-        return Corrected(factor, product, 1 if factor.n < LARGEST else FEW)
+        if self._mode == SINGLE_RECYCLED:
+            return RecycledResidualFactor(factor, product)
+        if self._single or self._only_single:
+            fallback = RecycledResidualFactor(factor, product, ROUGH)
+            return CorrectedFactor(factor, product, FEW, fallback)
+        return CorrectedFactor(factor, product, 1 if n < LARGEST else FEW)
 
-    def _prepared(self, real):
-        """Return what factorises real or complex matrices of the pattern."""
-        kind = real, self._mode != DOUBLE
-        if kind not in self._factors:
-            self._factors = {}  # only one kind at a time: they are large
-            self._factors[kind] = self._new_factor(*kind)
-        return self._factors[kind]
-
-    def _new_factor(self, real, single):
-        """Return what factorises real or complex matrices of the pattern."""
-        precision = {"single": True} if single else {}
-        indptr, indices = self._pencil.indptr, self._pencil.indices
-        return self._kind(indptr, indices, real, self._threads, **precision)
-
-    def _fit(self, problem):
+    def _take_pattern(self, problem):
         """Take over the pattern of a problem, if it is another one."""
         if self._pencil is None or not self._pencil.fits(problem):
-            self.release()
-            self._pencil, self._checked = Pencil(problem, self._drop), False
+            self.close()
+            self._pencil = Pencil(problem, self.options.drop)
+            self._factoriser = Factoriser(self._pencil, self._threads)
+            self._overlap_checked = False
 
-    def _ready(self, problem):
+    def _prepare(self, problem):
         """Take over the pattern of a problem; at the first k, S is checked."""
-        self._fit(problem)
-        if problem.overlap is not None and not self._checked and not self._cutoff:
-            self._check_overlap(problem)
+        self._take_pattern(problem)
+        if problem.overlap is not None and not self._overlap_checked:
+            if not self.options.overlap_cutoff:
+                self._check_overlap(problem)
+            self._overlap_checked = True
 
     def _check_overlap(self, problem):
-        """Look at the smallest eigenvalue of S, once.
+        """Look at the smallest eigenvalue of S.
 
         Of large cells at Γ in single precision: their k are much alike, and the real matrix takes
         an eighth of the time.
@@ -303,26 +305,23 @@ class SparseSolver(Search):
         large = problem.n_orbitals >= LARGE
         if large:
             problem = EigenProblem(problem.hamiltonian, problem.overlap, np.zeros(3))
-        factor = self._rough_overlap(problem) if large and self._mkl else None
+        factor = self._single_precision_overlap(problem) if large and self._mkl else None
         if factor is None:
             values = self._pencil.overlap_values(problem)
-            before, self._mode = self._mode, self._careful
+            before, self._mode = self._mode, self._careful_mode
             try:
                 factor = self._factor(values)
-                bad = self._negative(factor, values)
+                not_definite = self._factoriser.negative(factor, values) > 0
             except SingularError:
-                bad = True
+                not_definite = True
             finally:
                 self._mode = before
-            if bad:
+            if not_definite:
                 raise not_positive(problem.k)
-        least = least_eigenvalue(factor.solve, factor.n, factor.dtype)
-        self.diagnostics, self._checked = (
-            self.diagnostics.merged(SolverDiagnostics(min_overlap_eigenvalue=least)),
-            True,
-        )
+        smallest = smallest_eigenvalue(factor.solve, factor.n, factor.dtype)
+        self._note(min_overlap_eigenvalue=smallest)
 
-    def _rough_overlap(self, problem):
+    def _single_precision_overlap(self, problem):
         """Return factors of S in single precision, None if that does not find it positive."""
         *pattern, values = self._pencil.upper_overlap(problem)
         real = not np.iscomplexobj(values)
@@ -333,57 +332,51 @@ class SparseSolver(Search):
             return None
         return factor
 
-    def _small_vectors(self, problem):
+    def _removed_vectors(self, problem):
         """Return the eigenvectors of S below the cutoff, None if there are none."""
-        if problem.overlap is None or not self._cutoff:
+        cutoff = self.options.overlap_cutoff
+        if problem.overlap is None or not cutoff:
             return None
-        if self._small[0] is not problem:
+        if self._removed[0] is not problem:
             s = self._pencil.values(problem)[1]
             shifted = s.copy()
+            diagonal = self._pencil.indptr[:-1]  # the first element of each row
 
-            def values(number):
-                # the diagonal element is the first of its row
-                shifted[self._pencil.indptr[:-1]] = s[self._pencil.indptr[:-1]] - number
-                return shifted
+            def factors(number):
+                shifted[diagonal] = s[diagonal] - number
+                return self._factor(shifted)
 
             try:
-                count = self._negative(self._factor(values(self._cutoff)), shifted)
-            except SingularError:  # one of them hits it
-                cutoff = self._cutoff * 1.001
-                count = self._negative(self._factor(values(cutoff)), shifted)
-            least, vectors = self._cutoff, None
+                count = self._factoriser.negative(factors(cutoff), shifted)
+            except SingularError:  # one of the eigenvalues hits it
+                count = self._factoriser.negative(factors(cutoff * 1.001), shifted)
+            smallest, vectors = cutoff, None
             if count:
-                found, vectors = small_vectors(
-                    lambda number: self._factor(values(number)),
-                    problem.n_orbitals,
-                    self._cutoff,
-                    count,
-                )
-                least = float(found[0])
-            self.diagnostics = self.diagnostics.merged(
-                SolverDiagnostics(min_overlap_eigenvalue=least, n_removed=count)
-            )
-            self._small = problem, vectors
-        return self._small[1]
+                values, vectors = small_eigenvectors(factors, problem.n_orbitals, cutoff, count)
+                smallest = float(values[0])
+            self._note(min_overlap_eigenvalue=smallest, n_removed=count)
+            self._removed = problem, vectors
+        return self._removed[1]
 
     def _overlap(self, problem):
         """Return the product with S."""
         if problem.overlap is None:
             return np.copy
-        matrix, rows, upper = self._pencil.overlap(problem, self._mkl and self._sparing(self._mode))
+        economical = self._mkl and self._is_economical(self._mode)
+        matrix, rows, upper = self._pencil.overlap(problem, economical)
         product = mkl.Product(matrix, self._threads, upper) if self._mkl else matrix.__matmul__
-        return product if len(rows) == 1 else PerSpin(product, rows)
+        return product if len(rows) == 1 else ProductPerSpin(product, rows)
 
 
 def _imprecise(problem):
     """Return the error where single precision was asked for, and does not suffice."""
     return MoireioError(
-        f"single precision does not suffice for {problem.n_orbitals} states",
-        remedy="--precision float64",
+        f"single precision does not suffice for {problem.n_orbitals} orbitals",
+        remedy="set `precision` to float64",
     )
 
 
-class PerSpin:
+class ProductPerSpin:
     """Products with a matrix that is the same for each spin and does not mix them.
 
     Parameters
@@ -399,8 +392,8 @@ class PerSpin:
 
     def __call__(self, vectors):
         """Return the product with (n, b) vectors."""
-        made = self._product(np.concatenate([vectors[rows] for rows in self._rows], axis=1))
-        out = np.empty(vectors.shape, dtype=made.dtype)
-        for rows, part in zip(self._rows, np.split(made, len(self._rows), axis=1), strict=True):
+        per_spin = self._product(np.concatenate([vectors[rows] for rows in self._rows], axis=1))
+        out = np.empty(vectors.shape, dtype=per_spin.dtype)
+        for rows, part in zip(self._rows, np.split(per_spin, len(self._rows), axis=1), strict=True):
             out[rows] = part
         return out

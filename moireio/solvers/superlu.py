@@ -17,14 +17,12 @@ class SuperLUFactor:
         Upper triangle in CSR form.
     real : bool
         Real symmetric matrices; else complex Hermitian ones.
-    threads : int
-        Not used.
     """
 
-    negative = None  # LU does not tell
-    memory = 0.0  # nor does it know before
+    negative = None  # LU gives no inertia
+    memory = 0.0  # and its size is not known before
 
-    def __init__(self, indptr, indices, real, threads=1):
+    def __init__(self, indptr, indices, real):
         self.n = len(indptr) - 1
         self._pattern = indices, indptr
         self.dtype = np.dtype(np.float64 if real else np.complex128)
@@ -50,7 +48,7 @@ class SuperLUFactor:
             raise MoireioError(f"SuperLU could not factorise the matrix: {error}") from error
 
     def forget(self):
-        """Give the memory of factors back."""
+        """Free the memory of factors."""
         self._lu = None
 
     def solve(self, right):
@@ -65,17 +63,15 @@ class DenseCounter:
     ----------
     indptr, indices : arrays of int
         Upper triangle in CSR form.
-    threads : int
-        Not used.
     """
 
-    def __init__(self, indptr, indices, threads=1):
+    def __init__(self, indptr, indices):
         self._pattern = indices, indptr
         n = len(indptr) - 1
         if n > MOST_COUNTED:
             raise MoireioError(
-                f"{n} states are too many to be counted without MKL",
-                remedy="pip install mkl, or --solver dense",
+                f"levels of {n} orbitals are too many to be counted without MKL",
+                remedy="pip install mkl, or choose the dense solver",
             )
 
     def __call__(self, values):
@@ -86,9 +82,9 @@ class DenseCounter:
         # 2×2 pivots have one eigenvalue of either sign
         lower = np.abs(np.diagonal(d, -1)) > 0
         pairs = np.flatnonzero(lower)
-        single = np.ones(len(d), dtype=bool)
-        single[pairs] = single[pairs + 1] = False
-        return int((np.diagonal(d).real[single] < 0).sum()) + len(pairs)
+        alone = np.ones(len(d), dtype=bool)
+        alone[pairs] = alone[pairs + 1] = False
+        return int((np.diagonal(d).real[alone] < 0).sum()) + len(pairs)
 
 
 def _whole(values, pattern):

@@ -164,7 +164,7 @@ def find_filling(
     solver, degeneracy = solver or SolverChoice(), 2.0 if spin == "none" else 1.0
     band_range = None
     n = sums[0].n_orbitals
-    if solver.resolved(n, FEW) != "dense":
+    if solver.finds_range(n, FEW):
         # symmetry is tried on the levels that matter: all of a large matrix would take too long
         below = electrons / degeneracy / len(sums)
         band_range = centred_range(n, min(FEW, n), min(below, n))
@@ -234,7 +234,7 @@ class LevelsAround:
         middle = [electrons / (degeneracy * ns)] * ns
         kt = REACH * BOLTZMANN * temperature + SMALLEST_GAP
         while True:
-            if self._solver.resolved(n, count) == "dense":
+            if not self._solver.finds_range(n, count):
                 count = n
             firsts = [min(max(round(m - count / 2), 0), n - count) for m in middle]
             energies = self._solve(firsts, count, near)

@@ -126,7 +126,8 @@ def _levels_at_images(file, sums, overlap, projection, operations, solver, band_
     images = [k, *(o.rotation @ k for o in operations)]
     solver = solver or SolverChoice()
     if band_range is None:
-        solver = replace(solver, name="dense", drop=0.0)
+        cutoff = {"overlap_cutoff": solver.options.get("overlap_cutoff")}
+        solver = replace(solver, name="dense", options=cutoff)
     indicator = projection.indicator if len(projection) else None
     energies, weights, _ = solve_populations(
         sums,

@@ -1,92 +1,124 @@
-"""Eigenproblems at many k points: shared among processes, within memory."""
+"""Eigenproblems at many k points: the one driver, which shares them among processes.
 
-import os
-from dataclasses import dataclass
+It keeps within memory, sets threads, and notes what endangers results, for every solver by the
+same rules; what a solver is able to do, it reads from its `SolverCapabilities`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from moireio.errors import MoireioError
 from moireio.runtime.memory import usable_memory
 from moireio.runtime.processes import in_order, worker_pool
-from moireio.solvers import mkl
-from moireio.solvers.base import EigenProblem, SolverDiagnostics
-from moireio.solvers.dependent import NEARLY
-from moireio.solvers.registry import can_count, make_solver
+from moireio.runtime.threads import blas_beside_mkl, blas_threads, cores
+from moireio.solvers.base import EigenProblem, Solver, SolverDiagnostics
+from moireio.solvers.near_dependence import NEAR_DEPENDENCE
+from moireio.solvers.registry import automatic, make_solver
+
+if TYPE_CHECKING:
+    from moireio.operators.bloch import BlochSum
 
 # Below this many multiplications in all, starting processes costs more than it saves.
 SERIAL_WORK = 5e8
 THREADED_SIZE = 600
-# From this size on the sparse solver is faster, if the states wanted are few.
-SPARSE_SIZE, FEW = 1500, 20
-WORK_MATRICES, LEAST_MATRICES = 5, 2  # H, S and LAPACK's workspace
-# Fewer k points for each process are better solved by its threads.
+# Fewer k points for each process are better solved by a solver's own threads.
 FEW_TASKS = 3
 
 
 @dataclass(frozen=True, eq=False)
 class SolverChoice:
-    """Which solver, and what it may use.
+    """The user's choice of a solver, and what it may use.
 
     Parameters
     ----------
-    name : {"auto", "dense", "sparse", "slepc"}
-        "auto" takes the sparse one for a few bands of a large matrix.
-    device : {"cpu", "cuda"}
-        Where to compute.
+    name : str
+        "auto" or one of `moireio.solvers.registry.solver_names`; "auto" takes the sparse solver for
+        a few bands of a large matrix, else the dense one.
     jobs : int, optional
         Processes that share the k points, or threads where there is no memory for more
         processes; by default one per core.
     memory : float, optional
         Bytes that may be used; by default nearly all that are free.
-    single : bool or None
-        Factors of the sparse solver in single precision; None: where only levels of large matrices
-        are wanted.
-    prove : bool
-        The sparse solver counts levels on both sides of those it found.
-    launcher : str, optional
-        What starts the processes of slepc, as ``mpirun -n 4``; by default one per core.
-    python : str, optional
-        Which Python has slepc4py.
-    drop : float
-        Elements below it, eV, are left out by the sparse solver, and corrected for to first order.
-    cutoff : float
-        Combinations of orbitals with smaller eigenvalues of S are left out.
+    device : str
+        Where to compute: "cpu" or "cuda".
+    options : mapping of str to object
+        Options of the solver (see `moireio.solvers.options`). Those that it does not have are
+        refused, unless they are given with their default, or as None.
     """
 
     name: str = "auto"
-    device: str = "cpu"
     jobs: int | None = None
     memory: float | None = None
-    single: bool | None = None
-    prove: bool = False
-    launcher: str | None = None
-    python: str | None = None
-    drop: float = 0.0
-    cutoff: float = 0.0
+    device: str = "cpu"
+    options: Mapping[str, Any] = field(default_factory=dict)
 
-    def resolved(self, n, bands):
+    def resolved(self, n_orbitals: int, bands: int | None) -> str:
         """Return the name of the solver.
 
         Parameters
         ----------
-        n : int
-            Number of states.
+        n_orbitals : int
+            Size of the basis.
         bands : int or None
-            How many are wanted; None for all.
+            How many bands are wanted; None for all.
 
         Returns
         -------
-        {"dense", "sparse", "slepc"}
-            What to use.
+        str
+            The name, or what "auto" means.
         """
-        if self.name != "auto":
-            return self.name
-        few = bands is not None and FEW * bands < n and n >= SPARSE_SIZE
-        return "sparse" if few and self.device == "cpu" and can_count(n) else "dense"
+        return automatic(n_orbitals, bands, self.device) if self.name == "auto" else self.name
+
+    def make(self, n_orbitals: int, bands: int | None, sigma: float | None = None) -> Solver:
+        """Return the solver.
+
+        Parameters
+        ----------
+        n_orbitals : int
+            Size of the basis.
+        bands : int or None
+            How many bands are wanted; None for all.
+        sigma : float, optional
+            Energy near the levels that are wanted, eV.
+
+        Returns
+        -------
+        Solver
+            Ready for use.
+
+        Raises
+        ------
+        MoireioError
+            If there is no such solver, or does not have an option that was given.
+        """
+        options = {"device": self.device, **self.options}
+        return make_solver(self.resolved(n_orbitals, bands), options, sigma)
+
+    def finds_range(self, n_orbitals: int, bands: int | None) -> bool:
+        """Return whether a range of bands costs less than all of them.
+
+        Parameters
+        ----------
+        n_orbitals : int
+            Size of the basis.
+        bands : int or None
+            How many bands are wanted; None for all.
+
+        Returns
+        -------
+        bool
+            As the solver's capabilities have it.
+        """
+        return self.make(n_orbitals, bands).capabilities.finds_range
 
 
 class EigenproblemSet:
     """The eigenproblems of a Hamiltonian at some k points.
+
+    It can be used as a context manager, which frees the solver's memory and ends its processes.
 
     Parameters
     ----------
@@ -99,50 +131,67 @@ class EigenproblemSet:
     solver : SolverChoice
         How to solve.
     bands : int, optional
-        How many are wanted; by default all.
-    near : float or None
-        Where the sparse solver begins to look for them, eV.
+        How many bands are wanted; by default all.
+    sigma : float, optional
+        Energy near them, eV.
     states : bool
-        Give the states too.
+        Find the states too.
+
+    Attributes
+    ----------
+    solver : moireio.solvers.base.Solver
+        Finds the levels in this process.
+
+    Raises
+    ------
+    MoireioError
+        If there is no such solver, or does not have an option that was given.
     """
 
-    def __init__(self, sums, overlap, k, solver, bands=None, near=None, states=False):
+    def __init__(
+        self,
+        sums: "Sequence[BlochSum]",
+        overlap: "BlochSum | None",
+        k: npt.ArrayLike,
+        solver: SolverChoice,
+        bands: int | None = None,
+        sigma: float | None = None,
+        states: bool = False,
+    ):
         self._sums, self._overlap, self._k = sums, overlap, np.asarray(k, dtype=float)
-        self._choice, self._bands, self._states = solver, bands, states
-        self.name = solver.resolved(sums[0].n_orbitals, bands)
-        self._jobs = solver.jobs or os.cpu_count() or 1
-        self._most = {}
+        self._choice, self._states = solver, states
+        n_orbitals = sums[0].n_orbitals
+        self._bands = n_orbitals if bands is None else bands
+        self._jobs = solver.jobs or cores()
+        self._n_fitting: dict[bool, int] = {}
         self._diagnostics = SolverDiagnostics()
-        self._engine = make_solver(
-            self.name,
-            solver.device,
-            self._jobs if self.name == "sparse" else 1,
-            near,
-            single=solver.single,
-            verify_count=solver.prove,
-            drop=solver.drop,
-            overlap_cutoff=solver.cutoff,
-            launcher=solver.launcher,
-            python=solver.python,
-        )
+        self.solver = solver.make(n_orbitals, bands, sigma)
+        self.solver.use_threads(self._jobs)
+
+    def __enter__(self) -> "EigenproblemSet":
+        """Return the set."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the solver."""
+        self.close()
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int, int]:
         """Number of spin channels, of k points and of orbitals."""
         return len(self._sums), len(self._k), self._sums[0].n_orbitals
 
-    def close(self):
-        """End processes that the solver started."""
-        if self.name == "slepc":
-            self._engine.close()
+    def close(self) -> None:
+        """Free the solver's memory, and end processes that it started."""
+        self.solver.close()
 
-    def count_below(self, channel, point, energy):
-        """Return how many levels lie below an energy.
+    def count_below(self, channel: int, point: int, energy: float) -> int:
+        """Return the number of levels below an energy.
 
         Parameters
         ----------
         channel, point : int
-            Which problem.
+            Spin channel and k point.
         energy : float
             eV.
 
@@ -150,19 +199,29 @@ class EigenproblemSet:
         -------
         int
             Their number.
-        """
-        self._fitting(True)
-        return self._engine.count_below(self._problem(channel, point), energy)
 
-    def levels(self, tasks, window, reduce=None):
+        Raises
+        ------
+        MoireioError
+            If memory does not suffice, or S is not positive definite.
+        """
+        self._processes(states=self.solver.capabilities.counts_levels)
+        return self.solver.count_below(self._problem(channel, point), energy)
+
+    def levels(
+        self,
+        tasks: Sequence[tuple[int, int]],
+        band_range: tuple[int, int] | None,
+        reduce: Callable[..., Any] | None = None,
+    ) -> Iterator[tuple[tuple[int, int], npt.NDArray, Any]]:
         """Solve problems, shared among processes where that pays.
 
         Parameters
         ----------
         tasks : list of tuple of two int
-            Channel and point of each.
-        window : tuple of two int or None
-            First and last index (inclusive, from 0) of the states wanted; None for all.
+            Spin channel and k point of each.
+        band_range : tuple of two int or None
+            First and last band (inclusive, from 0); None for all.
         reduce : callable, optional
             Returns from (problem, energies, states) what is yielded instead of the states. It is
             called in the process that found them, so that only its result travels.
@@ -173,7 +232,7 @@ class EigenproblemSet:
             One of those given, in their order.
         energies : (nb,) array
             eV.
-        states : (n, nb) array or None
+        states : (n_orbitals, nb) array or None
             S-orthonormal; None if not asked for.
 
         Raises
@@ -181,125 +240,121 @@ class EigenproblemSet:
         MoireioError
             If memory does not suffice, or S is not positive definite.
         """
-        n = self._sums[0].n_orbitals
         if not tasks:
             return
-        jobs = min(self._jobs, len(tasks), self._fitting())
-        if self._engine.forks and len(tasks) * float(n) ** 3 < SERIAL_WORK:
-            jobs = 1
-        many = False
-        if self.name == "sparse":
-            many = len(tasks) >= FEW_TASKS * jobs and jobs > 1
-            jobs = jobs if many else 1
-            self._engine.use_threads(self._jobs)
-        with self._quiet():
-            if many:
-                # where the levels are, once for all
-                yield tasks[0], *self._noted(self._solve(tasks[0], window, reduce))
-                # the precision that it took tells how many processes fit
-                self._most.clear()
-                jobs = min(jobs, self._fitting())
+        jobs = min(len(tasks), self._processes(self._states))
+        work = len(tasks) * float(self.shape[2]) ** 3
+        with self._thread_limits():
+            if self.solver.capabilities.own_threads:
+                self.solver.use_threads(self._jobs)
+                jobs = jobs if len(tasks) >= FEW_TASKS * jobs else 1
                 if jobs > 1:
-                    self._engine.stay_single()
-                    self._engine.use_threads(1)
-                tasks = tasks[1:]
+                    # the levels found here show all copies of the solver where to begin
+                    yield tasks[0], *self._noted(self._solve(tasks[0], band_range, reduce))
+                    jobs, tasks = self._share(jobs), tasks[1:]
+            elif work < SERIAL_WORK:
+                jobs = 1
             if jobs == 1:
                 for task in tasks:
-                    yield task, *self._noted(self._solve(task, window, reduce))
+                    yield task, *self._noted(self._solve(task, band_range, reduce))
                 return
-        with worker_pool(jobs, _initialise, ((self, window, reduce),)) as pool:
-            for task, found in zip(tasks, in_order(pool, _work, tasks), strict=True):
-                yield task, *self._noted(found)
+        with worker_pool(jobs, _initialise, ((self, band_range, reduce),)) as pool:
+            for task, solution in zip(tasks, in_order(pool, _work, tasks), strict=True):
+                yield task, *self._noted(solution)
 
-    def _quiet(self):
-        """Limit threads of BLAS: they pay only for large matrices, and never beside MKL's."""
-        from threadpoolctl import threadpool_limits
+    def notes(self) -> list[str]:
+        """Return what the solver changed, and what endangers results.
 
-        if self.name == "sparse":
-            return mkl.beside()
-        return threadpool_limits(1 if self._sums[0].n_orbitals < THREADED_SIZE else None)
-
-    def notes(self):
-        """Return what the solver changed, or what endangers results, a list of lines."""
-        seen, choice, notes = self._diagnostics, self._choice, []
+        Returns
+        -------
+        list of str
+            A line each.
+        """
+        seen, given, notes = self._diagnostics, self._choice.options, []
         smallest = f"{seen.min_overlap_eigenvalue:.1e}"
-        if choice.drop:
+        if given.get("drop"):
             notes.append(
-                f"--drop {choice.drop:g} left out {100 * (1 - seen.kept_fraction):.0f} % of "
+                f"`drop` {given['drop']:g} left out {100 * (1 - seen.kept_fraction):.0f} % of "
                 f"elements; energies were corrected by {seen.largest_correction:.1e} eV at most"
             )
-        if choice.cutoff and self._overlap is not None:
+        if given.get("overlap_cutoff") and self._overlap is not None:
             notes.append(
-                f"--overlap-cutoff {choice.cutoff:g} left out up to {seen.n_removed} of "
-                f"{self._sums[0].n_orbitals} states; the smallest eigenvalue of S is {smallest}"
+                f"`overlap_cutoff` {given['overlap_cutoff']:g} left out up to {seen.n_removed} "
+                f"of {self.shape[2]} combinations of orbitals; the smallest eigenvalue of S is "
+                f"{smallest}"
             )
-        elif seen.min_overlap_eigenvalue < NEARLY:
+        elif seen.min_overlap_eigenvalue < NEAR_DEPENDENCE:
             notes.append(
                 f"orbitals nearly depend on each other: S has an eigenvalue of {smallest}, "
-                "by which errors of H are divided (--overlap-cutoff leaves such states out)"
+                "by which errors of H are divided (`overlap_cutoff` leaves such states out)"
             )
         return notes
 
-    def _solve(self, task, window, reduce=None):
+    def _thread_limits(self):
+        """Limit threads of BLAS: they pay only for large matrices, and never beside MKL's."""
+        if self.solver.capabilities.own_threads:
+            return blas_beside_mkl()
+        return blas_threads(1 if self.shape[2] < THREADED_SIZE else self._choice.jobs)
+
+    def _solve(self, task, band_range, reduce):
         problem = self._problem(*task)
         if self._states:
-            energies, states = self._engine.eigenpairs(problem, window)
+            energies, states = self.solver.eigenpairs(problem, band_range)
         else:
-            energies, states = self._engine.eigenvalues(problem, window), None
+            energies, states = self.solver.eigenvalues(problem, band_range), None
         if reduce is not None:
             states = reduce(problem, energies, states)
-        return energies, states, self._engine.diagnostics
+        return energies, states, self.solver.diagnostics
 
-    def _noted(self, found):
-        energies, states, diagnostics = found
+    def _noted(self, solution):
+        """Return energies and states of a solution; keep its diagnostics."""
+        energies, states, diagnostics = solution
         self._diagnostics = self._diagnostics.merged(diagnostics)
         return energies, states
 
     def _problem(self, channel, point):
         return EigenProblem(self._sums[channel], self._overlap, self._k[point])
 
-    def _all_real(self):
-        return all(one.is_real(k) for one in self._sums for k in self._k)
+    def _processes(self, states):
+        """Return how many processes may solve problems, or refuse them for want of memory.
 
-    def _fitting(self, count=False):
-        """Return how many processes fit into memory, to count states or to find them."""
-        precise = count or self._states
-        if precise not in self._most:
-            self._most[precise] = self._count_fitting(precise)
-        return self._most[precise]
+        Parameters
+        ----------
+        states : bool
+            States are wanted, or counts of levels; else energies only.
 
-    def _count_fitting(self, precise):
-        n = self._sums[0].n_orbitals
-        limit = usable_memory(self._choice.memory)
-        if self._engine.forks:
-            least = LEAST_MATRICES * (8 if self._all_real() else 16) * float(n) ** 2
-            if least > limit:
-                raise MoireioError(
-                    f"dense matrices of {n} states need at least {least / 1e9:.1f} GB, "
-                    f"{limit / 1e9:.1f} GB may be used",
-                    remedy="--bands with the sparse solver, or --memory allows more",
-                )
-            return max(1, int(limit / (WORK_MATRICES * 16 * float(n) ** 2)))
-        if self.name != "sparse":
-            return 1  # slepc's memory may be that of many machines
-        general = int(np.argmin([self._sums[0].is_real(k) for k in self._k]))
-        asked = self._problem(0, general), self._bands or n, precise
-        need = self._engine.memory(*asked)
-        if need > limit:
-            self._engine.save_memory()
-            need = self._engine.memory(*asked)
-        if need > limit:
-            half = "" if self._engine.is_single else "--precision float32 needs about half; "
-            raise MoireioError(
-                f"the factors of {n} states need about {need / 1e9:.1f} GB, "
-                f"{limit / 1e9:.1f} GB may be used",
-                remedy=f"{half}--memory allows more",
-            )
-        if self._engine.memory(*asked, double=True) > limit:
-            self._engine.save_memory(double=True)
-        if self._engine.memory(*asked, double=True) > limit:
-            self._engine.stay_single()
-        return int(limit / need)
+        Returns
+        -------
+        int
+            At least 1.
+        """
+        capabilities = self.solver.capabilities
+        if capabilities.elsewhere:
+            return 1
+        if states not in self._n_fitting:
+            limit = usable_memory(self._choice.memory)
+            largest = self._largest_problem(), self._bands, states
+            self.solver.fit(*largest, limit)
+            self._n_fitting[states] = max(1, int(limit / self.solver.memory(*largest)))
+        return min(self._jobs, self._n_fitting[states]) if capabilities.forks else 1
+
+    def _share(self, jobs):
+        """Return how many copies of a solver with threads of its own fit, and prepare it.
+
+        The precision that the first k point took is known, and with it the memory.
+        """
+        self._n_fitting.clear()
+        jobs = min(jobs, self._processes(self._states))
+        if jobs > 1:
+            limit = usable_memory(self._choice.memory)
+            self.solver.fit(self._largest_problem(), self._bands, self._states, limit / jobs)
+            self.solver.use_threads(1)
+        return jobs
+
+    def _largest_problem(self):
+        """Return a problem that takes as much memory as any: one at a complex k, if there is."""
+        real = [self._sums[0].is_real(k) for k in self._k]
+        return self._problem(0, int(np.argmin(real)))
 
 
 _STATE = None
@@ -311,8 +366,6 @@ def _initialise(state):
 
 
 def _work(task):
-    from threadpoolctl import threadpool_limits
-
-    problems, window, reduce = _STATE
-    with threadpool_limits(1):
-        return problems._solve(task, window, reduce)
+    problems, band_range, reduce = _STATE
+    with blas_threads(1):
+        return problems._solve(task, band_range, reduce)

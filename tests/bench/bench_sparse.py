@@ -25,7 +25,6 @@ import time
 
 BANDS = 40
 MEMORY = 0.85  # of the machine's
-PRECISIONS = {"auto": None, "float32": True, "float64": False}
 POINTS = ([0.11, 0.23, 0.0], [0.31, -0.07, 0.0])
 
 
@@ -45,7 +44,8 @@ def moireio_levels(h, s, filled, near, threads):
     from moireio.solvers.base import EigenProblem
     from moireio.solvers.registry import make_solver
 
-    engine = make_solver("sparse", threads=threads, sigma=near)
+    engine = make_solver("sparse", sigma=near)
+    engine.use_threads(threads)
     window = filled - BANDS // 2, filled + BANDS // 2 - 1
     return [engine.eigenvalues(EigenProblem(h, s, k), window) for k in POINTS]
 
@@ -96,7 +96,7 @@ def child(method, path, near, threads):
     """Run one method; print seconds, peak memory in bytes and the levels."""
     from threadpoolctl import threadpool_limits
 
-    from moireio.solvers import mkl
+    from moireio.runtime.threads import blas_beside_mkl
 
     # a method that outgrows the machine fails, instead of whatever else runs there
     most = int(MEMORY * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -104,7 +104,7 @@ def child(method, path, near, threads):
     h, s, filled = load(path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     begin = time.perf_counter()
-    with threadpool_limits(threads) if method == "eigsh" else mkl.beside():
+    with threadpool_limits(threads) if method == "eigsh" else blas_beside_mkl():
         levels = METHODS[method](h, s, filled, near, threads)
     seconds = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -196,7 +196,7 @@ def exact(paths, near, threads, gamma, every):
     import numpy as np
     from threadpoolctl import threadpool_limits
 
-    from moireio.solvers import mkl
+    from moireio.runtime.threads import blas_beside_mkl
     from moireio.solvers.base import EigenProblem
     from moireio.solvers.registry import make_solver
 
@@ -210,13 +210,14 @@ def exact(paths, near, threads, gamma, every):
         problem = EigenProblem(h, s, k)
         window = (0, h.n_orbitals - 1) if every else (filled - BANDS // 2, filled + BANDS // 2 - 1)
         begin = time.perf_counter()
-        with mkl.beside():
-            engine = make_solver("sparse", threads=threads, sigma=near)
+        with blas_beside_mkl():
+            engine = make_solver("sparse", sigma=near)
+            engine.use_threads(threads)
             found, states = engine.eigenpairs(problem, window)
         middle = time.perf_counter()
         rest = h.csr(k) @ states - (s.csr(k) @ states) * found
         residual = np.linalg.norm(rest, axis=0).max()
-        engine.release()
+        engine.close()
         del states, rest
         begin_dense = time.perf_counter()
         with threadpool_limits(threads):
@@ -277,21 +278,19 @@ def child_steps(path, near, threads, precision, memory):
     print(
         f"{path}: {h.n_orbitals} orbitals, read in {time.perf_counter() - start:.0f} s", flush=True
     )
-    choice = SolverChoice(
-        "sparse", single=PRECISIONS[precision], memory=memory * 1e9 or None, jobs=threads
-    )
+    choice = SolverChoice("sparse", threads, memory * 1e9 or None, options={"precision": precision})
     problems = EigenproblemSet([h], s, POINTS[:1], choice, BANDS, near)
     window = filled - BANDS // 2, filled + BANDS // 2 - 1
     begin = time.perf_counter()
     ((_, levels, _),) = problems.levels([(0, 0)], window)
-    engine = problems._engine
+    engine = problems.solver
     need = engine.memory(EigenProblem(h, s, POINTS[0]), BANDS, False)
     print(f"  estimate {need / 1e9:.1f} GB", flush=True)
     seconds = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     for key, value in spent.items():
         print(f"  {key}: {value:.1f} s, {calls[key]} calls")
-    print(f"  all: {seconds:.1f} s, {engine._mode}; whole process at most {peak / 1e9:.2f} GB")
+    print(f"  all: {seconds:.1f} s, {engine.mode}; whole process at most {peak / 1e9:.2f} GB")
     print(f"  levels {levels[0]:.6f} to {levels[-1]:.6f} eV", flush=True)
 
 
@@ -313,7 +312,9 @@ def main():
     parser.add_argument("--limit", type=float, default=900.0, help="s for one method and file")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--single", action="store_true")
-    parser.add_argument("--precision", choices=list(PRECISIONS), default="auto", help="of steps")
+    parser.add_argument(
+        "--precision", choices=["auto", "float32", "float64"], default="auto", help="of steps"
+    )
     parser.add_argument("--memory", type=float, default=0, help="of steps, GB; by default all")
     parser.add_argument("--gamma", action="store_true")
     parser.add_argument("--all", action="store_true")

@@ -108,7 +108,7 @@ def test_sparse_levels_of_a_twisted_cell(run, tmp_path):
         filled = round(file.electrons.count / 2)
         window = filled - 20, filled + 19
         exact = moireio.solve_bands(file, path, window=window, solver="dense")
-        for how in ({}, {"prove": True}):
-            choice = SolverChoice("sparse", jobs=1, **how)
+        for how in ({}, {"verify_count": True}):
+            choice = SolverChoice("sparse", jobs=1, options=how)
             found = moireio.solve_bands(file, path, window=window, solver=choice)
             assert np.abs(found.energies - exact.energies).max() < 1e-8

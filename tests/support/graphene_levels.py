@@ -61,7 +61,8 @@ def found(file, point, threads=1):
     from moireio.solvers.base import EigenProblem
     from moireio.solvers.registry import make_solver
 
-    solver = make_solver("sparse", threads=threads, sigma=CENTRE)
+    solver = make_solver("sparse", sigma=CENTRE)
+    solver.use_threads(threads)
     problem = EigenProblem(file.hamiltonian.assembler(), None, np.array(POINTS[point], dtype=float))
     below = solver.count_below(problem, CENTRE)
     levels = solver.eigenvalues(problem, (below - 12, below + 11))

@@ -6,6 +6,7 @@ from scipy.linalg import eigh
 import moireio
 from moireio.errors import MoireioError
 from moireio.solvers.base import EigenProblem
+from moireio.solvers.options import DenseOptions
 from moireio.solvers.registry import make_solver
 from moireio.solvers.torch_dense import TorchSolver
 
@@ -16,7 +17,7 @@ def solvers():
         import torch  # noqa: F401
     except ImportError:
         return out
-    return [*out, TorchSolver("cpu")]
+    return [*out, TorchSolver(DenseOptions())]
 
 
 @pytest.mark.parametrize("engine", solvers(), ids=lambda s: s.name)

@@ -130,12 +130,12 @@ def test_overlap_cutoff(run, made, tmp_path, solver):
             small = vectors[:, ~kept]
             assert np.abs(small.conj().T @ file.states(point)).max() < 1e-7
     assert most > 0
-    assert f"left out up to {most} of 52 states" in done.stderr
+    assert f"left out up to {most} of 52 combinations of orbitals" in done.stderr
     assert f"smallest eigenvalue of S is {least:.1e}" in done.stderr
     if solver == "dense":
         assert bands.energies.shape[2] == fewest
 
 
 def test_cutoff_is_not_for_slepc():
-    with pytest.raises(MoireioError, match="slepc leaves no combinations"):
-        make_solver("slepc", overlap_cutoff=1e-6)
+    with pytest.raises(MoireioError, match="the slepc solver has no `overlap_cutoff`"):
+        make_solver("slepc", {"overlap_cutoff": 1e-6})

@@ -11,7 +11,8 @@ from scipy.sparse import csr_array
 from moireio.operators.bloch import BlochSum
 from moireio.solvers import mkl
 from moireio.solvers.base import EigenProblem
-from moireio.solvers.dependent import Restricted, least_eigenvalue
+from moireio.solvers.near_dependence import ProjectedFactor, smallest_eigenvalue
+from moireio.solvers.options import DenseOptions
 from moireio.solvers.registry import make_solver
 
 K = np.array([0.1, 0.23, 0.0])
@@ -76,9 +77,9 @@ def test_ghosts_are_left_out(solver, more, monkeypatch):
     if solver == "torch":
         from moireio.solvers.torch_dense import TorchSolver
 
-        engine = TorchSolver("cpu", CUTOFF)
+        engine = TorchSolver(DenseOptions(overlap_cutoff=CUTOFF))
     else:
-        engine = make_solver(kind, overlap_cutoff=CUTOFF)
+        engine = make_solver(kind, {"overlap_cutoff": CUTOFF})
     for window in [(0, 4), (len(levels) // 2, len(levels) // 2 + 3), (len(levels) - 3, None)]:
         first, last = window[0], len(levels) - 1 if window[1] is None else window[1]
         found, states = engine.eigenpairs(problem, (first, last))
@@ -113,7 +114,7 @@ def test_inverse_among_orthogonal_vectors(seed, m):
     levels = np.linalg.eigvalsh(own)
     if min(np.abs(levels).min(), np.abs(np.linalg.eigvalsh(a)).min()) < 1e-3:
         return
-    restricted = Restricted(Inverse(), small)
+    restricted = ProjectedFactor(Inverse(), small)
     right = rng.normal(size=(n, 2)) + 0j
     expected = rest @ np.linalg.solve(own, rest.conj().T @ right)
     assert np.abs(restricted.solve(right) - expected).max() < 1e-6
@@ -126,7 +127,7 @@ def test_least_eigenvalue(least):
     rng = np.random.default_rng(0)
     q = np.linalg.qr(rng.normal(size=(60, 60)))[0]
     s = q @ np.diag(np.geomspace(least, 5, 60)) @ q.T
-    found = least_eigenvalue(lambda x: np.linalg.solve(s, x), 60, np.dtype(float))
+    found = smallest_eigenvalue(lambda x: np.linalg.solve(s, x), 60, np.dtype(float))
     assert found == pytest.approx(least, rel=0.01)
 
 

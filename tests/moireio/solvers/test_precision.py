@@ -1,5 +1,7 @@
 """Factors in single precision: levels as exact as with others, or others are taken."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,9 +10,9 @@ from scipy.linalg import eigh
 
 import moireio
 from moireio.errors import MoireioError
-from moireio.solvers import mkl, pardiso, refined, sparse
-from moireio.solvers.base import EigenProblem
-from moireio.solvers.refined import Corrected, ImpreciseError
+from moireio.solvers import mixed_precision, mkl, pardiso, sparse
+from moireio.solvers.base import EigenProblem, SingularError
+from moireio.solvers.mixed_precision import CorrectedFactor, ImpreciseError
 from moireio.solvers.registry import make_solver
 from moireio.spectrum.problems import EigenproblemSet, SolverChoice
 from moireio.spectrum.sums import bloch_sums
@@ -64,11 +66,9 @@ def test_real_files(made, monkeypatch, name, k):
         ):
             found = engine.eigenvalues(problem, window)
             assert np.abs(found - exact[window[0] : window[1] + 1]).max() < 1e-9
-            assert engine._mode == sparse.CORRECTED
-            assert [f._own.itemsize for f in engine._factors.values()] == [number]
+            assert engine.mode == sparse.SINGLE_RITZ
         levels, states = engine.eigenpairs(problem, window)
-        assert engine._mode == sparse.DOUBLE
-        assert [f._own.itemsize for f in engine._factors.values()] == [2 * number]
+        assert engine.mode == sparse.DOUBLE
         rest = h.dense(k) @ states - s.dense(k) @ states * levels
         assert np.abs(rest).max() < 1e-6
         middle = (exact[9] + exact[10]) / 2
@@ -90,15 +90,19 @@ def test_factors_that_do_not_suffice(made, monkeypatch, error, single):
         return out * (1 + error * rng.normal(size=out.shape)) if self._single else out
 
     monkeypatch.setattr(pardiso.PardisoFactor, "solve", spoilt)
-    refined_blocks, refine = [], refined.Refined.solve
-    monkeypatch.setattr(refined.Refined, "solve", lambda *a: refined_blocks.append(1) or refine(*a))
+    refined_blocks, refine = [], mixed_precision.RecycledResidualFactor.solve
+    monkeypatch.setattr(
+        mixed_precision.RecycledResidualFactor,
+        "solve",
+        lambda *a: refined_blocks.append(1) or refine(*a),
+    )
     with moireio.open(made["gr_ab"]) as file:
         (h,), s, _ = bloch_sums(file)
     problem = EigenProblem(h, s, K)
     exact = eigh(h.dense(K), s.dense(K), eigvals_only=True)
-    engine = make_solver("sparse", single=single)
+    engine = make_solver("sparse", {"precision": "float32" if single else "auto"})
     assert np.abs(engine.eigenvalues(problem, (4, 11)) - exact[4:12]).max() < 1e-9
-    assert engine._mode == (sparse.DOUBLE if error == 0.1 and not single else sparse.CORRECTED)
+    assert engine.mode == (sparse.DOUBLE if error == 0.1 and not single else sparse.SINGLE_RITZ)
     assert (len(refined_blocks) > 0) == (error == 0.1 and single is True)
 
 
@@ -106,7 +110,7 @@ def test_factors_that_do_not_suffice(made, monkeypatch, error, single):
 def test_the_shift_moves_only_twice(made, monkeypatch):
     """Levels that all seem too near to the shift do not keep double precision away."""
     monkeypatch.setattr(sparse, "LARGE", 1)
-    monkeypatch.setattr(refined, "NEAR", 1e3)
+    monkeypatch.setattr(mixed_precision, "NEAR", 1e3)
     solve, rng = pardiso.PardisoFactor.solve, np.random.default_rng(0)
     factorise, made_single = pardiso.PardisoFactor.factorise, []
 
@@ -125,7 +129,7 @@ def test_the_shift_moves_only_twice(made, monkeypatch):
     exact = eigh(h.dense(K), s.dense(K), eigvals_only=True)
     engine = make_solver("sparse", sigma=(exact[7] + exact[8]) / 2)
     assert np.abs(engine.eigenvalues(EigenProblem(h, s, K), (4, 11)) - exact[4:12]).max() < 1e-9
-    assert engine._mode == sparse.DOUBLE
+    assert engine.mode == sparse.DOUBLE
     assert sum(made_single) == 1 + sparse.MOVES
 
 
@@ -145,8 +149,8 @@ def test_factors_without_numbers(made, monkeypatch):
     exact = eigh(h.dense(K), s.dense(K), eigvals_only=True)
     assert np.abs(make_solver("sparse").eigenvalues(problem, (4, 11)) - exact[4:12]).max() < 1e-9
     for find in ("eigenvalues", "eigenpairs"):
-        with pytest.raises(MoireioError, match="--precision float64"):
-            getattr(make_solver("sparse", single=True), find)(problem, (4, 11))
+        with pytest.raises(MoireioError, match="set `precision` to float64"):
+            getattr(make_solver("sparse", {"precision": "float32"}), find)(problem, (4, 11))
 
 
 @pytest.mark.parametrize("name", ["hbn_soc", "gr_ab"])
@@ -159,7 +163,9 @@ def test_small_elements_left_out(made, monkeypatch, name, single):
     s = None if name == "gr_ab" else s
     problem = EigenProblem(h, s, K)
     exact = eigh(h.dense(K), None if s is None else s.dense(K), eigvals_only=True)
-    found = make_solver("sparse", single=single, drop=1e-4).eigenvalues(problem, (4, 11))
+    found = make_solver(
+        "sparse", {"precision": "float32" if single else "auto", "drop": 1e-4}
+    ).eigenvalues(problem, (4, 11))
     assert np.abs(found - exact[4:12]).max() < 1e-6
 
 
@@ -171,8 +177,8 @@ def test_single_precision_that_never_suffices(made, monkeypatch):
     )
     with moireio.open(made["gr_ab"]) as file:
         (h,), s, _ = bloch_sums(file)
-    engine = make_solver("sparse", single=True)
-    with pytest.raises(MoireioError, match="--precision float64"):
+    engine = make_solver("sparse", {"precision": "float32"})
+    with pytest.raises(MoireioError, match="set `precision` to float64"):
         engine.eigenvalues(EigenProblem(h, s, K), (4, 11))
 
 
@@ -184,11 +190,11 @@ def test_a_count_is_not_trusted_across_a_level(seed, level, place):
     sigma = (levels[level] + levels[level + 1]) / 2
     half = (levels[level + 1] - levels[level]) / 2
     images = s @ states
-    near = Corrected(Dense(h - (sigma + 0.1 * place * half) * s), None)
+    near = CorrectedFactor(Dense(h - (sigma + 0.1 * place * half) * s), None)
     near.check_count(levels - sigma, images)
     beyond = levels[level + 1] + 0.1 * half
     with pytest.raises(ImpreciseError):
-        Corrected(Dense(h - beyond * s), None).check_count(levels - sigma, images)
+        CorrectedFactor(Dense(h - beyond * s), None).check_count(levels - sigma, images)
 
 
 @settings(max_examples=25, deadline=None)
@@ -200,7 +206,7 @@ def test_improved_levels_are_exact_or_refused(seed, power):
     sigma = (levels[19] + levels[20]) / 2
     rng = np.random.default_rng(seed)
     spoilt = states[:, first:last] + 10.0**power * rng.normal(size=(len(h), last - first)) / 6
-    factor = Corrected(Dense(h - sigma * s, 1e-4), lambda x: (h - sigma * s) @ x)
+    factor = CorrectedFactor(Dense(h - sigma * s, 1e-4), lambda x: (h - sigma * s) @ x)
     try:
         offsets, vectors = factor.improved(spoilt, lambda x: s @ x)
     except ImpreciseError:
@@ -218,31 +224,53 @@ def test_corrections_end_or_fail():
     matrix = h - (levels[19] + levels[20]) / 2 * s
     right = np.random.default_rng(0).normal(size=(len(h), 3)) + 0j
     for error, most, enough in ((1e-4, 1, True), (1e-2, 1, False), (1e-2, 8, True), (3, 8, False)):
-        factor = Corrected(Dense(matrix, error), lambda x: matrix @ x, most)
+        factor = CorrectedFactor(Dense(matrix, error), lambda x: matrix @ x, most)
         if enough:
             exact = np.linalg.solve(matrix, right)
             wrong = np.linalg.norm(factor.solve(right) - exact, axis=0)
-            assert (wrong < 3 * refined.NOISE * np.linalg.norm(exact, axis=0)).all()
+            assert (wrong < 3 * mixed_precision.NOISE * np.linalg.norm(exact, axis=0)).all()
         else:
             with pytest.raises(ImpreciseError):
                 factor.solve(right)
 
 
+@pytest.fixture
+def factorisations(monkeypatch):
+    """Collects (real, single, positive) of each factorisation by Pardiso."""
+    kinds = []
+
+    class Recorded(pardiso.PardisoFactor):
+        def __init__(self, indptr, indices, real, threads=1, single=False, positive=False):
+            super().__init__(indptr, indices, real, threads, single, positive)
+            self._recorded = real, single, positive
+
+        def factorise(self, values, keep=True):
+            kinds.append(self._recorded)
+            super().factorise(values, keep)
+
+    monkeypatch.setattr(pardiso, "PardisoFactor", Recorded)
+    return kinds
+
+
 @needs_mkl
-def test_an_overlap_that_single_precision_refuses(made, monkeypatch):
+def test_an_overlap_that_single_precision_refuses(made, monkeypatch, factorisations):
     """It is looked at again in double precision; the levels still come from single precision."""
     monkeypatch.setattr(sparse, "LARGE", 1)
-    monkeypatch.setattr(sparse.SparseSolver, "_rough_overlap", lambda *_: None)
-    kinds, new = [], sparse.SparseSolver._new_factor
-    monkeypatch.setattr(
-        sparse.SparseSolver, "_new_factor", lambda *a: kinds.append(a[2]) or new(*a)
-    )
+    factorise = pardiso.PardisoFactor.factorise
+
+    def refusing(self, values, keep=True):
+        factorise(self, values, keep)
+        if factorisations[-1] == (True, True, True):
+            raise SingularError
+
+    monkeypatch.setattr(pardiso.PardisoFactor, "factorise", refusing)
     with moireio.open(made["gr_ab"]) as file:
         (h,), s, _ = bloch_sums(file)
     engine = make_solver("sparse")
     engine.eigenvalues(EigenProblem(h, s, K), (4, 11))
     least = np.linalg.eigvalsh(s.dense(np.zeros(3)))[0]
-    assert kinds == [False, True]
+    assert factorisations[:2] == [(True, True, True), (True, False, False)]
+    assert set(factorisations[2:]) == {(False, True, False)}
     assert abs(engine.diagnostics.min_overlap_eigenvalue / least - 1) < 0.01
 
 
@@ -250,30 +278,29 @@ def test_an_overlap_that_single_precision_refuses(made, monkeypatch):
 def test_where_double_precision_does_not_fit(made, monkeypatch):
     """Single precision is taken by itself; where there is no memory for the other, nothing else."""
     monkeypatch.setattr(sparse, "LARGE", 1)
+    # so that single precision never suffices for levels by Ritz's method
+    monkeypatch.setattr(mixed_precision, "MAX_ERROR", -1.0)
     with moireio.open(made["gr_ab"]) as file:
         sums, s, _ = bloch_sums(file)
-        problem = EigenProblem(sums[0], s, K)
-        engine = make_solver("sparse")
-        engine.save_memory()
-        need, double = (engine.memory(problem, 4, False, d) for d in (False, True))
-        assert 1.2 * need < double
-        for memory, modes in (
-            (1.01 * need, ["corrected", "refined"]),
-            (0.99 * double, ["corrected", "refined"]),
-            (1.01 * double, ["corrected", "double"]),
-        ):
-            problems = EigenproblemSet(
-                sums, s, K[None], SolverChoice("sparse", memory=memory, jobs=1), 4
-            )
-            assert problems._fitting() >= 1
-            engine = problems._engine
-            assert engine._modes(problems._problem(0, 0), False) == modes
-            exact = eigh(sums[0].dense(K), s.dense(K), eigvals_only=True)
+    problem = EigenProblem(sums[0], s, K)
+    exact = eigh(sums[0].dense(K), s.dense(K), eigvals_only=True)
+
+    least = make_solver("sparse")
+    with contextlib.suppress(MoireioError):
+        least.fit(problem, 4, False, 1.0)
+    need = least.memory(problem, 4, False)
+    for memory, mode in ((1.01 * need, sparse.SINGLE_RECYCLED), (1e9, sparse.DOUBLE)):
+        choice = SolverChoice("sparse", jobs=1, memory=memory)
+        with EigenproblemSet(sums, s, K[None], choice, 4) as problems:
             ((_, found, _),) = problems.levels([(0, 0)], (4, 11))
-            assert np.abs(found - exact[4:12]).max() < 1e-9
-        choice = SolverChoice("sparse", memory=0.5 * need, jobs=1)
-        with pytest.raises(MoireioError, match=r"need about .*--memory allows more"):
-            EigenproblemSet(sums, s, K[None], choice, 4)._fitting()
+            assert problems.solver.mode == mode
+        assert np.abs(found - exact[4:12]).max() < 1e-9
+    choice = SolverChoice("sparse", jobs=1, memory=0.5 * need)
+    with (
+        pytest.raises(MoireioError, match=r"need at least .*raise `memory`"),
+        EigenproblemSet(sums, s, K[None], choice, 4) as problems,
+    ):
+        list(problems.levels([(0, 0)], (4, 11)))
 
 
 @pytest.mark.parametrize("options", [["float32"], ["float64"], ["auto"]])

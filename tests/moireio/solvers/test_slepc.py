@@ -42,7 +42,7 @@ def launcher():
 
 @pytest.fixture(scope="module")
 def engine(launcher):
-    solver = make_solver("slepc", launcher=launcher)
+    solver = make_solver("slepc", {"launcher": launcher})
     yield solver
     solver.close()
 
@@ -127,8 +127,8 @@ def test_real_files(made, name, launcher):
     with moireio.open(made[name]) as file:
         path = moireio.make_path(file.structure, "GMKG" if name != "o2_col" else "GX", 5)
         dense, own = (
-            moireio.solve_bands(file, path, bands=8, solver=SolverChoice(s, launcher=launcher))
-            for s in ("dense", "slepc")
+            moireio.solve_bands(file, path, bands=8, solver=SolverChoice(s, options=o))
+            for s, o in (("dense", {}), ("slepc", {"launcher": launcher}))
         )
         assert own.first_band == dense.first_band
         assert np.abs(own.energies - dense.energies).max() < 1e-9
@@ -218,7 +218,7 @@ def test_what_is_missing(made, invoke, tmp_path):
     # a launcher of one process, and a Python without slepc4py
     assert "no slepc4py" in error("--launcher", "env", "--slepc-python", sys.executable)
     assert "exit code 1" in error("--launcher", "false")
-    assert "--precision" in error("--precision", "float32")
+    assert "double precision" in error("--precision", "float32")
     done = invoke("band", made["gr_ab"], "--launcher", "mpirun")
     assert done.exit_code == 2
     assert set(_live) == before
@@ -226,7 +226,7 @@ def test_what_is_missing(made, invoke, tmp_path):
 
 def test_memory_that_does_not_suffice(launcher, tmp_path, monkeypatch):
     """What MUMPS says ends in one line; the processes end."""
-    solver = make_solver("slepc", launcher=launcher)
+    solver = make_solver("slepc", {"launcher": launcher})
     structure, basis = random_system(1)
     hk = BlochSum.from_source(random_operator(1, basis.sizes(structure))[0])
     problem = EigenProblem(hk, None, [0.1, 0.3, 0])
@@ -243,7 +243,7 @@ def test_memory_that_does_not_suffice(launcher, tmp_path, monkeypatch):
 
 def test_killed_worker(launcher):
     """A rank that is killed, as when memory is exhausted, is one clear line."""
-    solver = make_solver("slepc", launcher=launcher)
+    solver = make_solver("slepc", {"launcher": launcher})
     structure, basis = random_system(1)
     hk = BlochSum.from_source(random_operator(1, basis.sizes(structure))[0])
     problem = EigenProblem(hk, None, [0.1, 0.3, 0])

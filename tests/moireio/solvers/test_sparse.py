@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 import moireio
 from moireio.errors import MoireioError
 from moireio.operators.bloch import BlochSum
+from moireio.runtime.threads import blas_beside_mkl, mkl_threads
 from moireio.solvers import mkl, pardiso, search, superlu
 from moireio.solvers.base import EigenProblem
 from moireio.solvers.registry import make_solver
@@ -103,7 +104,7 @@ def test_level_on_the_shift(engine):
     hk = BlochSum.from_source(random_operator(1, sizes)[0])
     k = [0.1, 0.3, 0]
     levels = np.linalg.eigvalsh(hk.dense(k))
-    engine._sigma = float(levels[4]) + 1e-9
+    engine = make_solver("sparse", sigma=float(levels[4]) + 1e-9)
     found = engine.eigenvalues(EigenProblem(hk, None, k), (3, 6))
     assert np.abs(found - levels[3:7]).max() < 1e-9
 
@@ -241,17 +242,17 @@ def banded(n=3000):
 
 @pytest.mark.skipif("pardiso" not in BACKENDS, reason="MKL is not installed (pip install mkl)")
 def test_threads_that_change():
-    """Factors outlive a limit on threads that comes and goes; `beside` leaves MKL its threads."""
+    """Factors outlive a limit on threads that comes and goes; one beside MKL leaves it its own."""
     (indptr, indices, values), whole = banded()
     right = np.random.default_rng(1).normal(size=(len(indptr) - 1, 5)) + 0j
     factor = pardiso.PardisoFactor(indptr, indices, False, 2)
-    for limit in (nullcontext, lambda: threadpool_limits(1), mkl.beside):
+    for limit in (nullcontext, lambda: threadpool_limits(1), blas_beside_mkl):
         with limit():
             factor.factorise(values)
             assert np.abs(whole @ factor.solve(right) - right).max() < 1e-8
         assert np.abs(whole @ factor.solve(right) - right).max() < 1e-8
-    with mkl.beside():
-        assert mkl.set_threads(2) == min(2, os.cpu_count())
+    with blas_beside_mkl(), mkl_threads(mkl.library(), 2) as threads:
+        assert threads == min(2, os.cpu_count())
 
 
 @pytest.mark.skipif("pardiso" not in BACKENDS, reason="MKL is not installed (pip install mkl)")

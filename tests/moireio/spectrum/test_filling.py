@@ -95,7 +95,9 @@ def test_level_without_some_states(made):
     with moireio.open(str(made["gr_ab"])) as file:
         mesh = make_mesh(file.structure, [3, 3, 1])
         levels = [
-            find_filling(file, mesh, solver=SolverChoice("dense", cutoff=cutoff)).fermi
+            find_filling(
+                file, mesh, solver=SolverChoice("dense", options={"overlap_cutoff": cutoff})
+            ).fermi
             for cutoff in (0.0, 3e-3)
         ]
     assert levels[0] != levels[1]

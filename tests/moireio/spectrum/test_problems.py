@@ -26,11 +26,11 @@ def test_sparse_in_processes(graphene, jobs):
 
 
 @needs_mkl
-@pytest.mark.parametrize("how", [{"single": True}, {"prove": True}])
+@pytest.mark.parametrize("how", [{"precision": "float32"}, {"verify_count": True}])
 def test_single_precision_and_proof(graphene, how):
     file, path = graphene
     exact = moireio.solve_bands(file, path, bands=6, solver="dense")
-    found = moireio.solve_bands(file, path, bands=6, solver=SolverChoice("sparse", **how))
+    found = moireio.solve_bands(file, path, bands=6, solver=SolverChoice("sparse", options=how))
     assert np.abs(found.energies - exact.energies).max() < 1e-8
 
 
@@ -55,16 +55,20 @@ def test_small_elements_left_out(graphene, jobs):
     file, path = graphene
     exact = moireio.solve_bands(file, path, bands=6, solver="dense").energies
     said = []
-    choice = SolverChoice("sparse", jobs=jobs, drop=3e-3)
+    choice = SolverChoice("sparse", jobs=jobs, options={"drop": 3e-3})
     found = moireio.solve_bands(file, path, bands=6, solver=choice, note=said.append)
     assert 1e-7 < np.abs(found.energies - exact).max() < 2e-5
     share, shift = said[0].split("left out ")[1].split(" %")[0], said[0].split()[-4]
     assert 5 < float(share) < 60
     assert np.abs(found.energies - exact).max() < 0.2 * float(shift) < 1e-3
-    with pytest.raises(MoireioError, match=r"positive definite.*smaller --drop"):
-        moireio.solve_bands(file, path, bands=6, solver=SolverChoice("sparse", drop=0.1))
-    with pytest.raises(MoireioError, match="no --drop"):
-        moireio.solve_bands(file, path, bands=6, solver=SolverChoice("dense", drop=0.3))
+    with pytest.raises(MoireioError, match=r"positive definite.*smaller `drop`"):
+        moireio.solve_bands(
+            file, path, bands=6, solver=SolverChoice("sparse", options={"drop": 0.1})
+        )
+    with pytest.raises(MoireioError, match="the dense solver has no `drop`"):
+        moireio.solve_bands(
+            file, path, bands=6, solver=SolverChoice("dense", options={"drop": 0.3})
+        )
 
 
 @needs_mkl
@@ -74,5 +78,5 @@ def test_memory_is_refused_before_anything_is_factorised(graphene, monkeypatch):
     file, path = graphene
     monkeypatch.setattr(PardisoFactor, "factorise", lambda *_: pytest.fail("factorised"))
     choice = SolverChoice("sparse", memory=1e4)
-    with pytest.raises(MoireioError, match=r"need about .* GB.*--precision float32"):
+    with pytest.raises(MoireioError, match=r"need at least .* GB.*`precision` to float32"):
         moireio.solve_bands(file, path, bands=2, solver=choice, around=None)

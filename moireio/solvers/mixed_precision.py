@@ -1,29 +1,30 @@
-"""Solutions from factors in single precision, corrected in double precision."""
+"""Factors in single precision, whose solutions are corrected in double precision."""
 
 import numpy as np
 
 from moireio.solvers.base import SingularError
 
-# On how many states an answer is checked, how wrong a level may be (eV), and by how much of itself
-# single precision may change the inverse among states next to the shift.
-CHECKED, WRONG, MOVED = 8, 1e-9, 0.3
-# How much of a solution may be wrong for levels, and how many corrections that may take. The first
-# tells the size of the error; that errors shrink by it, but for CAUTION, until a second one tells.
-NOISE, MOST, CAUTION = 1e-5, 8, 10
+# States on which an answer is checked, largest error of a level (eV), and the change of the inverse
+# among states next to the shift, relative to itself, that single precision may make.
+CHECKED, MAX_ERROR, MAX_CHANGE = 8, 1e-9, 0.3
+# Largest relative error of a solution with which levels are found, and the number of corrections
+# for it. The first correction gives the size of the error; errors are taken to shrink by it, but
+# for CAUTION, until a second correction gives the rate.
+NOISE, MAX_CORRECTIONS, CAUTION = 1e-5, 8, 10
 # With so small a Rayleigh quotient, eV, a solution is mostly the state of a level at the shift.
 NEAR = 1e-3
-STEPS, REFINED, ROUGHLY = 30, 1e-12, 1e-6
+STEPS, EXACT, ROUGH = 30, 1e-12, 1e-6
 # From here on a residual that was only updated is as good as one computed anew.
 UPDATED = 1e-9
-KEPT = 48  # directions
-INDEPENDENT = 1e-10  # of the square of a direction, what must be left
+RECYCLED = 48  # directions
+INDEPENDENT = 1e-10  # share of the square of a direction that must be left
 
 
 class ImpreciseError(Exception):
-    """Factors in single precision do not suffice; `args` may hold what solutions became."""
+    """Factors in single precision do not suffice; `args` may hold the last solutions."""
 
 
-class Corrected:
+class CorrectedFactor:
     """Factors in single precision, whose solutions are corrected once or a few times.
 
     The states of such an operator are good enough for levels by Ritz's method, which are wrong by
@@ -35,21 +36,21 @@ class Corrected:
         In single precision.
     product : callable
         From (n, b) vectors to the products with the matrix, in double precision.
-    most : int
-        Corrections.
-    otherwise : Refined, optional
-        What solves where they do not suffice.
+    max_corrections : int
+        After which it gives up.
+    fallback : RecycledResidualFactor, optional
+        Solves where these do not suffice.
     """
 
-    def __init__(self, factor, product, most=MOST, otherwise=None):
+    def __init__(self, factor, product, max_corrections=MAX_CORRECTIONS, fallback=None):
         self.rough, self.product = factor, product
         self.n, self.dtype = factor.n, factor.dtype
-        self._most, self._otherwise = most, otherwise
-        self._rate = None  # by which a correction makes errors smaller
+        self._max_corrections, self._fallback = max_corrections, fallback
+        self._rate = None  # ratio of two successive corrections
 
     @property
     def negative(self):
-        """How many eigenvalues of the matrix lie below zero."""
+        """Number of eigenvalues of the matrix below zero."""
         return self.rough.negative
 
     def solve(self, right):
@@ -60,13 +61,13 @@ class Corrected:
         ImpreciseError
             If that takes too many corrections.
         """
-        if not self._most:
-            return self._otherwise.solve(right)
+        if not self._max_corrections:
+            return self._fallback.solve(right)
         out = self.rough.solve(right).astype(self.dtype)
         norms = np.linalg.norm(out, axis=0)
         norms = np.where(norms > 0, norms, 1)
         before = None
-        for _ in range(self._most):
+        for _ in range(self._max_corrections):
             change = self.rough.solve(right - self.product(out))
             out += change
             size = (np.linalg.norm(change, axis=0) / norms).max()
@@ -75,29 +76,29 @@ class Corrected:
             if size * (self._rate or CAUTION * size) < NOISE:
                 return out
             before = size
-        if self._otherwise is None:
+        if self._fallback is None:
             raise ImpreciseError(out)
-        self._most = 0
-        return self._otherwise.solve(right)
+        self._max_corrections = 0
+        return self._fallback.solve(right)
 
     def is_near(self, vectors, overlap):
-        """Tell whether vectors that do not converge are states of a level next to the shift.
+        """Return whether vectors that do not converge are states of a level next to the shift.
 
         Parameters
         ----------
         vectors : (n, m) array
-            Where corrections ended.
+            Solutions after the last correction.
         overlap : callable
             From vectors to their products with S.
 
         Returns
         -------
         bool
-            Whether another shift may help.
+            True if another shift may help.
         """
         offsets, norms = (
-            (vectors.conj() * made).sum(axis=0)
-            for made in (self.product(vectors), overlap(vectors))
+            (vectors.conj() * images).sum(axis=0)
+            for images in (self.product(vectors), overlap(vectors))
         )
         return bool((np.abs(offsets) < NEAR * np.abs(norms)).any())
 
@@ -124,14 +125,14 @@ class Corrected:
         near = np.argsort(np.abs(offsets))[:CHECKED]
         images, offsets = images[:, near], offsets[near]
         inverse = images.conj().T @ self.rough.solve(images)
-        moved = np.linalg.norm(offsets[:, None] * inverse - np.eye(len(near)), 2)
-        if not moved < MOVED:
+        change = np.linalg.norm(offsets[:, None] * inverse - np.eye(len(near)), 2)
+        if not change < MAX_CHANGE:
             raise SingularError if np.abs(offsets[0]) < NEAR else ImpreciseError
 
     def improved(self, vectors, overlap):
         """Return levels and states by Ritz's method among vectors.
 
-        What is missing from a level is, to second order, rᴴ(A − δS)⁻¹r with the residual r of its
+        The error of a level is, to second order, rᴴ(A − δS)⁻¹r with the residual r of its
         state and its offset δ; this is estimated as |rᴴz| + |δ| zᴴSz, z = A⁻¹r.
 
         Parameters
@@ -158,25 +159,25 @@ class Corrected:
         from scipy.linalg import eigh
 
         products, images = self.product(vectors), overlap(vectors)
-        small = [vectors.conj().T @ both for both in (products, images)]
-        offsets, turn = eigh(*((one + one.conj().T) / 2 for one in small))
+        projected = [vectors.conj().T @ p for p in (products, images)]
+        offsets, turn = eigh(*((p + p.conj().T) / 2 for p in projected))
         vectors, products, images = vectors @ turn, products @ turn, images @ turn
         self.check_count(offsets, images)
         rest = products - images * offsets
         worst = np.argsort(-np.linalg.norm(rest, axis=0))[:CHECKED]
         rest = rest[:, worst]
-        made = self.rough.solve(rest)
-        missing = np.abs((rest.conj() * made).sum(axis=0))
-        missing += np.abs(offsets[worst] * (made.conj() * overlap(made)).sum(axis=0))
-        if not missing.max(initial=0) < WRONG:
+        correction = self.rough.solve(rest)
+        error = np.abs((rest.conj() * correction).sum(axis=0))
+        error += np.abs(offsets[worst] * (correction.conj() * overlap(correction)).sum(axis=0))
+        if not error.max(initial=0) < MAX_ERROR:
             raise ImpreciseError
         return offsets, vectors
 
 
-class Refined(Corrected):
-    """Factors in single precision, whose solutions are refined in double precision.
+class RecycledResidualFactor(CorrectedFactor):
+    """Factors in single precision, whose solutions are refined to double precision.
 
-    What single precision gets wrong lies mostly along some states next to the shift. So corrections
+    Errors of single precision lie mostly along some states next to the shift. So corrections
     are not only added: the best combination of all is taken, and those of the first solutions are
     kept for later ones (generalised conjugate residuals with recycling; de Sturler, SIAM J. Numer.
     Anal. 36, 864 (1999)).
@@ -188,15 +189,15 @@ class Refined(Corrected):
     product : callable
         From (n, b) vectors to the products with the matrix, in double precision.
     tolerance : float
-        How much of a right-hand side solutions may leave.
+        Largest residual, relative to the right-hand side.
     """
 
-    def __init__(self, factor, product, tolerance=REFINED):
+    def __init__(self, factor, product, tolerance=EXACT):
         super().__init__(factor, product)
         self._tolerance = tolerance
         none = np.zeros((factor.n, 0), dtype=self.dtype)
         # directions, and their orthonormal images
-        self._kept = none, none
+        self._recycled = none, none
 
     def solve(self, right):
         """Solve (see `PardisoFactor`), to the tolerance.
@@ -210,7 +211,7 @@ class Refined(Corrected):
         size = np.linalg.norm(right, axis=0)
         size = np.where(size > 0, size, 1)
         rest = right / size
-        directions, images = self._kept
+        directions, images = self._recycled
         share = images.conj().T @ rest
         out = directions @ share
         rest = rest - images @ share
@@ -222,8 +223,8 @@ class Refined(Corrected):
                 # what was only updated may be wrong in its last digits
                 rest = right / size - self.product(out)
                 left, exact = np.linalg.norm(rest, axis=0).max(), True
-            if exact and (left < goal or (left < 1e3 * REFINED and left > last / 2)):
-                self._kept = directions[:, :KEPT], images[:, :KEPT]
+            if exact and (left < goal or (left < 1e3 * EXACT and left > last / 2)):
+                self._recycled = directions[:, :RECYCLED], images[:, :RECYCLED]
                 return out * size
             if left > last:
                 break
@@ -240,11 +241,11 @@ class Refined(Corrected):
         raise ImpreciseError(out)
 
 
-def _orthonormal(directions, images, before, known):
+def _orthonormal(directions, images, old_directions, old_images):
     """Return combinations of directions whose images are orthonormal, and orthogonal to others."""
     for _ in range(2):
-        share = known.conj().T @ images
-        directions, images = directions - before @ share, images - known @ share
+        share = old_images.conj().T @ images
+        directions, images = directions - old_directions @ share, images - old_images @ share
         values, turn = np.linalg.eigh(images.conj().T @ images)
         kept = values > INDEPENDENT * values[-1]
         if not kept.any():
