@@ -220,7 +220,7 @@ def read_layer(name):
         raise MoireioError(
             "is neither a file nor a known layer",
             path=name,
-            remedy="known: " + ", ".join(layers.known()),
+            remedy="known: " + ", ".join(layers.table_names()),
         )
     return layer
 

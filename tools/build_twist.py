@@ -1,4 +1,4 @@
-"""``build-twist``: stacks of twisted and strained layers."""
+"""``build-twist``: stacks of twisted and strained layers on a common cell."""
 
 import json
 import re
@@ -8,7 +8,12 @@ import click
 from moireio.tools.common import Command, arguments, say
 from moireio.tools.layer_options import layer_options, read_stack
 from moireio.tools.options import options
-from moireio.tools.progress import progress
+from moireio.tools.progress import show_progress
+
+TABLE_HEADER = (
+    "  no      angle°    atoms   cost   lower strain xx yy xy %     upper strain xx yy xy %   "
+    "rows in the lower lattice | in the upper lattice"
+)
 
 
 @click.command("build-twist", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,37 +22,50 @@ from moireio.tools.progress import progress
 @click.option(
     "--angle",
     metavar="DEGREES",
-    help="Twist, counter-clockwise seen from above, or a window as 0:30; the best cell is taken.",
+    help="Twist angle in degrees, counter-clockwise seen from above, or a range such as 0:30; the "
+    "best cell near it is built.",
 )
 @click.option(
     "--angle-tolerance",
     type=click.FloatRange(0, min_open=True),
     default=0.1,
     show_default=True,
-    help="Degrees on both sides of --angle.",
+    help="Largest difference from --angle, degrees.",
 )
 @click.option(
     "--list", "as_list", is_flag=True, help="Print the cells, best first, and build nothing."
 )
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Of --list.")
-@click.option("--pick", type=click.IntRange(1), default=1, help="Build this one of the --list.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Number of cells that --list prints.",
+)
+@click.option(
+    "--pick", type=click.IntRange(1), default=1, help="Build the cell of this number in --list."
+)
 @click.option(
     "--strain",
     nargs=2,
     multiple=True,
     metavar="LAYER VALUE",
-    help="Strain wanted for a layer (1 is the lowest) or for 'all': a number (0.006 is 0.6 %, "
-    "along --direction), or a tensor XX,XY,YY. The nearest common cell is taken.",
+    help="Strain of a layer (1 is the lowest) or of 'all': a number (0.006 is 0.6 %, along "
+    "--direction), or a tensor XX,XY,YY. The common cell nearest to it is built.",
 )
 @click.option(
-    "--direction", type=float, default=0.0, show_default=True, help="Of --strain, degrees from x."
+    "--direction",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Direction of --strain, degrees counter-clockwise from x.",
 )
 @click.option(
     "--poisson",
     type=float,
     default=0.16,
     show_default=True,
-    help="Ratio by which a strained layer narrows.",
+    help="Poisson's ratio: contraction across --direction over the elongation.",
 )
 @click.option(
     "--strain-tolerance",
@@ -61,7 +79,7 @@ from moireio.tools.progress import progress
     type=float,
     metavar="D1",
     default=0.0,
-    help="Distance d + 2 D1 Σ cos(G·r) between layers, Å, half on either side.",
+    help="Amplitude D1, Å, of a distance d + 2 D1 Σ cos(G·r) between layers, half on either side.",
 )
 @click.option(
     "--repeat",
@@ -69,13 +87,17 @@ from moireio.tools.progress import progress
     type=click.IntRange(1),
     default=(1, 1),
     metavar="NX NY",
-    help="Moiré cells along both vectors.",
+    help="Moiré cells along the first and the second vector.",
 )
 @click.option(
-    "--ribbon", type=click.IntRange(1), metavar="N", help="A ribbon N cells wide, with open edges."
+    "--ribbon",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Cut a ribbon with open edges, N moiré cells wide.",
 )
 @click.option(
-    "--axis",
+    "--open",
+    "open_axis",
     type=click.IntRange(1, 2),
     default=1,
     show_default=True,
@@ -86,10 +108,11 @@ from moireio.tools.progress import progress
 def main(ctx, sources, output, force, container, plot, as_json, **settings):
     """Build a stack of layers on a common cell: twisted, strained, shifted, corrugated, cut.
 
-    A LAYER is a name (graphene, hBN, MoTe2, phosphorene …; one name is two like layers) or a
-    structure file. The cell comes from --index, or is searched near --angle. A block file goes to
-    -o OUT or standard output; by suffix also POSCAR, .cif, .xyz, .lmp (LAMMPS), .dat (OpenMX) and
-    what else ASE writes. The lowest layer keeps its axes; the rotation axis is the origin.
+    A LAYER is a name (graphene, hBN, MoTe2, phosphorene …) or a structure file; one LAYER stands
+    for two like layers. The cell is given by --index, or searched near --angle. A block file goes
+    to -o OUT or standard output. By its suffix OUT can also be a POSCAR, .cif, .xyz, .lmp (LAMMPS)
+    or .dat (OpenMX), or another format that ASE writes. The lowest layer keeps its axes; the
+    rotation axis is the origin.
     """
     from moireio.blockfile.stream import check_container, check_outputs, write_target
     from moireio.formats import structures
@@ -106,16 +129,19 @@ def main(ctx, sources, output, force, container, plot, as_json, **settings):
         check_outputs([target, plot], sources, force)
         if form in (None, "block"):
             check_container(target, container)
-    found = _candidates(ctx, stack, settings)
+    candidates = _candidates(ctx, stack, settings)
     if settings["as_list"]:
-        click.echo(_as_json(found, settings) if as_json else _table(found, settings))
+        shown = candidates[: settings["limit"]]
+        click.echo(_as_json(shown) if as_json else _table(shown, len(candidates)))
         return
-    if len(found) < settings["pick"]:
-        raise click.UsageError(f"--pick {settings['pick']}: there are only {len(found)} cells.")
-    chosen = found[settings["pick"] - 1]
-    structure, moire = _build(stack, chosen, settings)
+    if len(candidates) < settings["pick"]:
+        raise click.UsageError(
+            f"--pick {settings['pick']}: there are only {len(candidates)} cells."
+        )
+    candidate = candidates[settings["pick"] - 1]
+    structure, moire = _build(stack, candidate, settings)
     basis = _basis(structure, settings["basis"])
-    say(ctx, f"{'/'.join(a.name for a in stack.layers)}: {search.describe(chosen)}")
+    say(ctx, f"{'/'.join(a.name for a in stack.layers)}: {search.describe(candidate)}")
     if plot:
         from moireio.plots.bands import save
         from moireio.plots.structure import plot_structure
@@ -135,7 +161,7 @@ def main(ctx, sources, output, force, container, plot, as_json, **settings):
 
 
 def _candidates(ctx, stack, settings):
-    """Return the cells that fit the options, the best first."""
+    """Return the cells that fit the options, best first."""
     from dataclasses import replace
 
     from moireio.moire import search
@@ -147,33 +173,44 @@ def _candidates(ctx, stack, settings):
         return [_indexed(ctx, stack, settings)]
     if settings["angle"] is None:
         raise click.UsageError("give --index M N or --angle DEGREES.")
-    low, high = _window(settings["angle"], settings["angle_tolerance"])
-    enough = settings["limit"] if settings["as_list"] else settings["pick"]
-    limits = replace(stack.limits, window=(low, high), enough=enough)
-    with progress(ctx, high - low, "searching cells") as update:
-        if strain is None:
-            found = search.candidates(stack.layers, limits, stack.pattern, update)
-            if not found:
-                raise search.nothing(limits)
-            if limits.max_strain is None and found[0].strain and stack.fits_exactly:
-                say(ctx, f"note: no unstrained cell with at most {limits.max_atoms} atoms")
-            return found
-        group, tensor = strain
-        tolerance = settings["strain_tolerance"]
-        found = search.heterostrained(
-            stack.layers, limits, group, tensor, tolerance, stack.pattern, update
+    limits = replace(
+        stack.limits,
+        angles=_angles(settings["angle"], settings["angle_tolerance"]),
+        n_best=settings["limit"] if settings["as_list"] else settings["pick"],
+    )
+    if strain is not None:
+        return _heterostrained(ctx, stack, limits, *strain, settings)
+    with show_progress(ctx, "searching cells") as progress:
+        candidates = search.candidates(stack.layers, limits, stack.pattern, progress)
+    if not candidates:
+        raise search.no_cell(limits)
+    if limits.max_strain is None and candidates[0].strain and stack.fits_exactly:
+        say(ctx, f"note: no unstrained cell with at most {limits.max_atoms} atoms")
+    return candidates
+
+
+def _heterostrained(ctx, stack, limits, group, tensor, settings):
+    """Return the cells with a strain of one layer; with --list also the nearest beyond."""
+    from moireio.moire import search
+
+    def within(tolerance, progress=None):
+        return search.heterostrained(
+            stack.layers, limits, group, tensor, tolerance, stack.pattern, progress
         )
-    wide = tolerance
-    while not found and wide < search.WIDEST:
-        wide *= 5
-        found = search.heterostrained(stack.layers, limits, group, tensor, wide, stack.pattern)
-        found.sort(key=lambda c: c.excess)
-    if wide == tolerance and found:
-        return found
-    if not found or not settings["as_list"]:
-        raise search.nothing(limits, True, found[0] if found else None)
+
+    tolerance = settings["strain_tolerance"]
+    with show_progress(ctx, "searching cells") as progress:
+        candidates = within(tolerance, progress)
+    if candidates:
+        return candidates
+    while not candidates and tolerance < search.WIDEST_TOLERANCE:
+        tolerance *= 5
+        candidates = sorted(within(tolerance), key=lambda c: c.excess)
+    if not candidates or not settings["as_list"]:
+        raise search.no_cell(limits, True, candidates[0] if candidates else None)
+    tolerance = settings["strain_tolerance"]
     say(ctx, f"note: none within --strain-tolerance {tolerance:g}; the nearest follow")
-    return found
+    return candidates
 
 
 def _indexed(ctx, stack, settings):
@@ -182,13 +219,14 @@ def _indexed(ctx, stack, settings):
     first, second = stack.heads
     m, n = settings["index"]
     cell = cells.from_index(first.lattice, second.lattice, m, n)
-    times = cells.smaller_index(first.kind, m, n)
-    if times > 1 and first.resembles(second):
-        say(ctx, f"note: a cell with 1/{times} of the atoms has this twist (see --angle --list)")
-    return search.given(stack.layers, cell, stack.limits, stack.pattern)
+    n_cells = cells.coincidence_cells(first.bravais_class, m, n)
+    if n_cells > 1 and first.same_lattice(second):
+        say(ctx, f"note: a cell with 1/{n_cells} of the atoms has this twist (see --angle --list)")
+    return search.fixed(stack.layers, cell, stack.limits, stack.pattern)
 
 
-def _window(text, tolerance):
+def _angles(text, tolerance):
+    """Return the range of angles of ``--angle``."""
     try:
         parts = [float(v) for v in text.split(":")]
     except ValueError:
@@ -196,7 +234,7 @@ def _window(text, tolerance):
     if len(parts) == 1:
         return parts[0] - tolerance, parts[0] + tolerance
     if len(parts) != 2 or not parts[0] < parts[1]:
-        raise click.UsageError(f"--angle {text}: expected degrees, or a window as 0:30.")
+        raise click.UsageError(f"--angle {text}: expected degrees, or a range such as 0:30.")
     return tuple(parts)
 
 
@@ -218,38 +256,44 @@ def _tensor(text, settings):
 
 
 def _wanted_strain(stack, settings):
-    """Return (group, tensor) of the layer that shall be strained, or None."""
-    single = [(a, b) for a, b in settings["strain"] if a != "all"]
+    """Return the group and the strain tensor of the layer in ``--strain``, or None."""
+    single = [(layer, value) for layer, value in settings["strain"] if layer != "all"]
     if not single:
         return None
     if len(single) > 1:
         raise click.UsageError("--strain takes one layer, besides 'all'.")
-    name, value = single[0]
-    if not re.fullmatch(r"\d+", name) or not 1 <= int(name) <= len(stack.layers):
-        raise click.UsageError(f"--strain {name}: there are {len(stack.layers)} layers, or 'all'.")
-    return stack.pattern[int(name) - 1], _tensor(value, settings)
+    layer, value = single[0]
+    if not re.fullmatch(r"\d+", layer) or not 1 <= int(layer) <= len(stack.layers):
+        raise click.UsageError(f"--strain {layer}: there are {len(stack.layers)} layers, or 'all'.")
+    return stack.pattern[int(layer) - 1], _tensor(value, settings)
 
 
-def _build(stack, chosen, settings):
+def _build(stack, candidate, settings):
+    """Return the structure of a cell, repeated or cut, and its record."""
     from dataclasses import replace
 
-    from moireio.moire import build
+    from moireio.moire import build, supercells
 
     stacking = replace(stack.stacking, corrugation=settings["corrugate"])
-    whole = [_tensor(b, settings) for a, b in settings["strain"] if a == "all"]
+    strains = [_tensor(value, settings) for layer, value in settings["strain"] if layer == "all"]
     structure, moire = build.build(
-        stack.layers, chosen.cell, chosen.place, stacking, sum(whole) if whole else None
+        stack.layers,
+        candidate.cell,
+        candidate.strain_on,
+        stacking,
+        sum(strains) if strains else None,
     )
     if settings["ribbon"]:
-        width, axis = settings["ribbon"], settings["axis"]
-        return build.ribbon(structure, moire, width, axis, settings["vacuum"])
+        return supercells.ribbon(
+            structure, moire, settings["ribbon"], settings["open_axis"], settings["vacuum"]
+        )
     if settings["repeat"] != (1, 1):
-        return build.repeat(structure, moire, settings["repeat"])
+        return supercells.repeat(structure, moire, settings["repeat"])
     return structure, moire
 
 
 def _basis(structure, names):
-    """Return the bases that were named."""
+    """Return the bases of ``--basis``; an empty one without the option."""
     from moireio.formats.openmx.dat_write import default_basis
     from moireio.system.basis import Basis
 
@@ -258,36 +302,32 @@ def _basis(structure, names):
     return default_basis(structure, names)
 
 
-def _table(found, settings):
-    from moireio.moire.search import MATRIX_FORM
-
-    lines = [
-        "  no      angle°    atoms   cost   lower strain xx yy xy %     upper strain xx yy xy %   "
-        + MATRIX_FORM
-    ]
-    for number, one in enumerate(found[: settings["limit"]], 1):
+def _table(candidates, n_found):
+    lines = [TABLE_HEADER]
+    for number, candidate in enumerate(candidates, 1):
         strains = "   ".join(
-            f"{100 * s[0, 0]:7.4f} {100 * s[1, 1]:7.4f} {100 * s[0, 1]:7.4f}" for s in one.strains
+            f"{100 * s[0, 0]:7.4f} {100 * s[1, 1]:7.4f} {100 * s[0, 1]:7.4f}"
+            for s in candidate.strains
         )
         rows = " | ".join(
-            " ".join(f"({a} {b})" for a, b in matrix) for matrix in one.cell.matrices.tolist()
+            " ".join(f"({a} {b})" for a, b in matrix) for matrix in candidate.cell.matrices.tolist()
         )
-        text = f"{number:4d} {one.cell.angle:11.6f} {one.atoms:8d} {one.cost:6.2f}"
-        lines.append(f"{text}   {strains}   {rows}")
-    if len(found) > settings["limit"]:
-        lines.append(f"({len(found) - settings['limit']} more, and larger ones: see --limit)")
+        text = f"{number:4d} {candidate.cell.angle:11.6f} {candidate.atoms:8d}"
+        lines.append(f"{text} {candidate.cost:6.2f}   {strains}   {rows}")
+    if n_found > len(candidates):
+        lines.append(f"({n_found - len(candidates)} more, and larger ones: see --limit)")
     return "\n".join(lines)
 
 
-def _as_json(found, settings):
+def _as_json(candidates):
     rows = [
         {
-            "angle": one.cell.angle,
-            "atoms": one.atoms,
-            "cost": round(one.cost, 6),
-            "matrices": one.cell.matrices.tolist(),
-            "strains": [s.tolist() for s in one.strains],
+            "angle": candidate.cell.angle,
+            "atoms": candidate.atoms,
+            "cost": round(candidate.cost, 6),
+            "matrices": candidate.cell.matrices.tolist(),
+            "strains": [s.tolist() for s in candidate.strains],
         }
-        for one in found[: settings["limit"]]
+        for candidate in candidates
     ]
     return json.dumps(rows)

@@ -1,43 +1,49 @@
-"""Options of the commands that stack layers, and what they mean."""
+"""Options of the commands that stack layers, and the stack that they describe."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from moireio.tools.options import basis_names
 
+if TYPE_CHECKING:
+    from moireio.moire.build import Stacking
+    from moireio.moire.layers import Layer
+    from moireio.moire.search import Limits
+
 
 @dataclass(frozen=True)
 class Stack:
-    """Layers with the options that tell how they lie on each other.
+    """Layers, their arrangement, and the limits of the search for a common cell.
 
     Parameters
     ----------
     layers : list of Layer
         From the bottom to the top.
     pattern : tuple of int
-        Which are turned.
+        For each layer 0 (keeps its axes) or 1 (is twisted).
     stacking : Stacking
         Centre, shifts, distances.
     limits : Limits
-        Of the search for a common cell.
+        Limits of the search for a common cell.
     """
 
-    layers: list
-    pattern: tuple
-    stacking: object
-    limits: object
+    layers: "list[Layer]"
+    pattern: tuple[int, ...]
+    stacking: "Stacking"
+    limits: "Limits"
 
     @property
-    def heads(self):
-        """The first layer that keeps its axes and the first that is turned."""
+    def heads(self) -> "tuple[Layer, Layer]":
+        """The first layer that keeps its axes and the first that is twisted."""
         return self.layers[0], self.layers[self.pattern.index(1)]
 
     @property
-    def fits_exactly(self):
-        """Tell whether unstrained twisted cells are to be expected."""
+    def fits_exactly(self) -> bool:
+        """Whether unstrained twisted cells can be expected."""
         first, second = self.heads
-        return first.resembles(second) and first.kind in ("hexagonal", "square")
+        return first.same_lattice(second) and first.bravais_class in ("hexagonal", "square")
 
 
 _LAYER_OPTIONS = (
@@ -47,19 +53,19 @@ _LAYER_OPTIONS = (
         type=int,
         metavar="M N",
         help="Exact cell: hexagonal rows (M,N) (−N,M+N) below and (N,M) (−M,M+N) above; square "
-        "(M,N) (−N,M) and (N,M) (−M,N). Clockwise for M > N.",
+        "(M,N) (−N,M) below and (N,M) (−M,N) above. Clockwise for M > N.",
     ),
     click.option(
         "--stacking",
         type=click.Choice(["R", "H"]),
         default="R",
         show_default=True,
-        help="H turns the layers of the second kind by 180 degrees first.",
+        help="H turns the twisted layers by 180 degrees first.",
     ),
     click.option(
         "--pattern",
         metavar="DIGITS",
-        help="One digit a layer: 0 keeps its axes, 1 is turned.  [default: 0101…]",
+        help="One digit for each layer: 0 keeps its axes, 1 is twisted.  [default: 0101…]",
     ),
     click.option(
         "--centre",
@@ -72,14 +78,16 @@ _LAYER_OPTIONS = (
         type=float,
         multiple=True,
         metavar="LAYER U V",
-        help="Displace a layer (1 is the lowest) by U, V of its own lattice vectors.",
+        help="Displace a layer (1 is the lowest) by the fractions U and V of its own lattice "
+        "vectors. Repeatable.",
     ),
     click.option(
         "--interlayer",
         type=click.FloatRange(0, min_open=True),
         multiple=True,
         metavar="D",
-        help="Distance of neighbouring middle planes, Å; once, or for every gap.  [default: known]",
+        help="Distance of neighbouring middle planes, Å: one for all gaps, or repeated for every "
+        "gap.  [default: that of the table of layers]",
     ),
     click.option(
         "--vacuum",
@@ -93,48 +101,49 @@ _LAYER_OPTIONS = (
         type=click.Choice(["first", "second", "shared"]),
         default="shared",
         show_default=True,
-        help="Which layer takes the mismatch of the lattices.",
+        help="Layer that takes the mismatch of the lattices.",
     ),
     click.option(
         "--max-atoms",
         type=click.IntRange(1),
-        help="In the cell, for the search.  [default: 20000; build-dataset: 200]",
+        help="Largest cell to search, in atoms.  [default: 20000; build-dataset: 200]",
     ),
     click.option(
         "--max-strain",
         type=click.FloatRange(0),
-        help="Largest principal strain of a layer.  [default: 0 where equal lattices have such a "
-        "cell, else 0.005]",
+        help="Largest principal strain of a layer (0.01 is 1 %).  [default: 0 where equal lattices "
+        "have such a cell, else 0.005]",
     ),
     click.option(
         "--max-aspect",
         type=click.FloatRange(1),
         default=4.0,
         show_default=True,
-        help="Longest over shortest side of the cell, for the search.",
+        help="Largest ratio of the sides of a cell to search.",
     ),
     click.option(
         "--basis",
         multiple=True,
         metavar="X=NAME",
         callback=basis_names,
-        help="Basis of a species, as C=C6.0-s2p2d1; the others get OpenMX's usual one.",
+        help="Basis of a species, as C=C6.0-s2p2d1; other species get OpenMX's usual one. "
+        "Repeatable.",
     ),
 )
 
 
 def layer_options(function):
-    """Add the options of stacks.
+    """Add the options of stacks to a command.
 
     Parameters
     ----------
     function : callable
-        A command.
+        The function of the command.
 
     Returns
     -------
     callable
-        The same.
+        The same function with the options.
     """
     for option in reversed(_LAYER_OPTIONS):
         function = option(function)
@@ -142,32 +151,32 @@ def layer_options(function):
 
 
 def read_stack(sources, settings, max_atoms=20_000):
-    """Load layers and turn options into what the library takes.
+    """Load layers and collect the options of a stack.
 
     Parameters
     ----------
     sources : sequence of str
-        Names or files; one stands for two like layers.
+        Names or files of the layers; one stands for two like layers.
     settings : dict
-        The command's options.
+        The options of the command.
     max_atoms : int
-        For the search, unless the user says otherwise.
+        Default of ``--max-atoms``.
 
     Returns
     -------
     Stack
-        To be built.
+        Layers, arrangement and limits.
     """
     from moireio.formats.structures import read_layer
-    from moireio.moire.build import Stacking, groups
+    from moireio.moire.build import Stacking, resolve_pattern
     from moireio.moire.search import Limits
 
     layers = [read_layer(name) for name in sources]
     layers = layers * 2 if len(layers) == 1 else layers
-    text = settings["pattern"]
-    if text is not None and set(text) - {"0", "1"}:
-        raise click.UsageError(f"--pattern {text}: one digit a layer, 0 or 1.")
-    pattern, _ = groups(layers, None if text is None else [int(c) for c in text])
+    digits = settings["pattern"]
+    if digits is not None and set(digits) - {"0", "1"}:
+        raise click.UsageError(f"--pattern {digits}: expected one digit for each layer, 0 or 1.")
+    pattern, _ = resolve_pattern(layers, None if digits is None else [int(c) for c in digits])
     shifts = {}
     for layer, u, v in settings["shift"]:
         if layer != int(layer) or not 1 <= layer <= len(layers):
@@ -175,17 +184,17 @@ def read_stack(sources, settings, max_atoms=20_000):
         shifts[int(layer) - 1] = (u, v)
     stacking = Stacking(
         pattern=pattern,
-        turned=tuple(settings["stacking"] == "H" and p == 1 for p in pattern),
+        turned=tuple(settings["stacking"] == "H" and group == 1 for group in pattern),
         centre=settings["centre"],
         shifts=shifts,
         interlayer=settings["interlayer"] or None,
         vacuum=settings["vacuum"],
     )
     limits = Limits(
-        window=(0.0, 0.0),
+        angles=(0.0, 0.0),
         max_atoms=settings["max_atoms"] or max_atoms,
         max_strain=settings["max_strain"],
-        place=settings["strain_on"],
+        strain_on=settings["strain_on"],
         max_aspect=settings["max_aspect"],
     )
     return Stack(layers, pattern, stacking, limits)

@@ -82,11 +82,11 @@ def _layers(structure, count):
     """Return the structure with its atoms divided into layers; the same object if they are."""
     from dataclasses import replace
 
-    from moireio.moire.layers import assign
+    from moireio.moire.layers import assign_layers
 
     if structure.layer is not None and count is None:
         return structure
-    return replace(structure, layer=assign(structure, count))
+    return replace(structure, layer=assign_layers(structure, count))
 
 
 def _describe(structure, basis, pairs):

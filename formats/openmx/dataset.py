@@ -64,14 +64,14 @@ class Entry:
         return outcome(self.folder, self.name)
 
 
-def write(folder, samples, settings, basis_names=None, record=None, progress=None):
+def write(folder, samples, settings, basis_names=None, record=None):
     """Write a dataset; it appears whole or not at all.
 
     Parameters
     ----------
     folder : str
         To be made; must not exist, or be empty.
-    samples : iterable of Sample
+    samples : iterable of StructureSample
         The structures.
     settings : dat_write.Settings
         How OpenMX computes; `name` is replaced by that of each structure.
@@ -79,8 +79,6 @@ def write(folder, samples, settings, basis_names=None, record=None, progress=Non
         Basis names by species.
     record : dict, optional
         Plain values to keep in the manifest.
-    progress : callable, optional
-        Called with 1 after each structure.
 
     Returns
     -------
@@ -111,8 +109,6 @@ def write(folder, samples, settings, basis_names=None, record=None, progress=Non
                 digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
                 row = {"name": sample.name, "atoms": len(sample.structure)}
                 entries.append(row | {"origin": sample.origin, "digest": f"blake2b:{digest}"})
-                if progress:
-                    progress(1)
             manifest = {"format": FORMAT, "version": 1, "code": "openmx"}
             manifest |= {"made": record or {}, "structures": entries}
             with write_text(os.path.join(made, MANIFEST)) as stream:

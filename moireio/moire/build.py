@@ -1,84 +1,132 @@
-"""Stacks of layers on a common cell: strain, shifts, corrugation, supercells, ribbons."""
+"""Stacks of layers on a common cell: strain, shifts, corrugation."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.moire import layers as layer_table
 from moireio.moire import plane
+from moireio.moire.cells import Cell
+from moireio.moire.layers import Layer, usual_distance
+from moireio.moire.plane import FloatArray
 from moireio.results.moire import Moire, MoireLayer
 from moireio.system.structure import Structure
 
-PLACES = {"first": 1.0, "second": 0.0, "shared": 0.5}
+StrainOn = Literal["first", "second", "shared"]
+# Share of the mismatch that the layers which keep their axes take.
+FIRST_SHARE = {"first": 1.0, "second": 0.0, "shared": 0.5}
 VACUUM = 20.0
-SAME_PLACE = 1e-6
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Stacking:
-    """How layers are put on each other.
+    """Arrangement of the layers of a stack.
 
     Parameters
     ----------
     pattern : tuple of int, optional
-        For each layer 0 (keeps its axes) or 1 (is turned); by default alternating.
+        For each layer 0 (keeps its axes) or 1 (is twisted); by default alternating.
     turned : tuple of bool, optional
-        Which layers are first turned by 180 degrees; by default none.
+        Whether each layer is turned by 180 degrees before the twist; by default none is.
     centre : str, optional
-        Point of every layer that comes to lie on the axis, see `Layer.centre`; by default the
-        hexagon where a layer has one, else the origin of its cell.
-    shifts : dict of int to (float, float)
-        Displacement of a layer before it is turned, in its own lattice vectors.
+        Point of every layer on the rotation axis, see `Layer.centre`; by default the hexagon
+        where a layer has one, else the origin of its cell.
+    shifts : dict of int to (float, float), optional
+        Displacement of a layer before the twist, in its own lattice vectors.
     interlayer : tuple of float, optional
-        Distances of the middle planes of neighbouring layers, Å.
+        Distances of the middle planes of neighbouring layers, Å; one for all, or one for every
+        gap. By default those of `usual_distance`.
     corrugation : float
-        d1 in d(r) = d + 2 d1 Σ cos(G·r), Å.
+        Amplitude d1 in d(r) = d + 2 d1 Σ cos(G·r), Å.
     vacuum : float
         Empty space between periodic images along z, Å.
     """
 
-    pattern: tuple | None = None
-    turned: tuple | None = None
+    pattern: tuple[int, ...] | None = None
+    turned: tuple[bool, ...] | None = None
     centre: str | None = None
-    shifts: dict | None = None
-    interlayer: tuple | None = None
+    shifts: Mapping[int, tuple[float, float]] | None = None
+    interlayer: tuple[float, ...] | None = None
     corrugation: float = 0.0
     vacuum: float = VACUUM
 
 
-def deformations(cell, place, homostrain=None):
-    """Tell how the two layers of a cell are deformed.
+def resolve_pattern(
+    layers: Sequence[Layer], pattern: Sequence[int] | None = None
+) -> tuple[tuple[int, ...], tuple[int, int]]:
+    """Return which layers keep their axes and which are twisted.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        From the bottom to the top.
+    pattern : sequence of int, optional
+        For each layer 0 (keeps its axes) or 1 (is twisted); by default alternating.
+
+    Returns
+    -------
+    pattern : tuple of int
+        The pattern, one number for each layer.
+    heads : (int, int)
+        Indices of the first layer that keeps its axes and the first that is twisted.
+
+    Raises
+    ------
+    MoireioError
+        If the pattern does not fit, or does not begin with 0.
+    """
+    groups = tuple(n % 2 for n in range(len(layers))) if pattern is None else tuple(pattern)
+    if len(groups) != len(layers) or set(groups) != {0, 1} or groups[0] != 0:
+        raise MoireioError(
+            f"the pattern {''.join(map(str, groups))} does not fit {len(layers)} layers",
+            remedy="one digit for each layer, 0 or 1, the first 0, at least one 1",
+        )
+    return groups, (0, groups.index(1))
+
+
+def deformations(
+    cell: Cell, strain_on: StrainOn, homostrain: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Return how the two kinds of layers of a cell are deformed.
 
     Parameters
     ----------
     cell : Cell
         The common cell.
-    place : {"first", "second", "shared"}
-        Which layer takes the mismatch.
+    strain_on : {"first", "second", "shared"}
+        The layer that takes the mismatch.
     homostrain : (2, 2) array, optional
-        Strain of the whole structure on top of it.
+        Additional strain of the whole structure.
 
     Returns
     -------
-    tuple of two (2, 2) arrays
-        Gradients F: a vector r of the layer as it is by itself becomes F r. Neither the first nor
-        the whole is rotated.
+    first, second : (2, 2) arrays
+        Deformation gradients F of the layers that keep their axes and of those that are twisted:
+        a vector r of the free layer becomes F r. Neither the first nor the whole is rotated.
     """
-    f = PLACES[place]
-    first = np.eye(2) + plane.power(cell.mismatch, -f)
-    second = (np.eye(2) + plane.power(cell.mismatch, 1 - f)) @ plane.rotation(cell.angle)
+    share = FIRST_SHARE[strain_on]
+    first = np.eye(2) + plane.power(cell.mismatch, -share)
+    second = (np.eye(2) + plane.power(cell.mismatch, 1 - share)) @ plane.rotation(cell.angle)
     if homostrain is None:
         return first, second
     whole = np.eye(2) + homostrain
-    # (1 + ε) F would turn a layer that is strained already: take that rotation back from both.
+    # (1 + ε) F rotates a layer that is strained already: undo that rotation in both layers.
     _, angle = plane.polar(whole @ first)
     whole = plane.rotation(-float(angle)) @ whole
     return whole @ first, whole @ second
 
 
-def build(layers, cell, place="shared", stacking=None, homostrain=None):
+def build(
+    layers: Sequence[Layer],
+    cell: Cell,
+    strain_on: StrainOn = "shared",
+    stacking: Stacking | None = None,
+    homostrain: FloatArray | None = None,
+) -> tuple[Structure, Moire]:
     """Build a stack of layers on the common cell of two of them.
 
     Parameters
@@ -86,29 +134,29 @@ def build(layers, cell, place="shared", stacking=None, homostrain=None):
     layers : sequence of Layer
         From the bottom to the top.
     cell : Cell
-        Of the first layer that keeps its axes and the first that is turned.
-    place : {"first", "second", "shared"}
-        Where their mismatch goes.
+        Common cell of the first layer that keeps its axes and the first that is twisted.
+    strain_on : {"first", "second", "shared"}
+        The layer that takes their mismatch.
     stacking : Stacking, optional
-        How they are put on each other.
+        Arrangement of the layers.
     homostrain : (2, 2) array, optional
-        Strain of the whole structure.
+        Additional strain of the whole structure.
 
     Returns
     -------
     structure : Structure
         The rotation axis at the origin; atoms along a Hilbert curve, so that runs are compact.
     moire : Moire
-        How it was built.
+        Record of the layers.
 
     Raises
     ------
     MoireioError
-        If counts or distances come out wrong, or the options do not fit the layers.
+        If counts or distances come out wrong, or the stacking does not fit the layers.
     """
     stacking = stacking or Stacking()
-    pattern, heads = groups(layers, stacking.pattern)
-    gradients = deformations(cell, place, homostrain)
+    pattern, heads = resolve_pattern(layers, stacking.pattern)
+    gradients = deformations(cell, strain_on, homostrain)
     in_plane = cell.matrices[0] @ layers[heads[0]].lattice @ gradients[0].T
     records = tuple(
         _record(layer, index, cell, heads, group, gradients, in_plane, stacking)
@@ -116,72 +164,42 @@ def build(layers, cell, place="shared", stacking=None, homostrain=None):
     )
     heights, distances = _heights(layers, stacking)
     parts = [
-        _fill(layer, record, height, in_plane, stacking.centre)
+        _atoms(layer, record, height, in_plane, stacking.centre)
         for layer, record, height in zip(layers, records, heights, strict=True)
     ]
     if stacking.corrugation:
-        _corrugate(parts, records, distances, stacking.corrugation)
+        _corrugate(parts, records, len(distances), stacking.corrugation)
     fractional = np.concatenate([p[0] for p in parts])
     z = np.concatenate([p[1] for p in parts])
     symbols = np.concatenate([p[2] for p in parts])
-    number = np.concatenate([np.full(len(p[1]), n) for n, p in enumerate(parts)])
+    layer_of_atom = np.concatenate([np.full(len(p[1]), n) for n, p in enumerate(parts)])
     names = list(dict.fromkeys(s for layer in layers for s in layer.symbols))
     species = np.array([names.index(s) for s in symbols])
     height = np.ptp(z) + stacking.vacuum
     bits = max(1, int(np.ceil(np.log2(np.sqrt(np.linalg.det(in_plane)) / 4 + 1))))
-    order = np.lexsort((species, number, plane.hilbert_index(fractional, bits)))
+    order = np.lexsort((species, layer_of_atom, plane.hilbert_index(fractional, bits)))
     positions = np.column_stack([fractional @ in_plane, z - (z.min() + z.max()) / 2 + height / 2])
     structure = Structure(
-        cell=_three(in_plane, height),
+        cell=_with_third_vector(in_plane, height),
         positions=positions[order],
         numbers=_numbers(names)[species[order]],
         species=species[order],
         species_names=names,
         pbc=[True, True, False],
-        layer=number[order],
+        layer=layer_of_atom[order],
     )
-    moire = Moire(layers=records, place=_told(place, records))
+    strained = any(np.any(record.strain) for record in records)
+    moire = Moire(layers=records, place=strain_on if strained else "none")
     check(structure, layers, moire)
     return structure, moire
 
 
-def groups(layers, pattern=None):
-    """Tell which layers keep their axes and which are turned.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-        From the bottom to the top.
-    pattern : sequence of int, optional
-        0 or 1 for each; by default alternating.
-
-    Returns
-    -------
-    pattern : tuple of int
-        For each layer.
-    heads : tuple of int
-        The first layer of either kind.
-
-    Raises
-    ------
-    MoireioError
-        If the pattern does not fit, or does not begin with 0.
-    """
-    pattern = tuple(n % 2 for n in range(len(layers))) if pattern is None else tuple(pattern)
-    if len(pattern) != len(layers) or set(pattern) != {0, 1} or pattern[0] != 0:
-        raise MoireioError(
-            f"the pattern {''.join(map(str, pattern))} does not fit {len(layers)} layers",
-            remedy="one digit a layer, 0 or 1, the first 0, at least one 1",
-        )
-    return pattern, (0, pattern.index(1))
-
-
 def _record(layer, index, cell, heads, group, gradients, in_plane, stacking):
-    """Describe one layer: its integer matrix, strain and angle."""
+    """Return the record of one layer: its integer matrix, strain and angle."""
     head, gradient = heads[group], gradients[group]
     if index == head:
         matrix = cell.matrices[group]
-    else:  # another material or the same as the head of its group, on the cell that now stands
+    else:  # the head of the group has fixed the cell; find the nearest cell of this layer
         matrix = np.round(in_plane @ np.linalg.inv(layer.lattice @ gradient.T)).astype(np.int64)
         gradient = np.linalg.solve(matrix @ layer.lattice, in_plane).T
     strain, angle = plane.polar(gradient)
@@ -199,34 +217,32 @@ def _record(layer, index, cell, heads, group, gradients, in_plane, stacking):
     )
 
 
-def _told(place, records):
-    return place if any(np.any(r.strain) for r in records) else "none"
-
-
 def _heights(layers, stacking):
     """Return the height of every middle plane and their distances, Å."""
     pairs = list(pairwise(layers))
-    given = stacking.interlayer
-    if given is None:
-        distances = [layer_table.spacing(a, b) for a, b in pairs]
+    if stacking.interlayer is None:
+        distances = [usual_distance(lower, upper) for lower, upper in pairs]
     else:
-        distances = list(given) * (len(pairs) if len(given) == 1 else 1)
+        distances = list(stacking.interlayer)
+        if len(distances) == 1:
+            distances *= len(pairs)
     if len(distances) != len(pairs):
         raise MoireioError(
             f"{len(distances)} interlayer distances for {len(layers)} layers",
             remedy=f"give one, or {len(pairs)}",
         )
-    for distance, (a, b) in zip(distances, pairs, strict=True):
-        if not distance > (a.thickness + b.thickness) / 2:
+    for distance, (lower, upper) in zip(distances, pairs, strict=True):
+        if not distance > (lower.thickness + upper.thickness) / 2:
             raise MoireioError(
-                f"an interlayer distance of {distance:g} Å makes {a.name} and {b.name} overlap",
+                f"at an interlayer distance of {distance:g} Å {lower.name} and {upper.name} "
+                "overlap",
                 remedy="it is counted from middle plane to middle plane",
             )
     return np.concatenate([[0.0], np.cumsum(distances)]), distances
 
 
-def _fill(layer, record, height, in_plane, centre):
-    """Place the atoms of a layer; return fractional coordinates, heights, symbols."""
+def _atoms(layer, record, height, in_plane, centre):
+    """Return fractional coordinates, heights and symbols of the atoms of a layer."""
     gradient = record.gradient
     motif = layer.positions[:, :2] - layer.centre(centre or layer.default_centre)
     if record.turned:
@@ -240,30 +256,30 @@ def _fill(layer, record, height, in_plane, centre):
     return fractional, z, np.tile(np.array(layer.symbols), count)
 
 
-def _corrugate(parts, records, distances, d1):
+def _corrugate(parts, records, n_gaps, d1):
     """Add d(r) = d + 2 d1 Σ cos(φ_b(r)) to every distance, half on either side.
 
     The phases belong to the beats of the reciprocal vectors b of the two layers (three at 120
-    degrees if hexagonal, two otherwise), counted from where both rotation centres meet.
+    degrees if hexagonal, two otherwise), counted from the point where both rotation centres meet.
     """
-    for gap in range(len(distances)):
+    for gap in range(n_gaps):
         stars = []
         for record in records[gap : gap + 2]:
             lattice = record.lattice @ record.gradient.T
             b = 2 * np.pi * np.linalg.inv(lattice).T
-            if plane.kind(record.lattice) == "hexagonal":
+            if plane.bravais_class(record.lattice) == "hexagonal":
                 b = np.vstack([b, -b.sum(axis=0)])
             stars.append((b, record.gradient @ record.shift))
         (below, u), (above, v) = stars
         if len(below) != len(above) or np.abs(above - below).max() < 1e-9:
             raise MoireioError(
-                "--corrugate needs two neighbouring layers that make a moiré pattern"
+                "a corrugation needs two neighbouring layers that make a moiré pattern"
             )
         beats = above - below
         phase = below @ u - above @ v
         for n, (fractional, z, _) in enumerate(parts):
-            where = fractional @ records[n].cell
-            profile = 2 * d1 * np.cos(where @ beats.T + phase).sum(axis=1)
+            points = fractional @ records[n].cell
+            profile = 2 * d1 * np.cos(points @ beats.T + phase).sum(axis=1)
             z += profile / 2 if n > gap else -profile / 2
 
 
@@ -273,116 +289,38 @@ def _numbers(symbols):
     return np.array([atomic_numbers.get(s, 0) for s in symbols])
 
 
-def _three(in_plane, height):
+def _with_third_vector(in_plane, height):
     cell = np.zeros((3, 3))
     cell[:2, :2], cell[2, 2] = in_plane, height
     return cell
 
 
-def check(structure, layers, moire):
-    """Check the number of atoms and that none are too close.
+def check(structure: Structure, layers: Sequence[Layer], moire: Moire) -> None:
+    """Check the number of atoms and their distances.
 
     Parameters
     ----------
     structure : Structure
         One moiré cell.
     layers : sequence of Layer
-        Of which it was built.
+        The layers of which it was built.
     moire : Moire
-        How.
+        Record of the layers.
 
     Raises
     ------
     MoireioError
-        If atoms are missing, or two are closer than the layers' own shortest bond allows.
+        If atoms are missing, or two are closer than the shortest bond of the layers allows.
     """
     expected = sum(len(a) * r.multiple for a, r in zip(layers, moire.layers, strict=True))
     if len(structure) != expected:
         raise MoireioError(f"the cell holds {len(structure)} atoms instead of {expected}")
     squeeze = max(0.0, *(-float(plane.principal(r.strain).min()) for r in moire.layers))
-    allowed = min(layer.bond for layer in layers) * (1 - squeeze) - SAME_PLACE
+    allowed = min(layer.bond for layer in layers) * (1 - squeeze) - ROUNDING
     close = structure.closest_pair(allowed)
     if close is not None:
         raise MoireioError(
             f"atoms {close[1]} and {close[2]} are {close[0]:.3f} Å apart, closer than the shortest "
             f"bond of the layers ({allowed:.3f} Å)",
-            remedy="give larger distances with --interlayer",
+            remedy="give larger distances with `interlayer`",
         )
-
-
-def repeat(structure, moire, counts):
-    """Repeat a moiré cell in the plane.
-
-    Parameters
-    ----------
-    structure : Structure
-        One cell.
-    moire : Moire
-        How it was built.
-    counts : (int, int)
-        Along the first and second vector.
-
-    Returns
-    -------
-    structure : Structure
-        Cell after cell, the last vector fastest.
-    moire : Moire
-        With `repeat` set.
-    """
-    steps = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), -1).reshape(-1, 2)
-    shifts = steps @ structure.cell[:2]
-    times = len(steps)
-    cell = structure.cell.copy()
-    cell[:2] *= np.asarray(counts)[:, None]
-    optional = {n: getattr(structure, n) for n in ("layer", "magmoms")}
-    repeated = replace(
-        structure,
-        cell=cell,
-        positions=(structure.positions + shifts[:, None]).reshape(-1, 3),
-        numbers=np.tile(structure.numbers, times),
-        species=np.tile(structure.species, times),
-        **{n: np.concatenate([v] * times) for n, v in optional.items() if v is not None},
-    )
-    return repeated, replace(moire, repeat=tuple(int(c) for c in counts))
-
-
-def ribbon(structure, moire, cells, axis, vacuum=VACUUM):
-    """Cut a nanoribbon: some cells wide, open along one vector, periodic along the other.
-
-    Parameters
-    ----------
-    structure : Structure
-        One cell.
-    moire : Moire
-        How it was built.
-    cells : int
-        Width of the ribbon, in cells along the open vector.
-    axis : {1, 2}
-        The lattice vector that is open.
-    vacuum : float
-        Empty space beside the ribbon, Å.
-
-    Returns
-    -------
-    structure : Structure
-        Its open lattice vector at right angles to the edges.
-    moire : Moire
-        With `repeat` and `open_axis` set.
-    """
-    counts = (cells, 1) if axis == 1 else (1, cells)
-    wide, moire = repeat(structure, moire, counts)
-    along = structure.cell[2 - axis, :2]
-    across = np.array([-along[1], along[0]]) / np.linalg.norm(along)
-    if across @ structure.cell[axis - 1, :2] < 0:
-        across = -across
-    reach = wide.positions[:, :2] @ across
-    cell = wide.cell.copy()
-    cell[axis - 1, :2] = across * (np.ptp(reach) + vacuum)
-    positions = wide.positions.copy()
-    moved = across * (vacuum / 2 - reach.min())
-    positions[:, :2] += moved
-    pbc = [True, True, False]
-    pbc[axis - 1] = False
-    cut = replace(wide, cell=cell, positions=positions, pbc=pbc)
-    layers = tuple(replace(r, centre=r.centre + moved) for r in moire.layers)
-    return cut, replace(moire, layers=layers, open_axis=axis)

@@ -5,9 +5,11 @@ from itertools import pairwise
 from math import gcd
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.moire import plane
+from moireio.moire.plane import FloatArray, IntArray
 
 EXACT = 1e-10
 CHUNK = 1_000_000
@@ -17,7 +19,7 @@ CHUNK = 1_000_000
 class Cell:
     """A cell that two layers share.
 
-    The strain is what the second layer would need if the first had none: the gradient
+    The mismatch is the strain of the second layer if the first has none: the gradient
     F = (1 + mismatch) R(angle) maps the second lattice onto the cell of the first.
 
     Parameters
@@ -25,24 +27,25 @@ class Cell:
     matrices : (2, 2, 2) array of int
         Rows of the cell in the lattice of the first and of the second layer.
     angle : float
-        By which the second layer is turned, degrees, counter-clockwise.
+        Twist of the second layer, degrees, counter-clockwise.
     mismatch : (2, 2) array
         Symmetric tensor in the axes of the first layer.
     """
 
-    matrices: np.ndarray
+    matrices: IntArray
     angle: float
-    mismatch: np.ndarray = field(default_factory=lambda: np.zeros((2, 2)))
+    mismatch: FloatArray = field(default_factory=lambda: np.zeros((2, 2)))
 
     @property
-    def multiples(self):
-        """Cells of the first and of the second layer in this cell."""
+    def multiples(self) -> tuple[int, int]:
+        """Numbers of unit cells of the first and of the second layer in this cell."""
         (a, b), (c, d) = np.moveaxis(np.asarray(self.matrices, dtype=np.int64), 0, -1)
-        return tuple(int(v) for v in a * d - b * c)
+        first, second = a * d - b * c
+        return int(first), int(second)
 
 
-def match(first, second, matrices):
-    """Return the cell that two integer matrices make.
+def match(first: FloatArray, second: FloatArray, matrices: npt.ArrayLike) -> Cell:
+    """Return the common cell of two lattices for two integer matrices.
 
     Parameters
     ----------
@@ -56,15 +59,15 @@ def match(first, second, matrices):
     Cell
         With angle and mismatch computed from the lattices.
     """
-    matrices = np.asarray(matrices, dtype=np.int64)
-    gradient = np.linalg.solve(matrices[1] @ second, matrices[0] @ first).T
+    rows = np.asarray(matrices, dtype=np.int64)
+    gradient = np.linalg.solve(rows[1] @ second, rows[0] @ first).T
     strain, angle = plane.polar(gradient)
     if np.abs(strain).max() < EXACT:
         strain = np.zeros((2, 2))
-    return Cell(matrices, float(angle), strain)
+    return Cell(rows, float(angle), strain)
 
 
-def from_index(first, second, m, n):
+def from_index(first: FloatArray, second: FloatArray, m: int, n: int) -> Cell:
     """Return the exact cell (m, n) of two equal hexagonal or square lattices.
 
     Parameters
@@ -84,57 +87,56 @@ def from_index(first, second, m, n):
     Raises
     ------
     MoireioError
-        If the lattices are of other kinds, or m and n make no twist.
+        If the lattices belong to other classes, or m and n make no twist.
     """
-    kinds = plane.kind(first), plane.kind(second)
-    if kinds[0] != kinds[1] or kinds[0] not in ("hexagonal", "square"):
+    lower, upper = plane.bravais_class(first), plane.bravais_class(second)
+    if lower != upper or lower not in ("hexagonal", "square"):
         raise MoireioError(
-            f"--index needs two hexagonal or two square lattices, not {kinds[0]} and {kinds[1]}",
-            remedy="use --angle",
+            f"`index` needs two hexagonal or two square lattices, not {lower} and {upper}",
+            remedy="use `angle`",
         )
     if min(m, n) < 0 or m == n or gcd(m, n) != 1:
         raise MoireioError(
             f"indices {m} {n} make no new twisted cell",
             remedy="use two different numbers without a common factor, none negative",
         )
-    if kinds[0] == "hexagonal":
+    if lower == "hexagonal":
         rows = [[[m, n], [-n, m + n]], [[n, m], [-m, m + n]]]
     else:
         rows = [[[m, n], [-n, m]], [[n, m], [-m, n]]]
     return match(first, second, rows)
 
 
-def smaller_index(kind, m, n):
-    """Return the indices of a smaller cell with the same twist, if there is one.
+def coincidence_cells(bravais_class: str, m: int, n: int) -> int:
+    """Return how many coincidence cells, the smallest with the same twist, fill the cell (m, n).
 
     Parameters
     ----------
-    kind : {"hexagonal", "square"}
-        The lattice.
+    bravais_class : {"hexagonal", "square"}
+        Class of both lattices.
     m, n : int
         Indices of the cell.
 
     Returns
     -------
     int
-        How many times the exact coincidence cell fits into the cell (m, n).
+        1 if the cell (m, n) is the smallest itself.
     """
-    if kind == "hexagonal":
+    if bravais_class == "hexagonal":
         return 3 if (m - n) % 3 == 0 else 1
     return 2 if (m - n) % 2 == 0 else 1
 
 
 def find(
-    first,
-    second,
-    window,
-    max_area,
-    max_strain,
+    first: FloatArray,
+    second: FloatArray,
+    angles: tuple[float, float],
+    max_area: float,
+    max_strain: float,
     *,
-    target=None,
-    max_aspect=4.0,
-    progress=None,
-):
+    target: FloatArray | None = None,
+    max_aspect: float = 4.0,
+) -> list[Cell]:
     """Search common cells of two lattices.
 
     Vectors of the first lattice are paired with vectors of the second that are nearly as long;
@@ -146,18 +148,16 @@ def find(
     ----------
     first, second : (2, 2) array
         Lattice vectors as rows, Å, right-handed.
-    window : (float, float)
+    angles : (float, float)
         Lowest and highest twist angle, degrees.
     max_area : float
         Largest area of the cell, Å².
     max_strain : float
-        Largest principal value of mismatch (or of its difference from `target`).
+        Largest principal value of the mismatch (or of its difference from `target`).
     target : (2, 2) array, optional
-        Strain that the second layer shall have.
+        Wanted strain of the second layer.
     max_aspect : float
-        Longer over shorter side of the reduced cell.
-    progress : callable, optional
-        Called with the number of degrees done.
+        Largest ratio of the longer to the shorter side of the reduced cell.
 
     Returns
     -------
@@ -165,7 +165,7 @@ def find(
         Each once (cells that differ by a common rotation of two equally symmetric lattices count
         as one), without multiples of smaller ones.
     """
-    low, high = (float(v) for v in window)
+    low, high = (float(v) for v in angles)
     limit = max(float(max_strain), EXACT)
     stretch = np.eye(2) if target is None else np.eye(2) + target
     # Steps of the angle no wider than what the strain smears anyway keep the candidates few.
@@ -174,28 +174,28 @@ def find(
     reach = np.sqrt(max_area * 2 / np.sqrt(3)) * (1 + limit)
     sector = _common_symmetry(first, second) if target is None else 180.0
     a_points = _points(first, reach * max_aspect)
-    found = []
+    batches: list[IntArray] = []
     for lower, upper in pairwise(edges.tolist()):
         middle, half = (lower + upper) / 2, np.radians((upper - lower) / 2)
         turned = second @ plane.rotation(middle).T @ stretch.T
         for v, w in _pairs(first, turned, a_points, reach, sector, half + limit, limit):
-            found += _complete(first, turned, a_points, v, w, max_area, max_aspect, half, limit)
-        if progress:
-            progress(upper - lower)
-    if not found:
+            batches += _complete(first, turned, a_points, v, w, max_area, max_aspect, half, limit)
+    if not batches:
         return []
-    matrices = np.concatenate(found)
+    matrices = np.concatenate(batches)
     return _select(first, second, matrices, low, high, limit, stretch)
 
 
-def find_exact(first, second, window, max_area):
-    """Search common cells without strain; as `find`, for two equal lattices.
+def find_exact(
+    first: FloatArray, second: FloatArray, angles: tuple[float, float], max_area: float
+) -> list[Cell]:
+    """Search common cells without strain: `find` for two equal lattices.
 
     Parameters
     ----------
     first, second : (2, 2) array
         Lattice vectors as rows, Å.
-    window : (float, float)
+    angles : (float, float)
         Lowest and highest twist angle, degrees.
     max_area : float
         Largest area of the cell, Å².
@@ -203,13 +203,13 @@ def find_exact(first, second, window, max_area):
     Returns
     -------
     list of Cell
-        Empty for lattices that are not both hexagonal or both square and of one constant: others
-        fit exactly only by accident.
+        Empty unless both lattices are hexagonal, or both square, with the same lattice constant:
+        others fit exactly only by accident.
     """
-    kinds = {plane.kind(first, 1e-9), plane.kind(second, 1e-9)}
-    if kinds not in ({"hexagonal"}, {"square"}) or np.abs(first - second).max() > 1e-9:
+    classes = {plane.bravais_class(first, 1e-9), plane.bravais_class(second, 1e-9)}
+    if classes not in ({"hexagonal"}, {"square"}) or np.abs(first - second).max() > 1e-9:
         return []
-    return find(first, second, window, max_area, 0.0)
+    return find(first, second, angles, max_area, 0.0)
 
 
 def _points(rows, radius):
@@ -224,10 +224,10 @@ def _points(rows, radius):
 
 def _common_symmetry(first, second):
     """Return the angle over which directions repeat in both lattices, degrees."""
-    kinds = {plane.kind(first, 1e-9), plane.kind(second, 1e-9)}
-    return {frozenset({"hexagonal"}): 60.0, frozenset({"square"}): 90.0}.get(
-        frozenset(kinds), 180.0
-    )
+    classes = {plane.bravais_class(first, 1e-9), plane.bravais_class(second, 1e-9)}
+    if classes == {"hexagonal"}:
+        return 60.0
+    return 90.0 if classes == {"square"} else 180.0
 
 
 def _near(targets, radii, inverse):
@@ -238,14 +238,14 @@ def _near(targets, radii, inverse):
     targets : (n, 2) array
         Cartesian points, Å.
     radii : (n,) array
-        How far from each, Å.
+        Search radius around each, Å.
     inverse : (2, 2) array
         Inverse of the lattice vectors (rows).
 
     Returns
     -------
     index : (m,) array of int
-        Which target.
+        Index of the target.
     points : (m, 2) array of int
         Lattice points whose fractional coordinates lie within the box around the circle.
     """
@@ -261,7 +261,7 @@ def _near(targets, radii, inverse):
 
 
 def _pairs(first, turned, a_points, reach, sector, spread, limit):
-    """Yield vectors of both lattices that can be the same side of a cell, in batches."""
+    """Yield vectors of both lattices that may be the same side of a cell, in batches."""
     vectors = a_points @ first
     lengths = np.linalg.norm(vectors, axis=1)
     direction = np.degrees(np.arctan2(vectors[:, 1], vectors[:, 0])) % 360
@@ -295,10 +295,11 @@ def _complete(first, turned, a_points, v, w, max_area, max_aspect, half, limit):
         x, y = vectors[span, 0, None], vectors[span, 1, None]
         cross = x * all_vectors[:, 1] - y * all_vectors[:, 0]
         dot = x * all_vectors[:, 0] + y * all_vectors[:, 1]
-        own = lengths[span, None]
+        length = lengths[span, None]
         slack = 1 + 2 * limit + 1e-9
-        good = (cross > 1e-9) & (cross <= max_area * slack) & (np.abs(dot) <= own**2 / 2 * slack)
-        good &= (all_lengths * slack >= own) & (all_lengths <= max_aspect * own * slack)
+        good = (cross > 1e-9) & (cross <= max_area * slack)
+        good &= np.abs(dot) <= length**2 / 2 * slack
+        good &= (all_lengths * slack >= length) & (all_lengths <= max_aspect * length * slack)
         pair, second_side = np.nonzero(good)
         pair += start
         if not len(pair):
@@ -321,10 +322,10 @@ def _complete(first, turned, a_points, v, w, max_area, max_aspect, half, limit):
 
 
 def _fits(cell, image, half, limit):
-    """Tell which cells agree with their images within strain and angle (a coarse test)."""
+    """Return a mask of the cells that agree with their images in strain and angle, coarsely."""
     det = image[:, 0, 0] * image[:, 1, 1] - image[:, 0, 1] * image[:, 1, 0]
-    ok = det > 1e-9
-    det = np.where(ok, det, 1.0)
+    positive = det > 1e-9
+    det = np.where(positive, det, 1.0)
     adjugate = np.stack(
         [
             np.stack([image[:, 1, 1], -image[:, 0, 1]], -1),
@@ -335,16 +336,16 @@ def _fits(cell, image, half, limit):
     gradient = np.swapaxes(adjugate @ cell / det[:, None, None], 1, 2)
     strain, angle = plane.polar(gradient)
     small = np.abs(plane.principal(strain)).max(-1) <= limit * 1.05 + 1e-9
-    return ok & small & (np.abs(angle) <= np.degrees(half) + np.degrees(limit) + 1e-6)
+    return positive & small & (np.abs(angle) <= np.degrees(half) + np.degrees(limit) + 1e-6)
 
 
 def _select(first, second, matrices, low, high, limit, stretch):
-    """Keep what lies within the limits, each cell once."""
+    """Return the cells within the limits, each once."""
     cell, image = matrices[:, 0] @ first, matrices[:, 1] @ second
     gradient = np.swapaxes(np.linalg.solve(image, cell), 1, 2)
     strain, angle = plane.polar(gradient)
     excess = np.abs(plane.principal(strain - (stretch - np.eye(2)))).max(-1)
-    # Angles are told modulo a turn; bring them next to the window.
+    # Angles are defined modulo a full turn; bring them next to the range.
     middle = (low + high) / 2
     angle = middle + (angle - middle + 180) % 360 - 180
     keep = (excess <= limit * (1 + 1e-9) + 1e-12) & (angle >= low - 1e-7) & (angle <= high + 1e-7)
@@ -360,20 +361,20 @@ def _select(first, second, matrices, low, high, limit, stretch):
     return [Cell(matrices[i], float(angle[i]), strain[i]) for i in order[fresh]]
 
 
-def standard(first, second, cell):
-    """Choose the reduced form of a cell: two shortest vectors at 60 to 90 degrees.
+def standard(first: FloatArray, cell: Cell) -> Cell:
+    """Return the reduced form of a cell: its two shortest vectors, at 60 to 90 degrees.
 
     Parameters
     ----------
-    first, second : (2, 2) array
-        Lattice vectors as rows, Å.
+    first : (2, 2) array
+        Lattice vectors of the first layer as rows, Å.
     cell : Cell
-        In any form.
+        The cell in any form.
 
     Returns
     -------
     Cell
-        The same, at 60 degrees where it is hexagonal, its first vector pointing to the right.
+        The same cell, at 60 degrees if it is hexagonal, its first vector pointing to the right.
     """
     rows, change = plane.reduce(cell.matrices[0] @ first)
     if rows[0, 0] < -1e-9 * abs(rows[0, 1]):

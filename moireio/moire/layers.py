@@ -1,4 +1,4 @@
-"""Single layers: a table of known ones, and any structure file."""
+"""Single layers: from a table of well-known ones, or from any structure."""
 
 import os
 from dataclasses import dataclass
@@ -6,12 +6,15 @@ from fractions import Fraction
 from functools import cached_property, lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.moire import plane
+from moireio.moire.plane import FloatArray
+from moireio.system.structure import Structure
 
 CENTRES = ("hexagon", "atom", "bond", "cell")
-# Wider than any step inside a layer (phosphorene 2.1 Å), narrower than what separates two.
+# Wider than any step inside a layer (phosphorene 2.1 Å), narrower than the gap between two.
 LAYER_GAP = 2.3
 FLAT = 1e-3
 
@@ -23,7 +26,7 @@ class Layer:
     Parameters
     ----------
     name : str
-        How it is called in messages and files.
+        Name in messages and files.
     lattice : (2, 2) array
         Lattice vectors as rows, Å, right-handed, the first along x; hexagonal ones at 60 degrees.
     symbols : tuple of str
@@ -33,54 +36,55 @@ class Layer:
     spacing : float, optional
         Distance of the middle planes of two like layers, Å.
     source : str
-        Where the numbers come from.
+        Source of the numbers.
     """
 
     name: str
-    lattice: np.ndarray
-    symbols: tuple
-    positions: np.ndarray
+    lattice: FloatArray
+    symbols: tuple[str, ...]
+    positions: FloatArray
     spacing: float | None = None
     source: str = ""
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of atoms in one cell."""
         return len(self.symbols)
 
     @property
-    def thickness(self):
+    def thickness(self) -> float:
         """Distance of the outermost atoms along z, Å."""
         return float(np.ptp(self.positions[:, 2]))
 
     @property
-    def area(self):
+    def area(self) -> float:
         """Area of one cell, Å²."""
         return float(np.linalg.det(self.lattice))
 
     @cached_property
-    def kind(self):
-        """Bravais class of the lattice, one of `plane.KINDS`."""
-        return plane.kind(self.lattice)
+    def bravais_class(self) -> str:
+        """Bravais class of the lattice, one of `plane.BRAVAIS_CLASSES`."""
+        return plane.bravais_class(self.lattice)
 
     @cached_property
-    def bond(self):
+    def bond(self) -> float:
         """Shortest distance of two atoms, Å."""
         return float(np.sqrt(self._neighbours()[0]))
 
     def _neighbours(self):
-        """Return squared distances and in-plane offsets of all atoms around the first of each."""
+        """Return the smallest squared distance of two atoms, and the vectors from the first atom.
+
+        The vectors to its neighbours come in order of their lengths.
+        """
         steps = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 2, indexing="ij"), -1).reshape(-1, 2)
         shifts = np.pad(steps @ plane.reduce(self.lattice)[0], ((0, 0), (0, 1)))
         delta = self.positions[None, :, None] + shifts - self.positions[:, None, None]
         squared = (delta**2).sum(-1)
         squared[squared < 1e-12] = np.inf
-        best = squared[0].reshape(-1)
-        flat = delta[0].reshape(-1, 3)
-        order = np.argsort(best, kind="stable")
-        return squared.min(), flat[order]
+        order = np.argsort(squared[0].reshape(-1), kind="stable")
+        return squared.min(), delta[0].reshape(-1, 3)[order]
 
-    def centre(self, name):
-        """Return a point to turn the layer about.
+    def centre(self, name: str) -> FloatArray:
+        """Return a point to rotate the layer about.
 
         Parameters
         ----------
@@ -108,7 +112,7 @@ class Layer:
             return first + aside[0] / 2
         if name != "hexagon":
             raise MoireioError(f"{name!r} is no centre", remedy="use one of: " + ", ".join(CENTRES))
-        if self.kind == "hexagonal":
+        if self.bravais_class == "hexagonal":
             inverse = np.linalg.inv(self.lattice)
             for third in (2, 1):
                 site = first + np.full(2, third / 3) @ self.lattice
@@ -117,25 +121,25 @@ class Layer:
                 if np.hypot(*offsets.T).min() > 0.3:
                     return site
         raise MoireioError(
-            f"layer {self.name} has no empty hexagon", remedy="use --centre atom, bond or cell"
+            f"layer {self.name} has no empty hexagon", remedy="use `centre` atom, bond or cell"
         )
 
     @property
-    def default_centre(self):
-        """Name of the centre that is taken unless another is asked for."""
+    def default_centre(self) -> str:
+        """Name of the centre that is used by default."""
         try:
             self.centre("hexagon")
         except MoireioError:
             return "cell"
         return "hexagon"
 
-    def resembles(self, other):
-        """Tell whether another layer has the same lattice.
+    def same_lattice(self, other: "Layer") -> bool:
+        """Return whether another layer has the same lattice.
 
         Parameters
         ----------
         other : Layer
-            To be compared.
+            The other layer.
 
         Returns
         -------
@@ -158,24 +162,24 @@ def _table():
     return entries, names
 
 
-def known():
+def table_names() -> list[str]:
     """Return the names of the layers in the table.
 
     Returns
     -------
     list of str
-        Without aliases.
+        Names without aliases.
     """
     return list(_table()[0])
 
 
-def named(name):
+def named(name: str) -> Layer | None:
     """Return a layer of the table.
 
     Parameters
     ----------
     name : str
-        Its name or an alias, in any case.
+        Name or alias, in upper or lower case.
 
     Returns
     -------
@@ -183,13 +187,13 @@ def named(name):
         None if the table has no such name.
     """
     entries, names = _table()
-    name = names.get(name.lower())
-    return None if name is None else _from_table(name, entries[name])
+    entry = names.get(name.lower())
+    return None if entry is None else _from_table(entry, entries[entry])
 
 
 def _from_table(name, entry):
-    (kind, constants), *_ = entry["lattice"].items()
-    if kind == "hexagonal":
+    (bravais_class, constants), *_ = entry["lattice"].items()
+    if bravais_class == "hexagonal":
         lattice = constants * np.array([[1, 0], [0.5, np.sqrt(3) / 2]])
     else:
         lattice = np.diag(np.asarray(constants, dtype=float))
@@ -205,13 +209,13 @@ def _from_table(name, entry):
     )
 
 
-def from_structure(structure, name, path=None):
-    """Make a layer of a periodic structure.
+def from_structure(structure: Structure, name: str, path: str | None = None) -> Layer:
+    """Make a layer from a periodic structure.
 
     Parameters
     ----------
     structure : Structure
-        With its first two lattice vectors in the xy plane.
+        One layer, its first two lattice vectors in the xy plane.
     name : str
         Name of the layer.
     path : str, optional
@@ -220,7 +224,7 @@ def from_structure(structure, name, path=None):
     Returns
     -------
     Layer
-        Turned so that its first lattice vector lies along x.
+        Rotated so that its first lattice vector lies along x.
 
     Raises
     ------
@@ -236,58 +240,58 @@ def from_structure(structure, name, path=None):
     if np.abs(cell[:2, 2]).max() > 1e-6 * np.abs(cell[:2]).max():
         raise MoireioError("does not have its first two lattice vectors in the xy plane", path=path)
     lattice = cell[:2, :2].copy()
-    positions = joined(structure)
+    positions = joined_positions(structure)
     positions[:, 2] -= (positions[:, 2].min() + positions[:, 2].max()) / 2
     if np.linalg.det(lattice) < 0:
         lattice[1] = -lattice[1]
     cosine = lattice[0] @ lattice[1] / np.prod(np.linalg.norm(lattice, axis=1))
     if not -1e-6 <= cosine <= 0.5 + 1e-6:
-        if plane.kind(lattice) == "hexagonal" and abs(cosine + 0.5) < 1e-6:
+        if plane.bravais_class(lattice) == "hexagonal" and abs(cosine + 0.5) < 1e-6:
             lattice[1] += lattice[0]  # 120 to 60 degrees, the first vector as in the file
         else:
             lattice = plane.reduce(lattice)[0]
     angle = np.degrees(np.arctan2(lattice[0, 1], lattice[0, 0]))
-    turn = plane.rotation(-angle if abs(angle) > 1e-12 else 0.0)
-    positions[:, :2] = positions[:, :2] @ turn.T
-    lattice = lattice @ turn.T
+    rotation = plane.rotation(-angle if abs(angle) > 1e-12 else 0.0)
+    positions[:, :2] = positions[:, :2] @ rotation.T
+    lattice = lattice @ rotation.T
     lattice[0, 1] = 0.0
     symbols = structure.element_symbols
     return Layer(name, lattice, tuple(symbols), positions, source=str(path))
 
 
-def joined(structure):
-    """Return positions with the atoms that the border of the cell cuts off brought together.
+def joined_positions(structure: Structure) -> FloatArray:
+    """Return positions in which no layer is cut by the border of the cell.
 
     Parameters
     ----------
     structure : Structure
-        Layers.
+        A stack of layers.
 
     Returns
     -------
     (N, 3) array
-        Å. Along the third lattice vector the widest gap lies at the border, if it is a period.
+        Å. If the third lattice vector is a period, the widest gap along it lies at the border.
     """
     positions = np.array(structure.positions)
     if not structure.pbc[2] or len(structure) == 0:
         return positions
     height = positions @ np.linalg.inv(structure.cell)[:, 2]
-    order = np.sort(height % 1)
-    gaps = np.diff(order, append=order[0] + 1)
-    start = order[(int(gaps.argmax()) + 1) % len(order)]
-    wanted = (height - start + 1e-9) % 1
-    return positions + np.outer(wanted - height, structure.cell[2])
+    ascending = np.sort(height % 1)
+    gaps = np.diff(ascending, append=ascending[0] + 1)
+    start = ascending[(int(gaps.argmax()) + 1) % len(ascending)]
+    joined = (height - start + 1e-9) % 1
+    return positions + np.outer(joined - height, structure.cell[2])
 
 
-def assign(structure, count=None):
-    """Tell the layers of a structure by the gaps between atoms.
+def assign_layers(structure: Structure, count: int | None = None) -> npt.NDArray[np.int32]:
+    """Divide the atoms of a structure into layers, by the gaps between them.
 
     Parameters
     ----------
     structure : Structure
-        Any stack of layers along the normal of its first two lattice vectors.
+        A stack of layers along the normal of its first two lattice vectors.
     count : int, optional
-        How many layers; by default as many as gaps wider than `LAYER_GAP` make.
+        Number of layers; by default a new layer begins after every gap wider than `LAYER_GAP`.
 
     Returns
     -------
@@ -297,10 +301,10 @@ def assign(structure, count=None):
     Raises
     ------
     MoireioError
-        If there are not as many gaps.
+        If there are too few gaps.
     """
     normal = np.cross(structure.cell[0], structure.cell[1])
-    height = joined(structure) @ (normal / np.linalg.norm(normal))
+    height = joined_positions(structure) @ (normal / np.linalg.norm(normal))
     order = np.argsort(height, kind="stable")
     gaps = np.diff(height[order])
     if count is None:
@@ -315,7 +319,7 @@ def assign(structure, count=None):
     return layer
 
 
-def spacing(lower, upper):
+def usual_distance(lower: Layer, upper: Layer) -> float:
     """Return the usual distance of the middle planes of two neighbouring layers.
 
     Parameters
@@ -326,21 +330,23 @@ def spacing(lower, upper):
     Returns
     -------
     float
-        Å. The empty space between two layers is the mean of what each keeps to its like in the
-        crystal, but no less than the shorter bond: in a moiré pattern atoms also meet head on.
+        Å. The empty space between the layers is the mean of the gaps in their own crystals, but no
+        less than the shorter bond: in a moiré pattern atoms also meet head on.
 
     Raises
     ------
     MoireioError
-        If it is not known for one of them.
+        If the spacing of one of them is not known.
     """
+    spacings = []
     for layer in (lower, upper):
         if layer.spacing is None:
             raise MoireioError(
                 "the distance to the next layer is not known",
                 path=layer.source or layer.name,
-                remedy="give --interlayer",
+                remedy="give `interlayer`",
             )
-    gap = (lower.spacing - lower.thickness + upper.spacing - upper.thickness) / 2
+        spacings.append(layer.spacing)
+    gap = (spacings[0] - lower.thickness + spacings[1] - upper.thickness) / 2
     gap = max(gap, min(lower.bond, upper.bond))
     return gap + (lower.thickness + upper.thickness) / 2

@@ -1,11 +1,14 @@
-"""Plane lattices: reduction, kinds, points of a supercell, deformations."""
+"""Plane lattices: reduction, Bravais classes, points of a supercell, deformations."""
 
 import numpy as np
+import numpy.typing as npt
 
-KINDS = ("hexagonal", "square", "rectangular", "centred rectangular", "oblique")
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BRAVAIS_CLASSES = ("hexagonal", "square", "rectangular", "centred rectangular", "oblique")
 
 
-def rotation(angle):
+def rotation(angle: float) -> FloatArray:
     """Return the matrix that turns column vectors counter-clockwise.
 
     Parameters
@@ -16,16 +19,16 @@ def rotation(angle):
     Returns
     -------
     (2, 2) array
-        The rotation.
+        Rotation matrix, exact at multiples of 90 degrees.
     """
-    # Exact at multiples of 90 degrees, where cos and sin of the radian are not.
+    # The cosine and sine of π/2 in radians are not exactly 0 and 1.
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     if angle % 90 == 0:
         c, s = np.round(c), np.round(s)
     return np.array([[c, -s], [s, c]])
 
 
-def polar(gradient):
+def polar(gradient: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Split a deformation gradient F into a strain after a rotation: F = (1 + ε) R(θ).
 
     Parameters
@@ -52,7 +55,7 @@ def polar(gradient):
     return stretch - np.eye(2), np.degrees(np.arctan2(s, c))
 
 
-def principal(strain):
+def principal(strain: FloatArray) -> FloatArray:
     """Return the principal strains, the smaller first.
 
     Parameters
@@ -63,14 +66,14 @@ def principal(strain):
     Returns
     -------
     (..., 2) array
-        Eigenvalues.
+        Eigenvalues of the tensors.
     """
     mean = (strain[..., 0, 0] + strain[..., 1, 1]) / 2
     half = np.hypot((strain[..., 0, 0] - strain[..., 1, 1]) / 2, strain[..., 0, 1])
     return np.stack([mean - half, mean + half], -1)
 
 
-def power(strain, exponent):
+def power(strain: npt.ArrayLike, exponent: float) -> FloatArray:
     """Return (1 + ε)^exponent − 1.
 
     Parameters
@@ -85,17 +88,17 @@ def power(strain, exponent):
     (..., 2, 2) array
         Strains in the same axes.
     """
-    strain = np.asarray(strain, dtype=float)
+    tensors = np.asarray(strain, dtype=float)
     if exponent == 0:
-        return np.zeros(strain.shape)
+        return np.zeros(tensors.shape)
     if exponent == 1:
-        return strain.copy()
-    values, vectors = np.linalg.eigh(strain)
+        return tensors.copy()
+    values, vectors = np.linalg.eigh(tensors)
     values = np.expm1(exponent * np.log1p(values))
     return (vectors * values[..., None, :]) @ np.swapaxes(vectors, -1, -2)
 
 
-def uniaxial(magnitude, direction=0.0, poisson=0.16):
+def uniaxial(magnitude: float, direction: float = 0.0, poisson: float = 0.16) -> FloatArray:
     """Return the strain of a layer that is pulled along one direction.
 
     Parameters
@@ -103,9 +106,9 @@ def uniaxial(magnitude, direction=0.0, poisson=0.16):
     magnitude : float
         Relative elongation (0.01 is 1 %).
     direction : float
-        Degrees from x, counter-clockwise.
+        Direction of the pull, degrees from x, counter-clockwise.
     poisson : float
-        The layer narrows by this times the elongation.
+        Poisson's ratio: relative contraction across the pull over the elongation.
 
     Returns
     -------
@@ -116,7 +119,7 @@ def uniaxial(magnitude, direction=0.0, poisson=0.16):
     return turn @ np.diag([magnitude, -poisson * magnitude]) @ turn.T
 
 
-def reduce(rows):
+def reduce(rows: FloatArray) -> tuple[FloatArray, IntArray]:
     """Gauss-reduce a plane lattice.
 
     Parameters
@@ -147,20 +150,20 @@ def reduce(rows):
     return m @ rows, m
 
 
-def kind(rows, tolerance=1e-4):
-    """Name the Bravais class of a plane lattice.
+def bravais_class(rows: FloatArray, tolerance: float = 1e-4) -> str:
+    """Return the Bravais class of a plane lattice.
 
     Parameters
     ----------
     rows : (2, 2) array
         Lattice vectors.
     tolerance : float
-        Relative.
+        Relative tolerance of lengths and scalar products.
 
     Returns
     -------
     str
-        One of `KINDS`.
+        One of `BRAVAIS_CLASSES`.
     """
     (a, b), _ = reduce(rows if np.linalg.det(rows) > 0 else rows[::-1])
     aa, bb, ab = a @ a, b @ b, a @ b
@@ -174,7 +177,7 @@ def kind(rows, tolerance=1e-4):
     return "oblique"
 
 
-def supercell_points(matrix):
+def supercell_points(matrix: npt.ArrayLike) -> FloatArray:
     """List the lattice points inside a supercell.
 
     Parameters
@@ -189,7 +192,7 @@ def supercell_points(matrix):
     """
     m = [[int(v) for v in row] for row in np.asarray(matrix)]
     det = m[0][0] * m[1][1] - m[0][1] * m[1][0]
-    # Hermite normal form [[a, b], [0, d]] by row operations: representatives are i < a, j < d.
+    # Row operations lead to the Hermite normal form [[a, b], [0, d]]; its points are i < a, j < d.
     (p, q), (r, s) = m
     while r:
         t = p // r
@@ -201,15 +204,15 @@ def supercell_points(matrix):
     return (np.stack([i, j], 1) @ adjugate % det) / det
 
 
-def hilbert_index(fractional, bits):
-    """Return places along a Hilbert curve, on which neighbours stay close.
+def hilbert_index(fractional: npt.ArrayLike, bits: int) -> IntArray:
+    """Return positions along a Hilbert curve, on which neighbours stay close.
 
     Parameters
     ----------
     fractional : (n, 2) array
         Coordinates in [0, 1).
     bits : int
-        The grid has 2^bits cells a side.
+        The curve runs through a grid of 2^bits cells a side.
 
     Returns
     -------

@@ -1,14 +1,20 @@
 """Structures to train on: slid and displaced bilayers, displaced twisted cells."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from moireio.moire import build, cells
+from moireio.moire import build
+from moireio.moire.cells import Cell
+from moireio.moire.layers import Layer
+from moireio.runtime.progress import Progress
+from moireio.system.structure import Structure
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class StructureSample:
     """One structure of a training set.
 
     Parameters
@@ -18,15 +24,15 @@ class Sample:
     structure : Structure
         The atoms.
     origin : dict
-        Plain values that tell how it was made.
+        Plain values that record how it was made.
     """
 
     name: str
-    structure: object
-    origin: dict = field(default_factory=dict)
+    structure: Structure
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
-def displaced(structure, amplitude, random):
+def displaced(structure: Structure, amplitude: float, random: np.random.Generator) -> Structure:
     """Displace every atom by a random vector.
 
     Parameters
@@ -36,12 +42,12 @@ def displaced(structure, amplitude, random):
     amplitude : float
         Longest displacement, Å; vectors are uniform in the ball of that radius.
     random : numpy.random.Generator
-        Where the numbers come from.
+        Source of random numbers.
 
     Returns
     -------
     Structure
-        A new one.
+        A new structure.
     """
     direction = random.normal(size=(len(structure), 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -49,8 +55,18 @@ def displaced(structure, amplitude, random):
     return replace(structure, positions=structure.positions + length * direction)
 
 
-def slid(layers, cell, grid, supercell, amplitude, seed, stacking=None, place="shared"):
-    """Yield bilayers with the turned layers slid over a grid, atoms displaced.
+def slid(
+    layers: Sequence[Layer],
+    cell: Cell,
+    grid: tuple[int, int],
+    supercell: tuple[int, int],
+    amplitude: float,
+    seed: int,
+    stacking: build.Stacking | None = None,
+    strain_on: build.StrainOn = "shared",
+    progress: Progress | None = None,
+) -> Iterator[StructureSample]:
+    """Yield bilayers with the twisted layers slid over a grid, atoms displaced.
 
     Parameters
     ----------
@@ -59,72 +75,90 @@ def slid(layers, cell, grid, supercell, amplitude, seed, stacking=None, place="s
     cell : Cell
         Their common cell; 1×1 for like layers.
     grid : (int, int)
-        Steps along the lattice vectors of the turned layers.
+        Steps along the lattice vectors of the twisted layers.
     supercell : (int, int)
         Common cells in each structure.
     amplitude : float
-        Longest displacement, Å.
+        Longest displacement of an atom, Å.
     seed : int
-        Each structure has its own random numbers, from this and its place on the grid.
+        Seed of the random numbers; each structure adds its place on the grid.
     stacking : Stacking, optional
-        How the layers lie on each other otherwise.
-    place : {"first", "second", "shared"}
-        Which layer takes the mismatch.
+        Arrangement of the layers before they slide.
+    strain_on : {"first", "second", "shared"}
+        The layer that takes the mismatch.
+    progress : Progress, optional
+        Called after every structure.
 
     Yields
     ------
-    Sample
-        Called ``slide_I_J``.
+    StructureSample
+        Named ``slide_I_J``.
     """
     stacking = stacking or build.Stacking()
-    pattern, _ = build.groups(layers, stacking.pattern)
+    pattern, _ = build.resolve_pattern(layers, stacking.pattern)
     change = np.diag(np.asarray(supercell, dtype=np.int64))
-    wide = cells.Cell(change @ cell.matrices, cell.angle, cell.mismatch)
+    wide = Cell(change @ cell.matrices, cell.angle, cell.mismatch)
     for i in range(grid[0]):
         for j in range(grid[1]):
             u, v = i / grid[0], j / grid[1]
             shifts = dict(stacking.shifts or {})
-            for number, group in enumerate(pattern):
+            for layer, group in enumerate(pattern):
                 if group:
-                    a, b = shifts.get(number, (0.0, 0.0))
-                    shifts[number] = (a + u, b + v)
-            own = replace(stacking, shifts=shifts)
-            structure, _ = build.build(layers, wide, place, own)
+                    a, b = shifts.get(layer, (0.0, 0.0))
+                    shifts[layer] = (a + u, b + v)
+            structure, _ = build.build(layers, wide, strain_on, replace(stacking, shifts=shifts))
             random = np.random.default_rng([seed, 0, i, j])
             origin = {"kind": "slide", "slide": [u, v], "supercell": list(supercell)}
-            yield Sample(f"slide_{i:02d}_{j:02d}", displaced(structure, amplitude, random), origin)
+            name = f"slide_{i:02d}_{j:02d}"
+            yield StructureSample(name, displaced(structure, amplitude, random), origin)
+            if progress:
+                progress(1, grid[0] * grid[1])
 
 
-def twisted(layers, cell, label, copies, amplitude, seed, stacking=None, place="shared"):
+def twisted(
+    layers: Sequence[Layer],
+    cells: Mapping[str, Cell],
+    copies: int,
+    amplitude: float,
+    seed: int,
+    stacking: build.Stacking | None = None,
+    strain_on: build.StrainOn = "shared",
+    progress: Progress | None = None,
+) -> Iterator[StructureSample]:
     """Yield twisted cells with their atoms displaced.
 
     Parameters
     ----------
     layers : sequence of Layer
         From the bottom to the top.
-    cell : Cell
-        The twisted cell.
-    label : str
-        Of the cell, such as ``2-1``.
+    cells : dict of str to Cell
+        Twisted cells by a label such as ``2-1``.
     copies : int
-        How many, each displaced differently.
+        Number of structures of each cell, each displaced differently.
     amplitude : float
-        Longest displacement, Å.
+        Longest displacement of an atom, Å.
     seed : int
-        Each structure has its own random numbers, from this, its cell and its number.
+        Seed of the random numbers; each structure adds its cell and its number.
     stacking : Stacking, optional
-        How the layers lie on each other.
-    place : {"first", "second", "shared"}
-        Which layer takes the mismatch.
+        Arrangement of the layers.
+    strain_on : {"first", "second", "shared"}
+        The layer that takes the mismatch.
+    progress : Progress, optional
+        Called after every structure.
 
     Yields
     ------
-    Sample
-        Called ``twist_LABEL_N``.
+    StructureSample
+        Named ``twist_LABEL_N``.
     """
-    structure, moire = build.build(layers, cell, place, stacking)
-    key = [int(v) for v in np.asarray(cell.matrices).ravel() & 0xFFFFFFFF]
-    for number in range(copies):
-        random = np.random.default_rng([seed, 1, *key, number])
-        origin = {"kind": "twist", "label": label, "angle": moire.layers[-1].angle, "copy": number}
-        yield Sample(f"twist_{label}_{number:03d}", displaced(structure, amplitude, random), origin)
+    for label, cell in cells.items():
+        structure, moire = build.build(layers, cell, strain_on, stacking)
+        key = [int(v) for v in np.asarray(cell.matrices).ravel() & 0xFFFFFFFF]
+        angle = moire.layers[-1].angle
+        for copy in range(copies):
+            random = np.random.default_rng([seed, 1, *key, copy])
+            origin = {"kind": "twist", "label": label, "angle": angle, "copy": copy}
+            name = f"twist_{label}_{copy:03d}"
+            yield StructureSample(name, displaced(structure, amplitude, random), origin)
+            if progress:
+                progress(1, copies * len(cells))

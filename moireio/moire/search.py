@@ -1,152 +1,174 @@
 """Candidates for the common cell of a stack of layers, best first."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from moireio.errors import MoireioError
 from moireio.moire import cells, plane
-from moireio.moire.build import PLACES, deformations, groups
+from moireio.moire.build import FIRST_SHARE, StrainOn, deformations, resolve_pattern
+from moireio.moire.cells import Cell
+from moireio.moire.layers import Layer
+from moireio.moire.plane import FloatArray
+from moireio.runtime.progress import Progress
 
 MAX_ATOMS = 20_000
 MAX_STRAIN = 0.005
-ANGLE_TOLERANCE = 0.1
-STRAIN_TOLERANCE = 1e-3
-WIDEST = 0.02
+NARROW = 0.2  # degrees: a range of angles no wider than this has its middle as the target
+WIDEST_TOLERANCE = 0.02
 FIRST_ATOMS = 500
 GROWTH = 1.5
 KEPT = 1000
 STRAIN_COST = 1e-3
 ANGLE_COST = 0.05
-MATRIX_FORM = "rows in the lower lattice | in the upper lattice"
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A cell with what it costs.
+    """A common cell and its cost.
 
     Parameters
     ----------
     cell : Cell
         The common cell.
     atoms : int
-        In it.
-    strains : tuple of (2, 2) array
-        Of the layers that keep their axes and of those that are turned.
+        Number of atoms in it.
+    strains : (array, array)
+        Strain of the layers that keep their axes and of those that are twisted, (2, 2) each.
     excess : float
-        Largest principal value by which they differ from what was asked for.
+        Largest principal value of the difference between these and the wanted strains.
     cost : float
-        See `cost`.
-    place : str
-        Which layer takes the mismatch.
+        See the function `cost`.
+    strain_on : {"first", "second", "shared"}
+        The layer that takes the mismatch.
     """
 
-    cell: cells.Cell
+    cell: Cell
     atoms: int
-    strains: tuple
+    strains: tuple[FloatArray, FloatArray]
     excess: float
     cost: float
-    place: str
+    strain_on: StrainOn
 
     @property
-    def strain(self):
-        """Largest principal strain of any layer, absolute."""
+    def strain(self) -> float:
+        """Largest absolute principal strain of any layer."""
         return max(float(np.abs(plane.principal(s)).max()) for s in self.strains)
 
 
 @dataclass(frozen=True, eq=False)
 class Limits:
-    """What a search may return.
+    """Limits of a search for cells.
 
     Parameters
     ----------
-    window : (float, float)
-        Twist angles, degrees.
+    angles : (float, float)
+        Lowest and highest twist angle, degrees.
     max_atoms : int
-        In the cell.
+        Largest number of atoms in the cell.
     max_strain : float, optional
-        Largest principal strain of a layer. By default none where two equal hexagonal or square
-        lattices have such a cell in the window, else 0.005.
-    place : {"first", "second", "shared"}
-        Which layer takes the mismatch.
+        Largest principal strain of a layer. By default 0 where two equal hexagonal or square
+        lattices have such a cell in the range of angles, else 0.005.
+    strain_on : {"first", "second", "shared"}
+        The layer that takes the mismatch.
     max_aspect : float
-        Longer over shorter side of the reduced cell.
-    enough : int
-        How many of the best cells are wanted.
+        Largest ratio of the longer to the shorter side of the reduced cell.
+    n_best : int
+        Number of cells that are wanted; they are certain to be the best.
     """
 
-    window: tuple
+    angles: tuple[float, float]
     max_atoms: int = MAX_ATOMS
     max_strain: float | None = None
-    place: str = "shared"
+    strain_on: StrainOn = "shared"
     max_aspect: float = 4.0
-    enough: int = 1
+    n_best: int = 1
 
 
-def cost(angle, strain, atoms, fewest, target=None):
-    """Weigh a cell: 0.1 % of strain, 0.05 degrees off and twice the atoms count the same.
+def cost(
+    angle: float | FloatArray,
+    strain: float | FloatArray,
+    atoms: int | FloatArray,
+    fewest: int,
+    target: float | None = None,
+) -> float | FloatArray:
+    """Return the cost of a cell: 0.1 % of strain, 0.05 degrees off and twice the atoms weigh alike.
 
     Parameters
     ----------
     angle : float or (n,) array
-        Its twist, degrees.
+        Twist angle, degrees.
     strain : float or (n,) array
-        Largest principal strain beyond what is wanted.
+        Largest principal value of the difference from the wanted strain.
     atoms : int or (n,) array
-        Its atoms.
+        Number of atoms.
     fewest : int
-        Atoms of the smallest candidate.
+        Number of atoms of the smallest candidate.
     target : float, optional
         Wanted angle, degrees.
 
     Returns
     -------
     float or (n,) array
-        Small is good.
+        The smaller the better.
     """
     off = 0.0 if target is None else abs(angle - target)
     return strain / STRAIN_COST + off / ANGLE_COST + np.log2(atoms / fewest)
 
 
-def candidates(layers, limits, pattern=None, progress=None):
-    """Search the cells of a stack of layers.
+def candidates(
+    layers: Sequence[Layer],
+    limits: Limits,
+    pattern: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> list[Candidate]:
+    """Search common cells of a stack of layers.
 
     Parameters
     ----------
     layers : sequence of Layer
         From the bottom to the top.
     limits : Limits
-        What may be returned.
+        Limits of the search.
     pattern : sequence of int, optional
-        See `moireio.moire.build.groups`.
-    progress : callable, optional
-        Called with degrees done.
+        See `moireio.moire.build.resolve_pattern`.
+    progress : Progress, optional
+        Called with the numbers of atoms up to which cells were searched.
 
     Returns
     -------
     list of Candidate
-        Best first. At least `enough` of them are the best that exist, if there are so many.
+        Best first. The first `Limits.n_best` are the best that exist, if there are so many.
     """
-    pattern, heads = groups(layers, pattern)
+    pattern, heads = resolve_pattern(layers, pattern)
     first, second = (layers[h].lattice for h in heads)
     if limits.max_strain is None:
         area = _area(layers, pattern, heads, limits.max_atoms)
-        found = cells.find_exact(first, second, limits.window, area)
-        if found:
-            return _ranked(found, layers, pattern, limits, limits.place, 0.0)
-    strain = MAX_STRAIN if limits.max_strain is None else limits.max_strain
+        exact = cells.find_exact(first, second, limits.angles, area)
+        if exact:
+            return _ranked(exact, layers, pattern, limits, limits.strain_on, 0.0)
+    max_strain = MAX_STRAIN if limits.max_strain is None else limits.max_strain
 
-    def search(above, max_atoms, window, strain):
+    def search(above, max_atoms, angles, strain):
         # Shared mismatch is halved; the cell may shrink or grow a little with the strain.
-        between = strain * (2.05 if limits.place == "shared" else 1.05)
-        area = _area(layers, pattern, heads, max_atoms) * (1 + 2 * between)
-        found = cells.find(first, second, window, area, between, max_aspect=limits.max_aspect)
-        return _ranked(found, layers, pattern, limits, limits.place, strain, above=above)
+        mismatch = strain * (2.05 if limits.strain_on == "shared" else 1.05)
+        area = _area(layers, pattern, heads, max_atoms) * (1 + 2 * mismatch)
+        common = cells.find(first, second, angles, area, mismatch, max_aspect=limits.max_aspect)
+        return _ranked(common, layers, pattern, limits, limits.strain_on, strain, above=above)
 
-    return _deepen(search, limits, strain, progress)
+    return _deepen(search, limits, max_strain, progress)
 
 
-def heterostrained(layers, limits, group, strain, tolerance, pattern=None, progress=None):
+def heterostrained(
+    layers: Sequence[Layer],
+    limits: Limits,
+    group: int,
+    strain: FloatArray,
+    strain_tolerance: float,
+    pattern: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> list[Candidate]:
     """Search cells in which one layer has a given strain and the other none.
 
     Parameters
@@ -154,88 +176,93 @@ def heterostrained(layers, limits, group, strain, tolerance, pattern=None, progr
     layers : sequence of Layer
         From the bottom to the top.
     limits : Limits
-        What may be returned; `place` and `max_strain` do not count.
+        Limits of the search, without `strain_on` and `max_strain`.
     group : {0, 1}
-        Whether the layers that keep their axes are strained, or those that are turned.
+        The strained layers: 0 for those that keep their axes, 1 for those that are twisted.
     strain : (2, 2) array
         Wanted tensor, in the axes of the structure.
-    tolerance : float
-        Largest principal value of the difference.
+    strain_tolerance : float
+        Largest principal value of the difference from it.
     pattern : sequence of int, optional
-        See `moireio.moire.build.groups`.
-    progress : callable, optional
-        Called with degrees done.
+        See `moireio.moire.build.resolve_pattern`.
+    progress : Progress, optional
+        Called with the numbers of atoms up to which cells were searched.
 
     Returns
     -------
     list of Candidate
-        As of `candidates`.
+        Best first, see `candidates`.
     """
-    pattern, heads = groups(layers, pattern)
+    pattern, heads = resolve_pattern(layers, pattern)
     first, second = (layers[h].lattice for h in heads)
-    place = ("first", "second")[group]
+    strain_on: StrainOn = "second" if group else "first"
     target = strain if group == 1 else plane.power(strain, -1)
     wanted = [np.zeros((2, 2)), np.zeros((2, 2))]
     wanted[group] = strain
 
-    def search(above, max_atoms, window, tolerance):
+    def search(above, max_atoms, angles, tolerance):
         area = _area(layers, pattern, heads, max_atoms) * 1.1
         options = {"target": target, "max_aspect": limits.max_aspect}
-        found = cells.find(first, second, window, area, tolerance * 1.1, **options)
-        return _ranked(found, layers, pattern, limits, place, tolerance, wanted, above)
+        common = cells.find(first, second, angles, area, tolerance * 1.1, **options)
+        return _ranked(common, layers, pattern, limits, strain_on, tolerance, wanted, above)
 
-    return _deepen(search, limits, tolerance, progress)
+    return _deepen(search, limits, strain_tolerance, progress)
 
 
-def _deepen(search, limits, strain, progress):
+Search = Callable[[int, int, tuple[float, float], float], list[Candidate]]
+
+
+def _deepen(search: Search, limits, strain, progress):
     """Search ever larger cells, with less strain and closer to the angle, while they can compete.
 
-    A larger cell costs more, so that it has less left for strain and angle than the worst of the
-    best so far; what lies beyond is not searched.
+    A larger cell costs more, which leaves less for strain and angle if it is to beat the worst of
+    the best so far; cells beyond that are not searched.
     """
-    (low, high), atoms, done = limits.window, 0, []
+    (low, high), atoms = limits.angles, 0
+    best: list[Candidate] = []
     target = _target(limits)
     while atoms < limits.max_atoms:
-        left = np.inf
-        if len(done) >= limits.enough:
-            fewest = min(c.atoms for c in done)
-            left = done[limits.enough - 1].cost - np.log2(atoms / fewest)
-            if left <= 0:
+        margin = np.inf
+        if len(best) >= limits.n_best:
+            fewest = min(c.atoms for c in best)
+            margin = best[limits.n_best - 1].cost - np.log2(atoms / fewest)
+            if margin <= 0:
                 break
-        window = (low, high)
+        angles = (low, high)
         if target is not None:
-            window = (max(low, target - left * ANGLE_COST), min(high, target + left * ANGLE_COST))
+            off = margin * ANGLE_COST
+            angles = (max(low, target - off), min(high, target + off))
         more = min(max(FIRST_ATOMS, int(GROWTH * atoms)), limits.max_atoms)
-        more = limits.max_atoms if limits.enough > KEPT else more  # everything is wanted
-        done += search(atoms, more, window, min(strain, left * STRAIN_COST))
-        if done:
-            fewest = min(c.atoms for c in done)
-            done = [_priced(c, fewest, target) for c in done]
-            done.sort(key=lambda c: (round(c.cost, 9), c.atoms, c.cell.angle))
+        more = limits.max_atoms if limits.n_best > KEPT else more  # everything is wanted
+        best += search(atoms, more, angles, min(strain, margin * STRAIN_COST))
+        if best:
+            fewest = min(c.atoms for c in best)
+            best = [_priced(c, fewest, target) for c in best]
+            best.sort(key=lambda c: (round(c.cost, 9), c.atoms, c.cell.angle))
         if progress:
-            progress(
-                (high - low) * (np.log(more) - np.log(max(atoms, 1))) / np.log(limits.max_atoms)
-            )
+            progress(more - atoms, limits.max_atoms)
         atoms = more
-    return done
+    return best
 
 
 def _target(limits):
-    low, high = limits.window
-    return (low + high) / 2 if high - low < 2 * ANGLE_TOLERANCE + 1e-9 else None
+    """Return the wanted angle, the middle of a narrow range; None for a wide one."""
+    low, high = limits.angles
+    return (low + high) / 2 if high - low < NARROW + 1e-9 else None
 
 
-def _priced(one, fewest, target):
-    return replace(one, cost=cost(one.cell.angle, one.excess, one.atoms, fewest, target))
+def _priced(candidate, fewest, target):
+    price = cost(candidate.cell.angle, candidate.excess, candidate.atoms, fewest, target)
+    return replace(candidate, cost=price)
 
 
-def describe(candidate):
-    """Return a candidate as one line: angle, atoms and the strain of both kinds of layers.
+def describe(candidate: Candidate) -> str:
+    """Return one line on a candidate: angle, atoms and the strain of both kinds of layers.
 
     Parameters
     ----------
     candidate : Candidate
-        To be told.
+        The cell.
 
     Returns
     -------
@@ -246,7 +273,7 @@ def describe(candidate):
     if candidate.strain == 0:
         return f"{text}, no strain"
     parts = []
-    for which, strain in zip(("kept", "turned"), candidate.strains, strict=True):
+    for which, strain in zip(("untwisted", "twisted"), candidate.strains, strict=True):
         if np.any(strain):
             xx, yy, xy = 100 * strain[0, 0], 100 * strain[1, 1], 100 * strain[0, 1]
             parts.append(f"{which} layer strained by xx {xx:.4f} yy {yy:.4f} xy {xy:.4f} %")
@@ -254,7 +281,7 @@ def describe(candidate):
 
 
 def _area(layers, pattern, heads, max_atoms):
-    """Return the area of the first layer's cell that the number of atoms allows, Å²."""
+    """Return the area of the first layer in a cell with the largest number of atoms, Å²."""
     density = sum(
         len(layer) / layers[heads[g]].area for layer, g in zip(layers, pattern, strict=True)
     )
@@ -262,53 +289,52 @@ def _area(layers, pattern, heads, max_atoms):
 
 
 def _atoms(layers, pattern, heads, multiples):
+    """Return the number of atoms of a cell."""
     total = 0
     for layer, group in zip(layers, pattern, strict=True):
         head = layers[heads[group]]
-        ratio = 1.0 if layer.resembles(head) else head.area / layer.area
+        ratio = 1.0 if layer.same_lattice(head) else head.area / layer.area
         total += len(layer) * max(1, round(multiples[group] * ratio))
     return total
 
 
-def _ranked(found, layers, pattern, limits, place, max_strain, wanted=None, above=0):
-    """Keep the best of what the limits allow, of more atoms than `above`; the best first."""
-    if not found:
+def _ranked(common, layers, pattern, limits, strain_on, max_strain, wanted=None, above=0):
+    """Return the best cells within the limits that have more atoms than `above`, best first."""
+    if not common:
         return []
-    _, heads = groups(layers, pattern)
-    mismatch = np.array([cell.mismatch for cell in found])
-    f = PLACES[place]
-    strains = np.stack([plane.power(mismatch, -f), plane.power(mismatch, 1 - f)], 1)
+    _, heads = resolve_pattern(layers, pattern)
+    mismatch = np.array([cell.mismatch for cell in common])
+    share = FIRST_SHARE[strain_on]
+    strains = np.stack([plane.power(mismatch, -share), plane.power(mismatch, 1 - share)], 1)
     strains[np.abs(strains).max(axis=(2, 3)) < 1e-12] = 0.0
     wanted = np.zeros((2, 2, 2)) if wanted is None else np.array(wanted)
     excess = np.abs(plane.principal(strains - wanted)).max(axis=(1, 2))
-    atoms = np.array([_atoms(layers, pattern, heads, cell.multiples) for cell in found])
+    atoms = np.array([_atoms(layers, pattern, heads, cell.multiples) for cell in common])
     keep = (excess <= max_strain * (1 + 1e-9) + 1e-10) & (atoms <= limits.max_atoms)
     keep &= atoms > above
     if not keep.any():
         return []
-    angle = np.array([cell.angle for cell in found])
+    angle = np.array([cell.angle for cell in common])
     price = cost(angle, excess, atoms, atoms[keep].min(), _target(limits))
     order = np.lexsort((angle, atoms, np.round(price, 9)))
+    first = layers[heads[0]].lattice
     return [
         Candidate(
-            cell=_standard(layers, heads, found[n]),
+            cell=cells.standard(first, common[n]),
             atoms=int(atoms[n]),
             strains=tuple(strains[n]),
             excess=float(excess[n]),
             cost=float(price[n]),
-            place=place,
+            strain_on=strain_on,
         )
-        for n in order[keep[order]][: max(KEPT, limits.enough)]
+        for n in order[keep[order]][: max(KEPT, limits.n_best)]
     ]
 
 
-def _standard(layers, heads, cell):
-    first, second = (layers[h].lattice for h in heads)
-    return cells.standard(first, second, cell)
-
-
-def given(layers, cell, limits, pattern=None):
-    """Return a candidate for a cell that is fixed already.
+def fixed(
+    layers: Sequence[Layer], cell: Cell, limits: Limits, pattern: Sequence[int] | None = None
+) -> Candidate:
+    """Return the candidate of a given cell.
 
     Parameters
     ----------
@@ -317,47 +343,51 @@ def given(layers, cell, limits, pattern=None):
     cell : Cell
         The common cell.
     limits : Limits
-        `max_strain`, if any, and `place` count.
+        Only `max_strain`, if any, and `strain_on` are used.
     pattern : sequence of int, optional
-        See `moireio.moire.build.groups`.
+        See `moireio.moire.build.resolve_pattern`.
 
     Returns
     -------
     Candidate
-        Of cost 0.
+        Its cost is 0.
 
     Raises
     ------
     MoireioError
         If a layer would be strained by more than allowed.
     """
-    pattern, heads = groups(layers, pattern)
-    strains = tuple(plane.polar(f)[0] for f in deformations(cell, limits.place))
-    strains = tuple(s if np.abs(s).max() > 1e-12 else np.zeros((2, 2)) for s in strains)
+    pattern, heads = resolve_pattern(layers, pattern)
+    first, second = (plane.polar(f)[0] for f in deformations(cell, limits.strain_on))
+    strains = tuple(s if np.abs(s).max() > 1e-12 else np.zeros((2, 2)) for s in (first, second))
     excess = max(float(np.abs(plane.principal(s)).max()) for s in strains)
-    one = Candidate(
-        cell, _atoms(layers, pattern, heads, cell.multiples), strains, excess, 0.0, limits.place
-    )
+    atoms = _atoms(layers, pattern, heads, cell.multiples)
+    candidate = Candidate(cell, atoms, strains, excess, 0.0, limits.strain_on)
     if limits.max_strain is not None and excess > limits.max_strain:
         raise MoireioError(
-            f"this cell needs more strain: {describe(one)}", remedy="raise --max-strain"
+            f"this cell needs more strain: {describe(candidate)}", remedy="raise `max_strain`"
         )
-    return one
+    return candidate
 
 
-def best(layers, limits, pattern=None, progress=None):
-    """Return the best cell of a stack of layers.
+def best(
+    layers: Sequence[Layer],
+    limits: Limits,
+    pattern: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> Candidate:
+    """Return the best common cell of a stack of layers.
 
     Parameters
     ----------
     layers : sequence of Layer
         From the bottom to the top.
     limits : Limits
-        What may be returned.
+        Limits of the search.
     pattern : sequence of int, optional
-        See `moireio.moire.build.groups`.
-    progress : callable, optional
-        Called with degrees done.
+        See `moireio.moire.build.resolve_pattern`.
+    progress : Progress, optional
+        See `candidates`.
 
     Returns
     -------
@@ -369,38 +399,40 @@ def best(layers, limits, pattern=None, progress=None):
     MoireioError
         If there is none.
     """
-    found = candidates(layers, limits, pattern, progress)
-    if not found:
-        raise nothing(limits)
-    return found[0]
+    ranked = candidates(layers, limits, pattern, progress)
+    if not ranked:
+        raise no_cell(limits)
+    return ranked[0]
 
 
-def nothing(limits, strained=False, nearest=None):
+def no_cell(
+    limits: Limits, strained: bool = False, nearest: Candidate | None = None
+) -> MoireioError:
     """Return the error that no cell lies within the limits.
 
     Parameters
     ----------
     limits : Limits
-        Of the search.
+        Limits of the search.
     strained : bool
-        A strain was asked for.
+        Whether a strain was wanted.
     nearest : Candidate, optional
-        The best beyond the tolerance.
+        The best cell beyond the tolerance.
 
     Returns
     -------
     MoireioError
-        To be raised.
+        The error, for the caller to raise.
     """
-    low, high = limits.window
+    low, high = limits.angles
     text = f"no common cell between {low:g}° and {high:g}° with at most {limits.max_atoms} atoms"
     if strained:
         near = "" if nearest is None else f"; the nearest: {describe(nearest)}"
         return MoireioError(
             f"{text} has that strain{near}",
-            remedy="raise --strain-tolerance or --max-atoms",
+            remedy="raise `strain_tolerance` or `max_atoms`",
         )
     return MoireioError(
         f"{text} has so little strain",
-        remedy="raise --max-atoms, --max-strain or --angle-tolerance",
+        remedy="raise `max_atoms` or `max_strain`, or search a wider range of `angle`",
     )

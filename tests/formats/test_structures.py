@@ -66,7 +66,7 @@ def test_layer_of_a_file(tmp_path):
 def test_block_file_as_a_layer(made, tmp_path):
     layer = structures.read_layer(str(made["hbn_soc"]))
     assert layer.symbols == ("B", "N")
-    assert layer.kind == "hexagonal"
+    assert layer.bravais_class == "hexagonal"
 
 
 def test_what_is_no_layer(tmp_path):

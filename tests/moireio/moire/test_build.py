@@ -1,3 +1,7 @@
+"""Stacks of layers: symmetry, strain, distances."""
+
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import spglib
@@ -11,17 +15,17 @@ from moireio.moire.layers import Layer
 
 
 def twisted(name, m, n, **options):
-    one = layers.named(name)
-    cell = cells.from_index(one.lattice, one.lattice, m, n)
-    return build.build([one, one], cell, stacking=build.Stacking(**options))
+    layer = layers.named(name)
+    cell = cells.from_index(layer.lattice, layer.lattice, m, n)
+    return build.build([layer, layer], cell, stacking=build.Stacking(**options))
 
 
 def space_group(structure):
-    found = spglib.get_spacegroup(
+    symbol = spglib.get_spacegroup(
         (structure.cell, structure.positions @ np.linalg.inv(structure.cell), structure.numbers),
         symprec=1e-4,
     )
-    return int(found.split("(")[1].rstrip(")"))
+    return int(symbol.split("(")[1].rstrip(")"))
 
 
 # In-plane twofold axes lie along the moiré vectors without the half turn and between them with
@@ -118,11 +122,11 @@ def stacks(draw):
 def test_random_stacks(case, seed, step):
     """Counts, distances, periodicity, the stored record, and independence of the cell."""
     stack, angle, place = case
-    limits = search.Limits((angle - 1, angle + 1), 150, 0.06, place=place)
-    found = search.candidates(stack, limits)
-    if not found:
+    limits = search.Limits((angle - 1, angle + 1), 150, 0.06, strain_on=place)
+    candidates = search.candidates(stack, limits)
+    if not candidates:
         return
-    cell = found[min(seed, len(found) - 1)].cell
+    cell = candidates[min(seed, len(candidates) - 1)].cell
     structure, moire = build.build(stack, cell, place)
     for layer, record in zip(stack, moire.layers, strict=True):
         assert np.abs(record.cell - structure.cell[:2, :2]).max() < 1e-9
@@ -130,10 +134,10 @@ def test_random_stacks(case, seed, step):
             pytest.approx(np.linalg.det(structure.cell[:2, :2]))
         )
         # Every atom sits on a point of its own strained lattice.
-        own = record.lattice @ record.gradient.T
+        strained = record.lattice @ record.gradient.T
         here = structure.layer == moire.layers.index(record)
         here &= structure.numbers == atomic_numbers[layer.symbols[0]]
-        points = structure.positions[here, :2] @ np.linalg.inv(own)
+        points = structure.positions[here, :2] @ np.linalg.inv(strained)
         points -= points[0]
         assert np.abs(points - np.round(points)).max() < 1e-7
     unstrained = {"first": 1, "second": 0}.get(place)
@@ -154,21 +158,23 @@ def test_random_stacks(case, seed, step):
 
 def test_strain_is_recovered_from_the_atoms():
     """The tensor in the record equals that of the lattice vectors read off the positions."""
-    one = layers.named("graphene")
+    graphene = layers.named("graphene")
     wanted = plane.uniaxial(0.006, 30.0, 0.16)
-    best = search.heterostrained([one, one], search.Limits((3.58, 3.78)), 1, wanted, 1e-3)[0]
-    structure, moire = build.build([one, one], best.cell, best.place)
+    best = search.heterostrained(
+        [graphene, graphene], search.Limits((3.58, 3.78)), 1, wanted, 1e-3
+    )[0]
+    structure, moire = build.build([graphene, graphene], best.cell, best.strain_on)
     for number in (0, 1):
-        own = structure.positions[structure.layer == number]
-        height = own[:, 2].mean()
-        assert np.abs(own[:, 2] - height).max() < 1e-9
-        inside = own[
-            np.argmin(np.linalg.norm(own[:, :2] - structure.cell[:2, :2].sum(0) / 2, axis=1))
+        atoms = structure.positions[structure.layer == number]
+        height = atoms[:, 2].mean()
+        assert np.abs(atoms[:, 2] - height).max() < 1e-9
+        inside = atoms[
+            np.argmin(np.linalg.norm(atoms[:, :2] - structure.cell[:2, :2].sum(0) / 2, axis=1))
         ]
-        delta = own[:, :2] - inside[:2]
-        expected = one.lattice @ moire.layers[number].gradient.T
+        delta = atoms[:, :2] - inside[:2]
+        expected = graphene.lattice @ moire.layers[number].gradient.T
         vectors = np.array([delta[np.argmin(np.linalg.norm(delta - e, axis=1))] for e in expected])
-        gradient = np.linalg.solve(one.lattice, vectors).T
+        gradient = np.linalg.solve(graphene.lattice, vectors).T
         strain, angle = plane.polar(gradient)
         assert np.abs(strain - moire.layers[number].strain).max() < 1e-10
         assert angle == pytest.approx(moire.layers[number].angle, abs=1e-8)
@@ -177,15 +183,15 @@ def test_strain_is_recovered_from_the_atoms():
 
 
 def test_homostrain_strains_both_layers_alike():
-    one = layers.named("graphene")
-    cell = cells.from_index(one.lattice, one.lattice, 2, 1)
+    graphene = layers.named("graphene")
+    cell = cells.from_index(graphene.lattice, graphene.lattice, 2, 1)
     wanted = np.array([[0.01, 0.002], [0.002, -0.004]])
-    _, moire = build.build([one, one], cell, homostrain=wanted)
+    _, moire = build.build([graphene, graphene], cell, homostrain=wanted)
     for record in moire.layers:
         assert np.abs(record.strain - wanted).max() < 1e-12
 
 
-def test_shift_moves_the_turned_layer_only():
+def test_shift_moves_the_twisted_layer_only():
     plain, _ = twisted("graphene", 2, 1, centre="atom")
     moved, moire = twisted("graphene", 2, 1, centre="atom", shifts={1: (1 / 3, 1 / 3)})
     step = moire.layers[1].gradient @ (np.full(2, 1 / 3) @ moire.layers[1].lattice)
@@ -208,32 +214,15 @@ def test_corrugation_is_that_of_the_reference():
     assert np.abs(z - sign * profile).max() < 1e-9
 
 
-def test_trilayer_with_a_turned_middle():
-    one = layers.named("graphene")
-    cell = cells.from_index(one.lattice, one.lattice, 3, 2)
-    structure, moire = build.build([one] * 3, cell)
+def test_trilayer_with_a_twisted_middle():
+    graphene = layers.named("graphene")
+    cell = cells.from_index(graphene.lattice, graphene.lattice, 3, 2)
+    structure, moire = build.build([graphene] * 3, cell)
     assert len(structure) == 19 * 2 * 3
     assert [round(r.angle, 3) for r in moire.layers] == [0, -13.174, 0]
     upper = structure.positions[structure.layer == 2, :2]
     lower = structure.positions[structure.layer == 0, :2]
     assert np.allclose(np.sort(upper, axis=0), np.sort(lower, axis=0), atol=1e-9)
-
-
-def test_ribbon_and_repeat():
-    structure, moire = twisted("MoTe2", 2, 1)
-    cut, record = build.ribbon(structure, moire, 3, 2)
-    assert len(cut) == 3 * len(structure)
-    assert cut.pbc.tolist() == [True, False, False]
-    assert record.open_axis == 2
-    assert abs(cut.cell[0] @ cut.cell[1]) < 1e-9
-    inside = cut.positions[:, :2] @ np.linalg.inv(cut.cell[:2, :2])
-    assert inside[:, 1].min() > 0
-    assert inside[:, 1].max() < 1
-    wide, record = build.repeat(structure, moire, (2, 3))
-    assert len(wide) == 6 * len(structure)
-    assert np.allclose(wide.cell[:2], structure.cell[:2] * [[2], [3]])
-    assert wide.closest_pair(2.0) is None
-    assert record.repeat == (2, 3)
 
 
 def test_layers_that_overlap_are_refused():
@@ -246,14 +235,11 @@ def test_layers_that_overlap_are_refused():
 
 
 def test_whole_table_can_be_twisted():
-    for name in layers.known():
-        one = layers.named(name)
-        limits = search.Limits((5.0, 9.0), 4000)
-        best = search.best([one, one], limits)
-        structure, _ = build.build([one, one], best.cell)
+    for name in layers.table_names():
+        layer = layers.named(name)
+        best = search.best([layer, layer], search.Limits((5.0, 9.0), 4000))
+        structure, _ = build.build([layer, layer], best.cell)
         assert len(structure) == best.atoms
-        assert one.source
-        assert 1.3 < one.bond < 3.5
 
 
 def test_runs_of_atoms_are_compact():
@@ -264,3 +250,33 @@ def test_runs_of_atoms_are_compact():
     for start in range(0, len(structure) - size, size):
         run = structure.positions[start : start + size, :2]
         assert np.ptp(run, axis=0).max() < 4 * share
+
+
+def test_the_sum_of_both_shares_is_the_mismatch():
+    """(1 + ε₂)(1 + ε₁)⁻¹ maps the free lattices onto each other, whichever layer is strained."""
+    first, second = (layers.named(n).lattice for n in ("graphene", "hBN"))
+    cell = cells.match(first, second, [np.eye(2, dtype=int)] * 2)
+    for strain_on in ("first", "second", "shared"):
+        F1, F2 = build.deformations(cell, strain_on)
+        np.testing.assert_allclose(first @ F1.T, second @ F2.T, atol=1e-12)
+        assert np.allclose(F1, np.eye(2)) == (strain_on == "second")
+        assert np.allclose(F2, np.eye(2)) == (strain_on == "first")
+
+
+def test_patterns():
+    graphene = [layers.named("graphene")] * 3
+    assert build.resolve_pattern(graphene) == ((0, 1, 0), (0, 1))
+    assert build.resolve_pattern(graphene, [0, 0, 1]) == ((0, 0, 1), (0, 2))
+    for wrong in ([0, 1], [1, 0, 1], [0, 0, 0], [0, 1, 2]):
+        with pytest.raises(MoireioError, match="does not fit 3 layers"):
+            build.resolve_pattern(graphene, wrong)
+
+
+def test_atoms_that_are_missing_are_noticed():
+    structure, moire = twisted("graphene", 2, 1)
+    part = replace(
+        structure,
+        **{n: getattr(structure, n)[1:] for n in ("positions", "numbers", "species", "layer")},
+    )
+    with pytest.raises(MoireioError, match="27 atoms instead of 28"):
+        build.check(part, [layers.named("graphene")] * 2, moire)

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from moireio.errors import MoireioError
-from moireio.moire import cells, layers, plane, search
+from moireio.moire import cells, layers, plane
 
 HEX = np.array([[1, 0], [0.5, np.sqrt(3) / 2]])
 
@@ -31,9 +33,9 @@ def test_papers_series_of_cells(m):
 
 
 def test_papers_angles_and_atoms():
-    told = {1: (21.79, 42), 2: (13.17, 114), 3: (9.43, 222), 5: (6.01, 546), 8: (3.89, 1302)}
-    told |= {17: (1.89, 5514), 37: (0.88, 25314)}
-    for m, (angle, atoms) in told.items():
+    papers = {1: (21.79, 42), 2: (13.17, 114), 3: (9.43, 222), 5: (6.01, 546), 8: (3.89, 1302)}
+    papers |= {17: (1.89, 5514), 37: (0.88, 25314)}
+    for m, (angle, atoms) in papers.items():
         cell = cells.from_index(HEX, HEX, m + 1, m)
         assert round(-cell.angle, 2) == angle
         assert 3 * sum(cell.multiples) == atoms
@@ -55,7 +57,7 @@ def test_indices_without_a_twist_are_refused(indices):
 
 
 def test_indices_of_rectangular_lattices_are_refused():
-    with pytest.raises(MoireioError, match="--angle"):
+    with pytest.raises(MoireioError, match="`angle`"):
         cells.from_index(np.diag([1, 1.3]), np.diag([1, 1.3]), 2, 1)
 
 
@@ -93,10 +95,10 @@ def _brute(first, second, angle, max_area, max_strain):
             near = np.round(cell @ np.linalg.inv(turned)).astype(int)
             if np.linalg.det(near) < 0.5:
                 continue
-            one = cells.match(first, second, [np.array([p, q]), near])
-            small = np.abs(plane.principal(one.mismatch)).max() <= max_strain
-            if small and abs(one.angle - angle) < 1.5:
-                out.add((round(one.angle, 5), *np.round(plane.principal(one.mismatch), 6)))
+            common = cells.match(first, second, [np.array([p, q]), near])
+            small = np.abs(plane.principal(common.mismatch)).max() <= max_strain
+            if small and abs(common.angle - angle) < 1.5:
+                out.add((round(common.angle, 5), *np.round(plane.principal(common.mismatch), 6)))
     return out
 
 
@@ -110,11 +112,11 @@ def test_search_misses_nothing_that_brute_force_finds(pair):
     compared = 0
     for angle in np.arange(2.0, 60.0, 3.0):
         brute = _brute(first, second, angle, 100.0, 0.05)
-        window = (angle - 1.5, angle + 1.5)
-        found = cells.find(first, second, window, 100.0, 0.05, max_aspect=6)
-        mine = [(round(c.angle, 5), *np.round(plane.principal(c.mismatch), 6)) for c in found]
-        for one in brute:
-            assert min(np.abs(np.subtract(one, m)).max() for m in mine) < 3e-5
+        angles = (angle - 1.5, angle + 1.5)
+        common = cells.find(first, second, angles, 100.0, 0.05, max_aspect=6)
+        mine = [(round(c.angle, 5), *np.round(plane.principal(c.mismatch), 6)) for c in common]
+        for expected in brute:
+            assert min(np.abs(np.subtract(expected, m)).max() for m in mine) < 3e-5
         compared += len(brute)
     assert compared > 5
 
@@ -131,47 +133,34 @@ def test_every_found_cell_fits_both_lattices():
         assert 10 <= cell.angle <= 14
 
 
-def test_deepening_finds_the_best_of_all():
-    a, b = (layers.named(n) for n in ("graphene", "hBN"))
-    limits = search.Limits((10.0, 12.0), 1500, 0.01, enough=10)
-    quick = search.candidates([a, b], limits)
-    area = search._area([a, b], (0, 1), (0, 1), 1500) * 1.05
-    every = cells.find(a.lattice, b.lattice, (10.0, 12.0), area, 0.0205)
-    slow = search._ranked(every, [a, b], (0, 1), limits, "shared", 0.01)
-    price = [(round(c.cost, 6), c.atoms) for c in quick[:10]]
-    assert price == [(round(c.cost, 6), c.atoms) for c in slow[:10]]
+@pytest.mark.parametrize(
+    ("lattice", "indices"), [(HEX, (5, 2)), (HEX, (4, 1)), (np.eye(2), (3, 1)), (np.eye(2), (2, 1))]
+)
+def test_cells_that_are_not_the_smallest(lattice, indices):
+    """The area per coincidence cell is that of the smallest cell with the same twist."""
+    m, n = indices
+    cell = cells.from_index(lattice, lattice, m, n)
+    count = cells.coincidence_cells(plane.bravais_class(lattice), m, n)
+    area = np.linalg.det(lattice) * cell.multiples[0]
+    angles = (cell.angle - 1e-6, cell.angle + 1e-6)
+    (smallest,) = cells.find_exact(lattice, lattice, angles, area * 1.01)
+    assert cell.multiples[0] == count * smallest.multiples[0]
 
 
-def test_phosphorene_of_the_paper():
-    """4756 and 10,588 atoms exist, as (n, n+1) cells of the two layers; the strain is stated."""
-    black = layers.named("phosphorene")
-    for angle, atoms, counts in ((2.36, 4756, (594, 595)), (1.59, 10_588, (1323, 1324))):
-        p, q = {4756: (33, 18), 10_588: (49, 27)}[atoms]
-        cell = cells.match(black.lattice, black.lattice, [[[p, 0], [0, q]], [[p, -1], [1, q]]])
-        one = search.given([black, black], cell, search.Limits((0, 1)))
-        assert one.atoms == atoms
-        assert cell.multiples == counts
-        assert abs(abs(cell.angle) - angle) < 0.02
-        assert one.strain < 1.0e-3
+def test_no_exact_cells_of_unlike_lattices():
+    for first, second in ((HEX, 1.1 * HEX), (HEX, np.eye(2)), (np.diag([1, 1.3]),) * 2):
+        assert cells.find_exact(first, second, (1.0, 30.0), 100.0) == []
 
 
-@pytest.mark.parametrize("angle", [10.87, 8.49, 2.36, 1.59])
-def test_phosphorene_near_the_papers_angles(angle):
-    black = layers.named("phosphorene")
-    limits = search.Limits((angle - 0.1, angle + 0.1), 12_000, 0.005)
-    best = search.best([black, black], limits)
-    assert abs(best.cell.angle - angle) < 0.1
-    assert best.strain < 1.5e-3
-
-
-@pytest.mark.parametrize("angle", [3.68, 2.05])
-@pytest.mark.parametrize("group", [0, 1])
-def test_heterostrained_cells(angle, group):
-    one = layers.named("graphene")
-    wanted = plane.uniaxial(0.006, 20.0, 0.16)
-    limits = search.Limits((angle - 0.1, angle + 0.1))
-    best = search.heterostrained([one, one], limits, group, wanted, 1e-3)[0]
-    assert abs(best.cell.angle - angle) < 0.1
-    assert 0.005 <= plane.principal(best.strains[group])[1] <= 0.007
-    assert not best.strains[1 - group].any()
-    assert np.abs(plane.principal(best.strains[group] - wanted)).max() <= 1e-3
+@given(st.integers(-3, 3), st.integers(-3, 3))
+def test_the_standard_form_does_not_depend_on_the_vectors(a, b):
+    cell = cells.from_index(HEX, HEX, 3, 1)
+    change = np.array([[1, a], [0, 1]]) @ np.array([[1, 0], [b, 1]])
+    other = cells.match(HEX, HEX, change @ cell.matrices)
+    rows = [cells.standard(HEX, c).matrices[0] @ HEX for c in (cell, other)]
+    for first, second in rows:
+        assert first @ second == pytest.approx(np.linalg.norm(first) ** 2 / 2)
+        assert np.linalg.norm(second) == pytest.approx(np.linalg.norm(first))
+    assert cells.match(HEX, HEX, cells.standard(HEX, other).matrices).angle == (
+        pytest.approx(cell.angle)
+    )

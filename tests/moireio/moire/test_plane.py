@@ -1,3 +1,5 @@
+"""Plane lattices and deformations."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,8 +15,8 @@ whole = st.integers(-12, 12)
 @given(numbers, numbers, numbers, angles)
 def test_polar_takes_apart_what_was_put_together(xx, yy, xy, angle):
     strain = np.array([[xx, xy], [xy, yy]])
-    found, turn = plane.polar((np.eye(2) + strain) @ plane.rotation(angle))
-    assert np.abs(found - strain).max() < 1e-12
+    split, turn = plane.polar((np.eye(2) + strain) @ plane.rotation(angle))
+    assert np.abs(split - strain).max() < 1e-12
     assert turn == pytest.approx(angle, abs=1e-10)
 
 
@@ -22,10 +24,10 @@ def test_polar_takes_apart_what_was_put_together(xx, yy, xy, angle):
 def test_power(xx, yy, xy, exponent):
     strain = np.array([[xx, xy], [xy, yy]])
     values = np.linalg.eigvalsh(np.eye(2) + strain) ** exponent
-    found = plane.power(strain, exponent)
-    assert np.abs(found - found.T).max() < 1e-14
-    assert np.allclose(np.linalg.eigvalsh(np.eye(2) + found), np.sort(values), atol=1e-12)
-    assert np.abs(found @ strain - strain @ found).max() < 1e-12
+    power = plane.power(strain, exponent)
+    assert np.abs(power - power.T).max() < 1e-14
+    assert np.allclose(np.linalg.eigvalsh(np.eye(2) + power), np.sort(values), atol=1e-12)
+    assert np.abs(power @ strain - strain @ power).max() < 1e-12
 
 
 @given(whole, whole, whole, whole)
@@ -61,7 +63,7 @@ def test_reduction_keeps_the_lattice_and_ignores_the_cell(a, b, c, d, ratio, ang
 
 
 @pytest.mark.parametrize(
-    ("rows", "kind"),
+    ("rows", "expected"),
     [
         ([[1, 0], [0.5, np.sqrt(3) / 2]], "hexagonal"),
         ([[1, 0], [-0.5, np.sqrt(3) / 2]], "hexagonal"),
@@ -72,10 +74,10 @@ def test_reduction_keeps_the_lattice_and_ignores_the_cell(a, b, c, d, ratio, ang
         ([[1, 0], [0.3, 1.7]], "oblique"),
     ],
 )
-def test_kinds(rows, kind):
+def test_bravais_classes(rows, expected):
     rows = np.array(rows, dtype=float)
     for turn in (0, 17.0):
-        assert plane.kind(rows @ plane.rotation(turn).T) == kind
+        assert plane.bravais_class(rows @ plane.rotation(turn).T) == expected
 
 
 def test_hilbert_curve_visits_neighbours():
@@ -85,3 +87,21 @@ def test_hilbert_curve_visits_neighbours():
     assert sorted(index) == list(range(side * side))
     steps = np.abs(np.diff(grid[np.argsort(index)], axis=0)).sum(axis=1)
     assert (steps == 1).all()
+
+
+@given(numbers, angles, st.floats(0, 0.5))
+def test_uniaxial_strain(magnitude, direction, poisson):
+    """Stretched along the direction, narrowed across it."""
+    strain = plane.uniaxial(magnitude, direction, poisson)
+    along, across = plane.rotation(direction).T
+    assert strain @ along == pytest.approx(magnitude * along, abs=1e-12)
+    assert strain @ across == pytest.approx(-poisson * magnitude * across, abs=1e-12)
+    principal = np.sort([magnitude, -poisson * magnitude])
+    assert plane.principal(strain) == pytest.approx(principal, abs=1e-12)
+
+
+def test_right_angles_are_exact():
+    for n in range(-4, 5):
+        turn = plane.rotation(90.0 * n)
+        assert set(np.abs(turn).ravel()) == {0.0, 1.0}
+    assert (plane.rotation(90.0) == [[0, -1], [1, 0]]).all()

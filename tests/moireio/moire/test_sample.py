@@ -1,23 +1,28 @@
+"""Structures to train on."""
+
 import numpy as np
 
 from moireio.moire import cells, layers, sample
 
 
 def like(name):
-    one = layers.named(name)
-    return [one, one], cells.match(one.lattice, one.lattice, [[[1, 0], [0, 1]]] * 2)
+    layer = layers.named(name)
+    return [layer, layer], cells.match(layer.lattice, layer.lattice, [[[1, 0], [0, 1]]] * 2)
 
 
 def test_slid_structures():
     stack, cell = like("MoTe2")
-    found = list(sample.slid(stack, cell, (3, 2), (2, 2), 0.1, 7))
-    assert [s.name for s in found][:3] == ["slide_00_00", "slide_00_01", "slide_01_00"]
-    assert {len(s.structure) for s in found} == {24}
+    steps = []
+    progress = lambda n, total: steps.append((n, total))  # noqa: E731
+    samples = list(sample.slid(stack, cell, (3, 2), (2, 2), 0.1, 7, progress=progress))
+    assert steps == [(1, 6)] * 6
+    assert [s.name for s in samples][:3] == ["slide_00_00", "slide_00_01", "slide_01_00"]
+    assert {len(s.structure) for s in samples} == {24}
     flat = list(sample.slid(stack, cell, (3, 2), (2, 2), 0.0, 7))
-    for one, still in zip(found, flat, strict=True):
-        moved = np.linalg.norm(one.structure.positions - still.structure.positions, axis=1)
+    for shaken, still in zip(samples, flat, strict=True):
+        moved = np.linalg.norm(shaken.structure.positions - still.structure.positions, axis=1)
         assert 0.05 < moved.max() <= 0.1
-    # the displacement of the upper layer is the one that the name tells
+    # the displacement of the upper layer is that of its record
     first, last = (s.structure for s in (flat[0], flat[-1]))
     u, v = flat[-1].origin["slide"]
     step = np.append(np.array([u, v]) @ stack[1].lattice, 0)
@@ -51,9 +56,20 @@ def test_displacements_fill_the_ball():
 
 
 def test_twisted_copies():
-    one = layers.named("graphene")
-    cell = cells.from_index(one.lattice, one.lattice, 2, 1)
-    found = list(sample.twisted([one, one], cell, "2-1", 3, 0.1, 0))
-    assert [s.name for s in found] == ["twist_2-1_000", "twist_2-1_001", "twist_2-1_002"]
-    assert {len(s.structure) for s in found} == {28}
-    assert not np.allclose(found[0].structure.positions, found[1].structure.positions)
+    graphene = layers.named("graphene")
+    twisted = {
+        f"{m}-{n}": cells.from_index(graphene.lattice, graphene.lattice, m, n)
+        for m, n in ((2, 1), (3, 2))
+    }
+    steps = []
+    progress = lambda n, total: steps.append((n, total))  # noqa: E731
+    samples = list(sample.twisted([graphene] * 2, twisted, 2, 0.1, 0, progress=progress))
+    assert steps == [(1, 4)] * 4
+    names = ["twist_2-1_000", "twist_2-1_001", "twist_3-2_000", "twist_3-2_001"]
+    assert [s.name for s in samples] == names
+    assert [len(s.structure) for s in samples] == [28, 28, 76, 76]
+    assert not np.allclose(samples[0].structure.positions, samples[1].structure.positions)
+    # a structure does not depend on which others there are
+    alone = next(sample.twisted([graphene] * 2, {"3-2": twisted["3-2"]}, 1, 0.1, 0))
+    assert (alone.structure.positions == samples[2].structure.positions).all()
+    assert alone.origin["angle"] == samples[2].origin["angle"]
