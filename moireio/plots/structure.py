@@ -116,8 +116,7 @@ def _bonds(structure):
     keep = d < BOND * (radii[i] + radii[j])
     if structure.layer is not None:
         keep &= structure.layer[i] == structure.layer[j]
-    order = np.argsort(i[keep], kind="stable")
-    i, vector = i[keep][order], vector[keep][order]
+    i, vector = i[keep], vector[keep]
     start = np.searchsorted(i, np.arange(len(structure) + 1))
     return start, vector[:, :2]
 

@@ -1,42 +1,49 @@
-"""Neighbour lists, by vesin."""
-
-import contextlib
-import sys
-from functools import lru_cache
+"""Neighbour lists, by matscipy."""
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.system.pairs import Pairs
+from moireio.system.structure import Structure
 
-TOO_CLOSE = 0.3
+TOO_CLOSE = 0.3  # Å
 
 
-def neighbour_list(structure, radius, quantities, full=True):
-    """Find all pairs of atoms closer than a radius.
+def neighbour_list(
+    structure: Structure, radius: float | npt.NDArray[np.float64], quantities: str
+) -> list[npt.NDArray]:
+    """Find all pairs of atoms closer than a radius, both partners of each.
 
     Parameters
     ----------
     structure : Structure
         The atoms.
-    radius : float
-        Å.
+    radius : float or (species, species) array
+        Å; for each pair of species, in the order of `Structure.species_names`, or for all.
     quantities : str
-        Letters of what is wanted, as vesin has them: i, j, S (cell of j), d, D.
-    full : bool
-        Both partners of every pair, or one.
+        Letters of the arrays to return, as matscipy has them: i, j, S (cell of j), d (distance, Å),
+        D (vector from i to j, Å).
 
     Returns
     -------
     list of arrays
-        In the order of the letters; on-site pairs are not among them.
+        In the order of the letters, ascending in i; on-site pairs are not among them.
     """
-    search = _vesin()(cutoff=radius, full_list=full, n_threads=1)
-    arrays = structure.positions, structure.cell, structure.pbc.tolist()
-    return search.compute(*arrays, quantities)
+    from matscipy.neighbours import neighbour_list as search
+
+    arrays = search(
+        quantities,
+        cutoff=radius,
+        positions=structure.positions,
+        cell=structure.cell,
+        pbc=structure.pbc,
+        numbers=structure.species,
+    )
+    return list(arrays) if len(quantities) > 1 else [arrays]
 
 
-def close_pairs(structure, reach):
+def close_pairs(structure: Structure, reach: npt.NDArray[np.float64]) -> Pairs:
     """Return all pairs of atoms closer than the reach of their species.
 
     Parameters
@@ -61,41 +68,11 @@ def close_pairs(structure, reach):
         raise MoireioError(
             f"atoms {close[1]} and {close[2]} are {close[0]:.3f} Å apart, as good as in one place"
         )
-    own = np.arange(len(structure), dtype=np.int32)
-    i, j, R = own, own, np.zeros((len(own), 3), np.int32)
-    if len(own) and reach.max() > 0:
-        first, second, S, d = neighbour_list(structure, float(reach.max()), "ijSd")
-        keep = d < reach[structure.species[first], structure.species[second]]
-        i = np.concatenate([i, first[keep].astype(np.int32)])
-        j = np.concatenate([j, second[keep].astype(np.int32)])
-        R = np.concatenate([R, S[keep].astype(np.int32)])
+    atoms = np.arange(len(structure), dtype=np.int32)
+    i, j, R = atoms, atoms, np.zeros((len(atoms), 3), np.int32)
+    if len(atoms) and reach.max() > 0:
+        first, second, cells = neighbour_list(structure, reach, "ijS")
+        i = np.concatenate([i, first.astype(np.int32)])
+        j = np.concatenate([j, second.astype(np.int32)])
+        R = np.concatenate([R, cells.astype(np.int32)])
     return Pairs.sort(len(structure), i, j, R)[0]
-
-
-@lru_cache(maxsize=1)
-def _vesin():
-    """Return vesin's NeighborList.
-
-    vesin imports torch where it is installed, which takes seconds and which NumPy arrays do not
-    need. So it is imported as if torch were absent, and not left in place for others like that.
-    """
-    if "vesin" in sys.modules or "torch" in sys.modules:
-        from vesin import NeighborList
-
-        return NeighborList
-    with _absent("torch", "ase", "cupy"):
-        from vesin import NeighborList
-    for name in [n for n in sys.modules if n.partition(".")[0] == "vesin"]:
-        del sys.modules[name]
-    return NeighborList
-
-
-@contextlib.contextmanager
-def _absent(*names):
-    hidden = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]

@@ -146,7 +146,7 @@ class Structure:
             return None
         from moireio.system.neighbours import neighbour_list
 
-        i, j, d = neighbour_list(self, radius, "ijd", full=False)
+        i, j, d = neighbour_list(self, radius, "ijd")
         if len(d) == 0:
             return None
         nearest = int(d.argmin())
