@@ -1,18 +1,27 @@
 """Pictures of stacks: from above and from the side."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from moireio.results.moire import Moire
 from moireio.system.neighbours import neighbour_list
+from moireio.system.structure import Structure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = ("#1f4e8c", "#d1602a", "#3d8f5f", "#8a4fa3", "#b8952b")
 MAX_DRAWN = 200_000
 FEW = 600
-SMALLEST = 22.0
-WIDTH = 6.5
-BOND = 1.25
+SMALLEST = 22.0  # Å
+WIDTH = 6.5  # inches
+BOND = 1.25  # longest bond over the sum of the covalent radii
 
 
-def plot_structure(structure, moire=None, title=None):
+def plot_structure(
+    structure: Structure, moire: Moire | None = None, title: str | None = None
+) -> "Figure":
     """Draw a structure from above and from the side, coloured by layer.
 
     Parameters
@@ -20,15 +29,15 @@ def plot_structure(structure, moire=None, title=None):
     structure : Structure
         The atoms; without `layer` all have one colour.
     moire : Moire, optional
-        How it was built: names and angles for the legend, and the cells of a supercell.
+        Record of the layers: names and angles for the legend, and the cells of a supercell.
     title : str, optional
-        Above the picture.
+        Title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Lengths in Å. A periodic structure fills the frame around its cell; large ones are drawn
-        by their bonds, in which a moiré pattern shows.
+        Lengths in Å. A periodic structure fills the frame around its cell; for large structures
+        only bonds are drawn, in which a moiré pattern shows.
     """
     from matplotlib.figure import Figure
 
@@ -50,12 +59,12 @@ def plot_structure(structure, moire=None, title=None):
     bonds = _bonds(structure) if len(points) > FEW else None
     for number in range(int(layer.max(initial=0)) + 1):
         colour, name = COLOURS[number % len(COLOURS)], _name(moire, number)
-        mine = np.flatnonzero(layer[which] == number)
+        members = np.flatnonzero(layer[which] == number)
         if bonds is None:
-            _draw_atoms(top, structure, points[mine], which[mine], scale, colour, 1)
+            _draw_atoms(top, structure, points[members], which[members], scale, colour, 1)
         else:
-            _draw_bonds(top, structure, points[mine], which[mine], bonds, scale, colour)
-        _draw_atoms(side, structure, points[mine], which[mine], scale, colour, 2)
+            _draw_bonds(top, points[members], which[members], bonds, scale, colour)
+        _draw_atoms(side, structure, points[members], which[members], scale, colour, 2)
         top.plot([], [], "o", color=colour, ms=6, label=name)
     _outline(top, structure, moire, corners)
     top.set_xlim(low[0], high[0])
@@ -77,7 +86,7 @@ def plot_structure(structure, moire=None, title=None):
 
 
 def _frame(structure, corners):
-    """Return the lower left and upper right corner of what is shown."""
+    """Return the lower left and upper right corner of the frame, Å."""
     if structure.pbc[:2].all():
         low, high = corners.min(axis=0), corners.max(axis=0)
     else:
@@ -93,8 +102,8 @@ def _surroundings(structure, low, high):
     steps = np.zeros((1, 2), dtype=int)
     if structure.pbc[:2].all():
         corners = np.array([[x, y] for x in (low[0], high[0]) for y in (low[1], high[1])])
-        where = corners @ np.linalg.inv(structure.cell[:2, :2])
-        ranges = [np.arange(np.floor(w.min()), np.ceil(w.max())) for w in where.T]
+        fractional = corners @ np.linalg.inv(structure.cell[:2, :2])
+        ranges = [np.arange(np.floor(f.min()), np.ceil(f.max())) for f in fractional.T]
         steps = np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 2)
     points, which = [], []
     for shift in steps @ structure.cell[:2]:
@@ -108,7 +117,7 @@ def _surroundings(structure, low, high):
 
 
 def _bonds(structure):
-    """Return the bonds inside layers as arrays: atom, vector to its neighbour (in the plane)."""
+    """Return the bonds inside layers: the first bond of every atom, and in-plane vectors."""
     from ase.data import covalent_radii
 
     radii = covalent_radii[structure.numbers]
@@ -144,7 +153,7 @@ def _draw_atoms(axes, structure, points, which, scale, colour, vertical):
     )
 
 
-def _draw_bonds(axes, structure, points, which, bonds, scale, colour):
+def _draw_bonds(axes, points, which, bonds, scale, colour):
     """Draw half of every bond from each of its atoms."""
     from matplotlib.collections import LineCollection
 
@@ -181,13 +190,13 @@ def _outline(axes, structure, moire, corners):
 def _name(moire, number):
     if moire is None or number >= len(moire.layers):
         return f"layer {number + 1}"
-    own = moire.layers[number]
-    text = (
-        f"{number + 1}: {own.name}, {own.angle:+.3f}°" if own.angle else f"{number + 1}: {own.name}"
-    )
-    if own.turned:
+    layer = moire.layers[number]
+    text = f"{number + 1}: {layer.name}"
+    if layer.angle:
+        text += f", {layer.angle:+.3f}°"
+    if layer.turned:
         text += ", turned by 180°"
-    if np.any(own.strain):
-        mean, half = np.trace(own.strain) / 2, np.ptp(np.linalg.eigvalsh(own.strain)) / 2
+    if np.any(layer.strain):
+        mean, half = np.trace(layer.strain) / 2, np.ptp(np.linalg.eigvalsh(layer.strain)) / 2
         text += f", strain {100 * (mean - half):+.2f} {100 * (mean + half):+.2f} %"
     return text

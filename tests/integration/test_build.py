@@ -36,10 +36,10 @@ esac
 
 def test_pipe_into_info(run, tmp_path):
     made = run("build-twist", "graphene", "--index", "2", "1", "--basis", "C=C6.0-s2p2d1")
-    told = run("h5-info", stdin=made.stdout).text
-    assert "C28, 28 atoms, 2 layers" in told
-    assert "-21.786789" in told
-    assert "C6.0-s2p2d1, 13 orbitals" in told
+    text = run("h5-info", stdin=made.stdout).text
+    assert "C28, 28 atoms, 2 layers" in text
+    assert "-21.786789" in text
+    assert "C6.0-s2p2d1, 13 orbitals" in text
     (tmp_path / "a.h5").write_bytes(made.stdout)
     assert run("h5-validate", tmp_path / "a.h5").code == 0
     with moireio.open(tmp_path / "a.h5") as file:

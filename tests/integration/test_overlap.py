@@ -210,8 +210,8 @@ def test_refusals(run, paos, tmp_path):
         "no such file": [tmp_path / "absent.vasp", *basis, "--pao", paos],
         "is one orbital file": [good, *basis, "--pao", paos / "C7.0.pao"],
     }
-    for told, words in cases.items():
+    for message, words in cases.items():
         done = run("overlap", *words, *out, check=False)
         done.assert_one_line_error()
-        assert told in done.stderr
+        assert message in done.stderr
         assert not (tmp_path / "x.h5").exists()

@@ -51,7 +51,7 @@ def build(run, case, path, *more):
 
 @pytest.mark.skipif(mkl.library() is None, reason="too slow without MKL")
 def test_levels_at_2_degrees(run, tmp_path):
-    """Γ, M and K of 3268 atoms; the file is valid and tells what it is."""
+    """Γ, M and K of 3268 atoms; the file is valid and states its origin."""
     with build(run, "2.005 rigid", tmp_path / "h.h5", "--storage", "full") as file:
         hamiltonian = file.hamiltonian
         assert len(hamiltonian.pairs) - len(file.structure) == 461620
@@ -76,7 +76,7 @@ def test_levels_at_1_degree(run, tmp_path, case):
 
 
 def test_pipe_to_bands_around_the_gap(run, tmp_path):
-    """The number of electrons tells where the gap is: Dirac points of either layer at K."""
+    """The number of electrons gives the place of the gap: Dirac points of either layer at K."""
     built = run("build-twist", "graphene", "--index", 2, 1).stdout
     made = run("tb-h", "-m", "graphene-nn", stdin=built).stdout
     words = ["--path", "GMKG", "--bands", 8, "-n", 31, "-o", tmp_path / "b.h5"]
@@ -206,10 +206,10 @@ def test_refusals(run, tmp_path, graphene):
         "no such file": [tmp_path / "absent.vasp", *known],
         "is an input too": [graphene, "-m", bad, "-o", bad],
     }
-    for told, words in cases.items():
+    for message, words in cases.items():
         done = run("tb-h", *words, *([] if "-o" in words else ["-o", out]), check=False)
         done.assert_one_line_error()
-        assert told in done.stderr
+        assert message in done.stderr
         assert not out.exists()
     assert run("tb-h", graphene, check=False).code == 2
     assert run("tb-h", graphene, *known, "--in-place", check=False).code == 2
