@@ -9,6 +9,15 @@ import click
 
 from moireio.errors import MoireioError, first_line
 
+#: Options of another name than the library's parameter, for commands without an option of its name.
+OPTION_OF = {
+    "ema_decay": "ema",
+    "energy": "gap_energy",
+    "energy_window": "window",
+    "learning_rate": "lr",
+    "min_learning_rate": "min_lr",
+    "python": "slepc_python",
+}
 _PARAMETER = re.compile(r"`([A-Za-z_]\w*)`")
 
 
@@ -76,21 +85,10 @@ class Group(Program, click.Group):
 
 
 class Command(Program, click.Command):
-    """A command whose failures are one line on standard error and exit code 1.
+    """A command whose failures are one line on standard error and exit code 1."""
 
-    Parameters
-    ----------
-    *args
-        As of `click.Command`.
-    option_of : mapping of str to str, optional
-        Parameters of the library whose option has another name in this command.
-    **kwargs
-        As of `click.Command`.
-    """
-
-    def __init__(self, *args, option_of=None, **kwargs):
+    def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.option_of = dict(option_of or {})
         self.params.append(
             click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")
         )
@@ -156,20 +154,16 @@ def with_options(text, ctx):
     str
         As in ``raise --memory``. A parameter without an option stays, without its backticks.
     """
-    names = getattr(ctx.command, "option_of", {})
-    spelling = {p.name: _spelling(p) for p in ctx.command.params}
-
-    def option(match):
-        name = match[1]
-        return spelling.get(name) or spelling.get(names.get(name)) or name
-
-    return _PARAMETER.sub(option, text)
-
-
-def _spelling(parameter):
-    if isinstance(parameter, click.Argument):
-        return parameter.human_readable_name
-    return max(parameter.opts, key=len)
+    spelling = {}
+    for parameter in ctx.command.params:
+        if isinstance(parameter, click.Argument):
+            spelling[parameter.name] = parameter.human_readable_name
+        else:
+            option = max(parameter.opts, key=len)
+            spelling[parameter.name] = spelling[option.strip("-").replace("-", "_")] = option
+    return _PARAMETER.sub(
+        lambda m: spelling.get(m[1]) or spelling.get(OPTION_OF.get(m[1])) or m[1], text
+    )
 
 
 def _one_line(error, ctx):

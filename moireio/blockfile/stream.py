@@ -230,7 +230,7 @@ def check_outputs(outputs, inputs=(), force=False):
         for other, name in read.items():
             if real == other:
                 raise MoireioError(
-                    "is an input too", path=path, remedy="name another file, or --in-place"
+                    "is an input too", path=path, remedy="name another file, or `in_place`"
                 )
             if os.path.isdir(real) and other.startswith(real + os.sep):
                 raise MoireioError(f"is the folder in which {name} lies", path=path)

@@ -150,14 +150,14 @@ def _check(file, words, spinor):
             )
     if "layer" in words and file.structure.layer is None:
         raise MoireioError(
-            "the structure tells no layers", path=file.label, remedy="overlap --layers N finds them"
+            "the structure has no layers", path=file.label, remedy="the command overlap finds them"
         )
     if "spin" in words and not spinor:
         collinear = file.hamiltonian.meta.spin == "collinear"
         raise MoireioError(
-            "spin up and down are told apart anyway" if collinear else "the states have no spin",
+            "spin up and down are apart anyway" if collinear else "the states have no spin",
             path=file.label,
-            remedy="leave out --project spin, which is for spinors",
+            remedy="leave out spin, which is for spinors",
         )
 
 

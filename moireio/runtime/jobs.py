@@ -119,7 +119,7 @@ class Run:
             with contextlib.suppress(OSError):
                 os.remove(os.path.join(folder, RECORD))
             raise MoireioError(
-                f"cannot be started: {error.strerror}", path=command[0], remedy="see --command"
+                f"cannot be started: {error.strerror}", path=command[0], remedy="see `command`"
             ) from error
         self._command = list(command)
 
@@ -190,9 +190,9 @@ def run_all(tasks, command, jobs=1, timeout=None, prepare=None):
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise MoireioError(f"--command {command!r}: {error}") from error
+        raise MoireioError(f"`command` {command!r}: {error}") from error
     if not words:
-        raise MoireioError("--command is empty")
+        raise MoireioError("`command` is empty")
     if not any("{input}" in word for word in words):
         words.append("{input}")
     waiting, running = list(tasks)[::-1], []

@@ -139,7 +139,7 @@ def check_target(path, force=False):
     elif not os.path.isfile(real):
         raise MoireioError("is neither a file nor a folder", path=path)
     if not force:
-        raise ExistingFileError("exists already", path=path, remedy="use --force to replace it")
+        raise ExistingFileError("exists already", path=path, remedy="`force` replaces it")
 
 
 def _new(path, kind, label):

@@ -17,13 +17,14 @@ from moireio.tools.common import Command, Group, arguments, fail, say
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
-def _command(function, **settings):
+def _command(function):
     """Return a command with some options that calls a function with its context."""
 
-    @click.command("toy", cls=Command, **settings)
+    @click.command("toy", cls=Command)
     @click.argument("source", default="-")
     @click.option("-m", "--memory")
     @click.option("--overlap-cutoff", type=float)
+    @click.option("--lr", "rate", type=float)
     @click.option("--json", "as_json", is_flag=True)
     @click.pass_context
     def main(ctx, **_):
@@ -32,11 +33,11 @@ def _command(function, **settings):
     return main
 
 
-def _raising(error, **settings):
+def _raising(error):
     def function(ctx):
         raise error
 
-    return _command(function, **settings)
+    return _command(function)
 
 
 def _lines(command, *words):
@@ -81,16 +82,17 @@ def test_standard_input_has_a_name():
         ("ask for `as_json`", "ask for --json"),
         ("name another `source`", "name another SOURCE"),
         ("choose fewer `bands`", "choose fewer bands"),
-        ("`cutoff` is too small", "--overlap-cutoff is too small"),
+        ("ask for `json`", "ask for --json"),
+        ("raise the `learning_rate`", "raise the --lr"),
+        ("enlarge `energy_window`", "enlarge energy_window"),
         ("run `mkdir -p x`", "run `mkdir -p x`"),
     ],
 )
 def test_parameters_become_options(text, printed):
-    option_of = {"cutoff": "overlap_cutoff"}
     error = MoireioError("is odd", path="a", remedy=text)
-    command = _raising(error, option_of=option_of)
+    command = _raising(error)
     assert _lines(command) == (1, [f"error: a: is odd ({printed})"])
-    command = _command(lambda ctx: say(ctx, f"note: {text}"), option_of=option_of)
+    command = _command(lambda ctx: say(ctx, f"note: {text}"))
     assert _lines(command) == (0, [f"note: {printed}"])
     assert _lines(command, "--quiet") == (0, [])
 
