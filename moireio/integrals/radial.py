@@ -44,7 +44,7 @@ def q_grid(reach: float) -> npt.NDArray[np.float64]:
         type 2·reach: with this step the sum over the grid is the integral.
     """
     step = np.pi / (1.1 * reach)
-    return np.arange(1, int(np.ceil(Q_MAX / step)) + 1) * step
+    return np.arange(1.0, int(np.ceil(Q_MAX / step)) + 1) * step
 
 
 def bessel(lmax: int, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -33,14 +33,16 @@ class TwoCentre:
     def __init__(self, sets: Sequence[Sequence[Radial]], wanted: Sequence[tuple[int, int]]):
         self._sets = sets
         self.sizes = [sum(2 * shell.l + 1 for shell in shells) for shells in sets]
-        self._tables, self._lmax = {}, {}
+        self._tables: dict[tuple[int, int, int, int, int], npt.NDArray[np.float64]] = {}
+        self._lmax: dict[tuple[int, int], int] = {}
         ends = [max(shell.end for shell in shells) for shells in sets]
         reach = max((ends[a] + ends[b] for a, b in wanted), default=0.0)
         if not reach:
             return
         q = q_grid(reach)
         F = {a: transforms(sets[a], q) for a in sorted({a for pair in wanted for a in pair})}
-        rows, products = {}, {}
+        rows: dict[tuple[int, int, int, int, int], int] = {}
+        products: dict[int, list[npt.NDArray[np.float64]]] = {}
         for a, b in wanted:
             self._lmax[a, b] = max(s.l for s in sets[a]) + max(s.l for s in sets[b])
             for m, first in enumerate(sets[a]):

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.moire import cells, plane
@@ -87,12 +89,12 @@ class Limits:
 
 
 def cost(
-    angle: float | FloatArray,
-    strain: float | FloatArray,
-    atoms: int | FloatArray,
+    angle: npt.ArrayLike,
+    strain: npt.ArrayLike,
+    atoms: npt.ArrayLike,
     fewest: int,
     target: float | None = None,
-) -> float | FloatArray:
+) -> Any:
     """Return the cost of a cell: 0.1 % of strain, 0.05 degrees off and twice the atoms weigh alike.
 
     Parameters
@@ -113,8 +115,9 @@ def cost(
     float or (n,) array
         The smaller the better.
     """
-    off = 0.0 if target is None else abs(angle - target)
-    return strain / STRAIN_COST + off / ANGLE_COST + np.log2(atoms / fewest)
+    off = 0.0 if target is None else np.abs(np.subtract(angle, target))
+    weights = np.divide(strain, STRAIN_COST) + off / ANGLE_COST
+    return weights + np.log2(np.divide(atoms, fewest))
 
 
 def candidates(
@@ -358,11 +361,11 @@ def fixed(
         If a layer would be strained by more than allowed.
     """
     pattern, heads = resolve_pattern(layers, pattern)
-    first, second = (plane.polar(f)[0] for f in deformations(cell, limits.strain_on))
-    strains = tuple(s if np.abs(s).max() > 1e-12 else np.zeros((2, 2)) for s in (first, second))
-    excess = max(float(np.abs(plane.principal(s)).max()) for s in strains)
+    strains = [plane.polar(f)[0] for f in deformations(cell, limits.strain_on)]
+    first, second = (s if np.abs(s).max() > 1e-12 else np.zeros((2, 2)) for s in strains)
+    excess = max(float(np.abs(plane.principal(s)).max()) for s in (first, second))
     atoms = _atoms(layers, pattern, heads, cell.multiples)
-    candidate = Candidate(cell, atoms, strains, excess, 0.0, limits.strain_on)
+    candidate = Candidate(cell, atoms, (first, second), excess, 0.0, limits.strain_on)
     if limits.max_strain is not None and excess > limits.max_strain:
         raise MoireioError(
             f"this cell needs more strain: {describe(candidate)}", remedy="raise `max_strain`"

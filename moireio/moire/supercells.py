@@ -34,16 +34,20 @@ def repeat(structure: Structure, moire: Moire, counts: tuple[int, int]) -> tuple
     n_cells = len(steps)
     cell = structure.cell.copy()
     cell[:2] *= np.asarray(counts)[:, None]
-    optional = {name: getattr(structure, name) for name in ("layer", "magmoms")}
     repeated = replace(
         structure,
         cell=cell,
         positions=(structure.positions + shifts[:, None]).reshape(-1, 3),
         numbers=np.tile(structure.numbers, n_cells),
         species=np.tile(structure.species, n_cells),
-        **{n: np.concatenate([v] * n_cells) for n, v in optional.items() if v is not None},
+        layer=_repeated(structure.layer, n_cells),
+        magmoms=_repeated(structure.magmoms, n_cells),
     )
     return repeated, replace(moire, repeat=tuple(int(c) for c in counts))
+
+
+def _repeated(values, n_cells):
+    return None if values is None else np.concatenate([values] * n_cells)
 
 
 def ribbon(

@@ -6,6 +6,7 @@ turns k into −k.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +81,8 @@ def point_group(structure: Structure, symprec: float = SYMPREC) -> list[Symmetry
     cell = _with_vacuum(structure)
     fractional = structure.positions @ np.linalg.inv(cell)
     fractional[:, ~pbc] += 0.5 - fractional[:, ~pbc].mean(axis=0)
-    space_group = spglib.get_symmetry((cell, fractional, structure.species), symprec=symprec)
+    crystal: Any = (cell, fractional, structure.species)
+    space_group = spglib.get_symmetry(crystal, symprec=symprec)
     operations = [identity(structure)]
     if space_group is None:
         return operations

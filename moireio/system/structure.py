@@ -115,7 +115,7 @@ class Structure:
     @property
     def reciprocal(self) -> npt.NDArray[np.float64]:
         """Reciprocal lattice vectors as rows, with the 2π, Å⁻¹; shape (3, 3)."""
-        return 2 * np.pi * np.linalg.inv(self.cell).T
+        return np.asarray(2 * np.pi * np.linalg.inv(self.cell).T, dtype=np.float64)
 
     @property
     def species_of_atoms(self) -> list[str]:

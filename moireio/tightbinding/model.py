@@ -26,7 +26,7 @@ class Law:
     value : float
         V, eV (no unit for overlaps): the integral at r0, or at all distances.
     r0 : float, optional
-        Distance at which the integral is V, Å.
+        Distance at which the integral is V, Å; None if it is V at all distances.
     decay : float, optional
         Decay length, Å; None for no exponential.
     power : float
@@ -52,6 +52,8 @@ class Law:
             Integrals, in the unit of V.
         """
         integral = np.full_like(r, self.value)
+        if self.r0 is None:
+            return integral
         if self.decay is not None:
             integral *= np.exp((self.r0 - r) / self.decay)
         if self.power:
