@@ -38,15 +38,40 @@ CONTENTS = {
         "howto-flat",
         "howto-dos",
     ],
-    "Reference": ["commands", "library", "conventions", "blockfile", "modelfile", "trust"],
+    "Reference": [
+        "commands",
+        "library",
+        "conventions",
+        "Block files <blockfile>",
+        "Model files <modelfile>",
+        "trust",
+    ],
     "Development": ["house", "contributing", "extending", "changelog"],
 }
 
-# What a notebook calls beside the names of `moireio` itself.
-LIBRARY = []
+# What notebooks call beside the names of `moireio` itself.
+LIBRARY = [
+    "moireio.spectrum.states.solve_states",
+    "moireio.spectrum.states.BlochStates",
+    "moireio.kspace.mesh.make_mesh",
+    "moireio.dos.solve.density_of_states",
+    "moireio.dos.solve.Grid",
+    "moireio.results.dos.DensityOfStates",
+    "moireio.tightbinding.modelfile.read_model",
+    "moireio.system.basis.SpeciesBasis",
+    "moireio.system.orbitals.orbital_values",
+    "moireio.network.irreps.Irreps",
+    "moireio.network.wigner.coupling",
+]
 
 # What a package that extends moireio implements or fills in.
-EXTENDING = []
+EXTENDING = [
+    "moireio.solvers.base.Solver",
+    "moireio.solvers.base.SolverCapabilities",
+    "moireio.solvers.base.EigenProblem",
+    "moireio.operators.catalogue.OperatorType",
+    "moireio.operators.blocks.OperatorSource",
+]
 
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 

@@ -19,8 +19,8 @@ class MoireioError(ValueError):
 
     Notes
     -----
-    Texts name parameters of the library in backticks, as in ``raise `memory` ``. The commands print
-    the option of that name instead.
+    Texts name parameters of the library in backticks, such as `memory`. The commands print the
+    option of that name instead.
     """
 
     def __init__(
