@@ -2,14 +2,16 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
+from typing import TextIO
 
 from moireio.errors import MoireioError, unwritable
 from moireio.runtime.workdirs import work_folder
 
 
 @contextlib.contextmanager
-def write_text(path):
-    """Give a text file that appears whole or not at all.
+def write_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    """Make a text file that appears whole or not at all.
 
     Parameters
     ----------

@@ -12,6 +12,9 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from moireio.errors import MoireioError
 from moireio.runtime.files import write_text
@@ -23,9 +26,11 @@ LOG = "run.log"
 GRACE = 5.0
 POLL = 0.05
 
+Input = TypeVar("Input")
 
-def read_record(folder):
-    """Return how the last run in a folder ended.
+
+def read_record(folder: str) -> dict[str, Any]:
+    """Return the record of the last run in a folder.
 
     Parameters
     ----------
@@ -40,14 +45,14 @@ def read_record(folder):
     """
     try:
         with open(os.path.join(folder, RECORD), encoding="utf-8") as stream:
-            found = json.load(stream)
+            record = json.load(stream)
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
-def is_claimed(folder):
-    """Tell whether a run owns the folder now.
+def is_claimed(folder: str) -> bool:
+    """Return whether a run owns the folder now.
 
     Parameters
     ----------
@@ -92,7 +97,13 @@ class Run:
         If the program cannot be started.
     """
 
-    def __init__(self, folder, command, timeout=None, prepare=None):
+    def __init__(
+        self,
+        folder: str,
+        command: Sequence[str],
+        timeout: float | None = None,
+        prepare: Callable[[], object] | None = None,
+    ) -> None:
         self.folder = folder
         self._timeout = timeout
         self._lock = open(os.path.join(folder, LOCK), "wb")  # noqa: SIM115 - held while it runs
@@ -123,7 +134,7 @@ class Run:
             ) from error
         self._command = list(command)
 
-    def poll(self):
+    def poll(self) -> bool:
         """Look after the program.
 
         Returns
@@ -144,7 +155,7 @@ class Run:
         self._lock.close()
         return True
 
-    def stop(self):
+    def stop(self) -> None:
         """End the program and all that it started."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
@@ -155,23 +166,29 @@ class Run:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _write(self, record):
+    def _write(self, record: dict[str, Any]) -> None:
         with write_text(os.path.join(self.folder, RECORD)) as stream:
             json.dump(record, stream)
 
 
-def run_all(tasks, command, jobs=1, timeout=None, prepare=None):
+def run_all(
+    tasks: Sequence[tuple[str, str, Input]],
+    command: str,
+    jobs: int = 1,
+    timeout: float | None = None,
+    prepare: Callable[[Input], object] | None = None,
+) -> Iterator[tuple[str, bool]]:
     """Run a program in many folders, some at a time.
 
     Parameters
     ----------
     tasks : sequence of (str, str, object)
-        Folders, the name of the input in each, and what `prepare` is called with.
+        Folders, the name of the input in each, and the argument of `prepare`.
     command : str
         As in a shell, split into words; ``{input}`` stands for the input's name, which otherwise
         comes last.
     jobs : int
-        How many at a time.
+        Number of programs at a time.
     timeout : float, optional
         Seconds after which one is stopped.
     prepare : callable, optional
@@ -195,16 +212,15 @@ def run_all(tasks, command, jobs=1, timeout=None, prepare=None):
         raise MoireioError("`command` is empty")
     if not any("{input}" in word for word in words):
         words.append("{input}")
-    waiting, running = list(tasks)[::-1], []
+    waiting = list(tasks)[::-1]
+    running: list[Run] = []
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                folder, name, what = waiting.pop()
-                own = [word.replace("{input}", name) for word in words]
+                folder, name, item = waiting.pop()
+                filled = [word.replace("{input}", name) for word in words]
                 try:
-                    running.append(
-                        Run(folder, own, timeout, prepare and (lambda w=what: prepare(w)))
-                    )
+                    running.append(Run(folder, filled, timeout, prepare and partial(prepare, item)))
                 except BlockingIOError:
                     yield folder, False
             ended = [run for run in running if run.poll()]

@@ -1,17 +1,17 @@
-"""How much memory there is."""
+"""Memory: how much is free, how much may be used."""
 
 import os
 
 USABLE = 0.9  # of the free memory
 
 
-def free_memory():
+def free_memory() -> float:
     """Return the memory that is free.
 
     Returns
     -------
     float
-        Bytes; 4e9 where the system does not tell.
+        Bytes; 4e9 where the system does not report it.
     """
     try:
         with open("/proc/meminfo", encoding="ascii") as stream:
@@ -25,7 +25,7 @@ def free_memory():
         return 4e9
 
 
-def usable_memory(limit=None):
+def usable_memory(limit: float | None = None) -> float:
     """Return how many bytes a computation may use.
 
     Parameters

@@ -1,12 +1,12 @@
-"""How long work reports its progress."""
+"""Progress of long work: one contract for the whole library."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """What every function of the library that takes long accepts as `progress`."""
+    """A callable that every function of the library that takes long accepts as `progress`."""
 
-    def __call__(self, steps: int, total: int) -> None:
+    def __call__(self, steps: int, total: int, /) -> None:
         """Take note of progress.
 
         Parameters

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -55,7 +56,7 @@ def tidy_on_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handlers(wanted: dict[int, Handler]) -> Iterator[None]:
-    before = {}
+    before: dict[int, Any] = {}
     try:
         for number, handler in wanted.items():
             with contextlib.suppress(ValueError):  # another thread than the main one

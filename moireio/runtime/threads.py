@@ -5,10 +5,12 @@ one of them in each of several processes, run slower than a single thread would.
 """
 
 import contextlib
+import ctypes
 import os
+from collections.abc import Iterator
 
 
-def cores():
+def cores() -> int:
     """Return how many cores this process may use.
 
     Returns
@@ -22,7 +24,7 @@ def cores():
         return os.cpu_count() or 1
 
 
-def blas_threads(count):
+def blas_threads(count: int | None) -> contextlib.AbstractContextManager:
     """Limit the threads of all BLAS libraries, MKL included.
 
     Parameters
@@ -40,7 +42,7 @@ def blas_threads(count):
     return threadpool_limits(count, user_api="blas")
 
 
-def blas_beside_mkl():
+def blas_beside_mkl() -> contextlib.AbstractContextManager:
     """Limit NumPy's BLAS to one thread while MKL uses several.
 
     A limit on all BLAS libraries would hold for MKL as well, until its own number is set.
@@ -56,7 +58,7 @@ def blas_beside_mkl():
 
 
 @contextlib.contextmanager
-def mkl_threads(library, count):
+def mkl_threads(library: ctypes.CDLL, count: int) -> Iterator[int]:
     """Set the threads of MKL for calls from this thread, and restore their number.
 
     Limits by threadpoolctl (`blas_threads`) do not hold inside.
@@ -82,7 +84,7 @@ def mkl_threads(library, count):
 
 
 @contextlib.contextmanager
-def torch_threads(count):
+def torch_threads(count: int | None) -> Iterator[None]:
     """Set the threads of torch, and restore their number.
 
     Parameters

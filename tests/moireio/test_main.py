@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TRAPS = ["numpy", "zarr", "h5py", "types", "click", "inspect", "json", "pathlib", "moireio_x"]
+TRAPS = ["numpy", "zarr", "h5py", "types", "click", "inspect", "json", "pathlib", "typing"]
 
 
 @pytest.fixture
