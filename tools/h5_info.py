@@ -22,10 +22,10 @@ def main(source, as_json):
 
     if is_model_file(source):
         from moireio.network import modelfile
-        from moireio.network.training.report import about, about_text
+        from moireio.network.training.report import model_summary, model_summary_text
 
-        known = about(modelfile.read(source))
-        click.echo(json.dumps(known, ensure_ascii=False) if as_json else about_text(known))
+        model = model_summary(modelfile.read(source))
+        click.echo(json.dumps(model, ensure_ascii=False) if as_json else model_summary_text(model))
         return
     with open_source(source) as file:
         summary = summarise(file)

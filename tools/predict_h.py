@@ -21,44 +21,45 @@ from moireio.tools.progress import show_progress
     type=click.Choice(["auto", "0.3.5", "0.4.4", "0.5", "0.4+", "best"]),
     default="auto",
     show_default=True,
-    help="For DeepH-E3's models: evaluate as with that version of e3nn. auto: as the checkpoint "
-    "tells; 0.4+: as it tells, but not before 0.4; best: whichever is closest to /hamiltonian.",
+    help="For DeepH-E3's models: evaluate as with this version of e3nn. auto: the version in the "
+    "checkpoint; 0.4+: the same, but not before 0.4; best: the one closest to /hamiltonian.",
 )
 @click.option(
-    "--raw", is_flag=True, help="Keep what the network gives, without its Hermitian part."
+    "--raw", is_flag=True, help="Blocks as the network gives them, not their Hermitian part."
 )
 @options("output", "in_place", "storage", "precision", "compression", "container", "force")
-@options("memory", "jobs", "device")
+@options("memory")
+@click.option(
+    "-j", "--jobs", "threads", type=click.IntRange(1), help="Threads.  [default: one per core]"
+)
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where the network is evaluated.",
+)
 @click.pass_context
-def main(ctx, source, model, e3nn, raw, output, in_place, memory, jobs, device, **settings):
+def main(ctx, source, model, e3nn, raw, output, in_place, memory, threads, device, **settings):
     """Predict the Hamiltonian of SOURCE for the pairs of its /overlap; adds /hamiltonian.
 
-    The result is the Hermitian part of what the network gives, in eV, in the precision of the
+    The result is the Hermitian part of the network's blocks, in eV, in the precision of the
     network's evaluation (--precision; by default that of its weights). Features beyond --memory
     go to files beside OUT; if it is interrupted, the same command goes on from them.
     """
     from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
     from moireio.network.inference.predict import predict, prepare
+    from moireio.runtime.threads import torch_threads
 
     destination(output, in_place)
     output = "-" if output is None and not in_place else output
     check_outputs([output], [source, *([model] if model else [])], settings["force"])
     check_container(output, settings["container"])
-    with open_source(source) as file:
-        model = model or _shipped(file)
-        network = _load(model, e3nn)
+    with open_source(source) as file, torch_threads(threads):
+        network = _load(ctx, model or _shipped(file), e3nn, file)
         target = file.label if in_place else output
-        job = prepare(
-            network if e3nn != "best" else _best(ctx, network, file, model),
-            file,
-            precision=settings["precision"],
-            device=device,
-            jobs=jobs,
-        )
-        told = network.training.get("e3nn")
-        if e3nn not in ("auto", "best", "0.4+") and told not in (None, e3nn):
-            say(ctx, f"warning: {model}: was trained with the rules of e3nn {told}, not {e3nn}")
-        say(ctx, job.description())
+        task = prepare(network, file, settings["precision"], device)
+        say(ctx, task.description())
         with (
             write_target(
                 output,
@@ -67,18 +68,18 @@ def main(ctx, source, model, e3nn, raw, output, in_place, memory, jobs, device, 
                 force=settings["force"],
                 container=settings["container"],
                 compression=settings["compression"],
-                drop=("hamiltonian", *job.dropped),
+                drop=("hamiltonian", *task.replaced_groups),
             ) as writer,
-            show_progress(ctx, "predict-h") as update,
+            show_progress(ctx, "predict-h") as progress,
         ):
             predict(
-                job,
+                task,
                 writer,
                 memory=memory,
                 work=None if target == "-" else f"{target.rstrip('/')}.work",
                 raw=raw,
                 storage=settings["storage"],
-                progress=update,
+                progress=progress,
             )
             writer.history("predict-h", arguments(), [(file.label, file.digest())])
 
@@ -99,31 +100,33 @@ def _shipped(file):
     return path
 
 
-def _load(path, e3nn):
-    """Return a model, whatever it is."""
-    import os
+def _load(ctx, path, e3nn, file):
+    """Return a model, for DeepH-E3's with the rules of the version of e3nn asked for."""
+    from moireio.formats.models import load_model
 
-    from moireio.errors import MissingFileError
-    from moireio.network.training.run import load_model
+    if e3nn == "auto":
+        return load_model(path)
+    if e3nn == "best":
+        return _best(ctx, path, file)
+    network = load_model(path, e3nn)
+    trained_with = network.training.get("e3nn")
+    if e3nn != "0.4+" and trained_with not in (None, e3nn):
+        say(ctx, f"warning: {path}: was trained with the rules of e3nn {trained_with}, not {e3nn}")
+    return network
 
-    if not os.path.exists(path):
-        raise MissingFileError("no such file or folder", path=path)
-    if os.path.isfile(path) and e3nn != "auto":
-        raise click.UsageError("--e3nn is for DeepH-E3's models.")
-    return load_model(path, None if e3nn in ("auto", "best") else e3nn)
 
-
-def _best(ctx, network, file, path):
+def _best(ctx, path, file):
     """Return the model in the version of e3nn that fits the file's own Hamiltonian best."""
     from moireio.errors import MoireioError
-    from moireio.formats.deeph import e3 as deephe3
-    from moireio.network.inference.predict import error_of
+    from moireio.formats.models import load_model
+    from moireio.network.inference.predict import mean_error
     from moireio.network.linear import CONVENTIONS
 
     if "hamiltonian" not in file:
         raise MoireioError("has no /hamiltonian to compare with", path=file.label)
+    models = {version: load_model(path, version) for version in CONVENTIONS}
     errors = {}
-    for version in CONVENTIONS:
-        errors[version] = error_of(deephe3.model(path, version), file)
+    for version, network in models.items():
+        errors[version] = mean_error(network, file)
         say(ctx, f"e3nn {version}: mean |ΔH| {errors[version] * 1e3:.2f} meV")
-    return deephe3.model(path, min(errors, key=errors.get))
+    return models[min(errors, key=errors.get)]

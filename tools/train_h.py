@@ -19,17 +19,18 @@ PRESETS = {
     "validation",
     multiple=True,
     metavar="DATA",
-    help="Structures for validation; by default a part of DATA.",
+    help="Structures for validation.  [default: a part of DATA]",
 )
 @click.option("--test", multiple=True, metavar="DATA", help="Structures for the final errors.")
 @click.option(
     "--split",
+    "fractions",
     nargs=3,
     type=click.FloatRange(0, 1),
     default=(0.8, 0.15, 0.05),
     show_default=True,
     metavar="TRAIN VALID TEST",
-    help="Parts of DATA, by structure.",
+    help="Fractions of the structures in DATA.",
 )
 @click.option(
     "--init-from",
@@ -41,26 +42,41 @@ PRESETS = {
     "--hidden",
     default="32x0e+16x1o+8x2e+4x3o+4x4e",
     show_default=True,
-    help="Features between the layers, in e3nn's notation.",
+    help="Features between the blocks, in e3nn's notation.",
 )
-@click.option("--blocks", type=click.IntRange(1), default=3, show_default=True, help="Layers.")
-@click.option("--lmax", type=click.IntRange(0, 6), default=4, show_default=True, help="Of edges.")
+@click.option(
+    "--blocks", type=click.IntRange(1), default=3, show_default=True, help="Number of blocks."
+)
+@click.option(
+    "--lmax",
+    type=click.IntRange(0, 6),
+    default=4,
+    show_default=True,
+    help="Highest degree of the edges' spherical harmonics.",
+)
 @click.option("--deeph-e3", is_flag=True, help="DeepH-E3's network instead of moireio's variant.")
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
     default="paper",
     show_default=True,
-    help="Schedule of the transfer-learning paper, or of DDHT.",
+    help="Batch and schedule of the transfer-learning paper, or of DDHT.",
 )
-@click.option("--epochs", type=click.IntRange(0), default=3000, show_default=True, help="At most.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(0),
+    default=3000,
+    show_default=True,
+    help="Largest number of epochs.",
+)
 @click.option(
     "--hours",
     type=click.FloatRange(0, min_open=True),
-    help="Stop after that time; can go on later.",
+    help="Stop after this time; the same command goes on later.",
 )
 @click.option(
-    "--rate",
+    "--lr",
+    "learning_rate",
     type=click.FloatRange(0, min_open=True),
     default=2e-3,
     show_default=True,
@@ -71,29 +87,44 @@ PRESETS = {
     type=click.Choice(["plateau", "cosine"]),
     default="plateau",
     show_default=True,
-    help="Lower the rate when validation stops improving, or along a cosine over --epochs.",
+    help="Lower the learning rate when validation stops improving, or along a cosine over "
+    "--epochs.",
 )
 @click.option(
-    "--least-rate",
+    "--min-lr",
+    "min_learning_rate",
     type=click.FloatRange(0, min_open=True),
-    help="Stop below it, or end there.  [default: 3e-5, or a twentieth of --rate]",
+    help="Stop when the learning rate falls below this (plateau), or end there (cosine).  "
+    "[default: 3e-5, or a twentieth of --lr]",
 )
-@click.option("--batch", type=click.IntRange(1), help="Structures in a step.")
-@click.option("--patience", type=click.IntRange(1), help="Epochs without progress.")
-@click.option("--cooldown", type=click.IntRange(0), help="Epochs after lowering the rate.")
+@click.option(
+    "--batch", type=click.IntRange(1), help="Structures in a step.  [default: from --preset]"
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    help="Epochs without progress before the learning rate is halved.  [default: from --preset]",
+)
+@click.option(
+    "--cooldown",
+    type=click.IntRange(0),
+    help="Epochs to wait after lowering the learning rate.  [default: from --preset]",
+)
 @click.option(
     "--clip",
     type=click.FloatRange(0),
     default=10.0,
     show_default=True,
-    help="Largest norm of the gradient; 0: none.",
+    help="Largest norm of the gradient; 0: no limit.",
 )
 @click.option(
-    "--average",
+    "--ema",
+    "ema_decay",
     type=click.FloatRange(0, 0.99999),
     default=0.99,
     show_default=True,
-    help="Decay of averaged weights; 0: none.",
+    help="Decay of the exponential moving average of the weights, which is validated and kept; "
+    "0: no average.",
 )
 @click.option(
     "--loss",
@@ -107,14 +138,14 @@ PRESETS = {
     type=click.IntRange(0),
     default=42,
     show_default=True,
-    help="Of weights, of the division into sets, and of the order of structures.",
+    help="Seed of the weights, of the division into sets, and of the order of structures.",
 )
 @click.option(
     "--bad-data",
     type=click.Choice(["refuse", "skip"]),
     default="refuse",
     show_default=True,
-    help="What to do with files that are damaged or do not fit; they are named in either case.",
+    help="Stop at files that are damaged or do not fit, or leave them out; both name them.",
 )
 @click.option(
     "--freeze",
@@ -129,8 +160,8 @@ PRESETS = {
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="That share every batch (torch's DistributedDataParallel), with --device cuda a GPU each. "
-    "Started by torchrun, the processes are torchrun's.",
+    help="Processes that share every batch (torch's DistributedDataParallel), with --device cuda a "
+    "GPU each. Under torchrun, its processes are used instead.",
 )
 @click.option(
     "--device",
@@ -142,6 +173,7 @@ PRESETS = {
 @click.option(
     "-j",
     "--jobs",
+    "threads",
     type=click.IntRange(1),
     help="Threads of each process.  [default: the cores, shared among the processes]",
 )
@@ -160,33 +192,73 @@ def main(ctx, sources, output, force, processes, **settings):
 
     from moireio.blockfile.stream import check_outputs
     from moireio.errors import MoireioError
-    from moireio.network.training import run as training
+    from moireio.formats.calculations import find_calculations, open_calculation
+    from moireio.formats.models import load_model
+    from moireio.formats.openmx.library import open_library
+    from moireio.network.irreps import Irreps
+    from moireio.network.training.config import (
+        Architecture,
+        ComputeSettings,
+        DataSplit,
+        TrainingConfig,
+    )
+    from moireio.network.training.run import train
 
     going_on = os.path.exists(os.path.join(f"{output}.train", "state.pt"))
     check_outputs([output], sources, force or going_on)
-    preset = PRESETS[settings.pop("preset")]
-    for name in ("batch", "patience", "cooldown"):
-        settings[name] = preset[name] if settings[name] is None else settings[name]
-    if settings["least_rate"] is None:
-        settings["least_rate"] = min(3e-5, settings["rate"] / 20)
-    if settings["least_rate"] > settings["rate"]:
-        raise MoireioError("is above --rate", path=f"--least-rate {settings['least_rate']:g}")
-    settings["threshold"] = preset["threshold"]
+    config = TrainingConfig(**_optimisation(settings))
     team = int(os.environ.get("WORLD_SIZE", processes))
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", team))
-    if settings["batch"] < team:
-        raise MoireioError(f"is less than {team} processes", path=f"--batch {settings['batch']}")
-    settings["jobs"] = settings["jobs"] or max(1, (os.cpu_count() or 1) // local)
+    if config.batch < team:
+        raise MoireioError(f"is less than {team} processes", path=f"--batch {config.batch}")
     if processes > 1 and "WORLD_SIZE" not in os.environ:
         from moireio.network.training.parallel import launch
 
-        ctx.exit(launch(["train-h", *_words()], processes))
-    quiet = os.environ.get("RANK", "0") != "0"
-    tell = (lambda text: None) if quiet else lambda text: say(ctx, text)
-    training.run(sources, output, settings, tell=tell)
+        words = ["train-h", *arguments()]
+        ctx.exit(launch(words, processes, lambda line: click.echo(line, err=True)))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", team))
+    first = os.environ.get("RANK", "0") == "0"
+    init_from, pao = settings["init_from"], settings["pao"]
+    train(
+        output,
+        DataSplit(
+            find_calculations(sources),
+            find_calculations(settings["validation"]),
+            find_calculations(settings["test"]),
+            settings["fractions"],
+            settings["seed"],
+            settings["bad_data"],
+        ),
+        open_calculation,
+        Architecture(
+            Irreps.parse(settings["hidden"]),
+            settings["blocks"],
+            settings["lmax"],
+            settings["deeph_e3"],
+        ),
+        config,
+        ComputeSettings(
+            settings["device"],
+            settings["threads"] or max(1, (os.cpu_count() or 1) // local),
+            settings["precision"] or "float32",
+            settings["memory"],
+            settings["hours"],
+            settings["tensorboard"],
+        ),
+        initial=load_model(init_from) if init_from else None,
+        freeze=settings["freeze"],
+        library=open_library(pao) if pao else None,
+        basis_names=settings["basis"],
+        note=(lambda text: say(ctx, text)) if first else None,
+    )
 
 
-def _words():
-    """Return the words after the command, in whichever way it was called."""
-    words = arguments()
-    return words[1:] if words[:1] == ["train-h"] else words
+def _optimisation(settings):
+    """Return the settings of the optimisation, completed from the preset."""
+    preset = PRESETS[settings["preset"]]
+    names = ("epochs", "learning_rate", "min_learning_rate", "clip", "ema_decay", "loss", "seed")
+    chosen = {name: settings[name] for name in (*names, "schedule")}
+    for name in ("batch", "patience", "cooldown"):
+        chosen[name] = preset[name] if settings[name] is None else settings[name]
+    if chosen["min_learning_rate"] is None:
+        chosen["min_learning_rate"] = min(3e-5, chosen["learning_rate"] / 20)
+    return chosen | {"threshold": preset["threshold"]}

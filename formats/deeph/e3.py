@@ -21,8 +21,8 @@ from moireio.network.head import Targets
 from moireio.network.irreps import Irreps
 from moireio.network.layers import harmonics_irreps
 from moireio.network.linear import CONVENTIONS
-from moireio.network.model import Model
-from moireio.network.net import Network, Settings
+from moireio.network.model import NetworkModel
+from moireio.network.net import Network, NetworkSettings
 from moireio.network.wigner import coupling
 
 DEFAULTS = {
@@ -47,7 +47,7 @@ def read_settings(folder):
 
     Returns
     -------
-    settings : Settings
+    settings : NetworkSettings
         Without the convention of e3nn.
     targets : Targets
         What its output means.
@@ -127,7 +127,7 @@ def _settings(network, targets):
         if targets.spinful:
             sh = harmonics_irreps(lmax, even)
             post_node = repaired(post_node, mid_node, mid_edge, post_edge, sh)
-    return Settings(
+    return NetworkSettings(
         species=len(targets.numbers),
         embed_node=given.get("irreps_embed_node", embed),
         edge_init=given.get("irreps_edge_init", embed),
@@ -196,7 +196,7 @@ def model(folder, e3nn=None):
 
     Returns
     -------
-    Model
+    NetworkModel
         Its species are the elements.
     """
     from ase.data import chemical_symbols
@@ -204,7 +204,7 @@ def model(folder, e3nn=None):
     network, targets, told = read(folder, e3nn)
     names = tuple(chemical_symbols[z] for z in targets.numbers)
     training = {"program": "DeepH-E3", "e3nn": told}
-    return Model(network, targets, "deeph-e3", names, training=training, label=folder)
+    return NetworkModel(network, targets, "deeph-e3", names, training=training, label=folder)
 
 
 def generation(state):

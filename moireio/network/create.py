@@ -6,8 +6,8 @@ from moireio.errors import MoireioError
 from moireio.network.head import all_targets
 from moireio.network.irreps import Irrep, Irreps, reachable
 from moireio.network.layers import harmonics_irreps
-from moireio.network.model import Model
-from moireio.network.net import Network, Settings
+from moireio.network.model import NetworkModel
+from moireio.network.net import Network, NetworkSettings
 
 
 def new_model(basis, numbers, spinful, hidden, blocks=3, lmax=4, seed=0, local=True, cutoff=7.2):
@@ -36,7 +36,7 @@ def new_model(basis, numbers, spinful, hidden, blocks=3, lmax=4, seed=0, local=T
 
     Returns
     -------
-    Model
+    NetworkModel
         Not calibrated.
 
     Raises
@@ -60,7 +60,7 @@ def new_model(basis, numbers, spinful, hidden, blocks=3, lmax=4, seed=0, local=T
         cutoff = 2 * max(own.cutoff for own in basis.species.values())
         # what the last layer reads need not be as wide as what it gives
         post_edge = _bounded(post_edge, hidden)
-    settings = Settings(
+    settings = NetworkSettings(
         species=len(shells),
         embed_node=Irreps(scalars),
         edge_init=Irreps(scalars),
@@ -79,7 +79,7 @@ def new_model(basis, numbers, spinful, hidden, blocks=3, lmax=4, seed=0, local=T
     torch.manual_seed(seed)
     network = Network(settings)
     kind = "moireio" if local else "deeph-e3"
-    return Model(network, targets, kind, tuple(basis.species), basis)
+    return NetworkModel(network, targets, kind, tuple(basis.species), basis)
 
 
 def _bounded(post, hidden):
@@ -97,7 +97,7 @@ def repaired(post_node, mid_node, mid_edge, post_edge, sh):
     Parameters
     ----------
     post_node, mid_node, mid_edge, post_edge : Irreps
-        As in `Settings`.
+        As in `NetworkSettings`.
     sh : Irreps
         Of the edges' harmonics.
 

@@ -6,7 +6,7 @@ import torch
 from moireio.errors import MoireioError
 from moireio.network.head import all_targets, channels_of
 from moireio.network.irreps import Layout
-from moireio.network.model import Model
+from moireio.network.model import NetworkModel
 from moireio.network.net import Network
 from moireio.system.basis import Basis
 
@@ -20,7 +20,7 @@ def extended(model, basis, numbers, seed=0):
 
     Parameters
     ----------
-    model : Model
+    model : NetworkModel
         Is not changed.
     basis : Basis
         Of the new species.
@@ -31,7 +31,7 @@ def extended(model, basis, numbers, seed=0):
 
     Returns
     -------
-    model : Model
+    model : NetworkModel
         The old species come first.
     fresh : set of int
         Entries of its output that the old model did not have.
@@ -79,7 +79,9 @@ def extended(model, basis, numbers, seed=0):
     species = species | dict(basis.species)
     names = (*model.names, *basis.species)
     whole = Basis({n: species[n] for n in names}) if set(names) <= set(species) else None
-    made = Model(network, targets, model.kind, names, whole, dict(model.training), model.label)
+    made = NetworkModel(
+        network, targets, model.kind, names, whole, dict(model.training), model.label
+    )
     return made, set(range(len(settings.out_edge))) - set(same)
 
 
@@ -144,7 +146,7 @@ def _copy_output(old, new, same):
 
 
 def _copy_calibration(old, new, same):
-    """Copy calibrations; the range of their functions, `Settings.cutoff`, stays."""
+    """Copy calibrations; the range of their functions, `NetworkSettings.cutoff`, stays."""
     entries, known = list(same), list(same.values())
     for name in ("site_scale", "site_shift", "baseline", "log_scale"):
         getattr(new, name)[..., entries] = getattr(old, name)[..., known]

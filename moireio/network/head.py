@@ -6,7 +6,9 @@ coupling it is (h0 + h·σ)/√2, where h0 is such a sum and h_a, a = y, z, x, o
 halves of the output.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,6 +64,30 @@ class Targets:
             p = 1 if self.even else (-1) ** (l1 + l2)
             out += [Irrep(1, n, p) for n in channels_of(l1, l2, self.spinful)]
         return Irreps(out * self.halves)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values, for a model file."""
+        blocks = [[[*pair, *shells] for pair, shells in t.items()] for t in self.targets]
+        return asdict(self) | {"targets": blocks}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "Targets":
+        """Return the object that `to_plain` described.
+
+        Parameters
+        ----------
+        values : dict
+            Plain values.
+
+        Returns
+        -------
+        Targets
+            The same targets.
+        """
+        blocks = tuple({(a, b): (m, n) for a, b, m, n in t} for t in values["targets"])
+        shells = tuple(tuple(s) for s in values["shells"])
+        numbers = tuple(values["numbers"])
+        return cls(**{**values, "targets": blocks, "shells": shells, "numbers": numbers})
 
 
 def all_targets(numbers, shells, spinful, even=False, merge=True, time_reversal=False):

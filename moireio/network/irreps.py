@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 
@@ -241,3 +242,27 @@ class Layout:
             out.append(features[:, at : at + size].reshape(-1, 2 * l + 1, channels))
             at += size
         return out
+
+
+def e3nn_places(irreps: Irreps) -> npt.NDArray[np.int64]:
+    """Return where the components of a feature in e3nn's layout lie degree by degree.
+
+    Parameters
+    ----------
+    irreps : Irreps
+        The list.
+
+    Returns
+    -------
+    (dim,) array of int
+        Number n of e3nn's feature is number ``places[n]`` of moireio's in the frame of the crystal.
+    """
+    layout = Layout(irreps)
+    counts = layout.per_degree
+    first = np.cumsum([0, *((2 * d + 1) * c for d, c in enumerate(counts))])
+    places = [np.zeros(0, dtype=np.int64)]
+    for entry, start in zip(irreps, layout.entry_starts, strict=True):
+        channel = start + np.arange(entry.mul)[:, None]
+        component = np.arange(2 * entry.l + 1) * counts[entry.l]
+        places.append((first[entry.l] + component + channel).ravel())
+    return np.concatenate(places)

@@ -318,7 +318,7 @@ class Update(nn.Module):
         Features that are updated: `nodes` or `edges`.
     kinds : int
         Species, or pairs of species.
-    settings : Settings
+    settings : NetworkSettings
         Of the network.
     """
 

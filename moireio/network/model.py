@@ -1,28 +1,32 @@
 """Models: a network with the meaning of its output, and blocks of H from it."""
 
 import hashlib
+import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from moireio.network.frames import out_of_frames
+from moireio.network.graph import Graph
 from moireio.network.head import Head, Targets
 from moireio.network.inference.environments import Environments
-from moireio.network.irreps import Irreps, Layout
-from moireio.network.net import Network, places_of_e3nn
+from moireio.network.irreps import Irreps, Layout, e3nn_places
+from moireio.network.layers import Edges
+from moireio.network.net import Network
 from moireio.system.basis import Basis
 
 
 @dataclass(eq=False)
-class Model:
+class NetworkModel:
     """A network that predicts Hamiltonians.
 
     Parameters
     ----------
     network : Network
-        With its weights.
+        The network with its weights.
     targets : Targets
-        What its output means.
+        Meaning of its output.
     kind : str
         "moireio" or "deeph-e3".
     names : tuple of str
@@ -32,36 +36,63 @@ class Model:
     training : dict
         Record of the training; empty if unknown.
     label : str
-        Where it came from, for messages.
+        File or folder that it was read from, for messages.
     """
 
     network: Network
     targets: Targets
     kind: str
-    names: tuple
+    names: tuple[str, ...]
     basis: Basis | None = None
-    training: dict = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
     label: str = "the model"
 
-    def digest(self):
-        """Return a digest of the weights, as ``blake2b:`` and 32 hexadecimal digits."""
+    def digest(self) -> str:
+        """Return a digest of weights and settings, ``blake2b:`` and 32 hexadecimal digits."""
         state = hashlib.blake2b(digest_size=16)
         for name, value in sorted(self.network.state_dict().items()):
             state.update(name.encode())
             state.update(value.detach().cpu().contiguous().numpy().tobytes())
-        state.update(repr((self.network.settings, self.targets)).encode())
+        plain = self.network.settings.to_plain(), self.targets.to_plain()
+        state.update(json.dumps(plain).encode())
         return f"blake2b:{state.hexdigest()}"
 
-    def novelty(self, graph):
-        """Return a text that tells how unlike the training data a structure is, or None."""
-        known = self.training.get("environments")
-        if not known:
-            return None
-        return Environments.from_plain(known).describe(graph)
+    def describe_extrapolation(self, graph: Graph) -> str | None:
+        """Return a text that says how far a structure lies outside the training data.
 
-    def prepare(self):
-        """Return the last layers with their matrices made, a `PreparedHead`."""
+        Parameters
+        ----------
+        graph : Graph
+            Edges of the structure.
+
+        Returns
+        -------
+        str or None
+            As `Environments.describe`; None if the model has no record of its data.
+        """
+        plain = self.training.get("environments")
+        if not plain:
+            return None
+        return Environments.from_plain(plain).describe(graph)
+
+    def prepare(self) -> "PreparedHead":
+        """Return the last layers with their matrices."""
         return PreparedHead(self.network, self.targets)
+
+
+@dataclass(frozen=True)
+class _PairHead:
+    """The last layers for one pair of species.
+
+    `maps` holds the columns of the last map by degree (None: the network has no such features),
+    `channels` which channels of the whole output these are.
+    """
+
+    head: Head
+    counts: list[int]
+    maps: list[torch.Tensor | None]
+    offset: torch.Tensor | None
+    channels: list[torch.Tensor]
 
 
 class PreparedHead:
@@ -72,45 +103,46 @@ class PreparedHead:
     Parameters
     ----------
     network : Network
-        Whose last map.
+        Network with that map.
     targets : Targets
-        What its output means.
+        Meaning of its output.
     """
 
-    def __init__(self, network, targets):
+    def __init__(self, network: Network, targets: Targets) -> None:
         self._network, self._targets = network, targets
         self._matrices = network.lin_edge.matrices()[0]
         self._offset = network.lin_edge.offset()
         self._calibration = network.calibration
-        self._plans = {}
+        self._pairs: dict[tuple[int, int], _PairHead] = {}
 
-    def _plan(self, one, two):
-        if (one, two) not in self._plans:
+    def _of_pair(self, one: int, two: int) -> _PairHead:
+        if (one, two) not in self._pairs:
             settings = self._network.settings
             head = Head(self._targets, one, two, settings.convention.old_signs)
             irreps = Irreps(settings.out_edge[n] for n in head.entries)
-            head.reads(places_of_e3nn(irreps))
+            head.reads(e3nn_places(irreps))
             starts = Layout(settings.out_edge).entry_starts
-            columns = [[] for _ in range(irreps.lmax + 1)]
-            channels = [[] for _ in range(irreps.lmax + 1)]
+            columns: list[list[int]] = [[] for _ in range(irreps.lmax + 1)]
+            channels: list[list[int]] = [[] for _ in range(irreps.lmax + 1)]
             for n in head.entries:
                 entry = settings.out_edge[n]
                 columns[entry.l] += range(starts[n], starts[n] + entry.mul)
                 channels[entry.l].append(n)
             device = self._network.embedding.device
-            columns, channels = (
-                [torch.tensor(c, dtype=torch.long, device=device) for c in own]
-                for own in (columns, channels)
+            column_tensors, channel_tensors = (
+                [torch.tensor(c, dtype=torch.long, device=device) for c in lists]
+                for lists in (columns, channels)
             )
             maps = [
                 self._matrices[d][:, c] if d < len(self._matrices) else None
-                for d, c in enumerate(columns)
+                for d, c in enumerate(column_tensors)
             ]
-            offset = None if self._offset is None else self._offset[columns[0]]
-            self._plans[one, two] = head, Layout(irreps).per_degree, maps, offset, channels
-        return self._plans[one, two]
+            offset = None if self._offset is None else self._offset[column_tensors[0]]
+            counts = Layout(irreps).per_degree
+            self._pairs[one, two] = _PairHead(head, counts, maps, offset, channel_tensors)
+        return self._pairs[one, two]
 
-    def __call__(self, parts, group, one, two):
+    def __call__(self, parts: list[torch.Tensor], group: Edges, one: int, two: int) -> torch.Tensor:
         """Return blocks as the network gives them, without their Hermitian partners.
 
         Parameters
@@ -127,18 +159,17 @@ class PreparedHead:
         (n, rows, columns) tensor
             In eV; complex with spin.
         """
-        head, counts, maps, offset, channels = self._plan(one, two)
-        n = len(group)
+        pair, n = self._of_pair(one, two), len(group)
         out = [
-            parts[0].new_zeros(n, 2 * degree + 1, counts[degree])
+            parts[0].new_zeros(n, 2 * degree + 1, pair.counts[degree])
             if matrix is None
             else parts[degree] @ matrix
-            for degree, matrix in enumerate(maps)
+            for degree, matrix in enumerate(pair.maps)
         ]
-        if offset is not None:
-            out[0] = out[0] + offset
+        if pair.offset is not None:
+            out[0] = out[0] + pair.offset
         if self._calibration is not None:
-            out = self._calibration(out, group.distance, channels, group.site)
+            out = self._calibration(out, group.distance, pair.channels, group.site)
         if group.envelope is not None:
             out = [p * group.envelope for p in out]
-        return head(torch.cat([p.flatten(1) for p in out_of_frames(out, group.frames)], 1))
+        return pair.head(torch.cat([p.flatten(1) for p in out_of_frames(out, group.frames)], 1))

@@ -1,13 +1,15 @@
 """DeepH-E3's network, on edges that stay in their own frames."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from moireio.network.frames import by_order, edge_frames, out_of_frames
-from moireio.network.irreps import Irreps, Layout
+from moireio.network.irreps import Irreps, e3nn_places
 from moireio.network.layers import Edges, Update, add, gather_pair
 from moireio.network.linear import Convention, Linear
 
@@ -19,7 +21,7 @@ EDGES_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
-class Settings:
+class NetworkSettings:
     """What defines a network, apart from its weights.
 
     Parameters
@@ -70,9 +72,53 @@ class Settings:
     neighbours: float = 1.0
     calibrated: bool = False
 
-    def with_(self, **changes):
-        """Return a copy with some values changed."""
+    def with_(self, **changes: Any) -> "NetworkSettings":
+        """Return a copy with some values changed.
+
+        Parameters
+        ----------
+        **changes : object
+            New values by field.
+
+        Returns
+        -------
+        NetworkSettings
+            The copy.
+        """
         return replace(self, **changes)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values, for a model file; its names are those of the fields."""
+        out = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Irreps):
+                value = str(value)
+            elif isinstance(value, Convention):
+                value = asdict(value)
+            out[f.name] = value
+        return out
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "NetworkSettings":
+        """Return the object that `to_plain` described.
+
+        Parameters
+        ----------
+        values : dict
+            Plain values.
+
+        Returns
+        -------
+        NetworkSettings
+            The same settings.
+        """
+        lists = {f.name: Irreps.parse(values[f.name]) for f in fields(cls) if f.type is Irreps}
+        changed = {
+            "convention": Convention(**values["convention"]),
+            "reaches": tuple(values["reaches"]),
+        }
+        return cls(**{f.name: values[f.name] for f in fields(cls)} | lists | changed)
 
 
 class Gaussians(nn.Module):
@@ -109,7 +155,7 @@ class Calibration(nn.Module):
 
     Parameters
     ----------
-    settings : Settings
+    settings : NetworkSettings
         Of the network.
     """
 
@@ -170,7 +216,7 @@ class Block(nn.Module):
         Features before.
     wanted_nodes, wanted_edges : Irreps
         Features wanted.
-    settings : Settings
+    settings : NetworkSettings
         Of the network.
     """
 
@@ -186,7 +232,7 @@ class Network(nn.Module):
 
     Parameters
     ----------
-    settings : Settings
+    settings : NetworkSettings
         Its hyperparameters.
     """
 
@@ -338,10 +384,10 @@ class Network(nn.Module):
         Returns
         -------
         list of (n, dim) tensors
-            For every group, features of `Settings.out_edge` in the frame of the crystal and in
+            For every group, features of the list `out_edge`, in the frame of the crystal and in
             e3nn's layout.
         """
-        last, places = self.lin_edge.prepare(), places_of_e3nn(self.settings.out_edge)
+        last, places = self.lin_edge.prepare(), e3nn_places(self.settings.out_edge)
         made = [
             out_of_frames(last(own), group.frames)
             for group, own in zip(groups, self(species, groups), strict=True)
@@ -394,27 +440,3 @@ def smooth_end(x):
     """
     t = ((1 - x) / 0.15).clamp(0.0, 1.0)
     return t**3 * (10 - 15 * t + 6 * t**2)
-
-
-def places_of_e3nn(irreps):
-    """Return where the components of a feature in e3nn's layout lie degree by degree.
-
-    Parameters
-    ----------
-    irreps : Irreps
-        The list.
-
-    Returns
-    -------
-    (dim,) array of int
-        Number n of e3nn's feature is number ``places[n]`` of moireio's in the frame of the crystal.
-    """
-    layout = Layout(irreps)
-    counts = layout.per_degree
-    first = np.cumsum([0, *((2 * d + 1) * c for d, c in enumerate(counts))])
-    places = [np.zeros(0, dtype=np.int64)]
-    for entry, start in zip(irreps, layout.entry_starts, strict=True):
-        channel = start + np.arange(entry.mul)[:, None]
-        component = np.arange(2 * entry.l + 1) * counts[entry.l]
-        places.append((first[entry.l] + component + channel).ravel())
-    return np.concatenate(places)

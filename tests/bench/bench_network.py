@@ -37,8 +37,8 @@ def network(material, local):
     from moireio.network.head import all_targets
     from moireio.network.irreps import Irreps
     from moireio.network.layers import harmonics_irreps
-    from moireio.network.model import Model
-    from moireio.network.net import Network, Settings
+    from moireio.network.model import NetworkModel
+    from moireio.network.net import Network, NetworkSettings
 
     torch.manual_seed(0)
     numbers, shells, spin, names = MATERIALS[material]
@@ -49,12 +49,12 @@ def network(material, local):
     post = targets.irreps().sort()[0].simplify()
     nodes = repaired(mid, mid, mid, post, harmonics_irreps(4)) if spin else mid
     reach = {"graphene": (3.2,), "MoTe2": (3.71, 3.71)}[material]
-    settings = Settings(
+    settings = NetworkSettings(
         len(numbers), scalars, scalars, mid, mid, nodes, post, targets.irreps(), 3, 4, 7.2,
         local=local, reaches=reach, neighbours=60.0,
     )  # fmt: skip
     kind = "moireio" if local else "deeph-e3"
-    return Model(Network(settings), targets, kind, names)
+    return NetworkModel(Network(settings), targets, kind, names)
 
 
 def flat_graph():

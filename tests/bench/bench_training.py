@@ -26,25 +26,26 @@ def child(which, path, threads):
     from moireio.formats.calculations import open_calculation
     from moireio.network.create import new_model
     from moireio.network.irreps import Irreps
-    from moireio.network.training.loop import Training, TrainingConfig
+    from moireio.network.training.config import TrainingConfig
+    from moireio.network.training.loop import Training
     from moireio.network.training.samples import make_sample
-    from moireio.network.training.sets import look
+    from moireio.network.training.sets import summarise
 
     torch.set_num_threads(threads)
-    row = look(path)
-    basis = row["basis"]
+    summary = summarise(path, open_calculation)
+    basis, elements = summary.basis, summary.elements
     with open_calculation(path) as c:
-        order = sorted(basis, key=row["elements"].get)
+        order = sorted(basis, key=elements.get)
         whole = type(c.basis)({n: basis[n] for n in order})
-        numbers = [row["elements"][n] for n in order]
-        model = new_model(whole, numbers, row["spinful"], Irreps.parse(HIDDEN), local=False)
+        numbers = [elements[n] for n in order]
+        model = new_model(whole, numbers, summary.spinful, Irreps.parse(HIDDEN), local=False)
         sample = make_sample(c, model.network, model.targets)
-    plan = TrainingConfig(rate=1e-4, clip=0.0)
+    config = TrainingConfig(learning_rate=1e-4, clip=0.0)
     if which == "moireio":
-        training = Training(model, [sample], [sample], plan)
+        training = Training(model, [sample], [sample], config)
         step, count = lambda: training.step([sample]), 8
     else:
-        training = ReferenceTraining(model, plan.rate)
+        training = ReferenceTraining(model, config.learning_rate)
         step, count = lambda: training.step(sample), 4
     losses, seconds = [], []
     for _ in range(count):

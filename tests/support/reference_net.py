@@ -209,7 +209,7 @@ class ReferenceTraining:
     def step(self, sample):
         """Make one step; return the loss before it."""
         output, total = self.network(*self.graph(sample)), 0.0
-        for pair, kinds in sample.kinds.items():
+        for pair, kinds in sample.pair_blocks.items():
             for kind in kinds:
                 own = output[kind.edges][:, self.columns[pair]]
                 gap = self.heads[pair](own) - kind.blocks

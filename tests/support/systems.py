@@ -6,12 +6,14 @@ from orbitals import gaussian_basis
 
 from moireio.integrals.pairs import overlapping_pairs
 from moireio.network.create import repaired
+from moireio.network.graph import Graph
 from moireio.network.head import all_targets
-from moireio.network.inference.passes import Graph, HamiltonianSource, Predictor
+from moireio.network.inference.hamiltonian import HamiltonianSource
+from moireio.network.inference.passes import Predictor
 from moireio.network.irreps import Irreps
 from moireio.network.layers import harmonics_irreps
-from moireio.network.model import Model
-from moireio.network.net import Network, Settings
+from moireio.network.model import NetworkModel
+from moireio.network.net import Network, NetworkSettings
 from moireio.system.basis import Basis
 from moireio.system.harmonics import harmonics
 from moireio.system.structure import Structure
@@ -57,7 +59,7 @@ def small_model(
     if spin:
         post_node = repaired(lists, lists, lists, post_edge, harmonics_irreps(3))
     scalars = Irreps([lists[0]])
-    settings = Settings(
+    settings = NetworkSettings(
         species=len(degrees),
         embed_node=scalars,
         edge_init=scalars,
@@ -79,7 +81,7 @@ def small_model(
             if "bias" in name or "norm" in name:
                 value.add_(0.3 * torch.randn_like(value))
     kind = "moireio" if local else "deeph-e3"
-    return Model(network.to(dtype), targets, kind, tuple(own.species), own)
+    return NetworkModel(network.to(dtype), targets, kind, tuple(own.species), own)
 
 
 def time_reversed(targets):

@@ -1,74 +1,80 @@
-"""How far a structure's atoms lie outside what a model was trained on.
+"""How far a structure's atoms lie outside the training data of a model.
 
 The surroundings of an atom are described by smeared counts of its neighbours, by species and
 distance. The distance of two descriptions is measured in standard deviations of the training data.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-SHELLS = 12
-SMEARING = 0.5
-LIMIT = 3.0
+from moireio.network.graph import Graph
+
+N_RADIAL = 12  # numbers by species of neighbour
+SMEARING = 0.5  # Å
+LIMIT = 3.0  # standard deviations that count as far
 
 
 @dataclass(frozen=True, eq=False)
 class Environments:
-    """Descriptions of the training data.
+    """Descriptions of the surroundings of all atoms in the training data.
 
     Parameters
     ----------
     reach : float
-        Distances that are looked at, Å.
+        Distance up to which neighbours count, Å.
     low, high : (species, n) arrays
-        Smallest and largest of each number.
+        Smallest and largest value of each number.
     spread : (species, n) array
         Its standard deviation.
     """
 
     reach: float
-    low: np.ndarray
-    high: np.ndarray
-    spread: np.ndarray
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    spread: npt.NDArray[np.float64]
 
     @classmethod
-    def collect(cls, graphs, n_species, reach):
+    def collect(cls, graphs: Iterable[Graph], n_species: int, reach: float) -> "Environments":
         """Describe training data.
 
         Parameters
         ----------
         graphs : iterable of Graph
-            The structures.
+            Structures.
         n_species : int
-            Of the model.
+            Number of species of the model.
         reach : float
-            Å.
+            Distance up to which neighbours count, Å.
 
         Returns
         -------
         Environments
-            With the bounds of all atoms.
+            Bounds over all atoms.
         """
-        rows = [[] for _ in range(n_species)]
+        rows: list[list[npt.NDArray]] = [[] for _ in range(n_species)]
         for graph in graphs:
             values = descriptors(graph, n_species, reach)
             for s in range(n_species):
                 rows[s].append(values[graph.species == s])
-        merged = [np.concatenate(r) if r else np.zeros((0, n_species * SHELLS)) for r in rows]
-        empty = np.zeros(n_species * SHELLS)
-        stats = [
-            [f(m, axis=0) if len(m) else empty for m in merged] for f in (np.min, np.max, np.std)
-        ]
-        return cls(float(reach), *(np.array(v) for v in stats))
+        merged = [np.concatenate(r) if r else np.zeros((0, n_species * N_RADIAL)) for r in rows]
+        empty = np.zeros(n_species * N_RADIAL)
+        low, high, spread = (
+            np.array([statistic(m, axis=0) if len(m) else empty for m in merged])
+            for statistic in (np.min, np.max, np.std)
+        )
+        return cls(float(reach), low, high, spread)
 
-    def describe(self, graph):
-        """Return a text that tells how far atoms lie outside.
+    def describe(self, graph: Graph) -> str:
+        """Return a text that says how far atoms lie outside.
 
         Parameters
         ----------
         graph : Graph
-            A structure.
+            Structure.
 
         Returns
         -------
@@ -76,18 +82,18 @@ class Environments:
             The largest distance from the bounds, in standard deviations, and how many atoms lie
             further than three of them.
         """
-        far = self.distance(graph)
-        outside = int((far > LIMIT).sum())
-        text = f"surroundings up to {far.max(initial=0.0):.1f} σ outside the training data"
-        return text + (f" ({outside} of {len(far)} atoms beyond {LIMIT:g} σ)" if outside else "")
+        distance = self.extrapolation_distance(graph)
+        largest, n_far = distance.max(initial=0.0), int((distance > LIMIT).sum())
+        text = f"surroundings up to {largest:.1f} σ outside the training data"
+        return text + (f" ({n_far} of {len(distance)} atoms beyond {LIMIT:g} σ)" if n_far else "")
 
-    def distance(self, graph):
+    def extrapolation_distance(self, graph: Graph) -> npt.NDArray[np.float64]:
         """Return how far every atom lies outside, in standard deviations.
 
         Parameters
         ----------
         graph : Graph
-            A structure.
+            Structure.
 
         Returns
         -------
@@ -100,36 +106,48 @@ class Environments:
         # numbers that never vary in the data count as varying a little
         return (beyond / np.maximum(self.spread[s], 0.02)).max(axis=1)
 
-    def to_plain(self):
+    def to_plain(self) -> dict[str, Any]:
         """Return plain values, for a model file."""
         arrays = {n: getattr(self, n).tolist() for n in ("low", "high", "spread")}
         return {"reach": self.reach, **arrays}
 
     @classmethod
-    def from_plain(cls, values):
-        """Return the object that `to_plain` described."""
-        return cls(values["reach"], *(np.array(values[n]) for n in ("low", "high", "spread")))
+    def from_plain(cls, values: Mapping[str, Any]) -> "Environments":
+        """Return the object that `to_plain` described.
+
+        Parameters
+        ----------
+        values : dict
+            Plain values.
+
+        Returns
+        -------
+        Environments
+            The same descriptions.
+        """
+        low, high, spread = (np.array(values[n]) for n in ("low", "high", "spread"))
+        return cls(values["reach"], low, high, spread)
 
 
-def descriptors(graph, n_species, reach):
+def descriptors(graph: Graph, n_species: int, reach: float) -> npt.NDArray[np.float64]:
     """Return descriptions of the surroundings of all atoms.
 
     Parameters
     ----------
     graph : Graph
-        A structure.
+        Structure.
     n_species : int
-        Of the model.
+        Number of species of the model.
     reach : float
-        Å.
+        Distance up to which neighbours count, Å.
 
     Returns
     -------
     (N, n_species · 12) array
-        Smeared counts of neighbours, smoothly ending at the reach.
+        Smeared counts of neighbours, by species and distance; they end smoothly at the reach.
     """
-    centres = np.linspace(0.8, reach, SHELLS)
-    out = np.zeros((len(graph.species), n_species * SHELLS))
+    centres = np.linspace(0.8, reach, N_RADIAL)
+    out = np.zeros((len(graph.species), n_species * N_RADIAL))
     step = 1 << 18
     for start in range(0, len(graph), step):
         edges = np.arange(start, min(len(graph), start + step))
@@ -137,8 +155,9 @@ def descriptors(graph, n_species, reach):
         d = np.linalg.norm(graph.vectors(i, edges), axis=1)
         end = np.where(d < reach, (1 + np.cos(np.pi * np.minimum(d / reach, 1))) / 2, 0.0)
         values = end[:, None] * np.exp(-(((d[:, None] - centres) / SMEARING) ** 2))
-        kind = graph.species[graph.bonds.j[edges]]
+        neighbour = graph.species[graph.bonds.j[edges]]
         for s in range(n_species):
-            mine = kind == s
-            np.add.at(out, (i[mine, None], s * SHELLS + np.arange(SHELLS)), values[mine])
+            chosen = neighbour == s
+            columns = s * N_RADIAL + np.arange(N_RADIAL)
+            np.add.at(out, (i[chosen, None], columns), values[chosen])
     return out

@@ -3,9 +3,10 @@
 import os
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from moireio.network.irreps import Layout
+from moireio.network.irreps import Irreps, Layout
 
 
 class FeatureStore:
@@ -14,13 +15,13 @@ class FeatureStore:
     Parameters
     ----------
     irreps : Irreps
-        Their list.
+        List of the features.
     rows : int
-        How many.
+        Number of rows.
     dtype : torch.dtype
-        Of the numbers.
+        Precision.
     path : str, optional
-        A file; by default the rows are kept in memory.
+        File that keeps the rows; by default they stay in memory.
 
     Notes
     -----
@@ -28,31 +29,33 @@ class FeatureStore:
     process.
     """
 
-    def __init__(self, irreps, rows, dtype, path=None):
+    def __init__(
+        self, irreps: Irreps, rows: int, dtype: torch.dtype, path: str | None = None
+    ) -> None:
         self.layout = Layout(irreps)
         self._dtype = dtype
         self._kind = np.dtype(str(dtype).removeprefix("torch."))
         self._row = self.layout.dim * self._kind.itemsize
-        self._file = None
-        self._memory = None
+        self._file: int | None = None
+        self._memory: torch.Tensor | None = None
         if path is None:
             self._memory = torch.empty(rows, self.layout.dim, dtype=dtype)
         else:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             os.ftruncate(self._file, rows * self._row)
 
-    def close(self):
+    def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
-    def flush(self):
-        """Bring what was written to the disk."""
+    def flush(self) -> None:
+        """Bring all written rows to the disk."""
         if self._file is not None:
             os.fsync(self._file)
 
-    def put(self, first, parts):
+    def put(self, first: int, parts: list[torch.Tensor]) -> None:
         """Write consecutive rows.
 
         Parameters
@@ -72,13 +75,13 @@ class FeatureStore:
             done = os.pwrite(self._file, data, at)
             data, at = data[done:], at + done
 
-    def get(self, first, last):
+    def get(self, first: int, last: int) -> list[torch.Tensor]:
         """Read consecutive rows.
 
         Parameters
         ----------
         first, last : int
-            ``first <= row < last``.
+            First row, and the row after the last.
 
         Returns
         -------
@@ -91,13 +94,13 @@ class FeatureStore:
         self._read(memoryview(flat.numpy()).cast("B"), first * self._row)
         return self.layout.split(flat)
 
-    def take(self, rows):
+    def take(self, rows: npt.NDArray[np.int64]) -> list[torch.Tensor]:
         """Read any rows.
 
         Parameters
         ----------
         rows : (n,) array of int
-            Which.
+            Numbers of the rows.
 
         Returns
         -------
@@ -112,7 +115,7 @@ class FeatureStore:
             self._read(data[n * self._row : (n + 1) * self._row], row * self._row)
         return self.layout.split(flat)
 
-    def _read(self, data, at):
+    def _read(self, data: memoryview, at: int) -> None:
         while len(data):
             done = os.preadv(self._file, [data], at)
             if done == 0:

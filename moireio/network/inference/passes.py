@@ -10,68 +10,30 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from moireio.errors import MoireioError
 from moireio.network.frames import by_order, out_of_frames
+from moireio.network.graph import Graph
 from moireio.network.inference.features import FeatureStore
-from moireio.network.layers import add, gather_pair
-from moireio.operators.blocks import block_offsets, scatter, slab_bounds
-from moireio.operators.catalogue import operator_type
+from moireio.network.irreps import Irreps
+from moireio.network.layers import Edges, PreparedUpdate, add, gather_pair
+from moireio.network.model import NetworkModel
+from moireio.network.net import Network
+from moireio.operators.blocks import slab_bounds
+from moireio.runtime.progress import Progress
 
 EDGES_AT_ONCE = 4096
 SAVE_SECONDS = 10.0
 
-
-@dataclass(frozen=True, eq=False)
-class Graph:
-    """The edges of a structure: all pairs but the on-site ones, sorted by their first atom.
-
-    Parameters
-    ----------
-    structure : Structure
-        The atoms.
-    pairs : Pairs
-        All pairs, with both partners of each.
-    species : (N,) array of int
-        Species in the order of the model.
-    """
-
-    structure: object
-    pairs: object
-    species: np.ndarray
-
-    def __post_init__(self):
-        """Leave out on-site pairs and find partners."""
-        pairs = self.pairs
-        site = np.zeros(len(pairs), dtype=bool)
-        own = pairs.onsite()
-        if (own < 0).any():
-            atom = int(np.flatnonzero(own < 0)[0])
-            raise MoireioError(f"the pairs hold no on-site pair of atom {atom}")
-        site[own] = True
-        bonds = pairs.select(~site)
-        partner = bonds.partner()
-        if (partner < 0).any():
-            raise MoireioError("the pairs do not hold both partners of each")
-        object.__setattr__(self, "bonds", bonds)
-        object.__setattr__(self, "partner", partner)
-
-    def __len__(self):
-        """Return the number of edges."""
-        return len(self.bonds)
-
-    def first(self, edges):
-        """Return the first atoms of some edges, given by ascending numbers or any."""
-        return np.searchsorted(self.bonds.indptr, edges, side="right") - 1
-
-    def vectors(self, i, edges):
-        """Return the vectors of some edges, (n, 3), Å."""
-        s, bonds = self.structure, self.bonds
-        return s.positions[bonds.j[edges]] + bonds.R[edges] @ s.cell - s.positions[i]
+Features = list[torch.Tensor]  # (n, 2l + 1, channels), degree by degree
+# A run of atoms: whether it stands for their own edges (else their bonds), first atom, end
+Slab = tuple[bool, int, int]
 
 
 class Predictor:
@@ -79,54 +41,78 @@ class Predictor:
 
     Parameters
     ----------
-    model : Model
+    model : NetworkModel
         The model.
     graph : Graph
-        The structure's edges.
+        Edges of the structure.
     memory : float, optional
         Bytes that features may take before they go to files.
     work : str, optional
         Folder for those files, and for going on after an interruption.
     key : str
-        What identifies the calculation; work files of another one are not used.
-    device : str
-        "cpu" or "cuda".
+        Identifies the calculation; work files of another one are not used.
+    device : {"cpu", "cuda"}
+        Device of the network.
     progress : Progress, optional
         Called with edges done, and those of all passes.
+
+    Raises
+    ------
+    MoireioError
+        If the features do not fit into memory and there is no work folder.
     """
 
-    def __init__(self, model, graph, memory=None, work=None, key="", device="cpu", progress=None):
+    def __init__(
+        self,
+        model: NetworkModel,
+        graph: Graph,
+        memory: float | None = None,
+        work: str | None = None,
+        key: str = "",
+        device: str = "cpu",
+        progress: Progress | None = None,
+    ) -> None:
         self.model, self.graph = model, graph
-        self.key = f"{key} in pieces of {EDGES_AT_ONCE}"
+        self.edges_at_once = EDGES_AT_ONCE
+        self.key = f"{key} in pieces of {self.edges_at_once}"
         self.network = model.network.to(device)
         self.device, self.dtype = torch.device(device), model.network.dtype
         self._progress = progress
         self.species = torch.as_tensor(graph.species, device=self.device)
         self.n_atoms = len(graph.species)
         counts = np.diff(graph.bonds.indptr)
-        self.slabs = [(True, *b) for b in slab_bounds(np.ones(self.n_atoms), EDGES_AT_ONCE)]
-        self.slabs += [(False, *b) for b in slab_bounds(counts, EDGES_AT_ONCE)]
-        self._work = None
+        self.slabs: list[Slab] = [
+            (site, i0, i1)
+            for site, edges_of_atom in ((True, np.ones(self.n_atoms)), (False, counts))
+            for i0, i1 in slab_bounds(edges_of_atom, self.edges_at_once)
+        ]
+        self._work: str | None = None
         need = self.memory_of_features(model.network, len(graph) + self.n_atoms)
         frames = sum((2 * n + 1) ** 2 for n in range(self.network.lmax + 1))
         frames *= len(graph) * torch.finfo(self.dtype).bits // 8
-        self._geometry, self._keep_geometry = {}, memory is None or need + frames < memory
+        self._geometry: dict[Slab, Edges] = {}
+        self._keep_geometry = memory is None or need + frames < memory
         if memory is not None and need > memory:
             if work is None:
                 raise MoireioError(
-                    f"the features take {need / 1e9:.1f} GB, more than --memory allows",
-                    remedy="give -o FILE, beside which work files can lie, or more --memory",
+                    f"the features take {need / 1e9:.1f} GB, more than `memory` allows",
+                    remedy="raise `memory`, or give an `output` file: work files lie beside it",
                 )
             self._work = work
             os.makedirs(work, exist_ok=True)
-        self._stores, self._pending, self._current = {}, None, None
-        self._tail = None  # nodes and the last update, where it is made with the blocks of H
-        self._norms = []  # of every block's edges, where they are needed
-        self._done, self._sums = 0, None  # of the pass that was interrupted
+        self._stores: dict[tuple[str, str], FeatureStore] = {}
+        self._current: FeatureStore | None = None
+        # features before their norm, the update they come from, and their moments
+        self._pending: tuple[FeatureStore, PreparedUpdate, Features] | None = None
+        # nodes and the last update, where it is made with the blocks of H
+        self._tail: tuple[Features, PreparedUpdate] | None = None
+        self._norms: list[Features] = []  # moments of every block's edges, where they are needed
+        self._done = 0  # slabs done of the pass that was interrupted
+        self._sums: Features | None = None  # their moments
         self._saved = time.monotonic()
 
     @staticmethod
-    def memory_of_features(network, edges):
+    def memory_of_features(network: Network, edges: int) -> int:
         """Return the bytes that the features of some edges take, all stores counted.
 
         Parameters
@@ -134,7 +120,7 @@ class Predictor:
         network : Network
             The network.
         edges : int
-            How many.
+            Number of edges.
 
         Returns
         -------
@@ -148,27 +134,27 @@ class Predictor:
         return stores * edges * widest * torch.finfo(network.dtype).bits // 8
 
     @property
-    def passes(self):
-        """Number of passes over the edges before blocks can be had.
+    def passes(self) -> int:
+        """Number of passes over the edges before blocks can be made.
 
         Without norms over the graph the last update of an edge is made where its block is.
         """
         return 2 * len(self.network.blocks) - int(self.network.settings.local)
 
-    def close(self):
+    def close(self) -> None:
         """Close work files."""
         for store in self._stores.values():
             store.close()
 
-    def remove_work(self):
-        """Remove the work files, when nothing will go on from them."""
+    def remove_work(self) -> None:
+        """Remove the work files, when the calculation is complete."""
         if self._work is not None:
             shutil.rmtree(self._work, ignore_errors=True)
 
-    # What follows is the network's forward, cut into passes.
+    # The network's forward, cut into passes.
 
     @torch.no_grad()
-    def run(self):
+    def run(self) -> None:
         """Make the edges' last features; go on where the work files end."""
         begin, nodes = self._load()
         if nodes is None:
@@ -186,8 +172,8 @@ class Predictor:
         if self.network.settings.local:
             self._tail = nodes, self.network.blocks[-1].edge.prepare(fold=True)
 
-    def _stage(self, number):
-        """Tell where the edges' features lie when a pass begins."""
+    def _stage(self, number: int) -> None:
+        """Set from which stores a pass reads the edges' features."""
         blocks, b = self.network.blocks, number // 2
         local, self._pending = self.network.settings.local, None
         if number % 2 or local:
@@ -199,10 +185,10 @@ class Predictor:
             store = self._store("before", update.out)
             self._pending = store, update.prepare(fold=True), self._norms[b - 1]
 
-    def _edges(self, b, irreps):
+    def _edges(self, b: int, irreps: Irreps) -> FeatureStore:
         return self._store(f"edges{b % 2}", irreps)
 
-    def _group(self, slab):
+    def _group(self, slab: Slab) -> tuple[int, Edges]:
         """Return the first row and the edges of a run of atoms: its own edges, or its bonds."""
         site, i0, i1 = slab
         if site:
@@ -210,31 +196,31 @@ class Predictor:
             return len(self.graph) + i0, self.network.edges(atoms, atoms, self.species, None)
         span = self.graph.bonds.rows(i0, i1)
         if slab not in self._geometry:
-            made = self.edges(np.arange(span.start, span.stop))
+            edges = self.edges(np.arange(span.start, span.stop))
             if not self._keep_geometry:
-                return span.start, made
-            self._geometry[slab] = made
+                return span.start, edges
+            self._geometry[slab] = edges
         return span.start, self._geometry[slab]
 
-    def edges(self, numbers):
+    def edges(self, numbers: npt.NDArray[np.int64]) -> Edges:
         """Return the geometry of some edges.
 
         Parameters
         ----------
         numbers : (n,) array of int
-            Which.
+            Numbers of the edges.
 
         Returns
         -------
         Edges
-            With frames.
+            The edges with their frames.
         """
         i = self.graph.first(numbers)
         vectors = torch.as_tensor(self.graph.vectors(i, numbers), device=self.device)
         j = torch.as_tensor(self.graph.bonds.j[numbers].astype(np.int64), device=self.device)
         return self.network.edges(torch.as_tensor(i, device=self.device), j, self.species, vectors)
 
-    def _store(self, name, irreps, rows=None):
+    def _store(self, name: str, irreps: Irreps, rows: int | None = None) -> FeatureStore:
         key = name, str(irreps)
         if key not in self._stores:
             for old in [k for k in self._stores if k[0] == name]:
@@ -244,10 +230,10 @@ class Predictor:
             self._stores[key] = FeatureStore(irreps, rows, self.dtype, path)
         return self._stores[key]
 
-    def _to_device(self, parts):
+    def _to_device(self, parts: Features) -> Features:
         return parts if self.device.type == "cpu" else [p.to(self.device) for p in parts]
 
-    def features(self, group, rows):
+    def features(self, group: Edges, rows: tuple[int, int] | npt.NDArray[np.int64]) -> Features:
         """Return the features of edges before the running pass.
 
         Parameters
@@ -255,7 +241,7 @@ class Predictor:
         group : Edges
             The edges.
         rows : (int, int) or (n,) array of int
-            Where they lie: from – to, or one by one.
+            Their rows in the stores: first and end, or one by one.
 
         Returns
         -------
@@ -263,9 +249,9 @@ class Predictor:
             In the frames of the edges.
         """
 
-        def read(store):
-            found = store.get(*rows) if isinstance(rows, tuple) else store.take(rows)
-            return self._to_device(found)
+        def read(store: FeatureStore) -> Features:
+            parts = store.get(*rows) if isinstance(rows, tuple) else store.take(rows)
+            return self._to_device(parts)
 
         old = self.network.initial_edges(group) if self._current is None else read(self._current)
         if self._tail is not None:
@@ -278,14 +264,16 @@ class Predictor:
         normed = ready.norm(read(store), sums, count, group.frames)
         return ready.finish(normed, old)
 
-    def _updated(self, ready, nodes, group, own):
-        """Return edges after an update, before a norm that is one of the graph."""
+    def _updated(
+        self, ready: PreparedUpdate, nodes: Features, group: Edges, own: Features
+    ) -> Features:
+        """Return edges after an update; a norm over the whole graph is left out."""
         radial = self.network.radial(group.distance)
         new = ready.convolve(gather_pair(nodes, group), by_order(own), radial, group.site)
         new = ready.combine(new, own, group.kind)
         return ready.finish(ready.norm(new), own) if self.network.settings.local else new
 
-    def _node_pass(self, number, nodes):
+    def _node_pass(self, number: int, nodes: Features) -> Features:
         b = number // 2
         update = self.network.blocks[b].node
         ready, before = update.prepare(fold=False), update.lin_pre(nodes)
@@ -320,7 +308,7 @@ class Predictor:
             self._write_journal(number + 1, 0)
         return new
 
-    def _edge_pass(self, number, nodes):
+    def _edge_pass(self, number: int, nodes: Features) -> None:
         b = number // 2
         update = self.network.blocks[b].edge
         ready, local = update.prepare(fold=True), self.network.settings.local
@@ -340,7 +328,7 @@ class Predictor:
             target.flush()
             self._write_journal(number + 1, 0)
 
-    def _remaining(self, number, stores):
+    def _remaining(self, number: int, stores: Sequence[FeatureStore | None]) -> Iterator[Slab]:
         """Yield the runs of atoms that a pass has not handled, and keep the journal."""
         indptr = self.graph.bonds.indptr
         for n, slab in enumerate(self.slabs):
@@ -354,16 +342,16 @@ class Predictor:
                 self._report(int(indptr[slab[2]] - indptr[slab[1]]))
         self._done = 0
 
-    def _report(self, edges):
+    def _report(self, edges: int) -> None:
         if self._progress is not None:
             self._progress(edges, self.passes * len(self.graph))
 
     # Going on after an interruption.
 
-    def _path(self, name):
+    def _path(self, name: str) -> str:
         return os.path.join(self._work, name)
 
-    def _write_journal(self, number, done):
+    def _write_journal(self, number: int, done: int) -> None:
         entry = {"key": self.key, "pass": number, "done": done, "sums": _plain(self._sums)}
         entry["norms"] = [_plain(s) for s in self._norms]
         with open(self._path("journal.new"), "w", encoding="utf-8") as stream:
@@ -373,8 +361,8 @@ class Predictor:
         os.replace(self._path("journal.new"), self._path("journal.json"))
         self._saved = time.monotonic()
 
-    def _load(self):
-        """Return the pass to begin with and the atoms' features then; None from the start."""
+    def _load(self) -> tuple[int, Features | None]:
+        """Return the pass to begin with and the atoms' features then (None: the initial ones)."""
         if self._work is None:
             return 0, None
         try:
@@ -395,118 +383,11 @@ class Predictor:
             return 0, None
         return number, nodes
 
-    def _moments(self, values):
+    def _moments(self, values: list | None) -> Features | None:
         if values is None:
             return None
         return [torch.tensor(v, dtype=torch.float64, device=self.device) for v in values]
 
 
-def _plain(sums):
+def _plain(sums: Features | None) -> Any:
     return None if sums is None else [s.cpu().tolist() for s in sums]
-
-
-class HamiltonianSource:
-    """The predicted Hamiltonian, by runs of atoms.
-
-    Parameters
-    ----------
-    predictor : Predictor
-        After its `run`.
-    raw : bool
-        As the network gives it; otherwise the mean of every block and its partner's adjoint.
-    """
-
-    def __init__(self, predictor, raw=False):
-        self._predictor, self._raw = predictor, raw
-        graph, targets = predictor.graph, predictor.model.targets
-        self._head = predictor.model.prepare()
-        pairs = graph.pairs
-        kept = np.ones(len(pairs), dtype=bool) if raw else pairs.upper()
-        self.pairs = pairs.select(kept)
-        edge = np.full(len(pairs), -1, dtype=np.int64)
-        site = np.zeros(len(pairs), dtype=bool)
-        site[pairs.onsite()] = True
-        edge[~site] = np.arange(len(graph))
-        self._edge = edge[kept]
-        widths = [sum(2 * n + 1 for n in own) for own in targets.shells]
-        factor = 2 if targets.spinful else 1
-        self.sizes = factor * np.array(widths, dtype=np.int64)[graph.species]
-        precision = str(predictor.dtype).removeprefix("torch.")
-        complex_ = {"float32": "complex64", "float64": "complex128"}[precision]
-        row = operator_type("hamiltonian")
-        self.meta = row.meta(
-            parity=0 if raw else row.parity,
-            spin="spinor" if targets.spinful else "none",
-            storage="full" if raw else "upper",
-            dtype=complex_ if targets.spinful else precision,
-            source="model",
-        )
-        self.residual = 0.0
-
-    @torch.no_grad()
-    def rows(self, i0, i1):
-        """Return all blocks of the atoms ``i0 <= i < i1``, as `OperatorSource.rows`.
-
-        Parameters
-        ----------
-        i0, i1 : int
-            The run.
-
-        Returns
-        -------
-        (n,) array
-            Pair after pair, eV.
-        """
-        graph, span = self._predictor.graph, self.pairs.rows(i0, i1)
-        i = np.repeat(np.arange(i0, i1), np.diff(self.pairs.indptr[i0 : i1 + 1]))
-        j, edge = self.pairs.j[span], self._edge[span]
-        offsets = block_offsets(self.sizes[i] * self.sizes[j])
-        out = np.empty(offsets[-1], dtype=self.meta.dtype)
-        kinds = len(self._predictor.model.targets.shells)
-        code = (graph.species[i] * kinds + graph.species[j]) * 2 + (edge < 0)
-        for value in np.unique(code):
-            kind, site = divmod(int(value), 2)
-            members = np.flatnonzero(code == value)
-            for start in range(0, len(members), EDGES_AT_ONCE):
-                part = members[start : start + EDGES_AT_ONCE]
-                if site:
-                    blocks = self._site(i[part], *divmod(kind, kinds))
-                else:
-                    blocks = self._bonds(edge[part], *divmod(kind, kinds))
-                flat = blocks.cpu().numpy().reshape(len(part), -1)
-                scatter(out, offsets[part], flat)
-        return out
-
-    def _site(self, atoms, one, two):
-        p = self._predictor
-        where = torch.as_tensor(atoms, device=p.device)
-        group = p.network.edges(where, where, p.species, None)
-        parts = p.features(group, len(p.graph) + atoms)
-        blocks = self._blocks(parts, group, one, two)
-        return self._combined(blocks, blocks.mH)
-
-    def _blocks(self, *words):
-        """Return what the head makes, symmetric under time reversal to the last bit if it is."""
-        blocks = self._head(*words)
-        if self._raw or not self._predictor.model.targets.time_reversal:
-            return blocks
-        # matrix products may round the columns of both spins differently, depending on the CPU
-        n, m = (size // 2 for size in blocks.shape[1:])
-        up = blocks[:, :n]
-        down = torch.cat([-up[:, :, m:], up[:, :, :m]], dim=2).conj()
-        return torch.cat([up, down], dim=1)
-
-    def _bonds(self, edges, one, two):
-        p = self._predictor
-        group = p.edges(edges)
-        blocks = self._blocks(p.features(group, edges), group, one, two)
-        partner = p.graph.partner[edges]
-        group = p.edges(partner)
-        other = self._blocks(p.features(group, partner), group, two, one).mH
-        return self._combined(blocks, other)
-
-    def _combined(self, blocks, other):
-        if not self._raw:
-            return (blocks + other) / 2
-        self.residual = max(self.residual, float((blocks - other).abs().max()))
-        return blocks

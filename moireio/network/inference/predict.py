@@ -5,98 +5,103 @@ import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from moireio.blockfile.reader import BlockFile
+from moireio.blockfile.writer import BlockWriter
 from moireio.errors import MoireioError
-from moireio.network.inference.passes import Graph, HamiltonianSource, Predictor
+from moireio.network.graph import Graph
+from moireio.network.inference.hamiltonian import HamiltonianSource
+from moireio.network.inference.passes import Predictor
+from moireio.network.model import NetworkModel
 from moireio.operators.blocks import read_pairs
 from moireio.operators.views import FullView
 from moireio.results.electrons import Electrons
-from moireio.runtime.progress import share
-from moireio.system.basis import Basis
+from moireio.runtime.progress import Progress, share
+from moireio.system.basis import Basis, SpeciesBasis
 
 
-@dataclass(eq=False)
-class Job:
+@dataclass(frozen=True, eq=False)
+class PredictionTask:
     """A model and a structure that fit each other.
 
     Parameters
     ----------
-    model : Model
-        In the precision asked for.
+    model : NetworkModel
+        The model, in the precision asked for.
     file : BlockFile
         The structure.
     graph : Graph
         Its edges.
     basis : Basis or None
-        With radial functions, where the file lacks them and the model has them.
-    device : str
-        "cpu" or "cuda".
+        Basis with radial functions, where the file lacks them and the model has them.
+    device : {"cpu", "cuda"}
+        Device of the network.
     key : str
-        What identifies the prediction.
+        Identifies the prediction.
     """
 
-    model: object
-    file: object
+    model: NetworkModel
+    file: BlockFile
     graph: Graph
     basis: Basis | None
     device: str
     key: str
 
     @property
-    def dropped(self):
-        """Groups of the file that are written anew."""
+    def replaced_groups(self) -> tuple[str, ...]:
+        """Groups of the file that are written anew, beside ``hamiltonian``."""
         return ("electrons", *(("basis",) if self.basis is not None else ()))
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """Length of the whole work: edges, once for every pass and for the blocks."""
         network = self.model.network
         return len(self.graph) * (2 * len(network.blocks) + 1 - int(network.settings.local))
 
-    def description(self):
-        """Return a line that tells what is to be done."""
-        n, count = len(self.graph.species), len(self.graph)
+    def description(self) -> str:
+        """Return a line about structure and model for the user."""
+        n_atoms, n_edges = len(self.graph.species), len(self.graph)
         precision = str(self.model.network.dtype).removeprefix("torch.")
-        text = f"{n} atoms, {count + n} pairs, {self.model.kind} model, {precision}"
-        far = self.model.novelty(self.graph)
-        return text if far is None else f"{text}; {far}"
+        text = f"{n_atoms} atoms, {n_edges + n_atoms} pairs, {self.model.kind} model, {precision}"
+        extrapolation = self.model.describe_extrapolation(self.graph)
+        return text if extrapolation is None else f"{text}; {extrapolation}"
 
 
-def prepare(model, file, precision=None, device="cpu", jobs=None):
+def prepare(
+    model: NetworkModel, file: BlockFile, precision: str | None = None, device: str = "cpu"
+) -> PredictionTask:
     """Check that a model fits a structure.
 
     Parameters
     ----------
-    model : Model
-        The model.
+    model : NetworkModel
+        The model. It is not changed.
     file : BlockFile
-        With /overlap (or /hamiltonian), whose pairs are taken.
+        Structure with /overlap (or /hamiltonian), whose pairs are taken.
     precision : {"float32", "float64"}, optional
-        Of the evaluation; by default that of the weights.
-    device : str
-        "cpu" or "cuda".
-    jobs : int, optional
-        Threads.
+        Precision of the evaluation; by default that of the weights.
+    device : {"cpu", "cuda"}
+        Device of the network.
 
     Returns
     -------
-    Job
+    PredictionTask
         Ready to run.
 
     Raises
     ------
     MoireioError
-        If species, bases or pairs do not fit.
+        If species, bases or pairs do not fit, or there is no such device.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise MoireioError("there is no CUDA device that torch could use", path="--device cuda")
-    if jobs:
-        torch.set_num_threads(jobs)
-    if precision:
-        dtype = getattr(torch, precision)
-        if dtype != model.network.dtype:  # the caller's network stays as it is
-            model = replace(model, network=copy.deepcopy(model.network).to(dtype))
+        raise MoireioError(
+            "there is no CUDA device that torch could use", remedy="set `device` to cpu"
+        )
+    dtype = getattr(torch, precision) if precision else model.network.dtype
+    if dtype != model.network.dtype or device != "cpu":  # the caller's network stays as it is
+        model = replace(model, network=copy.deepcopy(model.network).to(dtype))
     species, basis = _match(model, file)
     name = next((n for n in ("overlap", "hamiltonian") if n in file), None)
     if name is None:
@@ -112,10 +117,10 @@ def prepare(model, file, precision=None, device="cpu", jobs=None):
     graph = Graph(file.structure, pairs, species)
     _check_reach(model, graph, file.label)
     key = f"{file.digest()} {model.digest()} {model.network.dtype}"
-    return Job(model, file, graph, basis, device, key)
+    return PredictionTask(model, file, graph, basis, device, key)
 
 
-def _match(model, file):
+def _match(model: NetworkModel, file: BlockFile) -> tuple[npt.NDArray[np.int64], Basis | None]:
     """Return the model's species of every atom, and a completed basis or None."""
     structure, label = file.structure, file.label
     numbers = model.targets.numbers
@@ -123,47 +128,58 @@ def _match(model, file):
     if foreign:
         from ase.data import chemical_symbols
 
-        known = ", ".join(chemical_symbols[z] for z in numbers)
+        elements = ", ".join(chemical_symbols[z] for z in numbers)
         raise MoireioError(
-            f"has {chemical_symbols[foreign[0]]}, which {model.label} does not know ({known})",
+            f"has {chemical_symbols[foreign[0]]}, which {model.label} does not know ({elements})",
             path=label,
         )
     place = {z: n for n, z in enumerate(numbers)}
     species = np.array([place[int(z)] for z in structure.numbers], dtype=np.int64)
-    own = file.basis if "basis" in file else None
-    completed = {}
+    stored = file.basis if "basis" in file else None
+    completed: dict[str, SpeciesBasis] = {}
     for name, s in zip(structure.species_of_atoms, species.tolist(), strict=True):
-        if name in completed:
-            continue
-        stored = own.species.get(name) if own is not None else None
-        if stored is None:
-            raise MoireioError(f"has no basis for species {name}", path=label)
-        theirs = model.basis.species.get(model.names[s]) if model.basis is not None else None
-        shells = tuple(model.targets.shells[s])
-        if stored.l != shells or stored.m is not None:
-            raise MoireioError(
-                f"species {name} has the basis {stored.label}, {model.label} was trained with "
-                f"shells {shells}",
-                path=label,
-            )
-        if theirs is not None and stored.name and theirs.name and stored.name != theirs.name:
-            raise MoireioError(
-                f"species {name} has the basis {stored.name}, {model.label} was trained with "
-                f"{theirs.name}",
-                path=label,
-            )
-        both = theirs is not None and theirs.radial is not None
-        if both and stored.radial is not None and not stored.same_radial(theirs):
-            raise MoireioError(
-                f"the radial functions of species {name} are not those of {model.label}", path=label
-            )
-        fill = both and stored.radial is None
-        completed[name] = replace(stored, radial=theirs.radial) if fill else stored
-    changed = any(completed[n] is not own.species[n] for n in completed)
-    return species, Basis({**own.species, **completed}) if changed else None
+        if name not in completed:
+            species_basis = stored.species.get(name) if stored is not None else None
+            if species_basis is None:
+                raise MoireioError(f"has no basis for species {name}", path=label)
+            completed[name] = _completed(model, s, name, species_basis, label)
+    if all(completed[n] is stored.species[n] for n in completed):
+        return species, None
+    return species, Basis({**stored.species, **completed})
 
 
-def _check_reach(model, graph, label):
+def _completed(
+    model: NetworkModel, s: int, name: str, stored: SpeciesBasis, label: str
+) -> SpeciesBasis:
+    """Check the basis of a species against the model's; add the model's radial functions."""
+    shells = tuple(model.targets.shells[s])
+    if stored.l != shells or stored.m is not None:
+        raise MoireioError(
+            f"species {name} has the basis {stored.label}, {model.label} was trained with "
+            f"shells {shells}",
+            path=label,
+        )
+    trained = model.basis.species.get(model.names[s]) if model.basis is not None else None
+    if trained is None:
+        return stored
+    if stored.name and trained.name and stored.name != trained.name:
+        raise MoireioError(
+            f"species {name} has the basis {stored.name}, {model.label} was trained with "
+            f"{trained.name}",
+            path=label,
+        )
+    if trained.radial is None:
+        return stored
+    if stored.radial is None:
+        return replace(stored, radial=trained.radial)
+    if not stored.same_radial(trained):
+        raise MoireioError(
+            f"the radial functions of species {name} are not those of {model.label}", path=label
+        )
+    return stored
+
+
+def _check_reach(model: NetworkModel, graph: Graph, label: str) -> None:
     """Refuse pairs that the model's cutoffs do not cover."""
     settings = model.network.settings
     if not settings.local:
@@ -183,69 +199,81 @@ def _check_reach(model, graph, label):
         )
 
 
-def predict(job, writer, memory=None, work=None, raw=False, storage=None, progress=None):
+def predict(
+    task: PredictionTask,
+    writer: BlockWriter,
+    memory: float | None = None,
+    work: str | None = None,
+    raw: bool = False,
+    storage: str | None = None,
+    progress: Progress | None = None,
+) -> None:
     """Predict and write ``/hamiltonian``.
 
     Parameters
     ----------
-    job : Job
+    task : PredictionTask
         From `prepare`.
     writer : BlockWriter
-        Where to.
+        Writer of the output.
     memory : float, optional
         Bytes that features may take before they go to files.
     work : str, optional
         Folder for those files; it is removed at the end.
     raw : bool
-        Without the Hermitian part.
+        Blocks as the network gives them, without taking the Hermitian part.
     storage : {"full", "upper"}, optional
         Both partners of every pair, or one (the default unless raw).
     progress : Progress, optional
         Called with edges done, and those of all passes and of the blocks.
     """
-    step = share(progress, job.steps)
-    predictor = Predictor(job.model, job.graph, memory, work, job.key, job.device, step)
+    step = share(progress, task.steps)
+    predictor = Predictor(task.model, task.graph, memory, work, task.key, task.device, step)
     with contextlib.closing(predictor):
         predictor.run()
         source = HamiltonianSource(predictor, raw)
         view = FullView(source) if storage == "full" and not raw else source
-        writer.operator(view, progress=share(progress, job.steps, len(job.graph)))
-    if job.basis is not None:
-        writer.basis(job.basis)
-    known = job.file.electrons if "electrons" in job.file else None
-    if known is not None:  # the Fermi level is that of another Hamiltonian
-        writer.electrons(replace(known, fermi=None))
+        writer.operator(view, progress=share(progress, task.steps, len(task.graph)))
+    if task.basis is not None:
+        writer.basis(task.basis)
+    electrons = task.file.electrons if "electrons" in task.file else None
+    if electrons is not None:  # the Fermi level is that of another Hamiltonian
+        writer.electrons(replace(electrons, fermi=None))
     else:
-        count = (job.basis or job.file.basis).valence(job.file.structure)
+        count = (task.basis or task.file.basis).valence(task.file.structure)
         if count is not None:
             writer.electrons(Electrons(count=count))
     predictor.remove_work()
 
 
-def error_of(model, file):
+def mean_error(model: NetworkModel, file: BlockFile) -> float:
     """Return the mean error of a prediction against the file's own Hamiltonian.
 
     Parameters
     ----------
-    model : Model
+    model : NetworkModel
         The model.
     file : BlockFile
-        With /hamiltonian.
+        Structure with /hamiltonian.
 
     Returns
     -------
     float
-        Mean of |ΔH| over all elements of the pairs that it stores, eV.
+        Mean of |ΔH| over all elements of the pairs that are stored, eV.
+
+    Raises
+    ------
+    MoireioError
+        If model and structure do not fit, or pairs are missing.
     """
-    job = prepare(model, file)
-    predictor = Predictor(job.model, job.graph)
+    task = prepare(model, file)
+    predictor = Predictor(task.model, task.graph)
     predictor.run()
-    made = HamiltonianSource(predictor)
-    known = file.hamiltonian
-    pairs = known.pairs.select(known.pairs.upper())
-    places = made.pairs.find(pairs.i, pairs.j, pairs.R)
+    prediction, reference = HamiltonianSource(predictor), file.hamiltonian
+    pairs = reference.pairs.select(reference.pairs.upper())
+    places = prediction.pairs.find(pairs.i, pairs.j, pairs.R)
     if (places < 0).any():
         raise MoireioError("/hamiltonian has pairs that the prediction lacks", path=file.label)
-    ours, _ = read_pairs(made, places)
-    theirs, _ = read_pairs(known, known.pairs.find(pairs.i, pairs.j, pairs.R))
-    return float(np.abs(ours - theirs).mean())
+    predicted, _ = read_pairs(prediction, places)
+    expected, _ = read_pairs(reference, reference.pairs.find(pairs.i, pairs.j, pairs.R))
+    return float(np.abs(predicted - expected).mean())

@@ -1,42 +1,59 @@
 """Samples that a training goes through: in memory as far as they fit, else made when needed."""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 import torch
 
+from moireio.network.training.samples import TrainingSample
+
 
 class Samples:
-    """A sequence of samples; what does not fit into memory is made again each time.
+    """A sequence of samples; those that do not fit into memory are made again each time.
 
     Parameters
     ----------
     makers : sequence of callables
-        Each makes one `Sample`.
+        Each makes one `TrainingSample`.
     limit : float
-        Bytes that may be kept; the rest is made by a thread, one ahead of its use, and
+        Bytes that may be kept. The other samples are made by a thread, one ahead of its use, and
         `overflowed` is set.
     """
 
-    def __init__(self, makers, limit=float("inf")):
+    def __init__(
+        self, makers: Iterable[Callable[[], TrainingSample]], limit: float = float("inf")
+    ) -> None:
         self._makers = list(makers)
-        self._kept = {}
+        self._kept: dict[int, TrainingSample] = {}
         self._left = limit
         self.overflowed = False
 
     @classmethod
-    def of(cls, samples):
-        """Return `samples` if it is one, else one of what the sequence holds."""
+    def of(cls, samples: "Samples | Sequence[TrainingSample]") -> "Samples":
+        """Return `samples` themselves, or a sequence of samples as `Samples`.
+
+        Parameters
+        ----------
+        samples : Samples or sequence of TrainingSample
+            Either.
+
+        Returns
+        -------
+        Samples
+            The same samples.
+        """
         if isinstance(samples, cls):
             return samples
         return cls([lambda s=s: s for s in samples])
 
-    def __len__(self):
-        """Return their number."""
+    def __len__(self) -> int:
+        """Return the number of samples."""
         return len(self._makers)
 
-    def __getitem__(self, number):
-        """Return one."""
+    def __getitem__(self, number: int) -> TrainingSample:
+        """Return one sample."""
         if number in self._kept:
             return self._kept[number]
         sample = self._makers[number]()
@@ -48,21 +65,21 @@ class Samples:
             self.overflowed = True
         return sample
 
-    def __iter__(self):
-        """Go through all of them."""
+    def __iter__(self) -> Iterator[TrainingSample]:
+        """Go through all samples."""
         return self.in_order(range(len(self)))
 
-    def in_order(self, numbers):
-        """Go through some of them; the next is made while one is used.
+    def in_order(self, numbers: Iterable[int]) -> Iterator[TrainingSample]:
+        """Go through some samples; the next one is made while one is used.
 
         Parameters
         ----------
         numbers : sequence of int
-            Which.
+            Numbers of the samples.
 
         Yields
         ------
-        Sample
+        TrainingSample
             In that order.
         """
         numbers = list(numbers)
@@ -70,7 +87,7 @@ class Samples:
             yield from (self._kept[n] for n in numbers)
             return
         with ThreadPoolExecutor(1) as thread:
-            coming = thread.submit(self.__getitem__, numbers[0]) if numbers else None
+            coming = thread.submit(self.__getitem__, numbers[0])
             for following in [*numbers[1:], None]:
                 sample = coming.result()
                 if following is not None:
@@ -78,38 +95,36 @@ class Samples:
                 yield sample
 
 
-def tensor_bytes(value):
+def tensor_bytes(value: Any) -> int:
     """Return the memory of all tensors in nested dataclasses, lists and dicts.
 
     Parameters
     ----------
     value : object
-        What is looked through.
+        Container that is looked through.
 
     Returns
     -------
     int
         Bytes.
     """
-    if isinstance(value, torch.Tensor):
-        return value.numel() * value.element_size()
-    return sum(tensor_bytes(v) for v in _inside(value))
+    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(value))
 
 
-def to_device(value, device):
+def to_device(value: Any, device: torch.device) -> Any:
     """Return nested dataclasses, lists and dicts with their tensors on a device.
 
     Parameters
     ----------
     value : object
-        What is to be moved; what holds no tensors stays the same object.
+        Container; parts without tensors stay the same objects.
     device : torch.device
-        Where to.
+        Device.
 
     Returns
     -------
     object
-        Of the same kind.
+        Container of the same kind.
     """
     if isinstance(value, torch.Tensor):
         return value.to(device)
@@ -124,7 +139,7 @@ def to_device(value, device):
     return value
 
 
-def _inside(value):
+def _inside(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, (list, tuple)):
@@ -134,7 +149,7 @@ def _inside(value):
     return ()
 
 
-def _tensors(value):
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         yield value
     for inner in _inside(value):

@@ -1,97 +1,115 @@
-"""The calibration of a network's output from data.
+"""Calibration of a network's output from data.
 
-Two passes through the data, so that they need not fit into memory: the first fits, by least
-squares, the part of H that depends on two atoms alone; the second measures what is left.
+It takes two passes through the data, so that they need not fit into memory: the first fits, by
+least squares, the part of H that depends on two atoms alone; the second measures the rest.
 """
+
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 
 from moireio.network.frames import into_frames
 from moireio.network.head import Head
-from moireio.network.irreps import Irreps, Layout
-from moireio.network.net import CALIBRATION_BINS, places_of_e3nn
+from moireio.network.irreps import Irreps, Layout, e3nn_places
+from moireio.network.layers import Edges
+from moireio.network.model import NetworkModel
+from moireio.network.net import CALIBRATION_BINS, Calibration
+from moireio.network.training.samples import SpeciesPairBlocks, TrainingSample
 
 RIDGE = 1e-6
 SMALLEST_SCALE = 1e-4
 
+# Entries of the output, each with its (n, 2l + 1) values in the frames of the edges
+Channels = list[tuple[int, torch.Tensor]]
+
 
 @torch.no_grad()
-def calibrate(model, samples, only=None):
+def calibrate(
+    model: NetworkModel, samples: Iterable[TrainingSample], only: set[int] | None = None
+) -> None:
     """Set scales, offsets and the two-centre part of a model's output from data.
 
     Parameters
     ----------
-    model : Model
-        Whose network is `calibrated`.
-    samples : iterable of Sample
-        The data; is gone through twice.
+    model : NetworkModel
+        Model whose network is `calibrated`.
+    samples : iterable of TrainingSample
+        Data; they are gone through twice.
     only : set of int, optional
-        Entries of the network's output that are set; all by default.
+        Entries of the network's output to set; all by default.
     """
     network = model.network
     out, calibration = network.settings.out_edge, network.calibration
-    fits, edges, count = {}, 0, 0
+    fits: dict[tuple[int, int, bool], _TwoCentreFit] = {}
+    n_edges = n_atoms = 0
     for sample in samples:
-        edges, count = edges + len(sample.graph), count + len(sample.species)
-        for kind, channels in _channels(model, sample, only):
-            fit = fits.setdefault((kind.one, kind.two, kind.geometry.site), _Fit(calibration, out))
-            fit.add(kind.geometry, channels)
+        n_edges, n_atoms = n_edges + len(sample.graph), n_atoms + len(sample.species)
+        for group, channels in _channels(model, sample, only):
+            fit = fits.setdefault(_key(group), _TwoCentreFit(calibration, out))
+            fit.add(group.geometry, channels)
     for fit in fits.values():
         fit.solve()
     for sample in samples:
-        for kind, channels in _channels(model, sample, only):
-            fits[kind.one, kind.two, kind.geometry.site].measure(kind.geometry, channels)
+        for group, channels in _channels(model, sample, only):
+            fits[_key(group)].measure(group.geometry, channels)
     for fit in fits.values():
         fit.write()
     if only is None:
-        network.settings = network.settings.with_(neighbours=float(edges / count))
+        network.settings = network.settings.with_(neighbours=float(n_edges / n_atoms))
         network.lin_edge.weight.mul_(0.1)
 
 
-def _channels(model, sample, only):
-    """Yield the kinds of a sample with (entry, (n, 2l + 1) target in the edges' frames) of each."""
+def _key(group: SpeciesPairBlocks) -> tuple[int, int, bool]:
+    return group.species_i, group.species_j, group.geometry.site
+
+
+def _channels(
+    model: NetworkModel, sample: TrainingSample, only: set[int] | None
+) -> Iterator[tuple[SpeciesPairBlocks, Channels]]:
+    """Yield the blocks of every pair of species with the channels that they ask for."""
     settings = model.network.settings
-    for kinds in sample.kinds.values():
-        for kind in kinds:
-            head = Head(model.targets, kind.one, kind.two, settings.convention.old_signs)
-            irreps = Irreps(settings.out_edge[n] for n in head.entries)
-            blocks = kind.blocks.to(torch.complex128 if kind.blocks.is_complex() else torch.float64)
-            flat = head.reads(places_of_e3nn(irreps)).inverse(blocks)
-            frames = kind.geometry.frames
-            frames = None if frames is None else [f.double() for f in frames]
-            parts = into_frames(Layout(irreps).split(flat), frames)
-            channels, seen = [], [0] * len(parts)
-            for entry, irrep in zip(head.entries, irreps, strict=True):
-                if only is None or entry in only:
-                    channels.append((entry, parts[irrep.l][:, :, seen[irrep.l]]))
-                seen[irrep.l] += 1
-            yield kind, channels
+    for group in sample.all_blocks():
+        head = Head(model.targets, group.species_i, group.species_j, settings.convention.old_signs)
+        irreps = Irreps(settings.out_edge[n] for n in head.entries)
+        double = torch.complex128 if group.blocks.is_complex() else torch.float64
+        flat = head.reads(e3nn_places(irreps)).inverse(group.blocks.to(double))
+        frames = group.geometry.frames
+        frames = None if frames is None else [f.double() for f in frames]
+        parts = into_frames(Layout(irreps).split(flat), frames)
+        channels, seen = [], [0] * len(parts)
+        for entry, irrep in zip(head.entries, irreps, strict=True):
+            if only is None or entry in only:
+                channels.append((entry, parts[irrep.l][:, :, seen[irrep.l]]))
+            seen[irrep.l] += 1
+        yield group, channels
 
 
-class _Fit:
-    """Sums over the edges between two species, and what is fitted to them."""
+class _TwoCentreFit:
+    """Sums over the edges between two species, and the fit to them."""
 
-    def __init__(self, calibration, out):
+    def __init__(self, calibration: Calibration, out: Irreps) -> None:
         self._calibration, self._out = calibration, out
-        gaussians = calibration.baseline.shape[0]
-        self._normal = torch.zeros(gaussians, gaussians, dtype=torch.float64)
-        self._right, self._shift, self._square = {}, {}, {}
+        n_gaussians = calibration.baseline.shape[0]
+        self._normal = torch.zeros(n_gaussians, n_gaussians, dtype=torch.float64)
+        self._right: dict[int, Any] = {}
+        self._shift: dict[int, float] = {}
+        self._square: dict[int, Any] = {}
         self._weight = torch.zeros(CALIBRATION_BINS, dtype=torch.float64)
         self._count, self._site = 0, False
 
-    def _functions(self, geometry):
-        distance = geometry.distance.double()
-        functions = self._calibration.radial(distance)
+    def _functions(self, geometry: Edges) -> torch.Tensor:
+        functions = self._calibration.radial(geometry.distance.double())
         if geometry.envelope is None:
             return functions
         return functions * geometry.envelope[:, 0].double()
 
-    def _axial(self, entry):
-        """Whether a channel can depend on two centres alone."""
+    def _axial(self, entry: int) -> bool:
+        """Return whether a channel can depend on two centres alone."""
         irrep = self._out[entry]
         return irrep.p == (-1) ** irrep.l
 
-    def add(self, geometry, channels):
+    def add(self, geometry: Edges, channels: Channels) -> None:
         """Add edges to the sums that the fit needs."""
         self._count += len(geometry)
         self._site = geometry.site
@@ -107,7 +125,7 @@ class _Fit:
                 middle = value[:, self._out[entry].l]
                 self._right[entry] = self._right.get(entry, 0.0) + G.T @ middle
 
-    def solve(self):
+    def solve(self) -> None:
         """Fit."""
         self._shift = {entry: total / self._count for entry, total in self._shift.items()}
         if self._site:
@@ -116,8 +134,8 @@ class _Fit:
         normal = self._normal + RIDGE * self._count * torch.eye(size, dtype=torch.float64)
         self._right = {entry: torch.linalg.solve(normal, b) for entry, b in self._right.items()}
 
-    def measure(self, geometry, channels):
-        """Add edges to the sums of squares of what is left."""
+    def measure(self, geometry: Edges, channels: Channels) -> None:
+        """Add edges to the sums of squares of the rest."""
         if self._site:
             for entry, value in channels:
                 rest = value - self._shift.get(entry, 0.0)
@@ -127,16 +145,16 @@ class _Fit:
         G, step = self._functions(geometry), float(self._calibration.step)
         bins = torch.arange(CALIBRATION_BINS, dtype=torch.float64) * step
         distance = geometry.distance.double()
-        near = torch.exp(-0.5 * ((distance[:, None] - bins) / step) ** 2)
-        self._weight += near.sum(dim=0)
+        closeness = torch.exp(-0.5 * ((distance[:, None] - bins) / step) ** 2)
+        self._weight += closeness.sum(dim=0)
         for entry, value in channels:
             if entry in self._right:
                 value = value.clone()
                 value[:, self._out[entry].l] -= G @ self._right[entry]
-            square = near.T @ value.square().mean(dim=1)
+            square = closeness.T @ value.square().mean(dim=1)
             self._square[entry] = self._square.get(entry, 0.0) + square
 
-    def write(self):
+    def write(self) -> None:
         """Set the calibration."""
         calibration = self._calibration
         if self._site:
@@ -145,14 +163,14 @@ class _Fit:
                 calibration.site_scale[entry] = rms
                 calibration.site_shift[entry] = self._shift.get(entry, 0.0)
             return
-        known = self._weight > 0.5
+        occupied = self._weight > 0.5
         for entry, square in self._square.items():
             if entry in self._right:
                 calibration.baseline[:, entry] = self._right[entry].to(calibration.baseline.dtype)
             rms = torch.sqrt(square / self._weight.clamp(min=1e-6))
             scale = torch.full_like(rms, SMALLEST_SCALE)
-            scale[known] = rms[known].clamp(min=SMALLEST_SCALE)
-            if known.any():  # nearer than anything seen: as the nearest
-                first = int(torch.nonzero(known)[0])
+            scale[occupied] = rms[occupied].clamp(min=SMALLEST_SCALE)
+            if occupied.any():  # nearer than any distance in the data: as the nearest
+                first = int(torch.nonzero(occupied)[0])
                 scale[:first] = scale[first]
             calibration.log_scale[:, entry] = scale.log().to(calibration.log_scale.dtype)

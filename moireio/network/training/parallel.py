@@ -6,14 +6,18 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from threading import Thread
+from typing import IO, Any, TypeVar
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 
 from moireio.errors import MoireioError
 from moireio.runtime.processes import die_with_parent
 from moireio.runtime.workdirs import end_with_this
+
+T = TypeVar("T")
 
 
 class Workers:
@@ -22,30 +26,30 @@ class Workers:
     Parameters
     ----------
     rank, count : int
-        Number of this process, and of all.
-    device : torch.device
-        Where it computes.
+        Number of this process, and number of processes.
+    device : torch.device or str
+        Device on which this process computes.
     """
 
-    def __init__(self, rank=0, count=1, device="cpu"):
+    def __init__(self, rank: int = 0, count: int = 1, device: torch.device | str = "cpu") -> None:
         self.rank, self.count, self.device = rank, count, torch.device(device)
 
     @property
-    def first(self):
-        """Whether this process writes files and talks."""
+    def first(self) -> bool:
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
-    def own(self, items):
+    def share(self, items: Sequence[T]) -> Sequence[T]:
         """Return this process's share of a sequence."""
         return items[self.rank :: self.count]
 
-    def total(self, values):
+    def total(self, values: Sequence[float]) -> list[float]:
         """Return sums of numbers over all processes.
 
         Parameters
         ----------
         values : sequence of float
-            The same number in every process.
+            As many in every process.
 
         Returns
         -------
@@ -58,15 +62,15 @@ class Workers:
         distributed.all_reduce(tensor)
         return tensor.tolist()
 
-    def gather(self, value):
-        """Return what every process has, in order of their numbers."""
+    def gather(self, value: T) -> list[T]:
+        """Return the values of all processes, in order of their numbers."""
         if self.count == 1:
             return [value]
-        out = [None] * self.count
+        out: list[Any] = [None] * self.count
         distributed.all_gather_object(out, value)
         return out
 
-    def wrap(self, module):
+    def wrap(self, module: nn.Module) -> nn.Module:
         """Return a module whose gradients are means over all processes."""
         if self.count == 1:
             return module
@@ -78,8 +82,8 @@ class Workers:
 
 
 @contextlib.contextmanager
-def workers(device="cpu"):
-    """Join the other processes, if the environment tells of any (as torchrun's does).
+def workers(device: str = "cpu") -> Iterator[Workers]:
+    """Join the other processes, if the environment names any (torchrun's variables).
 
     Parameters
     ----------
@@ -90,27 +94,39 @@ def workers(device="cpu"):
     ------
     Workers
         This process among them.
+
+    Raises
+    ------
+    MoireioError
+        If there is no GPU for this process.
     """
-    if device == "cuda":
-        if not torch.cuda.is_available():
-            raise MoireioError("no GPU can be used", path="--device cuda", remedy="use cpu")
-        local, there = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
-        if local >= there:
-            raise MoireioError(f"process {local} has no GPU: there are {there}", path="--processes")
-        torch.cuda.set_device(local)
-        device = f"cuda:{local}"
-    count = int(os.environ.get("WORLD_SIZE", 1))
-    if count == 1:
-        yield Workers(device=device)
-        return
-    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    try:
+    with contextlib.ExitStack() as stack:
+        if device == "cuda":
+            gpu = _gpu_of_process()
+            stack.enter_context(torch.cuda.device(gpu))
+            device = f"cuda:{gpu}"
+        count = int(os.environ.get("WORLD_SIZE", 1))
+        if count == 1:
+            yield Workers(device=device)
+            return
+        distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        stack.callback(distributed.destroy_process_group)
         yield Workers(distributed.get_rank(), count, device)
-    finally:
-        distributed.destroy_process_group()
 
 
-def launch(words, count):
+def _gpu_of_process() -> int:
+    """Return the number of this process's GPU."""
+    if not torch.cuda.is_available():
+        raise MoireioError("torch finds no GPU", remedy="set `device` to cpu")
+    local, count = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+    if local >= count:
+        raise MoireioError(
+            f"process {local} has no GPU: there are {count}", remedy="use fewer `processes`"
+        )
+    return local
+
+
+def launch(words: Sequence[str], count: int, write: Callable[[str], None]) -> int:
     """Run a moireio command in several processes on this machine, and wait for them.
 
     The first one's messages appear as they come. If one fails, the others are stopped, and one
@@ -121,20 +137,22 @@ def launch(words, count):
     words : sequence of str
         Command and arguments.
     count : int
-        How many.
+        Number of processes.
+    write : callable
+        Called with every line that the user shall see.
 
     Returns
     -------
     int
-        1 if one failed, else 0.
+        1 if a process failed, else 0.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    running, talk, errors = [], [], []
+    processes, threads, errors = [], [], []
     children = contextlib.ExitStack()
     for rank in range(count):
-        around = {
+        variables = {
             "RANK": rank,
             "LOCAL_RANK": rank,
             "WORLD_SIZE": count,
@@ -144,46 +162,51 @@ def launch(words, count):
         }
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "moireio", *words],
-            env=os.environ | {k: str(v) for k, v in around.items()},
+            env=os.environ | {k: str(v) for k, v in variables.items()},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             preexec_fn=die_with_parent,
         )
         children.enter_context(end_with_this(process))
-        running.append(process)
-        loud = rank == 0 or "--debug" in words
-        thread = Thread(target=_listen, args=(process.stderr, loud, errors))
+        processes.append(process)
+        shown = write if rank == 0 or "--debug" in words else None
+        thread = Thread(target=_listen, args=(process.stderr, shown, errors))
         thread.start()
-        talk.append(thread)
+        threads.append(thread)
     try:
-        while any(p.poll() is None for p in running) and not any(p.poll() for p in running):
+        while any(p.poll() is None for p in processes) and not any(p.poll() for p in processes):
             time.sleep(0.05)
-        first = [p.poll() or 0 for p in running]
-        if any(first):  # the others may still tell the reason
+        first_codes = [p.poll() or 0 for p in processes]
+        if any(first_codes):  # the others may still report the reason
             time.sleep(1.0)
     finally:
-        for process in running:
+        for process in processes:
             process.kill()
-        codes = [process.wait() for process in running]
+        codes = [process.wait() for process in processes]
         children.close()
-        for thread in talk:
+        for thread in threads:
             thread.join()
     if any(codes):
-        # who lost its partner reports something unexpected; the partner knows why
-        told = sorted(errors, key=lambda line: "unexpected" in line)
-        killed = [-code for code in first if code < 0]
-        if killed and (not told or "unexpected" in told[0]):
-            told = [f"error: a process of the training was ended from outside (signal {killed[0]})"]
-        if told:
-            print(told[0], file=sys.stderr)
+        message = _one_error(errors, [-code for code in first_codes if code < 0])
+        if message:
+            write(message)
     return int(any(codes))
 
 
-def _listen(stream, loud, errors):
-    """Pass on what a process says; keep its errors."""
+def _one_error(errors: Sequence[str], signals: Sequence[int]) -> str | None:
+    """Choose the error to show from the processes' error lines and the signals that ended them."""
+    # A process that lost its partner reports something unexpected; the partner knows the reason.
+    message = min(errors, key=lambda line: "unexpected" in line, default=None)
+    if signals and (message is None or "unexpected" in message):
+        return f"error: a process of the training was ended from outside (signal {signals[0]})"
+    return message
+
+
+def _listen(stream: IO[str], write: Callable[[str], None] | None, errors: list[str]) -> None:
+    """Pass on the lines of a process; keep its errors."""
     for line in stream:
         if line.startswith("error: "):
             errors.append(line.rstrip())
-        elif loud:
-            print(line, end="", file=sys.stderr, flush=True)
+        elif write is not None:
+            write(line.rstrip("\n"))

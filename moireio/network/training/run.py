@@ -1,206 +1,259 @@
-"""From files with Hamiltonians to a trained model file."""
+"""From calculations to a trained model file."""
 
 import fnmatch
 import hashlib
 import json
 import os
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
 from moireio.errors import MoireioError
-from moireio.formats.calculations import open_calculation
-from moireio.formats.deeph import e3 as deephe3
-from moireio.integrals import library as orbital_library
+from moireio.integrals.library import BasisOfFile, with_radial
 from moireio.network import modelfile
 from moireio.network.create import new_model
 from moireio.network.extend import extended
 from moireio.network.inference.environments import Environments
-from moireio.network.irreps import Irreps
+from moireio.network.model import NetworkModel
 from moireio.network.net import Network
 from moireio.network.training.cache import Samples
 from moireio.network.training.calibrate import calibrate
-from moireio.network.training.loop import Training, TrainingConfig
+from moireio.network.training.config import (
+    Architecture,
+    ComputeSettings,
+    DataSplit,
+    TrainingConfig,
+)
+from moireio.network.training.loop import Training
 from moireio.network.training.parallel import workers
 from moireio.network.training.report import report, table
-from moireio.network.training.samples import make_sample
-from moireio.network.training.sets import find_sets
-from moireio.system.basis import Basis, SpeciesBasis
+from moireio.network.training.samples import TrainingSample, make_sample
+from moireio.network.training.sets import (
+    CalculationSummary,
+    DataSets,
+    OpenCalculation,
+    find_sets,
+)
+from moireio.network.training.species import CollectedSpecies
+from moireio.runtime.threads import torch_threads
+from moireio.system.basis import Basis
 
 SAVE_SECONDS = 20.0
-TELL_SECONDS = 10.0
+NOTE_SECONDS = 10.0
+
+Note = Callable[[str], None]
 
 
-def load_model(path, e3nn=None):
-    """Read a model, whatever it is.
-
-    Parameters
-    ----------
-    path : str
-        A model file, or a result folder of DeepH-E3.
-    e3nn : str, optional
-        As in `deephe3.model`.
-
-    Returns
-    -------
-    Model
-        The model.
-    """
-    if os.path.isdir(path) and not os.path.exists(os.path.join(path, "zarr.json")):
-        return deephe3.model(path, e3nn)
-    return modelfile.read(path)
-
-
-def run(sources, output, settings, tell=print):
-    """Train a model.
+def train(
+    output: str,
+    split: DataSplit,
+    open_calculation: OpenCalculation,
+    architecture: Architecture | None = None,
+    config: TrainingConfig | None = None,
+    compute: ComputeSettings | None = None,
+    *,
+    initial: NetworkModel | None = None,
+    freeze: Sequence[str] = (),
+    library: BasisOfFile | None = None,
+    basis_names: Mapping[str, str] | None = None,
+    note: Note | None = None,
+) -> NetworkModel:
+    """Train a model, and write it.
 
     Parameters
     ----------
-    sources : sequence of str
-        As `find_calculations` takes them.
     output : str
-        Model file to make; the state lies in ``OUTPUT.train``.
-    settings : dict
-        The options of ``train-h``.
-    tell : callable
-        Gets lines for the user.
+        Model file to make; the state of the training lies in ``OUTPUT.train``.
+    split : DataSplit
+        Calculations, and how they are divided.
+    open_calculation : callable
+        Opens a path, as a context manager with a `Calculation`.
+    architecture : Architecture, optional
+        Shape of a new network; not used with `initial`.
+    config : TrainingConfig, optional
+        Settings of the optimisation.
+    compute : ComputeSettings, optional
+        Device, threads, precision, memory and time.
+    initial : NetworkModel, optional
+        Model to begin with. It is trained in place unless the data have elements that it lacks.
+    freeze : sequence of str
+        Weights that stay as they are: names, beginnings of names, or patterns.
+    library : BasisOfFile or PaoFolder, optional
+        Radial functions that the model shall bring along.
+    basis_names : dict of str to str, optional
+        Names of bases by species, where the data have none.
+    note : callable, optional
+        Called with remarks for the user.
 
     Returns
     -------
-    Model
-        As it was written; by the first of several processes.
+    NetworkModel
+        The trained model; the first of several processes has written it.
     """
-    if settings.get("jobs"):
-        torch.set_num_threads(settings["jobs"])
-    with workers(settings.get("device") or "cpu") as team:
-        return _run(sources, output, settings, tell, team)
-
-
-def _run(sources, output, settings, tell, team):
-    start = load_model(settings["init_from"]) if settings["init_from"] else None
-    check = _Check(start)
-    sets = find_sets(sources, settings, tell, check)
-    known = {p: r for group in sets.values() for p, r in group.items()}
-    model, fresh = _model(settings, check, start)
-    level = model.training.get("level")
-    model.basis = _with_radial(model, settings)
-    origin = None if start is None else start.digest()
-    dtype = getattr(torch, settings.get("precision") or "float32")
-    model.network.to(dtype)
-    _freeze(model.network, settings.get("freeze") or (), model.label)
-    levels = [known[p]["level"] for p in sets["training"]]
-    reference = float(np.mean(levels)) if level is None else level
-    memory = settings.get("memory") or float("inf")
-    samples = _samples(sets, model, reference, memory / int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
-    if model.network.settings.calibrated and fresh != set():
-        calibrate(model, samples["training"], fresh)
-    model.network.to(team.device)
-    plan = TrainingConfig(
-        **{k: settings[k] for k in TrainingConfig.__dataclass_fields__ if k in settings}
-    )
-    key = _key(plan, settings, sets, model, origin, reference)
-    folder = f"{output}.train"
-    before = {name: report(model, group, team) for name, group in samples.items()}
-    training = Training(
-        model, samples["training"], samples["validation"], plan, folder, key, workers=team
-    )
-    if training.progress.epoch:
-        tell(f"going on after epoch {training.progress.epoch}")
-    if samples["training"].overflowed:
-        tell("not all structures fit into --memory: the others are read in every epoch")
-    _loop(training, settings, tell)
-    training.take_best()
-    after = {name: report(model, group, team) for name, group in samples.items()}
-    species = len(model.targets.numbers)
-    reach = max(model.network.settings.reaches or (model.network.settings.cutoff / 2,)) * 1.6
-    surroundings = Environments.collect((s.graph for s in samples["training"]), species, reach)
-    model.network.to("cpu")
-    names = _names(known)
-    model.training = {
-        "program": "moireio",
-        "level": reference,
-        "structures": {
-            name: {names[p]: r["digest"] for p, r in group.items()} for name, group in sets.items()
-        },
-        "mu": {names[p]: r["level"] - reference for p, r in known.items()},
-        "init_from": settings["init_from"] and os.path.basename(settings["init_from"]),
-        "before": before,
-        "after": after,
-        "epochs": training.progress.epoch,
-        "best_epoch": training.progress.best_epoch,
-        "environments": surroundings.to_plain(),
-        "plan": dict(vars(plan)),
-    }
-    if team.first:
-        for line in table(before, after):
-            tell(line)
-        modelfile.write(output, model, force=True)
+    config, compute = config or TrainingConfig(), compute or ComputeSettings()
+    note = note or (lambda text: None)
+    with torch_threads(compute.threads), workers(compute.device) as team:
+        species = CollectedSpecies(initial)
+        sets = find_sets(split, open_calculation, species.accept, note)
+        model, fresh = _first_model(species, initial, architecture or Architecture(), config.seed)
+        if library is not None and model.basis is not None:
+            model.basis = _with_radial(model, library, basis_names or {})
+        origin = None if initial is None else initial.digest()
+        origin_name = None if initial is None else os.path.basename(initial.label)
+        model.network.to(getattr(torch, compute.precision))
+        _freeze(model.network, freeze, model.label)
+        level = _zero_of_energy(model, sets)
+        memory = compute.memory / int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        samples = _samples(sets, model, open_calculation, level, memory)
+        if model.network.settings.calibrated and fresh != set():
+            calibrate(model, samples["training"], fresh)
+        model.network.to(team.device)
+        key = _run_key(config, sets, model, origin, level, freeze)
+        before = {name: report(model, group, team) for name, group in samples.items()}
+        training = Training(
+            model,
+            samples["training"],
+            samples["validation"],
+            config,
+            f"{output}.train",
+            key,
+            workers=team,
+        )
+        if training.state.epoch:
+            note(f"going on after epoch {training.state.epoch}")
+        if samples["training"].overflowed:
+            note("not all structures fit into memory: the others are read in every epoch")
+        _run_epochs(training, compute, note)
+        training.take_best()
+        after = {name: report(model, group, team) for name, group in samples.items()}
+        model.network.to("cpu")
+        model.training = {
+            **_record_of_data(sets, level),
+            "init_from": origin_name,
+            "before": before,
+            "after": after,
+            "epochs": training.state.epoch,
+            "best_epoch": training.state.best_epoch,
+            "environments": _environments(model, samples["training"]).to_plain(),
+            "plan": config.to_plain(),
+        }
+        if team.first:
+            for line in table(before, after):
+                note(line)
+            modelfile.write(output, model, force=True)
     return model
 
 
-def _samples(sets, model, reference, memory):
-    """Return the samples of every set, which share the memory."""
-    # geometry is made on the CPU, with a network that stays there
-    like = replace(model, network=_Geometry(model.network))
-    whole = sum(len(group) for group in sets.values())
-    return {
-        name: Samples(
-            [partial(_sample, path, row, like, reference) for path, row in group.items()],
-            memory * len(group) / whole,
+def _first_model(
+    species: CollectedSpecies, initial: NetworkModel | None, architecture: Architecture, seed: int
+) -> tuple[NetworkModel, set[int] | None]:
+    """Return the model to begin with, and which entries of its output are new (None: all)."""
+    if initial is None:
+        local = not architecture.deeph_e3
+        basis, numbers = species.beyond((), need_cutoffs=local)
+        model = new_model(
+            basis,
+            numbers,
+            species.spinful,
+            architecture.hidden,
+            blocks=architecture.blocks,
+            lmax=architecture.lmax,
+            seed=seed,
+            local=local,
         )
-        for name, group in sets.items()
-    }
+        return model, None
+    basis, numbers = species.beyond(initial.targets.numbers, initial.network.settings.local)
+    if not numbers:
+        return initial, set()
+    return extended(initial, basis, numbers, seed)
 
 
-class _Geometry:
-    """What samples need of a network: it can be moved elsewhere meanwhile."""
-
-    def __init__(self, network):
-        self.settings, self.dtype, self.lmax = network.settings, network.dtype, network.lmax
-        self.embedding = network.embedding.detach().clone()
-
-    edges, chunks = Network.edges, Network.chunks
-
-
-def _with_radial(model, settings):
-    """Return the model's basis, with radial functions if there is a source of them."""
-    if not settings.get("pao") or model.basis is None:
-        return model.basis
-    library = orbital_library.open_library(settings["pao"])
+def _with_radial(model: NetworkModel, library: BasisOfFile, names: Mapping[str, str]) -> Basis:
+    """Return the model's basis with radial functions."""
     elements = dict(zip(model.names, model.targets.numbers, strict=True))
-    names = settings.get("basis") or {}
-    return orbital_library.with_radial(model.basis, elements, names, library, model.label)
+    return with_radial(model.basis, elements, names, library, model.label)
 
 
-def _freeze(network, patterns, label):
+def _freeze(network: Network, patterns: Iterable[str], label: str) -> None:
     """Exclude weights from training."""
     names = [name for name, _ in network.named_parameters()]
     for pattern in patterns:
-        found = [n for n in names if fnmatch.fnmatch(n, pattern) or n.startswith(f"{pattern}.")]
-        if not found:
+        frozen = [n for n in names if fnmatch.fnmatch(n, pattern) or n.startswith(f"{pattern}.")]
+        if not frozen:
             parts = sorted(
                 {".".join(n.split(".")[: 2 if n.startswith("blocks") else 1]) for n in names}
             )
             raise MoireioError(
                 f"has no weights {pattern!r}",
                 path=label,
-                remedy=f"--freeze takes {', '.join(parts)}",
+                remedy=f"`freeze` takes {', '.join(parts)}",
             )
-        for name in found:
+        for name in frozen:
             network.get_parameter(name).requires_grad_(False)
     if not any(p.requires_grad for p in network.parameters()):
         raise MoireioError("no weights are left to train", path=label, remedy="freeze fewer")
 
 
-def _loop(training, settings, tell):
-    hours, team = settings.get("hours"), training.workers
-    board = _board(training, settings)
-    begin = saved = told = time.monotonic()
-    limit = float("inf") if hours is None else begin + hours * 3600
-    first = training.progress.epoch
+def _zero_of_energy(model: NetworkModel, sets: DataSets) -> float:
+    """Return the mean level that all structures are shifted to, eV."""
+    level = model.training.get("level")
+    if level is not None:
+        return level
+    return float(np.mean([summary.level for summary in sets["training"].values()]))
+
+
+def _samples(
+    sets: DataSets,
+    model: NetworkModel,
+    open_calculation: OpenCalculation,
+    level: float,
+    memory: float,
+) -> dict[str, Samples]:
+    """Return the samples of every set, which share the memory."""
+    # geometry is made on the CPU, with a network that stays there
+    on_cpu = replace(model, network=_Geometry(model.network))
+    total = sum(len(group) for group in sets.values())
+    return {
+        name: Samples(
+            [
+                partial(_sample, path, summary.level - level, on_cpu, open_calculation)
+                for path, summary in group.items()
+            ],
+            memory * len(group) / total,
+        )
+        for name, group in sets.items()
+    }
+
+
+def _sample(
+    path: str, mu: float, model: NetworkModel, open_calculation: OpenCalculation
+) -> TrainingSample:
+    with open_calculation(path) as calculation:
+        return make_sample(calculation, model.network, model.targets, mu=mu)
+
+
+class _Geometry:
+    """The part of a network that samples need; the network itself can move to another device."""
+
+    def __init__(self, network: Network) -> None:
+        self.settings, self.dtype, self.lmax = network.settings, network.dtype, network.lmax
+        self.embedding = network.embedding.detach().clone()
+
+    edges, chunks = Network.edges, Network.chunks
+
+
+def _run_epochs(training: Training, compute: ComputeSettings, note: Note) -> None:
+    """Train until nothing is left to do or the time is over; save, and report how it goes."""
+    team, config = training.workers, training.config
+    board = _tensorboard(training) if compute.tensorboard and team.first else None
+    begin = saved = noted = time.monotonic()
+    limit = float("inf") if compute.hours is None else begin + compute.hours * 3600
+    first = training.state.epoch
     while not training.finished and not team.total([time.monotonic() > limit])[0]:
         row = training.epoch()
         now = time.monotonic()
@@ -210,135 +263,93 @@ def _loop(training, settings, tell):
         if now - saved > SAVE_SECONDS:
             training.save()
             saved = now
-        if now - told > TELL_SECONDS:
-            rate = (now - begin) / (training.progress.epoch - first)
-            left = rate * (training.plan.epochs - training.progress.epoch)
+        if now - noted > NOTE_SECONDS:
+            pace = (now - begin) / (training.state.epoch - first)
+            left = pace * (config.epochs - training.state.epoch)
             left = max(0.0, min(left, limit - now))
-            tell(
-                f"epoch {row['epoch']}: training {_in_mev(row['training_loss'], training.plan)}, "
-                f"validation {_in_mev(row['validation_loss'], training.plan)} (mean "
-                f"{row['validation_mae_meV']:.2f} meV), best at {row['best_epoch']}, rate "
+            note(
+                f"epoch {row['epoch']}: training {_in_mev(row['training_loss'], config)}, "
+                f"validation {_in_mev(row['validation_loss'], config)} (mean "
+                f"{row['validation_mae_meV']:.2f} meV), best at {row['best_epoch']}, learning rate "
                 f"{row['rate']:.1e}, at most {left / 60:.0f} min left"
             )
-            told = now
+            noted = now
     training.save()
     if board is not None:
         board.close()
 
 
-def _board(training, settings):
-    """Return what writes TensorBoard's files, if they are wanted."""
-    if not settings.get("tensorboard") or not training.workers.first:
-        return None
+def _tensorboard(training: Training) -> Any:
+    """Return a writer of TensorBoard's files."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise MoireioError(
-            "TensorBoard is not installed", path="--tensorboard", remedy="pip install tensorboard"
+            "TensorBoard is not installed",
+            remedy="pip install tensorboard, or train without `tensorboard`",
         ) from None
     return SummaryWriter(
-        os.path.join(training.folder, "tensorboard"), purge_step=training.progress.epoch + 1
+        os.path.join(training.folder, "tensorboard"), purge_step=training.state.epoch + 1
     )
 
 
-def _in_mev(loss, plan):
-    return f"{(np.sqrt(loss) if plan.loss == 'mse' else loss) * 1e3:.2f} meV"
+def _in_mev(loss: float, config: TrainingConfig) -> str:
+    return f"{(np.sqrt(loss) if config.loss == 'mse' else loss) * 1e3:.2f} meV"
 
 
-class _Check:
-    """Tells whether calculations fit each other, and a model to begin with."""
-
-    def __init__(self, start=None):
-        self.species, self.numbers, self.spinful, self.first = {}, {}, None, None
-        self._start = start
-        if start is not None:
-            self.spinful, self.first = start.targets.spinful, start.label
-
-    def __call__(self, path, row):
-        """Raise an error if a calculation does not fit those before."""
-        if self.spinful not in (None, row["spinful"]):
-            raise MoireioError(f"is not of the same spin as {self.first}", path=path)
-        for name, own in row["basis"].items():
-            number = row["elements"][name]
-            known, where = self._known(name, number)
-            if known is None:
-                continue
-            named = known.name and own.name and known.name != own.name
-            cutoffs = known.cutoff and own.cutoff and abs(known.cutoff - own.cutoff) > 1e-6
-            if known.l != own.l or named or cutoffs:
-                raise MoireioError(
-                    f"species {name} has {own.label}, but {known.label} in {where}", path=path
-                )
-        self.spinful, self.first = row["spinful"], self.first or path
-        for name, own in row["basis"].items():
-            self.species.setdefault(name, own)
-            self.numbers.setdefault(name, row["elements"][name])
-
-    def _known(self, name, number):
-        """Return the basis that a species must have, if there is one, and who says so."""
-        start = self._start
-        if start is None or number not in start.targets.numbers:
-            return self.species.get(name), self.first
-        place = start.targets.numbers.index(number)
-        if start.basis is not None:
-            return start.basis[start.names[place]], start.label
-        return SpeciesBasis(start.targets.shells[place]), start.label
-
-    def new(self, numbers, cutoffs):
-        """Return basis and atomic numbers of the species beyond some, in order of the latter."""
-        names = [n for n in self.species if self.numbers[n] not in numbers]
-        names.sort(key=self.numbers.get)
-        for name in names:
-            if cutoffs and self.species[name].cutoff is None:
-                raise MoireioError(f"the cutoff of species {name} is not known", path=self.first)
-        basis = Basis({name: self.species[name] for name in names})
-        return basis, [self.numbers[name] for name in names]
+def _environments(model: NetworkModel, samples: Iterable[TrainingSample]) -> Environments:
+    """Describe the surroundings of all atoms of the training data."""
+    settings = model.network.settings
+    reach = max(settings.reaches or (settings.cutoff / 2,)) * 1.6
+    return Environments.collect((s.graph for s in samples), len(model.targets.numbers), reach)
 
 
-def _model(settings, check, start):
-    """Return the model to begin with, and which entries of its output are new (None: all)."""
-    if start is None:
-        basis, numbers = check.new((), not settings["deeph_e3"])
-        made = new_model(
-            basis,
-            numbers,
-            check.spinful,
-            Irreps.parse(settings["hidden"]),
-            blocks=settings["blocks"],
-            lmax=settings["lmax"],
-            seed=settings["seed"],
-            local=not settings["deeph_e3"],
-        )
-        return made, None
-    basis, numbers = check.new(start.targets.numbers, start.network.settings.local)
-    if not numbers:
-        return start, set()
-    return extended(start, basis, numbers, settings["seed"])
+def _record_of_data(sets: DataSets, level: float) -> dict[str, Any]:
+    """Return the part of a model's record that describes the data."""
+    summaries: dict[str, CalculationSummary] = {}
+    for group in sets.values():
+        summaries.update(group)
+    names = _short_names(summaries)
+    return {
+        "program": "moireio",
+        "level": level,
+        "structures": {
+            name: {names[p]: summary.digest for p, summary in group.items()}
+            for name, group in sets.items()
+        },
+        "mu": {names[p]: summary.level - level for p, summary in summaries.items()},
+    }
 
 
-def _names(paths):
+def _short_names(paths: Iterable[str]) -> dict[str, str]:
     """Return short names of calculations that differ from each other."""
     short = {p: os.path.basename(os.path.normpath(p)) for p in paths}
     if len(set(short.values())) == len(short):
         return short
-    whole = {p: os.path.realpath(p) for p in paths}
-    root = os.path.commonpath(list(whole.values()))
-    return {p: os.path.relpath(path, root) for p, path in whole.items()}
+    absolute = {p: os.path.realpath(p) for p in short}
+    root = os.path.commonpath(list(absolute.values()))
+    return {p: os.path.relpath(path, root) for p, path in absolute.items()}
 
 
-def _sample(path, row, model, reference):
-    with open_calculation(path) as c:
-        return make_sample(c, model.network, model.targets, mu=row["level"] - reference)
-
-
-def _key(plan, settings, sets, model, origin, reference):
-    about = {
-        "plan": {k: v for k, v in vars(plan).items() if k != "epochs" or plan.schedule == "cosine"},
-        "data": {name: [r["digest"] for r in group.values()] for name, group in sets.items()},
-        "zero": reference,
-        "settings": repr(model.network.settings),
+def _run_key(
+    config: TrainingConfig,
+    sets: DataSets,
+    model: NetworkModel,
+    origin: str | None,
+    level: float,
+    freeze: Iterable[str],
+) -> str:
+    """Return a digest that an interrupted run must have in common with one that goes on."""
+    plain = config.to_plain()
+    if config.schedule != "cosine":  # more epochs are the same run
+        plain.pop("epochs")
+    parts = {
+        "config": plain,
+        "data": {name: [s.digest for s in group.values()] for name, group in sets.items()},
+        "zero": level,
+        "settings": model.network.settings.to_plain(),
         "init": origin,
         "precision": str(model.network.dtype),
-        "freeze": sorted(settings.get("freeze") or ()),
+        "freeze": sorted(freeze),
     }
-    return hashlib.blake2b(json.dumps(about).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

@@ -1,36 +1,55 @@
 """Training data: structures as graphs with the blocks that a network shall give."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from moireio.errors import MoireioError
-from moireio.network.inference.passes import Graph
+from moireio.network.graph import Graph
+from moireio.network.head import Targets
 from moireio.network.layers import Edges
-from moireio.operators.blocks import by_shape, read_pairs, take_blocks
+from moireio.network.net import Network
+from moireio.operators.blocks import OperatorSource, by_shape, read_pairs, take_blocks
+from moireio.system.basis import Basis
+from moireio.system.structure import Structure
+
+IntArray = npt.NDArray[np.int64]
+
+
+class LabelledStructure(Protocol):
+    """A structure with H and S, as `Calculation`."""
+
+    label: str
+    structure: Structure
+    basis: Basis
+    hamiltonian: OperatorSource
+    overlap: OperatorSource | None
 
 
 @dataclass(eq=False)
-class Kind:
-    """The edges of one structure between two species.
+class SpeciesPairBlocks:
+    """Blocks of one structure between two species.
 
     Parameters
     ----------
-    one, two : int
+    species_i, species_j : int
         The species.
     edges : (n,) tensor of int
         Numbers of the edges: first all bonds, then the atoms' own edges.
     partner : (n,) tensor of int
-        Place of each edge's partner among the edges between `two` and `one`.
+        Place of each edge's partner among the edges between `species_j` and `species_i`.
     blocks : (n, rows, columns) tensor
         H, eV.
     geometry : Edges
-        Their frames.
+        The edges with their frames.
     """
 
-    one: int
-    two: int
+    species_i: int
+    species_j: int
     edges: torch.Tensor
     partner: torch.Tensor
     blocks: torch.Tensor
@@ -38,80 +57,92 @@ class Kind:
 
 
 @dataclass(eq=False)
-class Sample:
+class TrainingSample:
     """A structure to learn from.
 
     Parameters
     ----------
     label : str
-        Where it comes from.
+        Name for messages.
     graph : Graph
         Its edges.
     species : (N,) tensor of int
-        Of the model.
+        Species of the atoms, as the model numbers them.
     groups : list of Edges
         All edges, as a network takes them.
-    kinds : dict of (int, int) to list of Kind
+    pair_blocks : dict of (int, int) to list of SpeciesPairBlocks
         For every pair of species the bonds, and for equal species the atoms' own edges.
     mu : float
-        What was subtracted from H, times S; eV.
+        μ of the term μ·S that was subtracted from H, eV.
     elements : int
-        Matrix elements of all blocks.
+        Number of matrix elements of all blocks.
     """
 
     label: str
     graph: Graph
     species: torch.Tensor
-    groups: list
-    kinds: dict
+    groups: list[Edges]
+    pair_blocks: dict[tuple[int, int], list[SpeciesPairBlocks]]
     mu: float
     elements: int
 
+    def all_blocks(self) -> Iterator[SpeciesPairBlocks]:
+        """Go through the blocks of every pair of species.
 
-def mean_level(calculation):
-    """Return Σ tr H_ii / Σ tr S_ii over the on-site blocks, eV.
+        Yields
+        ------
+        SpeciesPairBlocks
+            Bonds before the atoms' own edges.
+        """
+        for groups in self.pair_blocks.values():
+            yield from groups
+
+
+def mean_level(calculation: LabelledStructure) -> float:
+    """Return Σ tr H_ii / Σ tr S_ii over the on-site blocks.
 
     Parameters
     ----------
     calculation : Calculation
-        With S.
+        Structure, H and S.
 
     Returns
     -------
     float
-        What the gauge of H is fixed by.
+        Mean on-site energy, eV. It fixes the zero of energy.
     """
-    sums = []
+    traces = []
     for source in (calculation.hamiltonian, calculation.overlap):
-        pairs = source.pairs
-        own = pairs.onsite()
-        data, offsets = read_pairs(source, own)
+        onsite = source.pairs.onsite()
+        data, offsets = read_pairs(source, onsite)
         total = 0.0
-        for atom in range(len(own)):
+        for atom in range(len(onsite)):
             block = data[offsets[atom] : offsets[atom + 1]].reshape(source.sizes[atom], -1)
             total += float(np.trace(block).real)
-        sums.append(total)
+        traces.append(total)
     factor = calculation.hamiltonian.meta.spin_factor
-    return sums[0] / (factor * sums[1])
+    return traces[0] / (factor * traces[1])
 
 
-def make_sample(calculation, network, targets, mu=0.0):
-    """Make a structure ready to be learnt from.
+def make_sample(
+    calculation: LabelledStructure, network: Network, targets: Targets, mu: float = 0.0
+) -> TrainingSample:
+    """Turn a calculation into a training sample.
 
     Parameters
     ----------
     calculation : Calculation
         Structure, H and S.
     network : Network
-        Whose graph is made.
+        Network that makes the geometry of the edges.
     targets : Targets
-        Species and shells.
+        Species and shells of the model.
     mu : float
-        Subtracted from H, times S; eV.
+        μ·S is subtracted from H; eV.
 
     Returns
     -------
-    Sample
+    TrainingSample
         In the precision of the network.
 
     Raises
@@ -124,56 +155,77 @@ def make_sample(calculation, network, targets, mu=0.0):
     H, S = calculation.hamiltonian, calculation.overlap
     spinful = H.meta.spin == "spinor"
     if H.meta.spin == "collinear":
-        raise MoireioError("has a collinear Hamiltonian, which networks do not give", path=label)
+        raise MoireioError("is collinear; networks give spinless or spinor blocks", path=label)
     if spinful != targets.spinful:
         kind = "spinor" if targets.spinful else "spinless"
         raise MoireioError(f"its Hamiltonian is not {kind}, as the others are", path=label)
     graph = Graph(structure, H.pairs, species)
-    n, count = len(structure), len(graph)
-    where = torch.as_tensor(species)
-    i = graph.first(np.arange(count))
-    vectors = torch.as_tensor(graph.vectors(i, np.arange(count)))
+    n_atoms, n_bonds = len(structure), len(graph)
+    species_tensor = torch.as_tensor(species)
+    i = graph.first(np.arange(n_bonds))
+    vectors = torch.as_tensor(graph.vectors(i, np.arange(n_bonds)))
     i, j = torch.as_tensor(i), torch.as_tensor(graph.bonds.j.astype(np.int64))
-    groups = network.chunks(where, i, j, vectors)
-    site = np.zeros(len(H.pairs), dtype=bool)
-    site[H.pairs.onsite()] = True
-    place = np.empty(len(H.pairs), dtype=np.int64)  # pair to edge
-    place[~site] = np.arange(count)
-    place[site] = count + H.pairs.i[site]
-    blocks = _blocks(H, S, mu, place, n + count, label)
-    dtype = _complex(network.dtype) if spinful else network.dtype
-    first = np.concatenate([i.numpy(), np.arange(n)])
-    second = np.concatenate([j.numpy(), np.arange(n)])
-    code = species[first] * len(targets.numbers) + species[second]
-    partner = np.concatenate([graph.partner, count + np.arange(n)])
-    rank = np.empty(n + count, dtype=np.int64)
-    members, kinds, elements = {}, {}, 0
-    for value in np.unique(code):
-        for own in (False, True):
-            mine = np.flatnonzero((code == value) & ((np.arange(n + count) >= count) == own))
-            if len(mine):
-                members[int(value), own] = mine
-                rank[mine] = np.arange(len(mine))
-    for (value, own), mine in members.items():
-        one, two = divmod(value, len(targets.numbers))
-        chosen = np.stack([blocks[e] for e in mine])
-        elements += chosen.size
-        ends = torch.as_tensor(first[mine]), torch.as_tensor(second[mine])
-        lengths = None if own else vectors[torch.as_tensor(mine)]
-        kinds.setdefault((one, two), []).append(
-            Kind(
-                one,
-                two,
-                torch.as_tensor(mine),
-                torch.as_tensor(rank[partner[mine]]),
-                torch.as_tensor(chosen).to(dtype),
-                network.edges(*ends, where, lengths),
+    groups = network.chunks(species_tensor, i, j, vectors)
+    onsite = np.zeros(len(H.pairs), dtype=bool)
+    onsite[H.pairs.onsite()] = True
+    edge_of_pair = np.empty(len(H.pairs), dtype=np.int64)
+    edge_of_pair[~onsite] = np.arange(n_bonds)
+    edge_of_pair[onsite] = n_bonds + H.pairs.i[onsite]
+    blocks = _blocks(H, S, mu, edge_of_pair, n_atoms + n_bonds, label)
+    dtype = network.dtype
+    if spinful:
+        dtype = torch.complex64 if dtype == torch.float32 else torch.complex128
+    first = np.concatenate([i.numpy(), np.arange(n_atoms)])
+    second = np.concatenate([j.numpy(), np.arange(n_atoms)])
+    partner = np.concatenate([graph.partner, n_bonds + np.arange(n_atoms)])
+    pair_type = species[first] * len(targets.numbers) + species[second]
+    members, rank = _members(pair_type, n_bonds)
+    pair_blocks: dict[tuple[int, int], list[SpeciesPairBlocks]] = {}
+    elements = 0
+    for (value, site), edges in members.items():
+        pair = divmod(value, len(targets.numbers))
+        stacked = np.stack([blocks[e] for e in edges])
+        elements += stacked.size
+        ends = torch.as_tensor(first[edges]), torch.as_tensor(second[edges])
+        own_vectors = None if site else vectors[torch.as_tensor(edges)]
+        pair_blocks.setdefault(pair, []).append(
+            SpeciesPairBlocks(
+                *pair,
+                torch.as_tensor(edges),
+                torch.as_tensor(rank[partner[edges]]),
+                torch.as_tensor(stacked).to(dtype),
+                network.edges(*ends, species_tensor, own_vectors),
             )
         )
-    return Sample(label, graph, where, groups, kinds, mu, elements)
+    return TrainingSample(label, graph, species_tensor, groups, pair_blocks, mu, elements)
 
 
-def _species(calculation, targets):
+def _members(
+    pair_type: IntArray, n_bonds: int
+) -> tuple[dict[tuple[int, bool], IntArray], IntArray]:
+    """Group edges by pair of species, bonds and own edges apart.
+
+    Returns
+    -------
+    members : dict of (int, bool) to array of int
+        Edges by pair of species and whether they have length zero.
+    rank : array of int
+        Place of every edge in its group.
+    """
+    site = np.arange(len(pair_type)) >= n_bonds
+    rank = np.empty(len(pair_type), dtype=np.int64)
+    members = {}
+    for value in np.unique(pair_type):
+        for own in (False, True):
+            edges = np.flatnonzero((pair_type == value) & (site == own))
+            if len(edges):
+                members[int(value), own] = edges
+                rank[edges] = np.arange(len(edges))
+    return members, rank
+
+
+def _species(calculation: LabelledStructure, targets: Targets) -> IntArray:
+    """Return the model's species of every atom."""
     structure, label = calculation.structure, calculation.label
     place = {z: n for n, z in enumerate(targets.numbers)}
     unknown = sorted(set(structure.numbers.tolist()) - set(place))
@@ -181,39 +233,42 @@ def _species(calculation, targets):
         raise MoireioError(f"has atoms with Z = {unknown[0]}, which the model lacks", path=label)
     species = np.array([place[int(z)] for z in structure.numbers], dtype=np.int64)
     for name, s in set(zip(structure.species_of_atoms, species.tolist(), strict=True)):
-        found = calculation.basis[name]
-        if found.l != tuple(targets.shells[s]):
+        basis = calculation.basis[name]
+        if basis.l != tuple(targets.shells[s]):
             raise MoireioError(
-                f"species {name} has shells {found.label}, not those of the model", path=label
+                f"species {name} has shells {basis.label}, not those of the model", path=label
             )
     return species
 
 
-def _blocks(H, S, mu, place, count, label):
+def _blocks(
+    H: OperatorSource,
+    S: OperatorSource | None,
+    mu: float,
+    edge_of_pair: IntArray,
+    n_edges: int,
+    label: str,
+) -> list[npt.NDArray]:
     """Return H − μS as a list of blocks, by edges."""
-    everything = np.arange(len(H.pairs))
-    data, offsets = read_pairs(H, everything)
+    data, offsets = read_pairs(H, np.arange(len(H.pairs)))
     if not np.isfinite(data).all():
         raise MoireioError("its Hamiltonian contains numbers that are not finite", path=label)
+    overlap = None
     if mu and S is not None:
-        there = S.pairs.find(H.pairs.i, H.pairs.j, H.pairs.R)
-        if (there < 0).any():
+        in_overlap = S.pairs.find(H.pairs.i, H.pairs.j, H.pairs.R)
+        if (in_overlap < 0).any():
             raise MoireioError("its overlap lacks pairs of its Hamiltonian", path=label)
-        overlap, at = read_pairs(S, there)
-    out = [None] * count
+        overlap, overlap_offsets = read_pairs(S, in_overlap)
+    out = [None] * n_edges
     i, factor = H.pairs.i, H.meta.spin_factor
-    for shape, group in by_shape(H.sizes[i], H.sizes[H.pairs.j]):
-        found = take_blocks(data, offsets[:-1][group], shape)
-        if mu and S is not None:
-            half = (shape[0] // factor, shape[1] // factor)
-            other = take_blocks(overlap, at[:-1][group], half)
+    for shape, pairs in by_shape(H.sizes[i], H.sizes[H.pairs.j]):
+        blocks = take_blocks(data, offsets[:-1][pairs], shape)
+        if overlap is not None:
+            spinless = (shape[0] // factor, shape[1] // factor)
+            s = take_blocks(overlap, overlap_offsets[:-1][pairs], spinless)
             if factor == 2:
-                other = np.einsum("st,nab->nsatb", np.eye(2), other).reshape(found.shape)
-            found = found - mu * other
-        for pair, block in zip(group, found, strict=True):
-            out[place[pair]] = block
+                s = np.einsum("st,nab->nsatb", np.eye(2), s).reshape(blocks.shape)
+            blocks = blocks - mu * s
+        for pair, block in zip(pairs, blocks, strict=True):
+            out[edge_of_pair[pair]] = block
     return out
-
-
-def _complex(dtype):
-    return torch.complex64 if dtype == torch.float32 else torch.complex128

@@ -2,122 +2,173 @@
 
 import hashlib
 import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import numpy as np
 
+from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.calculations import find_calculations, open_calculation
+from moireio.network.training.config import DataSplit
 from moireio.network.training.samples import mean_level
+from moireio.system.basis import SpeciesBasis
+
+OpenCalculation = Callable[[str], AbstractContextManager[Calculation]]
+# "training", "validation" and "test", each with the summaries of its calculations by path
+DataSets = dict[str, dict[str, "CalculationSummary"]]
 
 
-def find_sets(sources, settings, tell, accept):
-    """Find calculations and divide them into training, validation and test.
+@dataclass(frozen=True)
+class CalculationSummary:
+    """Facts about a calculation that are needed before training.
 
     Parameters
     ----------
-    sources : sequence of str
-        As `find_calculations` takes them.
-    settings : dict
-        Of them ``validation``, ``test`` (sources of their own), ``split`` (parts), ``seed`` and
-        ``bad_data`` ("refuse" or "skip").
-    tell : callable
-        Gets lines for the user.
+    level : float
+        Mean on-site energy that fixes the zero of energy, eV.
+    digest : str
+        Digest of H, positions and cell.
+    basis : dict of str to SpeciesBasis
+        Orbitals by species.
+    elements : dict of str to int
+        Atomic number by species.
+    spinful : bool
+        Whether H has spinor blocks.
+    """
+
+    level: float
+    digest: str
+    basis: Mapping[str, SpeciesBasis]
+    elements: Mapping[str, int]
+    spinful: bool
+
+
+def find_sets(
+    split: DataSplit,
+    open_calculation: OpenCalculation,
+    accept: Callable[[str, CalculationSummary], None],
+    note: Callable[[str], None],
+) -> DataSets:
+    """Look into calculations and divide them into training, validation and test.
+
+    Parameters
+    ----------
+    split : DataSplit
+        Paths and how they are divided.
+    open_calculation : callable
+        Opens a path, as a context manager with a `Calculation`.
     accept : callable
-        Called with path and what `look` found; raises MoireioError if it does not fit.
+        Called with a path and its summary; raises MoireioError if it does not fit.
+    note : callable
+        Called with remarks for the user.
 
     Returns
     -------
-    dict of str to dict of str to dict
-        For "training", "validation" and "test" the paths, and what `look` found in them.
+    dict of str to dict of str to CalculationSummary
+        For "training", "validation" and "test" the summaries by path.
 
     Raises
     ------
     MoireioError
-        If a file is damaged and not to be skipped, or none is left.
+        If a file is damaged and not to be skipped, or no training data are left.
     """
-    groups, spelled = {}, {}
-    for name, given in (("all", sources), *((n, settings[n]) for n in ("validation", "test"))):
-        paths = find_calculations(given) if given else []
-        groups[name] = [spelled.setdefault(os.path.realpath(p), p) for p in paths]
-    rows = {}
-    for group in groups.values():
-        for path in group:
-            if path in rows:
-                continue
-            try:
-                found = look(path)
-                accept(path, found)
-                rows[path] = found
-            except MoireioError as error:
-                if settings["bad_data"] == "refuse":
-                    raise
-                tell(f"skipped: {error}")
-    kept = {name: [p for p in group if p in rows] for name, group in groups.items()}
-    taken = set(kept["validation"]) | set(kept["test"])
-    own = [p for p in kept["all"] if p not in taken]
-    order = [own[n] for n in np.random.default_rng(settings["seed"]).permutation(len(own))]
-    train, valid, test = (part * len(own) for part in settings["split"])
-    whole = sum(settings["split"])
-    if whole > 1 + 1e-9:
-        raise MoireioError("its parts are more than the whole", path="--split")
-    if not kept["validation"]:
-        count = max(1, round(valid))
-        kept["validation"], order = order[:count], order[count:]
-        if not kept["test"] and len(own) >= 10:
-            kept["test"], order = order[: round(test)], order[round(test) :]
-    if whole < 1 - 1e-9:  # the rest is left out
-        order = order[: round(train)]
-    left = set(order)
-    own = [p for p in own if p in left]
-    digests = {rows[p]["digest"]: p for p in own}
-    for path in (*kept["validation"], *kept["test"]):
-        if rows[path]["digest"] in digests:
-            tell(f"warning: {path} is also among the training data")
-    if not own:
+    spelling: dict[str, str] = {}  # each file keeps the path under which it came first
+    groups = {
+        name: [spelling.setdefault(os.path.realpath(p), p) for p in getattr(split, name)]
+        for name in ("training", "validation", "test")
+    }
+    summaries: dict[str, CalculationSummary] = {}
+    for path in dict.fromkeys(p for group in groups.values() for p in group):
+        try:
+            summary = summarise(path, open_calculation)
+            accept(path, summary)
+            summaries[path] = summary
+        except MoireioError as error:
+            if split.bad_data == "refuse":
+                raise
+            note(f"skipped: {error}")
+    usable = {name: [p for p in group if p in summaries] for name, group in groups.items()}
+    sets = _divide(usable, split)
+    digests = {summaries[p].digest for p in sets["training"]}
+    for path in (*sets["validation"], *sets["test"]):
+        if summaries[path].digest in digests:
+            note(f"warning: {path} is also among the training data")
+    if not sets["training"]:
         raise MoireioError(
-            "nothing is left to train on", path=sources[0], remedy="give at least two structures"
+            "nothing is left to train on",
+            path=next(iter(split.training), None),
+            remedy="give at least two structures",
         )
-    named = {"training": own, "validation": kept["validation"], "test": kept["test"]}
-    tell(", ".join(f"{len(v)} for {k}" for k, v in named.items()))
-    return {name: {p: rows[p] for p in group} for name, group in named.items()}
+    note(", ".join(f"{len(paths)} for {name}" for name, paths in sets.items()))
+    return {name: {p: summaries[p] for p in paths} for name, paths in sets.items()}
 
 
-def look(path):
-    """Return what must be known of a calculation before training.
+def _divide(usable: Mapping[str, Sequence[str]], split: DataSplit) -> dict[str, list[str]]:
+    """Take validation and test from the training data where none are given."""
+    validation, test = list(usable["validation"]), list(usable["test"])
+    reserved = {*validation, *test}
+    pool = [p for p in usable["training"] if p not in reserved]
+    order = [pool[n] for n in np.random.default_rng(split.seed).permutation(len(pool))]
+    n_train, n_validation, n_test = (round(part * len(pool)) for part in split.fractions)
+    if not validation:
+        count = max(1, n_validation)
+        validation, order = order[:count], order[count:]
+        if not test and len(pool) >= 10:
+            test, order = order[:n_test], order[n_test:]
+    if sum(split.fractions) < 1 - 1e-9:  # the rest is not used
+        order = order[:n_train]
+    chosen = set(order)
+    return {
+        "training": [p for p in pool if p in chosen],
+        "validation": validation,
+        "test": test,
+    }
+
+
+def summarise(path: str, open_calculation: OpenCalculation) -> CalculationSummary:
+    """Read the facts about a calculation that are needed before training.
 
     Parameters
     ----------
     path : str
-        Of the calculation.
+        Path of the calculation.
+    open_calculation : callable
+        Opens it, as a context manager with a `Calculation`.
 
     Returns
     -------
-    dict
-        ``level`` (eV), ``digest``, ``basis`` and ``elements`` by species, ``spinful``.
+    CalculationSummary
+        Basis, spin, mean level and digest.
+
+    Raises
+    ------
+    MoireioError
+        If it has no overlap, is collinear, or contains numbers that are not finite.
     """
-    with open_calculation(path) as c:
-        if c.overlap is None:
+    with open_calculation(path) as calculation:
+        structure, hamiltonian = calculation.structure, calculation.hamiltonian
+        if calculation.overlap is None:
             raise MoireioError("has no overlap, which fixes the zero of energy", path=path)
-        level = mean_level(c)
+        level = mean_level(calculation)
         if not np.isfinite(level):
             raise MoireioError("contains numbers that are not finite", path=path)
-        state = hashlib.blake2b(digest_size=16)
-        n = len(c.structure)
-        if c.hamiltonian.meta.spin == "collinear":
-            raise MoireioError("is collinear, which networks do not give", path=path)
-        H = c.hamiltonian.rows(0, n)
+        if hamiltonian.meta.spin == "collinear":
+            raise MoireioError("is collinear; networks give spinless or spinor blocks", path=path)
+        H = hamiltonian.rows(0, len(structure))
         if not np.isfinite(H).all():
             raise MoireioError("contains numbers that are not finite", path=path)
-        for part in (H, c.structure.positions, c.structure.cell):
+        state = hashlib.blake2b(digest_size=16)
+        for part in (H, structure.positions, structure.cell):
             state.update(np.ascontiguousarray(part).tobytes())
         elements = {
             name: int(z)
-            for name, z in zip(c.structure.species_of_atoms, c.structure.numbers, strict=True)
+            for name, z in zip(structure.species_of_atoms, structure.numbers, strict=True)
         }
-        return {
-            "level": level,
-            "digest": f"blake2b:{state.hexdigest()}",
-            "basis": {name: c.basis[name] for name in elements},
-            "elements": elements,
-            "spinful": c.hamiltonian.meta.spin == "spinor",
-        }
+        return CalculationSummary(
+            level,
+            f"blake2b:{state.hexdigest()}",
+            {name: calculation.basis[name] for name in elements},
+            elements,
+            hamiltonian.meta.spin == "spinor",
+        )

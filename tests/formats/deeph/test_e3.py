@@ -13,7 +13,9 @@ from moireio.errors import MoireioError
 from moireio.formats.deeph import e3 as deephe3
 from moireio.formats.deeph import folder as deeph
 from moireio.formats.openmx.orbitals import permutation
-from moireio.network.inference.passes import Graph, HamiltonianSource, Predictor
+from moireio.network.graph import Graph
+from moireio.network.inference.hamiltonian import HamiltonianSource
+from moireio.network.inference.passes import Predictor
 from moireio.network.linear import CONVENTIONS
 from moireio.network.wigner import coupling
 
@@ -122,7 +124,7 @@ def test_versions_that_are_not_told(tmp_path):
     [
         (lambda d: os.remove(d / "best_model.pkl"), "no such file"),
         (lambda d: (d / "best_model.pkl").write_bytes(b"nothing"), "is not a checkpoint"),
-        (lambda d: os.remove(d / "src" / "train.ini"), "cannot be read"),
+        (lambda d: os.remove(d / "src" / "train.ini"), "no such file"),
         (lambda d: (d / "src" / "target_blocks.json").write_text("{"), "is not JSON"),
         (lambda d: (d / "src" / "dataset_info.json").write_text("{}"), "is not one of DeepH-E3"),
         (

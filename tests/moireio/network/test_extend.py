@@ -11,7 +11,8 @@ from moireio.errors import MoireioError
 from moireio.network.create import new_model
 from moireio.network.extend import extended
 from moireio.network.training.calibrate import calibrate
-from moireio.network.training.loop import Training, TrainingConfig
+from moireio.network.training.config import TrainingConfig
+from moireio.network.training.loop import Training
 from moireio.network.training.samples import make_sample
 from moireio.system.basis import Basis
 
@@ -65,7 +66,7 @@ def test_learning_a_new_element():
         value = more.network.calibration.state_dict()[name]
         assert torch.equal(value[..., old], before[name][..., old])
         assert not torch.equal(value, before[name])
-    training = Training(more, made, made[:1], TrainingConfig(rate=3e-3))
+    training = Training(more, made, made[:1], TrainingConfig(learning_rate=3e-3))
     losses = [training.epoch()["training_loss"] for _ in range(6)]
     assert losses[-1] < losses[0]
     assert make_sample(data(5), more.network, more.targets).elements > 0

@@ -140,7 +140,7 @@ def test_killed_and_resumed(models, case, stop, tmp_path, monkeypatch):
 
 
 def test_not_enough_memory_and_nowhere_to_go(models):
-    with pytest.raises(MoireioError, match="more than --memory allows"):
+    with pytest.raises(MoireioError, match="more than `memory` allows"):
         hamiltonian(models[False, False], random_structure(0), memory=10)
 
 
@@ -223,7 +223,7 @@ def test_surroundings(models):
     known = Environments.collect(graphs, 2, 5.0)
     again = Environments.from_plain(known.to_plain())
     for graph in graphs:
-        assert again.distance(graph).max() == 0
+        assert again.extrapolation_distance(graph).max() == 0
     dense = structure(atoms[0].positions * 0.7, atoms[0].cell * 0.7, atoms[0].species.tolist())
-    assert again.distance(graph_of(dense, model.basis)).max() > 3
+    assert again.extrapolation_distance(graph_of(dense, model.basis)).max() > 3
     assert "atoms beyond 3 σ" in again.describe(graph_of(dense, model.basis))

@@ -12,10 +12,13 @@ from moireio.errors import MoireioError
 from moireio.integrals.sources import OrbitalIntegrals, OverlapSource
 from moireio.network.create import new_model
 from moireio.network.head import Head, all_targets
-from moireio.network.inference.passes import HamiltonianSource, Predictor
+from moireio.network.inference.hamiltonian import HamiltonianSource
+from moireio.network.inference.passes import Predictor
 from moireio.network.irreps import Irreps
 from moireio.network.training.calibrate import calibrate
-from moireio.network.training.loop import Training, TrainingConfig, errors, loss_of
+from moireio.network.training.config import TrainingConfig
+from moireio.network.training.loop import Training
+from moireio.network.training.loss import block_errors, mean_loss
 from moireio.network.training.samples import make_sample, mean_level
 from moireio.operators.blocks import OperatorMeta
 from moireio.operators.views import ArraySource, symmetrised
@@ -85,8 +88,8 @@ def test_ten_steps_are_those_of_e3nn():
     try:
         model = small_model()
         made = samples(model)
-        plan = TrainingConfig(rate=3e-3, clip=0.0)
-        reference = ReferenceTraining(model, plan.rate)
+        plan = TrainingConfig(learning_rate=3e-3, clip=0.0)
+        reference = ReferenceTraining(model, plan.learning_rate)
         training = Training(model, made, made[:1], plan)
         for n in range(10):
             sample = made[n % 3]
@@ -108,12 +111,14 @@ def test_calibration_finds_two_centres(spin):
     """An H of two centres only is found by the calibration, up to what Gaussians resolve."""
     model = fresh(spin)
     made = samples(model, seeds=range(6), spin=spin, two_centre=True)
-    mean = float(np.mean([abs(k.blocks).mean() for s in made for v in s.kinds.values() for k in v]))
+    mean = float(
+        np.mean([abs(k.blocks).mean() for s in made for v in s.pair_blocks.values() for k in v])
+    )
     calibrate(model, made)
     with torch.no_grad():
         model.network.lin_edge.weight.zero_()
         model.network.lin_edge.bias.zero_()
-        error = np.mean([float(loss_of(errors(model, s), "mae")) for s in made])
+        error = np.mean([float(mean_loss(block_errors(model, s), "mae")) for s in made])
     assert error < 0.12 * mean
 
 
@@ -122,10 +127,10 @@ def test_losses_fall(spin):
     model = fresh(spin, torch.float32)
     made = samples(model, spin=spin)
     calibrate(model, made)
-    training = Training(model, made, made[:1], TrainingConfig(rate=5e-3, average=0.9))
+    training = Training(model, made, made[:1], TrainingConfig(learning_rate=5e-3, ema_decay=0.9))
     rows = [training.epoch() for _ in range(15)]
     assert rows[-1]["training_loss"] < 0.5 * rows[0]["training_loss"]
-    assert training.progress.best <= rows[-1]["validation_loss"]
+    assert training.state.best_loss <= rows[-1]["validation_loss"]
 
 
 def test_stopped_and_continued(tmp_path):
@@ -135,7 +140,9 @@ def test_stopped_and_continued(tmp_path):
         model = fresh(dtype=torch.float32)
         made = samples(model)
         calibrate(model, made)
-        plan = TrainingConfig(rate=5e-3, average=0.9, patience=2, cooldown=1, revert_patience=2)
+        plan = TrainingConfig(
+            learning_rate=5e-3, ema_decay=0.9, patience=2, cooldown=1, revert_patience=2
+        )
         return Training(model, made, made[1:2], plan, str(folder), "k")
 
     whole = start(tmp_path / "a")
@@ -147,12 +154,12 @@ def test_stopped_and_continued(tmp_path):
     first.save()
     first.epoch()  # is lost
     second = start(tmp_path / "b")
-    assert second.progress.epoch == 3
+    assert second.state.epoch == 3
     for _ in range(4):
         second.epoch()
     for a, b in zip(whole.weights, second.weights, strict=True):
         assert torch.equal(a, b)
-    assert whole.progress.best == second.progress.best
+    assert whole.state.best_loss == second.state.best_loss
     second.save()
     lines = (tmp_path / "b" / "log.csv").read_text().splitlines()
     assert len(lines) == 8
@@ -167,22 +174,22 @@ def test_rate_falls_and_weights_go_back():
         model, made, made, TrainingConfig(patience=1, cooldown=1, revert_patience=2)
     )
     training.epoch()
-    rate, best = training.rate, [w.clone() for w in training.best]
+    rate, best = training.learning_rate, [w.clone() for w in training.best]
     for _ in range(4):
-        training._judge(training.progress.best * 1.5)
-    assert training.rate == rate / 2
+        training.update_schedule(training.state.best_loss * 1.5)
+    assert training.learning_rate == rate / 2
     with torch.no_grad():
         training.weights[0].add_(1.0)
     for _ in range(2):
-        training._judge(training.progress.best * 3)
+        training.update_schedule(training.state.best_loss * 3)
     assert torch.equal(training.weights[0], best[0])
-    assert training.rate == pytest.approx(0.8 * rate)
+    assert training.learning_rate == pytest.approx(0.8 * rate)
 
 
 def test_numbers_that_are_not_finite():
     model = fresh(dtype=torch.float32)
     made = samples(model)
-    made[1].kinds[0, 0][0].blocks[0, 0, 0] = float("nan")
+    made[1].pair_blocks[0, 0][0].blocks[0, 0, 0] = float("nan")
     training = Training(model, made, made[:1], TrainingConfig())
     with pytest.raises(MoireioError, match=r"made 1: the loss is no longer finite"):
         training.epoch()
@@ -200,8 +207,8 @@ def test_the_zero_of_energy_does_not_matter():
     assert b - a == pytest.approx(1.7)
     first = make_sample(one, model.network, model.targets, mu=a)
     second = make_sample(two, model.network, model.targets, mu=b)
-    for pair, kinds in first.kinds.items():
-        for x, y in zip(kinds, second.kinds[pair], strict=True):
+    for pair, kinds in first.pair_blocks.items():
+        for x, y in zip(kinds, second.pair_blocks[pair], strict=True):
             assert (x.blocks - y.blocks).abs().max() < 1e-10
 
 
@@ -214,7 +221,7 @@ def test_training_and_prediction_agree(spin):
     sample = made[0]
     predictor = Predictor(model, sample.graph)
     with torch.no_grad():
-        found = errors(model, sample)
+        found = block_errors(model, sample)
         predictor.run()
     source = HamiltonianSource(predictor)
     flat = source.rows(0, len(sample.species))

@@ -1,0 +1,125 @@
+"""Errors of predicted blocks of H, and the loss of a structure."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from moireio.network.model import NetworkModel, PreparedHead
+from moireio.network.training.samples import SpeciesPairBlocks, TrainingSample
+
+BlockErrors = list[tuple[SpeciesPairBlocks, torch.Tensor]]
+
+
+def raw_blocks(
+    model: NetworkModel,
+    head: PreparedHead,
+    sample: TrainingSample,
+    features: Iterable[list[torch.Tensor]],
+) -> BlockErrors:
+    """Return the network's blocks of a structure.
+
+    Parameters
+    ----------
+    model : NetworkModel
+        The model.
+    head : PreparedHead
+        Its last layers.
+    sample : TrainingSample
+        The structure.
+    features : list of lists of tensors
+        Features that the network returned for the groups of edges.
+
+    Returns
+    -------
+    list of (SpeciesPairBlocks, tensor)
+        Blocks of the edges of each pair of species, eV.
+    """
+    joined = [torch.cat(parts) for parts in zip(*features, strict=True)]
+    out = []
+    for group in sample.all_blocks():
+        parts = [p.index_select(0, group.edges) for p in joined]
+        out.append((group, head(parts, group.geometry, group.species_i, group.species_j)))
+    return out
+
+
+def block_errors(
+    model: NetworkModel, sample: TrainingSample, head: PreparedHead | None = None
+) -> BlockErrors:
+    """Return the error of every block of a structure.
+
+    A DeepH-E3 network is compared as it is, moireio's variant with its Hermitian part.
+
+    Parameters
+    ----------
+    model : NetworkModel
+        The model.
+    sample : TrainingSample
+        The structure.
+    head : PreparedHead, optional
+        Its last layers, if they were prepared before.
+
+    Returns
+    -------
+    list of (SpeciesPairBlocks, tensor)
+        Predicted minus true blocks, eV.
+    """
+    head = head or model.prepare()
+    predicted = raw_blocks(model, head, sample, model.network(sample.species, sample.groups))
+    if not model.network.settings.local:
+        return [(group, blocks - group.blocks) for group, blocks in predicted]
+    by_species = {(g.species_i, g.species_j, g.geometry.site): b for g, b in predicted}
+    out = []
+    for group, blocks in predicted:
+        key = group.species_j, group.species_i, group.geometry.site
+        adjoint = by_species[key].index_select(0, group.partner).mH
+        out.append((group, (blocks + adjoint) / 2 - group.blocks))
+    return out
+
+
+def mean_loss(errors: BlockErrors, kind: str = "mse") -> torch.Tensor:
+    """Return the loss of a structure.
+
+    Parameters
+    ----------
+    errors : list of (SpeciesPairBlocks, tensor)
+        From `block_errors`.
+    kind : {"mse", "mae"}
+        Mean square or mean absolute error.
+
+    Returns
+    -------
+    tensor
+        Mean over all elements of |ΔH|² (eV²) or |ΔH| (eV).
+    """
+    total = count = 0
+    for _, difference in errors:
+        real = torch.view_as_real(difference) if difference.is_complex() else difference
+        if kind == "mse":
+            total = total + real.square().sum()
+        elif difference.is_complex():
+            total = total + torch.sqrt(real.square().sum(dim=-1) + 1e-12).sum()
+        else:
+            total = total + real.abs().sum()
+        count += difference.numel()
+    return total / count
+
+
+class LossModule(nn.Module):
+    """The loss of a structure as a module, which torch can distribute.
+
+    Parameters
+    ----------
+    model : NetworkModel
+        The model.
+    kind : {"mse", "mae"}
+        Mean square or mean absolute error.
+    """
+
+    def __init__(self, model: NetworkModel, kind: str) -> None:
+        super().__init__()
+        self.network, self._model, self._kind = model.network, model, kind
+
+    def forward(self, sample: TrainingSample) -> torch.Tensor:
+        """Return the loss of a sample."""
+        return mean_loss(block_errors(self._model, sample), self._kind)
