@@ -1,10 +1,15 @@
 """``moireio COMMAND`` and ``python -m moireio COMMAND``: all commands under one name."""
 
+import warnings
 from importlib import import_module
 
 import click
 
-from moireio.tools.common import Group
+from moireio.errors import MoireioError
+from moireio.runtime import plugins
+from moireio.tools.common import Failure, Group
+
+GROUP = "moireio.commands"
 
 COMMANDS = {
     "openmx2h5": "read H(R), S(R) of OpenMX calculations into block files",
@@ -26,25 +31,48 @@ COMMANDS = {
 
 
 class AllCommands(Group):
-    """Commands that are imported when they are called."""
+    """Commands that are imported when they are called, those of other packages too."""
 
     def list_commands(self, ctx):
         """Return the names of the commands."""
-        return [*COMMANDS, "completion"]
+        return [*COMMANDS, *_plugins(), "completion"]
 
     def get_command(self, ctx, name):
         """Import a command."""
         if name == "completion":
             return completion
-        if name not in COMMANDS:
+        if name in COMMANDS:
+            return import_module(f"moireio.tools.{name.replace('-', '_')}").main
+        plugin = _plugins().get(name)
+        if plugin is None:
             return None
-        return import_module(f"moireio.tools.{name.replace('-', '_')}").main
+        try:
+            command = plugin.load()
+        except MoireioError as error:
+            raise Failure(str(error)) from error
+        if not isinstance(command, click.Command):
+            raise Failure(
+                f"{name!r} ({GROUP}) of the distribution {plugin.distribution} is not a click "
+                f"command (update or uninstall {plugin.distribution})"
+            )
+        return command
 
     def format_commands(self, ctx, formatter):
         """List the commands without importing them."""
+        foreign = [(name, plugin.summary) for name, plugin in _plugins().items()]
+        rows = [*COMMANDS.items(), *foreign, ("completion", "print completion for your shell")]
         with formatter.section("Commands"):
-            rows = [*COMMANDS.items(), ("completion", "print completion for your shell")]
             formatter.write_dl(rows)
+
+
+def _plugins():
+    """Return the commands of other packages, by name; a note names those that are not used."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        commands = plugins.entries(GROUP, (*COMMANDS, "completion"))
+    for warning in caught:
+        click.echo(f"note: {warning.message}", err=True)
+    return commands
 
 
 @click.command()
