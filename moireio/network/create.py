@@ -26,13 +26,13 @@ def new_model(basis, numbers, spinful, hidden, blocks=3, lmax=4, seed=0, local=T
     blocks : int
         How many.
     lmax : int
-        Of the edges' harmonics.
+        Largest l of the edges' harmonics.
     seed : int
-        Of the weights.
+        Seed of the weights.
     local : bool
         moireio's variant, else DeepH-E3's network.
     cutoff : float
-        Of DeepH-E3's radial functions, Å; moireio's end at the reach of the orbitals.
+        Cutoff of DeepH-E3's radial functions, Å; moireio's end at the reach of the orbitals.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def repaired(post_node, mid_node, mid_edge, post_edge, sh):
     post_node, mid_node, mid_edge, post_edge : Irreps
         As in `NetworkSettings`.
     sh : Irreps
-        Of the edges' harmonics.
+        Irreps of the edges' harmonics.
 
     Returns
     -------

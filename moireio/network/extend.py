@@ -23,11 +23,11 @@ def extended(model, basis, numbers, seed=0):
     model : NetworkModel
         Is not changed.
     basis : Basis
-        Of the new species.
+        Orbitals of the new species.
     numbers : sequence of int
         Their atomic numbers.
     seed : int
-        Of what is random.
+        Seed of the random parameters.
 
     Returns
     -------

@@ -15,7 +15,7 @@ def edge_frames(vectors, lmax, dtype):
     lmax : int
         Highest degree.
     dtype : torch.dtype
-        Of the result.
+        Type of the result.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def by_order(parts):
     Returns
     -------
     (n, dim) tensor
-        As `Layout.slices` tells; channels of low degrees first.
+        In the order of `Layout.slices`; channels of low degrees first.
     """
     # Views made at once: the gradient of a single one would be a tensor full of zeros.
     rows = [part.unbind(1) for part in parts]

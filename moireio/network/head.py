@@ -139,7 +139,7 @@ def channels_of(l1, l2, spinful):
     Returns
     -------
     list of int
-        Of one half.
+        Entries of one half.
     """
     singlet = list(range(abs(l1 - l2), l1 + l2 + 1))
     triplet = [J for L in singlet for J in range(abs(L - 1), L + 2)] if spinful else []
@@ -204,7 +204,7 @@ class Head:
     one, two : int
         The species.
     old_signs : bool
-        Of the coupling coefficients.
+        Use the signs of old coupling coefficients.
 
     Raises
     ------
@@ -318,7 +318,7 @@ class Head:
         Parameters
         ----------
         output : (n, dim) tensor
-            The entries `entries` of the network's output, in e3nn's layout or as `reads` tells.
+            The entries `entries` of the network's output, in e3nn's layout or in that of `reads`.
 
         Returns
         -------

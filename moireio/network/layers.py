@@ -122,7 +122,7 @@ class EdgeConvolution(nn.Module):
     radial : int
         Number of radial functions.
     convention : Convention
-        Of e3nn.
+        Convention of e3nn.
     even : bool
         All harmonics count as even.
     """
@@ -227,7 +227,7 @@ class PreparedConvolution:
         Returns
         -------
         list of (n, 2l + 1, channels) tensors
-            Of `out`, in the frames of the edges.
+            Features with the irreps `out`, in the frames of the edges.
         """
         gate, kind = self.module.gate, "site" if site else "keep"
         pair, edge = self._pair_split(pair), self._edge_split(edge)
@@ -313,13 +313,13 @@ class Update(nn.Module):
     nodes, edges : Irreps
         Features that the convolution sees.
     wanted : Irreps
-        Features that shall come out; `out` tells those that do.
+        Features that are wanted; `out` gives those that are returned.
     own : Irreps
         Features that are updated: `nodes` or `edges`.
     kinds : int
         Species, or pairs of species.
     settings : NetworkSettings
-        Of the network.
+        Settings of the network.
     """
 
     def __init__(self, nodes, edges, wanted, own, kinds, settings):
@@ -377,7 +377,7 @@ class PreparedUpdate:
         self._skip = None if module.skip is None else module.skip.prepare()
 
     def combine(self, convolved, old, kind):
-        """Return what is to be normalised.
+        """Return the features to be normalised.
 
         Parameters
         ----------
@@ -419,7 +419,7 @@ def add(one, two):
     Parameters
     ----------
     one, two : lists of tensors
-        Of like shapes.
+        Features of equal shapes.
 
     Returns
     -------

@@ -84,7 +84,7 @@ class Assembly(nn.Module):
     Parameters
     ----------
     shapes : list of (int, int)
-        Of the matrices.
+        Rows and columns of the matrices.
     entries : list of (int, rows, columns, weights, factor)
         Adds ``factor * weights`` at these places of a matrix; arrays of one shape.
     count : int
@@ -134,7 +134,7 @@ class Assembly(nn.Module):
         Parameters
         ----------
         matrices : list of tensors
-            Of `shapes`.
+            Matrices of the shapes `shapes`.
 
         Returns
         -------
@@ -158,7 +158,7 @@ class Assembly(nn.Module):
         Returns
         -------
         list of tensors
-            Of `shapes`.
+            Matrices of the shapes `shapes`.
         """
         flat = Sparse.apply(weights, *self._sparse(weights.dtype, weights.device))
         # one split: slices would each have a gradient as long as all of them
@@ -178,7 +178,7 @@ class Linear(nn.Module):
     bias : bool
         Add one to even scalars.
     kinds : int
-        Of that many sets of weights, one is chosen for every feature: the product with a one-hot
+        Sets of weights, of which one is chosen for every feature: the product with a one-hot
         vector of scalars (e3nn's FullyConnectedTensorProduct).
     """
 
@@ -236,7 +236,7 @@ class Linear(nn.Module):
         self.weight.copy_(self.assembly.weights(flat))
 
     def offset(self):
-        """Return what is added to the scalars, (channels with l = 0,), or None."""
+        """Return the bias of the scalars, (channels with l = 0,), or None."""
         if len(self.places) == 0:
             return None
         zero = self.bias.new_zeros(self.target.per_degree[0])
@@ -274,7 +274,7 @@ class Linear(nn.Module):
         Returns
         -------
         list of (n, 2l + 1, channels) tensors
-            Of the target.
+            Features of the target.
         """
         return self.prepare()(parts, kind)
 
@@ -308,7 +308,7 @@ class PreparedLinear:
         Returns
         -------
         list of (n, 2l + 1, channels) tensors
-            Of the target.
+            Features of the target.
         """
         if len(self._matrices) == 1:
             out = self._one(parts, self._matrices[0], into)
@@ -358,7 +358,7 @@ class AlignedProduct(nn.Module):
     lmax : int
         Highest degree of the harmonics, of parity (−1)^l.
     convention : Convention
-        Of e3nn.
+        Convention of e3nn.
     places : list of int
         For every channel of `irreps_out` (in its order), its channel among those with m = 0.
     degrees_out : list of int

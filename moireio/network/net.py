@@ -33,7 +33,7 @@ class NetworkSettings:
     blocks : int
         How many.
     harmonics_lmax : int
-        Of the edges' harmonics.
+        Largest l of the edges' harmonics.
     cutoff : float
         Where the radial functions end, Å.
     even : bool
@@ -41,7 +41,7 @@ class NetworkSettings:
     radial : int
         Number of radial functions.
     convention : Convention
-        Of e3nn.
+        Convention of e3nn.
     local : bool
         moireio's variant, in which nothing depends on atoms beyond the edges' reach: norms of
         single features, an envelope that makes messages vanish at the cutoff.
@@ -156,7 +156,7 @@ class Calibration(nn.Module):
     Parameters
     ----------
     settings : NetworkSettings
-        Of the network.
+        Settings of the network.
     """
 
     def __init__(self, settings):
@@ -217,7 +217,7 @@ class Block(nn.Module):
     wanted_nodes, wanted_edges : Irreps
         Features wanted.
     settings : NetworkSettings
-        Of the network.
+        Settings of the network.
     """
 
     def __init__(self, nodes, edges, wanted_nodes, wanted_edges, settings):
@@ -436,7 +436,7 @@ def smooth_end(x):
     Returns
     -------
     tensor
-        Of the same shape.
+        Tensor of the same shape.
     """
     t = ((1 - x) / 0.15).clamp(0.0, 1.0)
     return t**3 * (10 - 15 * t + 6 * t**2)

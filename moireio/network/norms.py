@@ -48,7 +48,7 @@ class _Norm(nn.Module):
 class GraphNorm(_Norm):
     """DeepH-E3's layer norm, whose moments run over the whole graph.
 
-    Of every entry of the list the mean over features and channels is subtracted, component by
+    The mean over features and channels is subtracted from every entry of the list, component by
     component in the frame of the crystal. Scalars are divided by the root of their mean square.
 
     Parameters

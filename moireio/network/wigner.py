@@ -51,7 +51,8 @@ def coupling(l1, l2, l3, old_signs=False):
     Returns
     -------
     (2·l1+1, 2·l2+1, 2·l3+1) array
-        Of norm 1. Components −l … l of real spherical harmonics; without `old_signs`, e3nn's signs.
+        Coefficients of norm 1, for components −l … l of real spherical harmonics; without
+        `old_signs`, e3nn's signs.
     """
     if old_signs:
         order = sorted(range(3), key=(l1, l2, l3).__getitem__)

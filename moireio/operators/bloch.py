@@ -37,7 +37,7 @@ class BlochSum:
     parity : {1, -1, 0}
         With ±1 only blocks with i ≤ j are given, and the others follow; with 0 all are given.
     half_diagonal : bool
-        Of the blocks with i = j only those with R ≥ 0 are given ("upper" storage).
+        Blocks with i = j are given for R ≥ 0 only ("upper" storage).
     spinor : bool
         Repeat the blocks for both spins.
     """
@@ -114,7 +114,7 @@ class BlochSum:
         Returns
         -------
         one : BlochSum
-            Of the same blocks, without the repetition.
+            Sum of the same blocks, without the repetition.
         rows : (copies, n/copies) array of int
             Rows of each spin in the whole matrix.
         """
@@ -181,7 +181,7 @@ class BlochSum:
         Returns
         -------
         (n, n) array
-            Real where `is_real` says so, else complex; in double precision.
+            Real where `is_real`, else complex; in double precision.
         """
         real = self.is_real(k)
         out = np.zeros(
@@ -241,7 +241,7 @@ class BlochSum:
         Returns
         -------
         indptr, indices : arrays of int
-            Of CSR, columns ascending.
+            Arrays of CSR, columns ascending.
         """
         rows, columns = self._upper_places()
         kept = np.flatnonzero(rows <= columns)

@@ -17,7 +17,7 @@ class PairSource:
     structure : Structure
         The atoms.
     basis : Basis
-        Of its species.
+        Orbitals of its species.
     pairs : Pairs
         Whose blocks there are.
     meta : OperatorMeta

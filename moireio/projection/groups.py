@@ -28,9 +28,9 @@ class Projection:
     Parameters
     ----------
     names : tuple of str
-        Of each way, such as "element,shell".
+        Name of each projection, such as "element,shell".
     labels : tuple of str
-        Of all groups, one way after another.
+        Labels of all groups, one projection after another.
     way : (ng,) array of int
         Index into `names` of every group.
     groups : (nw, n) array of int
@@ -65,7 +65,7 @@ class Projection:
         Parameters
         ----------
         operation : Symmetry
-            Of the crystal, time reversal, or both.
+            Operation of the crystal, time reversal, or both.
         flipped : (n,) array of int
             Row with the other spin, for every row; the rows themselves where there is no spin.
 
@@ -126,7 +126,7 @@ def make_projection(file, ways):
     for text in dict.fromkeys(ways):
         words = [w.strip() for w in text.split(",")]
         _check(file, words, spinor)
-        # atom includes element: "C C0" would say it twice
+        # atom includes element: "C C0" would be redundant
         words = [w for w in KEYS if w in words and not (w == "element" and "atom" in words)]
         words = [w for w in words if not (w == "shell" and "orbital" in words)]
         found = [[known[w](r) for w in words] for r in range(len(atoms))]
@@ -170,7 +170,7 @@ def _rows(file, copies):
         degrees = np.concatenate([np.full(2 * v + 1, v) for v in basis.l])
         orders = np.concatenate([np.arange(-v, v + 1) for v in basis.l])
         if basis.m is not None:
-            # an incomplete shell: as many functions as m tells, each of its radial function
+            # an incomplete shell: one function for each m, each of its radial function
             degrees, orders = _incomplete(basis)
         own[name] = degrees, orders
     parts = [[], [], [], []]

@@ -82,7 +82,7 @@ class Plugin:
 
 
 def entries(group: str, builtin: Container[str] = ()) -> dict[str, Plugin]:
-    """Return what other distributions provide in a group.
+    """Return the plug-ins that other distributions provide in a group.
 
     Parameters
     ----------

@@ -161,7 +161,7 @@ def _metadata_crc(container, group):
 
 
 def fill_value(dtype):
-    """Return what an element reads as before it is written: NaN where the type has one.
+    """Return the value of an element before it is written: NaN where the type has one.
 
     Parameters
     ----------

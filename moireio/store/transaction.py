@@ -37,7 +37,7 @@ def write_container(target, *, kind=None, force=False, base=None, in_place=False
     target : str or path-like
         The file or folder to make; in place, the file of `base` itself.
     kind : {"h5", "zarr", "zip"}, optional
-        Container; by default told from the target's suffix.
+        Container; by default that of the target's suffix.
     force : bool
         Replace a target that exists.
     base : Container, optional
