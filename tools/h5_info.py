@@ -12,9 +12,9 @@ from moireio.tools.options import options, source_argument
 @source_argument
 @options("json")
 def main(source, as_json):
-    """Tell what is in a block file: structure, basis, operators, results, sizes, history.
+    """List the contents of a block file: structure, basis, operators, results, sizes, history.
 
-    Of a model file: what it predicts, its size, and how it was trained.
+    For a model file: its species and shells, its size, and how it was trained.
     """
     from moireio.blockfile.stream import open_source
     from moireio.blockfile.summary import summarise, summary_text

@@ -25,7 +25,7 @@ def structure_source(stack, source, in_place):
     structure : Structure
         Its structure.
     known : Basis or None
-        Its basis, as far as the file tells.
+        Its basis, as far as the file holds it.
     inputs : list of (str, str)
         Its name and digest, for the history.
     """

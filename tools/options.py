@@ -73,14 +73,14 @@ _OPTIONS = {
     "container": click.option(
         "--container",
         type=click.Choice(["h5", "zarr", "zip"]),
-        help="Container of the output, where its name does not tell.",
+        help="Container of the output, where its name has no suffix.",
     ),
     "compression": click.option(
         "--compression",
         type=click.Choice(["none", "lzf", "gzip", "zstd"]),
         default="none",
         show_default=True,
-        help="Of arrays; lzf is HDF5's, zstd is zarr's.",
+        help="Compression of arrays; lzf is for HDF5, zstd for zarr.",
     ),
     "storage": click.option(
         "--storage",
@@ -88,7 +88,9 @@ _OPTIONS = {
         help="Both partners of every atom pair, or one (half the size).",
     ),
     "precision": click.option(
-        "--precision", type=click.Choice(["float32", "float64"]), help="Of matrix elements."
+        "--precision",
+        type=click.Choice(["float32", "float64"]),
+        help="Precision of matrix elements.",
     ),
     "memory": click.option(
         "--memory",
