@@ -23,8 +23,8 @@ import numpy as np
 from moireio.errors import MoireioError
 from moireio.runtime.memory import usable_memory
 from moireio.solvers import mkl
-from moireio.solvers.base import not_positive
-from moireio.solvers.cholesky import NotPositiveError, factorise
+from moireio.solvers.base import NotPositiveError, not_positive
+from moireio.solvers.cholesky import factorise
 
 RANGE_STEPS = 60
 MARGIN = 0.01  # of the width of the spectrum, on either side

@@ -379,5 +379,6 @@ class _Group:
         """Return how large every element is at most in one cell, in the upper triangle."""
         most = np.maximum.reduceat(np.abs(self.values), self.first, axis=0)
         same = self.i == self.j
-        most[same] = np.maximum(most[same], np.swapaxes(most[same], 1, 2))
+        if same.any():  # else blocks need not be square
+            most[same] = np.maximum(most[same], np.swapaxes(most[same], 1, 2))
         return most

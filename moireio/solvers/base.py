@@ -271,6 +271,10 @@ class SingularError(Exception):
     """A matrix that was to be factorised is singular."""
 
 
+class NotPositiveError(Exception):
+    """A matrix that was to be positive definite is not."""
+
+
 def not_positive(k: npt.ArrayLike) -> MoireioError:
     """Return the error for an overlap that is not positive definite.
 

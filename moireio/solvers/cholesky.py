@@ -7,11 +7,7 @@ from scipy.sparse import triu
 
 from moireio.errors import MoireioError
 from moireio.solvers import mkl
-from moireio.solvers.base import SingularError
-
-
-class NotPositiveError(Exception):
-    """The matrix is not positive definite."""
+from moireio.solvers.base import NotPositiveError, SingularError
 
 
 def factorise(matrix, threads=1, memory=math.inf):

@@ -9,6 +9,7 @@ Matrix Anal. Appl. 15, 228 (1994).)
 import numpy as np
 
 from moireio.errors import MoireioError
+from moireio.solvers.base import NotPositiveError
 
 BLOCK = 8
 TOLERANCE = 1e-9  # of the residual, eV
@@ -74,7 +75,9 @@ def lanczos(
     Raises
     ------
     MoireioError
-        If they do not converge, or S is not positive definite.
+        If they do not converge.
+    NotPositiveError
+        If S is not positive definite.
     TooNearError
         If another shift is needed.
     """
@@ -183,7 +186,7 @@ def _orthonormal(vectors, overlap, most=None):
         gram = _inner(vectors, mapped)
         values, turn = np.linalg.eigh((gram + gram.conj().T) / 2)
         if values[0] < -1e-8 * abs(values[-1]) or values[-1] < 0:
-            raise MoireioError("the overlap is not positive definite")
+            raise NotPositiveError
         kept = values > max(1e-20 * values[-1], 1e-30)
         if most is not None:
             kept[: max(0, len(kept) - most)] = False

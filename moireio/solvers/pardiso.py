@@ -59,27 +59,30 @@ class PardisoFactor:
         self._pattern = indptr, indices
         self.dtype = np.dtype(np.float64 if real else np.complex128)
         self._threads = threads
-        self._single, self._positive = single, positive
+        self.single, self.positive = single, positive
         self._factorised = self._kept = False
         self._values = self._nothing()
         self._begin(np.int32 if len(indices) < MOST_SHORT else np.int64)
-        if self._short and 1024.0 * self._iparm[16] / self._own.itemsize > MOST_SHORT:
+        if (
+            self.index_type == np.int32
+            and 1024.0 * self._iparm[16] / self._factor_type.itemsize > MOST_SHORT
+        ):
             self.close()
             self._begin(np.int64)
 
     @property
-    def _short(self):
-        """Whether numbers have four bytes."""
-        return self._iparm.dtype == np.int32
+    def index_type(self):
+        """Type of whole numbers: of four bytes, or of eight where those are too short."""
+        return self._iparm.dtype
 
     @property
-    def _own(self):
+    def _factor_type(self):
         """The type of the factors."""
-        return np.dtype(f"{self.dtype.kind}{self.dtype.itemsize // (1 + self._single)}")
+        return np.dtype(f"{self.dtype.kind}{self.dtype.itemsize // (1 + self.single)}")
 
     def _nothing(self):
         """Return zeros that MKL may read as elements; unless written to they take no memory."""
-        return np.zeros(len(self._pattern[1]), dtype=self._own)
+        return np.zeros(len(self._pattern[1]), dtype=self._factor_type)
 
     def _begin(self, number):
         """Analyse the pattern, with whole numbers of a type."""
@@ -90,12 +93,12 @@ class PardisoFactor:
             (1, 1),  # the values that follow, not the defaults
             (2, 3),  # parallel nested dissection
             (8, 0),  # no refinement unless pivots were perturbed
-            (10, 7 if self._single else 13),  # pivots below 1e-13 of the norm are perturbed
+            (10, 7 if self.single else 13),  # pivots below 1e-13 of the norm are perturbed
             (11, 0),  # no scaling, no matching
             (13, 0),
             (21, 1),  # pivots of Bunch and Kaufman
             (24, 0),  # one level: two of them take a third off the solves, and many digits
-            (28, int(self._single)),
+            (28, int(self.single)),
             (35, 1),  # indices from 0
         ):
             self._iparm[place - 1] = value
@@ -104,12 +107,12 @@ class PardisoFactor:
     @property
     def negative(self):
         """Number of eigenvalues of the matrix below zero, or None if the factor D is unclear."""
-        if self._positive:
+        if self.positive:
             return 0
         if self.dtype.kind == "f":
             return int(self._iparm[22])
         # MKL leaves the first column in the order of its pivots, the others not
-        return _negative(self._solutions(SOLVE_D, _probes(self.n))[:, 1:])
+        return count_negative(self._solutions(SOLVE_D, probe_vectors(self.n))[:, 1:])
 
     def factorise(self, values, keep=True):
         """Factorise a matrix of the pattern.
@@ -127,7 +130,7 @@ class PardisoFactor:
         SingularError
             If pivots vanish, or the matrix had to be positive definite, and is not.
         """
-        self._values = np.ascontiguousarray(values, dtype=self._own)
+        self._values = np.ascontiguousarray(values, dtype=self._factor_type)
         self._factorised = True
         self._call(FACTORISE)
         if self._iparm[13]:  # perturbed pivots
@@ -218,9 +221,9 @@ class PardisoFactor:
 
     def _run(self, phase, right, out):
         """Call Pardiso, with the present number of threads."""
-        kind = KINDS[self.dtype.kind == "c", self._positive]
-        number = ctypes.c_int32 if self._short else ctypes.c_int64
-        run = self._mkl.pardiso if self._short else self._mkl.pardiso_64
+        kind = KINDS[self.dtype.kind == "c", self.positive]
+        number = ctypes.c_int32 if self.index_type == np.int32 else ctypes.c_int64
+        run = self._mkl.pardiso if self.index_type == np.int32 else self._mkl.pardiso_64
         one, zero, error = number(1), number(0), number(0)
         count = number(1 if right is None else right.shape[1])
         void = np.zeros(1, dtype=self._values.dtype)
@@ -251,13 +254,24 @@ class PardisoFactor:
             raise MoireioError(f"Pardiso could not factorise the matrix: {text}")
 
 
-def _probes(n):
-    """Return zeros, ones, and the binary digits of row numbers: D follows from its products."""
+def probe_vectors(n):
+    """Return zeros, ones, and the binary digits of row numbers: D follows from its products.
+
+    Parameters
+    ----------
+    n : int
+        Rows.
+
+    Returns
+    -------
+    (n, 2 + digits) array
+        A vector in each column.
+    """
     digits = (np.arange(n)[:, None] >> np.arange(max(1, (n - 1).bit_length()))) & 1
     return np.concatenate([np.zeros((n, 1)), np.ones((n, 1)), digits], axis=1)
 
 
-def _negative(products):
+def count_negative(products):
     """Return the number of eigenvalues of a Hermitian D below zero.
 
     D has blocks of one row, or of two rows that stand anywhere. In row i with the elements a on
@@ -267,7 +281,7 @@ def _negative(products):
     Parameters
     ----------
     products : (n, 1 + digits) array
-        D times `_probes` without the zeros.
+        D times `probe_vectors` without the zeros.
 
     Returns
     -------
@@ -276,7 +290,7 @@ def _negative(products):
     """
     n = len(products)
     eps = 1e3 * np.finfo(products.dtype).eps
-    own = _probes(n)[:, 2:]
+    own = probe_vectors(n)[:, 2:]
     one = products[:, 0].astype(np.complex128)
     change = products[:, 1:] - own * one[:, None]
     size = np.abs(change)

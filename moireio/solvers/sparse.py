@@ -6,6 +6,7 @@ from moireio.errors import MoireioError
 from moireio.solvers import mkl, pardiso
 from moireio.solvers.base import (
     EigenProblem,
+    NotPositiveError,
     SingularError,
     SolverCapabilities,
     SolverDiagnostics,
@@ -227,6 +228,8 @@ class SparseSolver(InertiaSearch):
         overlap = self._overlap(problem)
         try:
             return self._by_lanczos(factor, overlap, problem, span, block)
+        except NotPositiveError as error:
+            raise not_positive(problem.k) from error
         except SingularError:
             near = True
         except ImpreciseError as error:

@@ -14,9 +14,7 @@ from moireio.kspace.mesh import KMesh, make_mesh
 from moireio.operators.blocks import OperatorMeta
 from moireio.operators.views import ArraySource
 from moireio.projection.groups import make_projection
-from moireio.solvers import mkl
 from moireio.solvers.base import EigenProblem
-from moireio.solvers.cholesky import MklCholesky, NotPositiveError, SuperLUCholesky
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
 
@@ -275,30 +273,6 @@ def test_labels_of_orbitals(made):
         assert projection.labels[9:12] == ("C0 s", "C0 p", "C0 d")
         # s2p2d1 on four atoms
         assert projection.indicator.sum(axis=1)[:4].tolist() == [8, 8, 8, 8]
-
-
-def factors():
-    return [SuperLUCholesky] + ([MklCholesky] if mkl.library() else [])
-
-
-@pytest.mark.parametrize("kind", factors())
-def test_factors_and_random_vectors(made, kind):
-    with moireio.open(made["gr_ab"]) as file:
-        total = file.overlap.assembler()
-    rng = np.random.default_rng(2)
-    for k in ([0, 0, 0], [0.1, 0.2, 0]):
-        s = total.csr(k)
-        factor = kind(s)
-        r = rng.normal(size=(s.shape[0], 3))
-        assert np.abs(s @ factor.solve(r) - r).max() < 1e-10
-        v = factor.whiten(r)
-        assert np.abs(v.conj().T @ (s @ v) - r.T @ r).max() < 1e-10
-        # covariance S⁻¹: with all unit vectors it is exact
-        every = factor.whiten(np.eye(s.shape[0]))
-        inverse = np.linalg.inv(s.toarray())
-        assert np.abs(every @ every.conj().T - inverse).max() < 1e-9 * np.abs(inverse).max()
-        with pytest.raises(NotPositiveError):
-            kind((s - 2 * s.diagonal().mean().real * total.csr([0, 0, 0])).tocsr())
 
 
 def test_the_series_is_the_damped_one():

@@ -1,0 +1,95 @@
+"""One set of tests for all solvers."""
+
+import os
+
+import numpy as np
+import pytest
+
+from moireio.errors import MoireioError
+from moireio.solvers import mkl, slepc_link, sparse
+from moireio.solvers.options import DenseOptions
+from moireio.solvers.registry import make_solver
+from moireio.solvers.testing import SolverContract, exact_levels, random_problem
+
+needs_mkl = pytest.mark.skipif(mkl.library() is None, reason="MKL is not installed")
+
+
+class TestLapack(SolverContract):
+    @pytest.fixture
+    def solver(self):
+        return make_solver("dense")
+
+
+class TestTorch(SolverContract):
+    @pytest.fixture
+    def solver(self):
+        pytest.importorskip("torch")
+        from moireio.solvers.torch_dense import TorchSolver
+
+        return TorchSolver(DenseOptions())
+
+
+@needs_mkl
+class TestPardiso(SolverContract):
+    @pytest.fixture
+    def solver(self):
+        return make_solver("sparse")
+
+
+@needs_mkl
+class TestSinglePrecision(SolverContract):
+    @pytest.fixture
+    def solver(self):
+        return make_solver("sparse", {"precision": "float32"})
+
+    def test_nearly_singular_overlap(self, solver):
+        """Where S is as singular as single precision is precise, it is refused in a line."""
+        problem = random_problem(4, min_overlap=1e-3)
+        found = solver.eigenvalues(problem, (8, 11))
+        assert np.abs(found - exact_levels(problem)[8:12]).max() < self.tolerance
+        with pytest.raises(MoireioError, match="set `precision` to float64"):
+            solver.eigenvalues(random_problem(4, min_overlap=1e-7), (8, 11))
+
+
+@needs_mkl
+class TestSinglePrecisionWhereItPays(SolverContract):
+    """As matrices of thousands of orbitals are solved: elements are not kept, S is seen at Γ."""
+
+    @pytest.fixture
+    def solver(self, monkeypatch):
+        monkeypatch.setattr(sparse, "LARGE", 1)
+        return make_solver("sparse")
+
+    # the smallest eigenvalue of S is that of `random_problem` at one k, which is not Γ
+    test_overlap_that_is_not_positive = None
+    test_nearly_singular_overlap = None
+
+
+class TestSuperLU(SolverContract):
+    @pytest.fixture
+    def solver(self, monkeypatch):
+        monkeypatch.setattr(mkl, "library", lambda: None)
+        return make_solver("sparse")
+
+
+class TestVerifiedCounts(SolverContract):
+    @pytest.fixture
+    def solver(self):
+        return make_solver("sparse", {"verify_count": True})
+
+
+class TestSlepc(SolverContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def solver(cls):
+        root = hasattr(os, "geteuid") and os.geteuid() == 0
+        launcher = (
+            f"mpirun -n 2 {'--allow-run-as-root' if root else ''} --oversubscribe --bind-to none "
+            "--mca mpi_yield_when_idle 1"
+        )
+        why = slepc_link.missing(launcher)
+        if why:
+            pytest.skip(f"SLEPc under MPI is absent: {why}")
+        solver = make_solver("slepc", {"launcher": launcher})
+        yield solver
+        solver.close()

@@ -1,0 +1,62 @@
+"""Block Lanczos on dense pencils."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import eigh
+
+from moireio.solvers.base import NotPositiveError
+from moireio.solvers.lanczos import TooNearError, lanczos
+
+
+def pencil(seed, n):
+    """Return a random Hermitian H, a positive definite S, and their levels."""
+    rng = np.random.default_rng(seed)
+    h, a = (rng.normal(size=(n, n)) + 1j * rng.normal(size=(n, n)) for _ in range(2))
+    h, s = (h + h.conj().T) / 2, np.eye(n) + 0.05 * a @ a.conj().T
+    return h, s, eigh(h, s, eigvals_only=True)
+
+
+def around(h, s, sigma, enough, **options):
+    inverse = np.linalg.inv(h - sigma * s)
+    return lanczos(
+        lambda x: inverse @ x, lambda x: s @ x, len(h), np.dtype(complex), sigma, enough, **options
+    )
+
+
+@settings(max_examples=25)
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(2, 60),
+    place=st.floats(0.05, 0.95),
+    only_levels=st.booleans(),
+)
+def test_levels_next_to_a_shift(seed, n, place, only_levels):
+    """As many as asked for, none left out between them, with S-orthonormal states."""
+    h, s, exact = pencil(seed, n)
+    below = int(place * (n - 1))
+    sigma = (exact[below] + exact[below + 1]) / 2
+    wanted = min(4, n)
+    levels, states = around(h, s, sigma, lambda e: len(e) >= wanted, only_levels=only_levels)
+    assert len(levels) >= wanted
+    first = below + 1 - (levels < sigma).sum()
+    assert np.abs(levels - exact[first : first + len(levels)]).max() < 1e-8
+    residual = h @ states - s @ states * levels
+    assert np.linalg.norm(residual, axis=0).max() < (1e-3 if only_levels else 1e-6)
+    assert np.abs(states.conj().T @ s @ states - np.eye(len(levels))).max() < 1e-9
+
+
+def test_a_level_at_the_shift():
+    """Its energy comes with the error."""
+    h, s, exact = pencil(1, 30)
+    with pytest.raises(TooNearError) as raised:
+        around(h, s, exact[9] + 1e-7, lambda e: len(e) >= 4)
+    assert raised.value.args[0] == pytest.approx(exact[9], abs=1e-9)
+
+
+def test_an_overlap_that_is_not_positive():
+    h, s, _ = pencil(2, 30)
+    s = s - 1.5 * np.linalg.eigvalsh(s)[10] * np.eye(30)
+    with pytest.raises(NotPositiveError):
+        around(h, s, 0.1, lambda e: len(e) == 30)

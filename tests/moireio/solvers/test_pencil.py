@@ -1,0 +1,87 @@
+"""H(k) and S(k) in one sparse pattern."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moireio.solvers.base import EigenProblem
+from moireio.solvers.pencil import Pencil
+from moireio.solvers.testing import GENERAL, REAL, check_states, exact_levels, random_problem
+
+
+@settings(max_examples=15)
+@given(
+    seed=st.integers(0, 1000),
+    k=st.sampled_from([GENERAL, REAL]),
+    kind=st.sampled_from([{}, {"orthogonal": True}, {"spinor": True}]),
+    sigma=st.floats(-5, 5),
+)
+def test_matrices(seed, k, kind, sigma):
+    """H, S and H − σS, whole and as triangles, at the k of the pattern and at another one."""
+    first = random_problem(seed, GENERAL, **kind)
+    pencil = Pencil(first)
+    problem = EigenProblem(first.hamiltonian, first.overlap, np.array(k))
+    assert pencil.fits(problem)
+    h = problem.hamiltonian.dense(k)
+    s = np.eye(len(h)) if problem.overlap is None else problem.overlap.dense(k)
+    for values, exact in zip(pencil.values(problem), (h, s), strict=True):
+        assert np.abs(pencil.whole(values).toarray() - exact).max() < 1e-12
+        assert np.abs(pencil.triangle(values).toarray() - np.triu(exact)).max() < 1e-12
+    for keep in (True, False):
+        shifted = pencil.whole(pencil.shifted(problem, sigma, keep)).toarray()
+        assert np.abs(shifted - (h - sigma * s)).max() < 1e-12
+    assert np.abs(pencil.whole(pencil.overlap_values(problem)).toarray() - s).max() < 1e-12
+
+
+@pytest.mark.parametrize("economical", [True, False])
+def test_overlap_of_one_spin_is_shared(economical):
+    """S of spinors is that of one spin, with the rows of each."""
+    problem = random_problem(3, spinor=True)
+    s = problem.overlap.dense(problem.k)
+    matrix, rows, upper = Pencil(problem).overlap(problem, economical)
+    assert rows.shape == (2, problem.n_orbitals // 2)
+    assert upper == economical
+    matrix = matrix.toarray()
+    whole = np.triu(matrix) + np.triu(matrix, 1).conj().T if upper else matrix
+    for one in rows:
+        assert np.abs(whole - s[np.ix_(one, one)]).max() < 1e-12
+    assert np.abs(s[np.ix_(*rows)]).max() == 0
+
+
+def test_small_elements_are_left_out_and_corrected_for():
+    """To first order in them; without any, levels stay as they are."""
+    problem = random_problem(4)
+    whole, pencil = Pencil(problem), Pencil(problem, drop=0.3)
+    assert len(pencil.indices) < pencil.n_elements == len(whole.indices)
+    h, s = (whole.whole(v).toarray() for v in whole.values(problem))
+    from scipy.linalg import eigh
+
+    levels, states = eigh(*(pencil.whole(v).toarray() for v in pencil.values(problem)))
+    exact = exact_levels(problem)
+    expectation = np.einsum("ij,ij->j", states.conj(), h @ states).real
+    expectation /= np.einsum("ij,ij->j", states.conj(), s @ states).real
+    corrected = pencil.corrected(problem, levels, states)
+    assert np.abs(corrected - np.sort(expectation)).max() < 1e-12
+    assert np.abs(corrected - exact).mean() < np.abs(levels - exact).mean()
+    levels, states = eigh(h, s)
+    assert whole.corrected(problem, levels, states) is levels
+    check_states(problem, levels, states)
+
+
+@given(share=st.floats(0, 1))
+def test_a_guess_lies_among_the_levels(share):
+    """All orbitals of a small system are neighbours: the guess is the quantile of its levels."""
+    problem = random_problem(5)
+    pencil, exact = Pencil(problem), exact_levels(problem)
+    guess = pencil.local_level(*pencil.values(problem), share)
+    assert guess == pytest.approx(np.quantile(exact, share), abs=1e-9)
+
+
+def test_memory_grows_with_what_is_kept():
+    problem = random_problem(6)
+    pencil = Pencil(problem)
+    lean = pencil.memory(16, True, True)
+    assert min(lean) > 0
+    assert pencil.memory(16, True, False)[1] > lean[1]
+    assert Pencil(random_problem(6, copies=3)).memory(16, True, True)[0] > 2 * lean[0]
