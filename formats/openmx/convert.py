@@ -5,11 +5,14 @@ import threading
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 
+import numpy as np
+
 from moireio.blockfile.reader import open_blockfile
 from moireio.blockfile.stream import check_stdout, source_file, write_target
 from moireio.errors import MoireioError, first_line
 from moireio.formats.openmx import scfout
 from moireio.operators.views import CastView, UpperView
+from moireio.results.kpath import KPathSegments
 from moireio.runtime.processes import worker_pool
 
 SUFFIX = {"h5": ".h5", "zarr": ".zarr", "zip": ".zarr.zip"}
@@ -86,9 +89,10 @@ def convert(
             writer.basis(file.basis)
             writer.electrons(file.electrons)
             if file.kpath:
-                points = [[start, end] for _, start, end, _ in file.kpath]
-                labels = [ends for *_, ends in file.kpath]
-                writer.kpath(points, labels, [count for count, *_ in file.kpath])
+                points = np.array([[start, end] for _, start, end, _ in file.kpath])
+                labels = tuple(ends for *_, ends in file.kpath)
+                counts = np.array([count for count, *_ in file.kpath])
+                writer.kpath(KPathSegments(points, labels, counts))
             views = [_Recorded(operator, storage, precision) for operator in sources]
             writer.operators(views, progress, SLAB_BYTES)
             name = os.path.basename(label)

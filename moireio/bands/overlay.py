@@ -51,13 +51,8 @@ def choose_path(file, path=None, points=200, kpoints=None, convention="ase"):
         stored = file.kpath
         if stored is None:
             raise MoireioError("no path came with this file", path=file.label, remedy="--path GMKG")
-        segments = zip(
-            stored["counts"].tolist(),
-            stored["points"][:, 0],
-            stored["points"][:, 1],
-            [tuple(pair) for pair in stored["labels"]],
-            strict=True,
-        )
+        starts, ends = stored.points[:, 0], stored.points[:, 1]
+        segments = zip(stored.counts.tolist(), starts, ends, stored.labels, strict=True)
         return path_of_segments(structure, segments)
     try:
         return make_path(structure, path, points, convention=convention)

@@ -1,6 +1,5 @@
 """Operators of a block file: H, S, position, momentum and density as sparse blocks."""
 
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +11,7 @@ from moireio.operators.blocks import (
     adjoint,
     block_offsets,
     by_shape,
+    checksum,
     components,
     read_pairs,
     row_bytes,
@@ -393,31 +393,6 @@ class _Unchecked:
 
     def rows(self, i0, i1):
         return self._operator.rows(i0, i1, check=False)
-
-
-def checksum(j, R, data):
-    """Return the CRC-32 of an atom's pairs and blocks, little-endian bytes.
-
-    Parameters
-    ----------
-    j : (p,) array of int32
-        Second atoms.
-    R : (p, 3) array of int32
-        Cells.
-    data : (n,) or (c, n) array
-        Blocks; components one after another.
-
-    Returns
-    -------
-    int
-        The checksum.
-    """
-    code = zlib.crc32(np.ascontiguousarray(j, dtype="<i4"))
-    code = zlib.crc32(np.ascontiguousarray(R, dtype="<i4"), code)
-    for flat in components(data):
-        flat = np.ascontiguousarray(flat, dtype=flat.dtype.newbyteorder("<"))
-        code = zlib.crc32(flat.view(np.uint8), code)
-    return code
 
 
 def _read_meta(container, name):

@@ -1,19 +1,26 @@
 """The block file, open for reading."""
 
 import hashlib
+import os
 from dataclasses import fields
 from functools import cached_property
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.blockfile.operator import Operator
 from moireio.errors import DamagedError, MoireioError
 from moireio.operators.catalogue import operator_names, operator_type
-from moireio.results.bands import BandStructure
+from moireio.results.bands import BandStructure, has_states, read_states
+from moireio.results.dos import DensityOfStates
 from moireio.results.electrons import Electrons
-from moireio.results.kpath import KPath
-from moireio.results.moire import Moire, MoireLayer
-from moireio.store.base import verify
+from moireio.results.history import HistoryEntry
+from moireio.results.kpath import KPathSegments
+from moireio.results.moire import Moire
+from moireio.results.registry import require_kind
+from moireio.store.base import Container, verify
 from moireio.store.containers import open_container
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
@@ -33,7 +40,7 @@ class BlockFile:
         The open container.
     """
 
-    def __init__(self, container):
+    def __init__(self, container: Container) -> None:
         self._container = container
         self.label = container.label
         attributes = container.attributes()
@@ -55,46 +62,51 @@ class BlockFile:
         self.minor = int(minor)
         self._groups = container.groups()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Close the file."""
         self.close()
 
-    def __contains__(self, name):
-        """Tell whether the file has a group of that name at its top."""
-        return name in self._groups
+    def __contains__(self, group: object) -> bool:
+        """Return whether the file has a group of that name at its top."""
+        return group in self._groups
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Return the file's name and its groups."""
         return f"<block file {self.label}: {', '.join(self._groups)}>"
 
     @property
-    def container(self):
+    def container(self) -> Container:
         """The container underneath (`moireio.store.containers.Container`)."""
         return self._container
 
     @property
-    def groups(self):
+    def groups(self) -> list[str]:
         """Names of the groups at the top."""
         return list(self._groups)
 
-    def close(self):
+    def close(self) -> None:
         """Close the file."""
         self._container.close()
 
-    def _need(self, name):
-        if name not in self._groups:
+    def _need(self, group: str) -> None:
+        if group not in self._groups:
             raise MoireioError(
-                f"has no /{name}",
+                f"has no /{group}",
                 path=self.label,
                 remedy="a command that writes it comes earlier in the pipeline",
             )
 
     @cached_property
-    def structure(self):
+    def structure(self) -> Structure:
         """The `Structure`."""
         self._need("structure")
         verify(self._container, "structure")
@@ -110,7 +122,7 @@ class BlockFile:
             raise DamagedError(str(error), path=self.label) from error
 
     @cached_property
-    def basis(self):
+    def basis(self) -> Basis:
         """The `Basis`; without blocks, species may be missing from it."""
         self._need("basis")
         basis = read_basis(self._container)
@@ -121,11 +133,11 @@ class BlockFile:
         return basis
 
     @cached_property
-    def orbitals(self):
+    def orbitals(self) -> npt.NDArray[np.int64]:
         """Number of orbitals of every atom, spin not counted; shape (N,)."""
         return self.basis.sizes(self.structure)
 
-    def operator(self, name):
+    def operator(self, name: str) -> Operator:
         """Return an operator.
 
         Parameters
@@ -151,145 +163,80 @@ class BlockFile:
         return cache[name]
 
     @property
-    def operators(self):
+    def operators(self) -> list[str]:
         """Names of the operators that the file has."""
         return [name for name in operator_names() if name in self._groups]
 
     @property
-    def hamiltonian(self):
+    def hamiltonian(self) -> Operator:
         """The Hamiltonian, an `Operator` in eV."""
         return self.operator("hamiltonian")
 
     @property
-    def overlap(self):
+    def overlap(self) -> Operator | None:
         """The overlap, an `Operator`; None where the basis is orthogonal."""
         if "overlap" not in self._groups and "basis" in self and self.basis.orthogonal:
             return None
         return self.operator("overlap")
 
+    def result(self, group: str) -> Any:
+        """Return what a group of results holds.
+
+        Parameters
+        ----------
+        group : str
+            Such as "bands", or "bands-NAME" for one kept apart.
+
+        Returns
+        -------
+        object
+            The dataclass of its kind (`moireio.results.registry`), such as `BandStructure`.
+
+        Raises
+        ------
+        MoireioError
+            If the file has no such group, or it is damaged.
+        """
+        kind = require_kind(group)
+        self._need(group)
+        return kind.read(self._container, group)
+
     @cached_property
-    def electrons(self):
+    def electrons(self) -> Electrons:
         """The `Electrons`, with None for what is unknown."""
-        if "electrons" not in self._groups:
-            return Electrons()
-        found = verify(self._container, "electrons")
-        values = {f.name: found.get(f.name) for f in fields(Electrons)}
-        for name, value in values.items():
-            if value is not None and not (isinstance(value, (int, float)) and np.isfinite(value)):
-                raise DamagedError(f"/electrons: {name} is not a finite number", path=self.label)
-        return Electrons(**values)
+        return self.result("electrons") if "electrons" in self else Electrons()
 
     @cached_property
-    def moire(self):
-        """How the moiré cell was built, a `Moire`; None if the file does not say."""
-        if "moire" not in self._groups:
-            return None
-        found = verify(self._container, "moire")
-        layers = []
-        for name in sorted(self._container.groups("moire"), key=lambda n: (len(n), n)):
-            group = f"moire/{name}"
-            values = dict(verify(self._container, group))
-            arrays = self._container.arrays(group)
-            for array in ("lattice", "matrix", "strain"):
-                if array not in arrays:
-                    raise DamagedError(f"/{group} has no {array}", path=self.label)
-                values[array] = self._container.read(f"{group}/{array}")
-                if values[array].shape != (2, 2):
-                    raise DamagedError(f"/{group}/{array} is not 2 x 2", path=self.label)
-            known = {f.name for f in fields(MoireLayer)}
-            values = {k: v for k, v in values.items() if k in known}
-            for vector in ("shift", "centre"):
-                values[vector] = np.asarray(values.get(vector, (0.0, 0.0)), dtype=float)
-            layers.append(MoireLayer(**({"name": name, "angle": 0.0} | values)))
-        return Moire(
-            layers=tuple(layers),
-            place=str(found.get("place", "none")),
-            repeat=tuple(int(v) for v in found.get("repeat", (1, 1))),
-            open_axis=int(found.get("open_axis", 0)),
-        )
+    def moire(self) -> Moire | None:
+        """How the moiré cell was built; None if unknown."""
+        return self.result("moire") if "moire" in self else None
 
     @cached_property
-    def kpath(self):
-        """Corners of the path that came with the calculation, or None.
+    def kpath(self) -> KPathSegments | None:
+        """Corners of the path that came with the calculation; None if there was none."""
+        return self.result("kpath") if "kpath" in self else None
 
-        A dict of `points` (n, 2, 3) fractional, `labels` (n, 2) and `counts` (n,).
-        """
-        if "kpath" not in self._groups:
-            return None
-        verify(self._container, "kpath")
-        names = ("points", "labels", "counts")
-        values = {n: self._container.read(f"kpath/{n}") for n in names}
-        count = values["counts"].size
-        if values["labels"].size != 2 * count:
-            raise DamagedError("/kpath: labels and counts do not fit", path=self.label)
-        values["labels"] = values["labels"].reshape(-1, 2)
-        whole = values["counts"].ndim == 1 and values["counts"].dtype.kind in "iu"
-        whole = whole and (values["counts"] > 0).all()
-        if not whole or values["points"].shape != (count, 2, 3) or len(values["labels"]) != count:
-            raise DamagedError("/kpath: points, labels and counts do not fit", path=self.label)
-        return values
+    @property
+    def history(self) -> list[HistoryEntry]:
+        """The commands that made the file, oldest first."""
+        return self.result("history") if "history" in self else []
 
-    def bands(self, name="bands"):
-        """Return a stored band structure.
+    def bands(self, group: str = "bands") -> BandStructure:
+        """Return a stored band structure, as `result`; its states are read by `states`."""
+        return self.result(group)
 
-        Parameters
-        ----------
-        name : str
-            Its group: "bands", or "bands-NAME" for one kept apart.
+    def dos(self, group: str = "dos") -> DensityOfStates:
+        """Return a stored density of states, as `result`."""
+        return self.result(group)
 
-        Returns
-        -------
-        BandStructure
-            With energies in eV.
-        """
-        self._need(name)
-        read, found = self._container.read, verify(self._container, name)
-        path = KPath(
-            read(f"{name}/k"),
-            read(f"{name}/distance"),
-            read(f"{name}/label_index"),
-            tuple(read(f"{name}/labels")),
-        )
-        energies, count = read(f"{name}/energies"), len(path.k)
-        index = np.asarray(path.label_index)
-        sound = energies.ndim == 3 and len(energies) in (1, 2) and energies.shape[1] == count
-        sound = sound and path.k.shape == (count, 3) and path.distance.shape == (count,)
-        sound = sound and index.shape == (len(path.labels),) and index.dtype.kind in "iu"
-        sound = sound and (index >= 0).all() and (index < count).all()
-        try:
-            numbers = {k: found.get(k) for k in ("fermi", "electrons")}
-            numbers = {k: None if v is None else float(v) for k, v in numbers.items()}
-            first = int(found.get("first_band", 0))
-        except (TypeError, ValueError, OverflowError):
-            sound = False
-        if not sound:
-            raise DamagedError(f"/{name}: its arrays do not fit together", path=self.label)
-        return BandStructure(
-            path,
-            energies,
-            spinor=bool(found.get("spinor", False)),
-            first_band=first,
-            source=str(found.get("source", "dft")),
-            **numbers,
-        )
+    def has_states(self, group: str = "bands") -> bool:
+        """Return whether states were kept with bands."""
+        return has_states(self._container, group)
 
-    def has_states(self, name="bands"):
-        """Tell whether states were kept with bands.
-
-        Parameters
-        ----------
-        name : str
-            The bands' group.
-
-        Returns
-        -------
-        bool
-            Whether `states` gives them.
-        """
-        return "states" in self._container.arrays(name)
-
-    def states(self, point, channel=0, name="bands"):
-        """Return the states that belong to stored bands, at one k point.
+    def states(
+        self, point: int, channel: int = 0, group: str = "bands"
+    ) -> npt.NDArray[np.complex128]:
+        """Return the states of stored bands at one k point (`moireio.results.bands.read_states`).
 
         Parameters
         ----------
@@ -297,65 +244,17 @@ class BlockFile:
             Number of the k point on the path, from 0.
         channel : int
             Of collinear spin, 0 (up) or 1 (down).
-        name : str
+        group : str
             The bands' group.
 
         Returns
         -------
         (n, nb) complex array
-            S-orthonormal, a column for every band that is kept; in the order of the rows of H(k)
-            and in its phases, which are those of whole cells, exp(2πi k·R).
-
-        Raises
-        ------
-        MoireioError
-            If no states were kept, or there is no such k point.
+            S-orthonormal, a column for every band that is kept.
         """
-        energies = self.bands(name).energies
-        if not self.has_states(name):
-            raise MoireioError(
-                f"/{name} has no states", path=self.label, remedy="make it with band --states"
-            )
-        ns, nk, nb = energies.shape
-        if not (0 <= channel < ns and 0 <= point < nk):
-            raise MoireioError(f"/{name} has no k point {point}, spin {channel}", path=self.label)
-        place = channel * nk + point
-        found = self._container.read(f"{name}/states", place, place + 1, axis=0)
-        if found.ndim != 3 or found.shape[:2] != (1, nb):
-            raise DamagedError(f"/{name}: its states do not fit its energies", path=self.label)
-        return found[0].T
+        return read_states(self._container, group, self.bands(group), point, channel)
 
-    def dos(self, name="dos"):
-        """Return a stored density of states.
-
-        Parameters
-        ----------
-        name : str
-            Its group: "dos", or "dos-NAME" for one kept apart.
-
-        Returns
-        -------
-        DensityOfStates
-            In states per eV and cell.
-        """
-        from moireio.results.dos import read_dos
-
-        return read_dos(self, name)
-
-    @property
-    def history(self):
-        """The commands that made the file, oldest first; a list of dicts."""
-        entries = []
-        if "history" in self._groups:
-            for name in self._container.groups("history"):
-                group = f"history/{name}"
-                entry = verify(self._container, group)
-                for array in self._container.arrays(group):
-                    entry[array] = [str(v) for v in self._container.read(f"{group}/{array}")]
-                entries.append(entry)
-        return entries
-
-    def digest(self):
+    def digest(self) -> str:
         """Return a digest of structure, basis and operators, the same in every container.
 
         Returns
@@ -372,7 +271,7 @@ class BlockFile:
         return f"blake2b:{state.hexdigest()}"
 
 
-def read_basis(container):
+def read_basis(container: Container) -> Basis:
     """Read a group ``/basis``.
 
     Parameters
@@ -383,7 +282,7 @@ def read_basis(container):
     Returns
     -------
     Basis
-        Of all species in it.
+        All species in it.
 
     Raises
     ------
@@ -414,7 +313,7 @@ def read_basis(container):
     return Basis(species, bool(verify(container, "basis").get("orthogonal", False)))
 
 
-def open_blockfile(path, label=None):
+def open_blockfile(path: str | os.PathLike[str], label: str | None = None) -> BlockFile:
     """Open a block file: HDF5, zarr folder or zarr zip.
 
     Parameters

@@ -1,10 +1,18 @@
 """A summary of a block file, as data and as text."""
 
-import numpy as np
+from collections.abc import Iterable
+from typing import Any
+
+from moireio.blockfile.reader import BlockFile
+from moireio.blockfile.schema import is_foreign
+from moireio.results.kind import SECTIONS, ResultKind
+from moireio.results.registry import usable_kind
+
+PARTS = ("structure", "basis")
 
 
-def summarise(file):
-    """Return what is in a block file.
+def summarise(file: BlockFile) -> dict[str, Any]:
+    """Return the contents of a block file.
 
     Parameters
     ----------
@@ -17,7 +25,7 @@ def summarise(file):
         Plain values: structure, basis, operators with sizes, results, history.
     """
     structure, container = file.structure, file.container
-    out = {
+    out: dict[str, Any] = {
         "file": file.label,
         "container": container.kind,
         "format_version": file.attributes.get("format_version"),
@@ -35,12 +43,12 @@ def summarise(file):
         out["orbitals"] = int(file.orbitals.sum())
         out["orthogonal"] = file.basis.orthogonal
         for name in structure.species_names:
-            own = file.basis[name]
+            species = file.basis[name]
             out["basis"][name] = {
-                "name": own.label,
-                "orbitals": own.size,
-                "cutoff": own.cutoff,
-                "valence": own.valence,
+                "name": species.label,
+                "orbitals": species.size,
+                "cutoff": species.cutoff,
+                "valence": species.valence,
             }
     for name in file.operators:
         operator = file.operator(name)
@@ -57,92 +65,25 @@ def summarise(file):
             "stored_bytes": sum(container.stored_bytes(p) for p in parts),
             **{k: v for k, v in meta.extra.items() if isinstance(v, (str, int, float))},
         }
-    if file.moire is not None:
-        out["moire"] = _moire(file.moire)
-    electrons = file.electrons
-    if "electrons" in file:
-        out["electrons"] = {k: v for k, v in vars(electrons).items() if v is not None}
-    if file.kpath is not None:
-        out["kpath"] = _segments(file.kpath["labels"])
-    for name in file.groups:
-        if name == "bands" or name.startswith("bands-"):
-            bands = file.bands(name)
-            out["results"][name] = {
-                "k_points": len(bands.path),
-                "bands": int(bands.energies.shape[2]),
-                "spins": int(bands.energies.shape[0]),
-                "path": _letters(bands.path),
-                "lowest": float(np.min(bands.energies)),
-                "highest": float(np.max(bands.energies)),
-                "states": file.has_states(name),
-            }
-        elif name == "dos" or name.startswith("dos-"):
-            dos = file.dos(name)
-            out["results"][name] = {
-                "mesh": list(dos.mesh),
-                "method": dos.method,
-                "groups": len(dos.labels),
-                "spins": int(dos.total.shape[0]),
-                "lowest": float(dos.energies[0]),
-                "highest": float(dos.energies[-1]),
-            }
-        elif name in ("symmetry", "chern", "edges", "flat"):
-            out["results"][name] = {}
-    out["history"] = file.history
+    for group, kind in _by_section(file.groups):
+        if kind is not None:
+            value = kind.read(container, group)
+            entry = kind.summary(container, group, value)
+            section = out["results"] if kind.section == "results" else out
+            section[group] = entry
+        elif group not in (*PARTS, *file.operators):
+            out["results"][group] = {}
+    out.setdefault("history", [])
     return out
 
 
-def _moire(moire):
-    layers = [
-        {
-            "name": layer.name,
-            "angle": layer.angle,
-            "turned": layer.turned,
-            "matrix": np.asarray(layer.matrix).tolist(),
-            "strain": np.asarray(layer.strain).tolist(),
-            "shift": layer.shift.tolist(),
-        }
-        for layer in moire.layers
-    ]
-    repeat, axis = list(moire.repeat), moire.open_axis
-    return {"layers": layers, "place": moire.place, "repeat": repeat, "open_axis": axis}
+def _by_section(groups: Iterable[str]) -> list[tuple[str, ResultKind[Any] | None]]:
+    """Return groups and their kinds, section by section, groups of no kind last."""
+    kinds = [(group, usable_kind(group)) for group in sorted(groups)]
+    return sorted(kinds, key=lambda row: SECTIONS.index(row[1].section) if row[1] else 99)
 
 
-def _moire_lines(moire):
-    lines = []
-    for number, own in enumerate(moire["layers"]):
-        rows = " ".join(f"({a} {b})" for a, b in own["matrix"])
-        text = f"layer {number:<6} {own['name']}, {own['angle']:.6f}°, cell {rows}"
-        text += ", turned by 180°" if own["turned"] else ""
-        (xx, xy), (_, yy) = own["strain"]
-        if xx or xy or yy:
-            text += f", strain xx {100 * xx:.4f} yy {100 * yy:.4f} xy {100 * xy:.4f} %"
-        lines.append(text)
-    if moire["open_axis"]:
-        width = moire["repeat"][moire["open_axis"] - 1]
-        lines.append(f"ribbon       {width} cells, open along {'ab'[moire['open_axis'] - 1]}")
-    elif moire["repeat"] != [1, 1]:
-        lines.append("repeated     {} × {} moiré cells".format(*moire["repeat"]))
-    return lines
-
-
-def _segments(labels):
-    text = ""
-    last = None
-    for start, end in labels:
-        text += end if start == last else f"{',' if text else ''}{start}{end}"
-        last = end
-    return text
-
-
-def _letters(path):
-    text, breaks = "", set(path.breaks.tolist())
-    for index, label in zip(path.label_index.tolist(), path.labels, strict=True):
-        text += f",{label}" if index in breaks else label
-    return text
-
-
-def summary_text(summary):
+def summary_text(summary: dict[str, Any]) -> str:
     """Return a summary as a page of text.
 
     Parameters
@@ -164,58 +105,47 @@ def summary_text(summary):
     for name, row, periodic in zip("abc", summary["cell"], summary["pbc"], strict=True):
         text = " ".join(f"{v:12.6f}" for v in row)
         lines.append(f"  {name}         {text} Å{'' if periodic else '   (not periodic)'}")
-    if "moire" in summary:
-        lines += _moire_lines(summary["moire"])
+    texts = _result_lines(summary)
+    lines += texts["structure"]
     if summary["basis"]:
         kind = ", orthogonal" if summary["orthogonal"] else ""
         lines.append(f"basis        {summary['orbitals']} orbitals{kind}")
-    for name, own in summary["basis"].items():
-        text = f"  {name:<10} {own['name']}, {own['orbitals']} orbitals"
-        text += f", cutoff {own['cutoff']:.4f} Å" if own["cutoff"] else ""
-        text += f", {own['valence']:g} electrons" if own["valence"] is not None else ""
+    for name, species in summary["basis"].items():
+        text = f"  {name:<10} {species['name']}, {species['orbitals']} orbitals"
+        text += f", cutoff {species['cutoff']:.4f} Å" if species["cutoff"] else ""
+        text += f", {species['valence']:g} electrons" if species["valence"] is not None else ""
         lines.append(text)
-    for name, own in summary["operators"].items():
-        size = f", {_bytes(own['stored_bytes'])}"
-        unit = "" if own["unit"] == "1" else f"{own['unit']}, "
-        program = f", {own['program']} {own.get('program_version', '')}" if "program" in own else ""
-        lines.append(
-            f"{name:<12} {own['pairs']} pairs, {unit}{own['dtype']}, spin {own['spin']}, "
-            f"{own['storage']}{size}; {own['source']}{program.rstrip()}, "
-            f"residual {own['residual']:.1e}"
+    for name, entry in summary["operators"].items():
+        size = f", {_bytes(entry['stored_bytes'])}"
+        unit = "" if entry["unit"] == "1" else f"{entry['unit']}, "
+        program = (
+            f", {entry['program']} {entry.get('program_version', '')}" if "program" in entry else ""
         )
-    if "electrons" in summary:
-        own = summary["electrons"]
-        units = {"count": "", "fermi": " eV", "temperature": " K", "spin": " ħ"}
-        text = ", ".join(f"{k} {round(v, 6):g}{units[k]}" for k, v in own.items())
-        lines.append(f"electrons    {text}")
-    if "kpath" in summary:
-        lines.append(f"kpath        {summary['kpath']}")
-    for name, own in summary["results"].items():
-        text = ""
-        if "mesh" in own:
-            mesh = " × ".join(map(str, own["mesh"]))
-            text = (
-                f"{mesh} k points, {own['method']}, {own['groups']} projections, "
-                f"{own['lowest']:.4f} … {own['highest']:.4f} eV"
-            )
-        elif own:
-            spins = " (spin up and down)" if own["spins"] == 2 else ""
-            text = (
-                f"{own['path']}, {own['k_points']} k points, {own['bands']} bands{spins}, "
-                f"{own['lowest']:.4f} … {own['highest']:.4f} eV"
-                + (", with states" if own["states"] else "")
-            )
-        lines.append(f"{name:<12} {text}".rstrip())
-    for number, entry in enumerate(summary["history"], 1):
-        inputs = ", ".join(entry.get("inputs", []))
         lines.append(
-            f"history {number:<4} {entry.get('time', '?')}  {entry.get('command', '?')} "
-            f"{entry.get('version', '')}" + (f"  from {inputs}" if inputs else "")
+            f"{name:<12} {entry['pairs']} pairs, {unit}{entry['dtype']}, spin {entry['spin']}, "
+            f"{entry['storage']}{size}; {entry['source']}{program.rstrip()}, "
+            f"residual {entry['residual']:.1e}"
         )
+    lines += texts["calculation"] + texts["results"] + texts["history"]
     return "\n".join(lines)
 
 
-def _bytes(count):
+def _result_lines(summary: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the lines of all results, by section."""
+    lines: dict[str, list[str]] = {section: [] for section in SECTIONS}
+    entries = {group: entry for group, entry in summary.items() if usable_kind(group)}
+    for group, entry in (entries | summary["results"]).items():
+        kind = usable_kind(group)
+        if kind is not None:
+            lines[kind.section] += kind.lines(group, entry)
+        elif is_foreign(group):
+            lines["results"].append(f"{group:<12} of another program")
+        else:
+            lines["results"].append(group)
+    return lines
+
+
+def _bytes(count: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -1,19 +1,37 @@
 """Writing the parts of a block file."""
 
-import datetime
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
-from moireio.blockfile.operator import checksum
 from moireio.blockfile.reader import FORMAT, FORMAT_VERSION
-from moireio.operators.blocks import SLAB_BYTES, block_offsets, row_bytes, slab_bounds
+from moireio.operators.blocks import (
+    SLAB_BYTES,
+    OperatorSource,
+    block_offsets,
+    checksum,
+    row_bytes,
+    slab_bounds,
+)
 from moireio.operators.views import require_partners
+from moireio.results.bands import BandStructure
+from moireio.results.dos import DensityOfStates
+from moireio.results.electrons import Electrons
+from moireio.results.history import HistoryEntry
+from moireio.results.kpath import KPathSegments
+from moireio.results.moire import Moire
+from moireio.results.registry import require_kind
 from moireio.runtime.processes import worker_pool
-from moireio.runtime.progress import share
-from moireio.store.base import CHUNK_BYTES, SHARD_CHUNKS, seal
+from moireio.runtime.progress import Progress, share
+from moireio.store.base import CHUNK_BYTES, SHARD_CHUNKS, Container, seal, write_array
+from moireio.system.basis import Basis
+from moireio.system.structure import Structure
 from moireio.units import BOHR_ANGSTROM, HARTREE_EV
 
 
@@ -28,26 +46,14 @@ class BlockWriter:
         How arrays are stored.
     """
 
-    def __init__(self, container, compression="none"):
+    def __init__(self, container: Container, compression: str = "none") -> None:
         self.container = container
         self.compression = compression
         if container.attributes().get("format") != FORMAT:
             container.create_group("", root_attributes())
             seal(container, "")
 
-    def array(self, name, values):
-        """Write a whole array, as `write_array`.
-
-        Parameters
-        ----------
-        name : str
-            Its path.
-        values : array or sequence of str
-            Its contents.
-        """
-        write_array(self.container, name, values, self.compression)
-
-    def structure(self, structure):
+    def structure(self, structure: Structure) -> None:
         """Write ``/structure``.
 
         Parameters
@@ -59,10 +65,11 @@ class BlockWriter:
         for field in fields(structure):
             value = getattr(structure, field.name)
             if value is not None:
-                self.array(f"structure/{field.name}", value)
+                name = f"structure/{field.name}"
+                write_array(self.container, name, value, self.compression)
         seal(self.container, "structure")
 
-    def basis(self, basis):
+    def basis(self, basis: Basis) -> None:
         """Write ``/basis``.
 
         Parameters
@@ -72,104 +79,64 @@ class BlockWriter:
         """
         write_basis(self.container, basis, self.compression)
 
-    def moire(self, moire):
-        """Write ``/moire``.
+    def result(self, group: str, value: Any) -> None:
+        """Write a result.
 
         Parameters
         ----------
-        moire : Moire
-            What to write.
+        group : str
+            Such as "bands", or "bands-NAME" to keep it apart.
+        value : object
+            The dataclass of its kind (`moireio.results.registry`), such as `BandStructure`.
         """
-        attributes = {"place": moire.place, "repeat": list(moire.repeat)}
-        self.container.create_group("moire", attributes | {"open_axis": int(moire.open_axis)})
-        for number, layer in enumerate(moire.layers):
-            group = f"moire/{number}"
-            attributes = {"name": layer.name, "angle": layer.angle, "turned": bool(layer.turned)}
-            attributes |= {n: [float(v) for v in getattr(layer, n)] for n in ("shift", "centre")}
-            self.container.create_group(group, attributes)
-            self.array(f"{group}/lattice", layer.lattice)
-            self.array(f"{group}/matrix", np.asarray(layer.matrix, dtype=np.int64))
-            self.array(f"{group}/strain", layer.strain)
-            seal(self.container, group)
-        seal(self.container, "moire")
+        require_kind(group).write(self.container, group, value, self.compression)
 
-    def electrons(self, electrons):
-        """Write ``/electrons``.
+    def moire(self, moire: Moire) -> None:
+        """Write ``/moire``."""
+        self.result("moire", moire)
+
+    def electrons(self, electrons: Electrons) -> None:
+        """Write ``/electrons``; unknown values are left out."""
+        self.result("electrons", electrons)
+
+    def kpath(self, segments: KPathSegments) -> None:
+        """Write ``/kpath``, the corners of a path."""
+        self.result("kpath", segments)
+
+    def bands(self, bands: BandStructure, group: str = "bands") -> None:
+        """Write a band structure, with its states if it has some."""
+        self.result(group, bands)
+
+    def dos(self, dos: DensityOfStates, group: str = "dos") -> None:
+        """Write a density of states."""
+        self.result(group, dos)
+
+    def history(
+        self,
+        command: str,
+        arguments: Sequence[str] = (),
+        inputs: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Append an entry to ``/history``.
 
         Parameters
         ----------
-        electrons : Electrons
-            What to write; unknown values are left out.
+        command : str
+            Name of the command.
+        arguments : sequence of str
+            Its arguments.
+        inputs : sequence of (str, str)
+            Names of the files it read and their digests.
         """
-        values = {f.name: getattr(electrons, f.name) for f in fields(electrons)}
-        values = {k: float(v) for k, v in values.items() if v is not None}
-        self.container.create_group("electrons", values)
-        seal(self.container, "electrons")
+        self.result("history", [HistoryEntry.now(command, arguments, inputs)])
 
-    def kpath(self, points, labels, counts):
-        """Write ``/kpath``, the corners of a path.
-
-        Parameters
-        ----------
-        points : (n, 2, 3) array
-            Start and end of each segment, fractional.
-        labels : (n, 2) sequence of str
-            Their labels.
-        counts : (n,) sequence of int
-            Points on each segment.
-        """
-        self.container.create_group("kpath")
-        self.array("kpath/points", np.asarray(points, dtype=np.float64))
-        self.array("kpath/labels", np.asarray(labels, dtype=object))
-        self.array("kpath/counts", np.asarray(counts, dtype=np.int32))
-        seal(self.container, "kpath")
-
-    def bands(self, bands, name="bands"):
-        """Write a band structure.
-
-        Parameters
-        ----------
-        bands : BandStructure
-            What to write.
-        name : str
-            Its group, "bands" or "bands-NAME".
-        """
-        attributes = {
-            "unit": "eV",
-            "fermi": bands.fermi,
-            "electrons": bands.electrons,
-            "spinor": bands.spinor,
-            "first_band": int(bands.first_band),
-            "source": bands.source,
-        }
-        present = {k: v for k, v in attributes.items() if v is not None}
-        self.container.create_group(name, present)
-        self.array(f"{name}/k", bands.path.k)
-        self.array(f"{name}/distance", bands.path.distance)
-        self.array(f"{name}/label_index", np.asarray(bands.path.label_index, dtype=np.int32))
-        self.array(f"{name}/labels", np.asarray(bands.path.labels, dtype=object))
-        self.array(f"{name}/energies", bands.energies)
-        if bands.states is not None:
-            # one k point after another, so that each can be read by itself
-            flat = bands.states.reshape(-1, *bands.states.shape[2:])
-            self.array(f"{name}/states", flat)
-        seal(self.container, name)
-
-    def dos(self, dos, name="dos"):
-        """Write a density of states.
-
-        Parameters
-        ----------
-        dos : DensityOfStates
-            What to write.
-        name : str
-            Its group, "dos" or "dos-NAME".
-        """
-        from moireio.results.dos import write_dos
-
-        write_dos(self, dos, name)
-
-    def operator(self, source, progress=None, slab_bytes=SLAB_BYTES, jobs=1):
+    def operator(
+        self,
+        source: OperatorSource,
+        progress: Progress | None = None,
+        slab_bytes: int = SLAB_BYTES,
+        jobs: int = 1,
+    ) -> None:
         """Write an operator, one run of atoms after another.
 
         Parameters
@@ -187,14 +154,20 @@ class BlockWriter:
             nbytes = row_bytes(source)
             bounds, total = slab_bounds(nbytes, slab_bytes), int(nbytes.sum())
             jobs = min(jobs, len(bounds))
-            made = _ahead(source, bounds) if jobs < 2 else _by_workers(source, bounds, jobs)
-            for (i0, i1), data in zip(bounds, made, strict=True):
+            slabs = _ahead(source, bounds) if jobs < 2 else _by_workers(source, bounds, jobs)
+            for (i0, i1), data in zip(bounds, slabs, strict=True):
                 writer.write(i0, i1, data)
                 if progress is not None:
                     progress(data.nbytes, total)
             writer.residual = getattr(source, "residual", source.meta.residual)
 
-    def operators(self, sources, progress=None, slab_bytes=SLAB_BYTES, jobs=1):
+    def operators(
+        self,
+        sources: Sequence[OperatorSource],
+        progress: Progress | None = None,
+        slab_bytes: int = SLAB_BYTES,
+        jobs: int = 1,
+    ) -> None:
         """Write several operators, one after another.
 
         Parameters
@@ -212,66 +185,8 @@ class BlockWriter:
         for source in sources:
             self.operator(source, share(progress, total), slab_bytes, jobs)
 
-    def history(self, command, arguments=(), inputs=()):
-        """Append an entry to ``/history``.
 
-        Parameters
-        ----------
-        command : str
-            Name of the command.
-        arguments : sequence of str
-            Its arguments.
-        inputs : sequence of (str, str)
-            Names of the files it read and their digests.
-        """
-        from moireio import __version__
-
-        kept = "history" in self.container.groups()
-        taken = self.container.groups("history") if kept else []
-        last = max((int(name) for name in taken if name.isdigit()), default=0)
-        group = f"history/{last + 1:04d}"
-        self.container.create_group("history")
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self.container.create_group(
-            group, {"command": command, "version": __version__, "time": now}
-        )
-        texts = {
-            "arguments": arguments,
-            "inputs": [name for name, _ in inputs],
-            "digests": [digest for _, digest in inputs],
-        }
-        for name, values in texts.items():
-            # File names need not be UTF-8; what is not is replaced.
-            values = [str(v).encode("utf-8", "replace").decode("utf-8") for v in values]
-            self.array(f"{group}/{name}", np.array(values, dtype=object))
-        seal(self.container, group)
-
-
-def write_array(container, name, values, compression="none"):
-    """Write a whole array.
-
-    Parameters
-    ----------
-    container : Container
-        Open for writing.
-    name : str
-        Its path.
-    values : array or sequence of str
-        Its contents.
-    compression : str
-        How it is stored.
-    """
-    values = np.asarray(values)
-    dtype = "string" if values.dtype.kind in "UO" else values.dtype
-    if dtype == "string":
-        values = values.astype(object).ravel()
-    # Small arrays gain nothing from a filter and cost a chunk index each.
-    compression = compression if values.nbytes > 4096 else "none"
-    container.create_array(name, values.shape, dtype, compression=compression)
-    container.write(name, values)
-
-
-def write_basis(container, basis, compression="none"):
+def write_basis(container: Container, basis: Basis, compression: str = "none") -> None:
     """Write a group ``/basis``.
 
     Parameters
@@ -321,7 +236,13 @@ class OperatorWriter:
     written twice.
     """
 
-    def __init__(self, container, source, compression="none", slab_starts=()):
+    def __init__(
+        self,
+        container: Container,
+        source: OperatorSource,
+        compression: str = "none",
+        slab_starts: Iterable[int] = (),
+    ) -> None:
         self._container, meta, pairs = container, source.meta, source.pairs
         self._name = meta.name
         self._pairs, self._meta = pairs, meta
@@ -348,12 +269,12 @@ class OperatorWriter:
         self._buffer = None
         self._base, self._low, self._high = -1, 0, 0
 
-    def _array(self, name, values, compression):
+    def _array(self, name: str, values: npt.NDArray[Any], compression: str) -> None:
         path = f"{self._name}/{name}"
         self._container.create_array(path, values.shape, values.dtype, compression=compression)
         self._container.write(path, values)
 
-    def write(self, i0, i1, data):
+    def write(self, i0: int, i1: int, data: npt.NDArray[Any]) -> None:
         """Write the blocks of the atoms ``i0 <= i < i1``.
 
         Parameters
@@ -375,7 +296,7 @@ class OperatorWriter:
             at += int(self._lengths[atom])
         self._push(int(self.row_offset[i0]), data)
 
-    def _push(self, begin, data):
+    def _push(self, begin: int, data: npt.NDArray[Any]) -> None:
         """Write whole runs as they are; what is left waits in a buffer of one run."""
         run = self._run or max(1, data.shape[-1])
         at, end = 0, data.shape[-1]
@@ -400,17 +321,22 @@ class OperatorWriter:
             if self._high == run:
                 self._flush()
 
-    def _flush(self):
+    def _flush(self) -> None:
         if self._high > self._low:
             part = self._buffer[..., self._low : self._high]
             self._container.write(self._data, part, self._base + self._low)
         self._base, self._low, self._high = -1, 0, 0
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 
-    def __exit__(self, kind, *exc):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Write what is left, the checksums and the attributes."""
         if kind is not None:
             return
@@ -423,10 +349,10 @@ class OperatorWriter:
         seal(self._container, self._name)
 
 
-def _ahead(source, bounds):
+def _ahead(source: OperatorSource, bounds: Sequence[tuple[int, int]]) -> Iterator[npt.NDArray[Any]]:
     """Yield the blocks of each run of atoms; the next is read while one is being written."""
     with ThreadPoolExecutor(1) as thread:
-        waiting = None
+        waiting: Future[npt.NDArray[Any]] | None = None
         for i0, i1 in bounds:
             following = thread.submit(source.rows, i0, i1)
             if waiting is not None:
@@ -436,13 +362,15 @@ def _ahead(source, bounds):
             yield waiting.result()
 
 
-_worker_source = None
+_worker_source: OperatorSource | None = None
 
 
-def _by_workers(source, bounds, jobs):
+def _by_workers(
+    source: OperatorSource, bounds: Sequence[tuple[int, int]], jobs: int
+) -> Iterator[npt.NDArray[Any]]:
     """Yield the blocks of each run of atoms in order, made by processes, two runs ahead each."""
     with worker_pool(jobs, _keep, (source,)) as pool:
-        waiting = deque()
+        waiting: deque[Future[npt.NDArray[Any]]] = deque()
         for i0, i1 in bounds:
             waiting.append(pool.submit(_rows, i0, i1))
             if len(waiting) > 2 * jobs:
@@ -451,16 +379,19 @@ def _by_workers(source, bounds, jobs):
             yield waiting.popleft().result()
 
 
-def _keep(source):
+def _keep(source: OperatorSource) -> None:
     global _worker_source
     _worker_source = source
 
 
-def _rows(i0, i1):
+def _rows(i0: int, i1: int) -> npt.NDArray[Any]:
+    assert _worker_source is not None
     return _worker_source.rows(i0, i1)
 
 
-def _row_offset(lengths, slab_starts, run):
+def _row_offset(
+    lengths: npt.NDArray[np.integer], slab_starts: Iterable[int], run: int
+) -> npt.NDArray[np.int64]:
     """Return where each atom's blocks begin; a slab begins at a multiple of `run`."""
     begins = set(slab_starts)
     out = np.zeros(len(lengths) + 1, dtype=np.int64)
@@ -477,7 +408,7 @@ def _row_offset(lengths, slab_starts, run):
     return out
 
 
-def root_attributes():
+def root_attributes() -> dict[str, Any]:
     """Return the attributes of a new file's root.
 
     Returns

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from moireio.blockfile.reader import read_basis
-from moireio.blockfile.writer import root_attributes, write_array, write_basis
+from moireio.blockfile.writer import root_attributes, write_basis
 from moireio.errors import DamagedError, MoireioError
 from moireio.models.shipped import FORMAT
 from moireio.network.head import Targets
 from moireio.network.model import NetworkModel
 from moireio.network.net import Network, NetworkSettings
-from moireio.store.base import seal, verify
+from moireio.store.base import seal, verify, write_array
 from moireio.store.containers import open_container
 from moireio.store.transaction import write_container
 

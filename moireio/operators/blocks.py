@@ -5,10 +5,12 @@ the blocks of a run of atoms; a file's operator is one, a reader of a foreign fo
 and the views below turn "full" storage into "upper" and back.
 """
 
+import zlib
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.system.pairs import Pairs
 
@@ -313,3 +315,28 @@ def read_pairs(source, indices, max_gap=8):
                 blocks = take_blocks(flat, there[group], shape).reshape(len(group), -1)
                 scatter(target, offsets[inside[group]], blocks)
     return data, offsets
+
+
+def checksum(j: npt.NDArray[Any], R: npt.NDArray[Any], data: npt.NDArray[Any]) -> int:
+    """Return the CRC-32 of an atom's pairs and blocks, little-endian bytes.
+
+    Parameters
+    ----------
+    j : (p,) array of int32
+        Second atoms.
+    R : (p, 3) array of int32
+        Cells.
+    data : (n,) or (c, n) array
+        Blocks; components one after another.
+
+    Returns
+    -------
+    int
+        The checksum.
+    """
+    code = zlib.crc32(np.ascontiguousarray(j, dtype="<i4"))
+    code = zlib.crc32(np.ascontiguousarray(R, dtype="<i4"), code)
+    for flat in components(data):
+        flat = np.ascontiguousarray(flat, dtype=flat.dtype.newbyteorder("<"))
+        code = zlib.crc32(flat.view(np.uint8), code)
+    return code

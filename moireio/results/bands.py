@@ -1,16 +1,22 @@
-"""What commands compute and a block file keeps: bands, electrons, k paths."""
+"""Energies along a path, the groups ``/bands`` and ``/bands-NAME``."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from moireio.errors import MoireioError
+from moireio.errors import DamagedError, MoireioError
+from moireio.results.kind import NOT_FINITE, ResultKind, not_finite, read_schema
 from moireio.results.kpath import KPath
+from moireio.store.base import Container, seal, verify, write_array
+from moireio.store.finding import Finding
+from moireio.system.structure import Structure
 
 NAMES = {"fermi": "Fermi level", "vbm": "valence band maximum"}
 
 
-def named_energy(level, **known):
+def named_energy(level: str | float, **known: float | None) -> float:
     """Return the energy that a named level has.
 
     Parameters
@@ -34,10 +40,11 @@ def named_energy(level, **known):
         return 0.0
     if level not in NAMES:
         return float(level)
-    if known[level] is None:
+    energy = known[str(level)]
+    if energy is None:
         others = "vbm or none" if level == "fermi" else "none"
-        raise MoireioError(f"the {NAMES[level]} is unknown", remedy=f"use `zero` {others}")
-    return known[level]
+        raise MoireioError(f"the {NAMES[str(level)]} is unknown", remedy=f"use `zero` {others}")
+    return energy
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,20 +68,20 @@ class BandStructure:
     source : str
         Where the Hamiltonian came from: "dft", "model", …
     states : (ns, nk, nb, n) array, optional
-        S-orthonormal states, complex, in the order of the rows of H(k) and in its phases; of what
-        was just computed (a file gives those it keeps by `BlockFile.states`).
+        S-orthonormal states, complex, in the order of the rows of H(k) and in its phases, where
+        they were just computed; those in a file are read one k point at a time, by `read_states`.
     """
 
     path: KPath
-    energies: np.ndarray
+    energies: npt.NDArray[np.float64]
     fermi: float | None = None
     electrons: float | None = None
     spinor: bool = False
     first_band: int = 0
     source: str = "dft"
-    states: np.ndarray | None = None
+    states: npt.NDArray[np.complex128] | None = None
 
-    def vbm(self):
+    def vbm(self) -> float:
         """Return the valence band maximum of an insulator, eV.
 
         Returns
@@ -90,22 +97,22 @@ class BandStructure:
         if self.electrons is None:
             raise MoireioError("the valence band maximum needs the number of electrons")
         if len(self.energies) == 2:
-            return self._collinear_vbm()
+            return self._collinear_vbm(self.electrons)
         filled = self.electrons if self.spinor else self.electrons / 2
         index = round(filled) - 1 - self.first_band
         if not 0 <= index < self.energies.shape[2]:
             raise MoireioError("the last occupied band is not among the bands that were kept")
         return float(self.energies[0, :, index].max())
 
-    def _collinear_vbm(self):
+    def _collinear_vbm(self, electrons: float) -> float:
         if self.first_band:
             raise MoireioError(
                 "the valence band maximum of collinear spin needs the bands from the lowest"
             )
         both = np.sort(np.concatenate(list(self.energies), axis=1), axis=1)
-        return float(both[:, round(self.electrons) - 1].max())
+        return float(both[:, round(electrons) - 1].max())
 
-    def zero(self, level):
+    def zero(self, level: str | float) -> float:
         """Return the energy that a named level has, eV.
 
         Parameters
@@ -126,3 +133,173 @@ class BandStructure:
         if level == "vbm":
             return self.vbm()
         return named_energy(level, fermi=self.fermi)
+
+
+class BandsKind(ResultKind[BandStructure]):
+    """The groups ``/bands`` and ``/bands-NAME``."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the group."""
+        return read_schema("bands")
+
+    def read(self, container: Container, group: str) -> BandStructure:
+        """Read the energies; states stay in the file (see `read_states`)."""
+        attributes, read = verify(container, group), container.read
+        path = KPath(
+            read(f"{group}/k"),
+            read(f"{group}/distance"),
+            read(f"{group}/label_index"),
+            tuple(read(f"{group}/labels")),
+        )
+        energies, nk = read(f"{group}/energies"), len(path.k)
+        index = np.asarray(path.label_index)
+        sound = energies.ndim == 3 and len(energies) in (1, 2) and energies.shape[1] == nk
+        sound = sound and path.k.shape == (nk, 3) and path.distance.shape == (nk,)
+        sound = sound and index.shape == (len(path.labels),) and index.dtype.kind in "iu"
+        sound = sound and bool((index >= 0).all() and (index < nk).all())
+        try:
+            numbers = {n: float(attributes[n]) for n in ("fermi", "electrons") if n in attributes}
+            first = int(attributes.get("first_band", 0))
+        except (TypeError, ValueError, OverflowError):
+            sound = False
+        if not sound:
+            raise DamagedError(f"/{group}: its arrays do not fit together", path=container.label)
+        return BandStructure(
+            path,
+            energies,
+            spinor=bool(attributes.get("spinor", False)),
+            first_band=first,
+            source=str(attributes.get("source", "dft")),
+            **numbers,
+        )
+
+    def write(
+        self, container: Container, group: str, value: BandStructure, compression: str = "none"
+    ) -> None:
+        """Write energies, and states where there are some."""
+        attributes = {
+            "unit": "eV",
+            "fermi": value.fermi,
+            "electrons": value.electrons,
+            "spinor": value.spinor,
+            "first_band": int(value.first_band),
+            "source": value.source,
+        }
+        container.create_group(group, {k: v for k, v in attributes.items() if v is not None})
+        arrays = {
+            "k": value.path.k,
+            "distance": value.path.distance,
+            "label_index": np.asarray(value.path.label_index, dtype=np.int32),
+            "labels": np.asarray(value.path.labels, dtype=object),
+            "energies": value.energies,
+        }
+        if value.states is not None:
+            # one k point after another, so that each can be read by itself
+            arrays["states"] = value.states.reshape(-1, *value.states.shape[2:])
+        for name, array in arrays.items():
+            write_array(container, f"{group}/{name}", array, compression)
+        seal(container, group)
+
+    def check(
+        self, container: Container, group: str, value: BandStructure, structure: Structure | None
+    ) -> list[Finding]:
+        """Check that all numbers are finite, those of the states too."""
+        findings = not_finite(group, value.path, ("k", "distance"))
+        findings += not_finite(group, value, ("energies",))
+        if not has_states(container, group):
+            return findings
+        where = f"/{group}/states"
+        try:
+            for channel, energies in enumerate(value.energies):
+                for point in range(len(energies)):
+                    states = read_states(container, group, value, point, channel)
+                    if not np.isfinite(states).all():
+                        return [*findings, Finding(where, NOT_FINITE)]
+        except MoireioError as error:
+            findings.append(Finding(where, error.what))
+        return findings
+
+    def summary(self, container: Container, group: str, value: BandStructure) -> dict[str, Any]:
+        """Return sizes, the letters of the path, the lowest and the highest energy."""
+        letters, breaks = "", set(value.path.breaks.tolist())
+        for index, label in zip(value.path.label_index.tolist(), value.path.labels, strict=True):
+            letters += f",{label}" if index in breaks else label
+        return {
+            "k_points": len(value.path),
+            "bands": int(value.energies.shape[2]),
+            "spins": int(value.energies.shape[0]),
+            "path": letters,
+            "lowest": float(np.min(value.energies)),
+            "highest": float(np.max(value.energies)),
+            "states": has_states(container, group),
+        }
+
+    def lines(self, group: str, summary: dict[str, Any]) -> list[str]:
+        """Return one line."""
+        spins = " (spin up and down)" if summary["spins"] == 2 else ""
+        text = f"{summary['path']}, {summary['k_points']} k points, {summary['bands']} bands{spins}"
+        text += f", {summary['lowest']:.4f} … {summary['highest']:.4f} eV"
+        return [f"{group:<12} {text}" + (", with states" if summary["states"] else "")]
+
+
+def has_states(container: Container, group: str) -> bool:
+    """Return whether states were kept with bands.
+
+    Parameters
+    ----------
+    container : Container
+        Open for reading.
+    group : str
+        The bands' group.
+
+    Returns
+    -------
+    bool
+        Whether `read_states` gives them.
+    """
+    return "states" in container.arrays(group)
+
+
+def read_states(
+    container: Container, group: str, bands: BandStructure, point: int, channel: int = 0
+) -> npt.NDArray[np.complex128]:
+    """Return the states that belong to stored bands, at one k point.
+
+    Parameters
+    ----------
+    container : Container
+        Open for reading.
+    group : str
+        The bands' group.
+    bands : BandStructure
+        As it is stored there.
+    point : int
+        Number of the k point on the path, from 0.
+    channel : int
+        Of collinear spin, 0 (up) or 1 (down).
+
+    Returns
+    -------
+    (n, nb) complex array
+        S-orthonormal, a column for every band that is kept; in the order of the rows of H(k) and
+        with its phases, exp(2πi k·R).
+
+    Raises
+    ------
+    MoireioError
+        If no states were kept, or there is no such k point.
+    """
+    if not has_states(container, group):
+        raise MoireioError(
+            f"/{group} has no states",
+            path=container.label,
+            remedy="compute the bands with `states`",
+        )
+    ns, nk, nb = bands.energies.shape
+    if not (0 <= channel < ns and 0 <= point < nk):
+        raise MoireioError(f"/{group} has no k point {point}, spin {channel}", path=container.label)
+    row = channel * nk + point
+    states = container.read(f"{group}/states", row, row + 1, axis=0)
+    if states.ndim != 3 or states.shape[:2] != (1, nb):
+        raise DamagedError(f"/{group}: its states do not fit its energies", path=container.label)
+    return states[0].T

@@ -1,12 +1,17 @@
 """Densities of states, the groups ``/dos`` and ``/dos-NAME``."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from moireio.errors import DamagedError, MoireioError
+from moireio.errors import DamagedError
 from moireio.results.bands import named_energy
-from moireio.store.base import seal, verify
+from moireio.results.kind import ResultKind, not_finite, read_schema
+from moireio.store.base import Container, seal, verify, write_array
+from moireio.store.finding import Finding
+from moireio.system.structure import Structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +30,10 @@ class DensityOfStates:
     projected : (ns, ng, ne) array
         The part that belongs to each group of orbitals, by Mulliken's gross populations.
     labels : tuple of str
-        Names of the groups.
+        Names of the groups of orbitals.
     projection : tuple of str
-        What each group belongs to, such as "element,shell". Those of one add up to `total`.
+        The projection to which each group belongs, such as "element,shell". The groups of one
+        projection add up to `total`.
     method : {"gaussian", "tetrahedron", "kpm"}
         How levels were broadened.
     width : float, optional
@@ -35,7 +41,7 @@ class DensityOfStates:
     mesh : (int, int, int)
         k points along the reciprocal vectors.
     shift : (float, float, float)
-        Of the mesh, in its steps.
+        Displacement of the mesh, in its steps.
     fermi : float, optional
         Fermi level, eV.
     electrons : float, optional
@@ -43,36 +49,37 @@ class DensityOfStates:
     vbm : float, optional
         Valence band maximum on the mesh, eV; None without a gap.
     gap : float, optional
-        From there to the lowest empty level, eV; None where bands are partly filled or unknown.
+        Energy from `vbm` to the lowest empty level, eV; None where bands are partly filled or
+        unknown.
     error : (ns, ne) array, optional
         Standard error of `total` from random vectors.
     fermi_error : float, optional
-        Of the Fermi level, eV.
+        Standard error of the Fermi level, eV.
     source : str
         Where the Hamiltonian came from.
     notes : tuple of str
-        What a user should know; not stored.
+        Remarks for the user; not stored.
     """
 
-    energies: np.ndarray
-    total: np.ndarray
-    projected: np.ndarray
-    labels: tuple = ()
-    projection: tuple = ()
+    energies: npt.NDArray[np.float64]
+    total: npt.NDArray[np.float64]
+    projected: npt.NDArray[np.float64]
+    labels: tuple[str, ...] = ()
+    projection: tuple[str, ...] = ()
     method: str = "gaussian"
     width: float | None = None
-    mesh: tuple = (1, 1, 1)
-    shift: tuple = (0.0, 0.0, 0.0)
+    mesh: tuple[int, ...] = (1, 1, 1)
+    shift: tuple[float, ...] = (0.0, 0.0, 0.0)
     fermi: float | None = None
     electrons: float | None = None
     vbm: float | None = None
     gap: float | None = None
-    error: np.ndarray | None = None
+    error: npt.NDArray[np.float64] | None = None
     fermi_error: float | None = None
     source: str = "dft"
-    notes: tuple = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
-    def zero(self, level):
+    def zero(self, level: str | float) -> float:
         """Return the energy that a named level has, eV (see `BandStructure.zero`).
 
         Parameters
@@ -93,83 +100,88 @@ class DensityOfStates:
         return named_energy(level, fermi=self.fermi, vbm=self.vbm)
 
 
+ARRAYS = ("energies", "total", "projected", "error")
+REQUIRED = ("energies", "total", "projected", "labels", "projection")
 # Fields that are numbers, and their names in a file.
 SCALARS = {n: n for n in ("width", "fermi", "electrons", "gap", "fermi_error")}
 SCALARS |= {"vbm": "valence_top"}
 
 
-def write_dos(writer, dos, name="dos"):
-    """Write a density of states into a block file.
+class DensityOfStatesKind(ResultKind[DensityOfStates]):
+    """The groups ``/dos`` and ``/dos-NAME``."""
 
-    Parameters
-    ----------
-    writer : BlockWriter
-        Where to.
-    dos : DensityOfStates
-        What to write.
-    name : str
-        Its group, "dos" or "dos-NAME".
-    """
-    values = {stored: getattr(dos, field) for field, stored in SCALARS.items()}
-    attributes = {stored: float(v) for stored, v in values.items() if v is not None}
-    attributes |= {"unit": "1/eV", "method": dos.method, "source": dos.source}
-    attributes |= {"mesh": [int(v) for v in dos.mesh], "shift": [float(v) for v in dos.shift]}
-    writer.container.create_group(name, attributes)
-    for array in ("energies", "total", "projected", "error"):
-        if getattr(dos, array) is not None:
-            writer.array(f"{name}/{array}", np.asarray(getattr(dos, array), dtype=np.float64))
-    for array in ("labels", "projection"):
-        writer.array(f"{name}/{array}", np.asarray(getattr(dos, array), dtype=object))
-    seal(writer.container, name)
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the group."""
+        return read_schema("dos")
 
+    def read(self, container: Container, group: str) -> DensityOfStates:
+        """Read all but the notes, which are not stored."""
+        attributes, arrays = verify(container, group), container.arrays(group)
+        missing = [n for n in REQUIRED if n not in arrays]
+        if missing:
+            raise DamagedError(f"/{group} has no {missing[0]}", path=container.label)
+        values: dict[str, Any] = {n: container.read(f"{group}/{n}") for n in REQUIRED}
+        values |= {n: tuple(str(v) for v in values[n]) for n in ("labels", "projection")}
+        if "error" in arrays:
+            values["error"] = container.read(f"{group}/error")
+        try:
+            dos = DensityOfStates(
+                **values,
+                **{n: float(attributes[s]) for n, s in SCALARS.items() if s in attributes},
+                method=str(attributes["method"]),
+                source=str(attributes.get("source", "dft")),
+                mesh=tuple(int(v) for v in attributes["mesh"]),
+                shift=tuple(float(v) for v in attributes.get("shift", (0, 0, 0))),
+            )
+            ns, ne, ng = len(dos.total), len(dos.energies), len(dos.labels)
+            sound = dos.total.shape == (ns, ne) and dos.projected.shape == (ns, ng, ne)
+            sound = sound and len(dos.projection) == ng and ns in (1, 2) and ne > 1
+            sound = sound and (dos.error is None or dos.error.shape == (ns, ne))
+        except (KeyError, TypeError, ValueError):
+            sound = False
+        if not sound:
+            raise DamagedError(f"/{group}: its arrays do not fit together", path=container.label)
+        return dos
 
-def read_dos(file, name="dos"):
-    """Read a density of states from a block file.
+    def write(
+        self, container: Container, group: str, value: DensityOfStates, compression: str = "none"
+    ) -> None:
+        """Write all but the notes."""
+        numbers = {stored: getattr(value, field) for field, stored in SCALARS.items()}
+        attributes: dict[str, Any] = {n: float(v) for n, v in numbers.items() if v is not None}
+        attributes |= {"unit": "1/eV", "method": value.method, "source": value.source}
+        attributes["mesh"] = [int(v) for v in value.mesh]
+        attributes["shift"] = [float(v) for v in value.shift]
+        container.create_group(group, attributes)
+        for name in ARRAYS:
+            if getattr(value, name) is not None:
+                array = np.asarray(getattr(value, name), dtype=np.float64)
+                write_array(container, f"{group}/{name}", array, compression)
+        for name in ("labels", "projection"):
+            texts = np.asarray(getattr(value, name), dtype=object)
+            write_array(container, f"{group}/{name}", texts, compression)
+        seal(container, group)
 
-    Parameters
-    ----------
-    file : BlockFile
-        Open for reading.
-    name : str
-        Its group, "dos" or "dos-NAME".
+    def check(
+        self, container: Container, group: str, value: DensityOfStates, structure: Structure | None
+    ) -> list[Finding]:
+        """Check that all numbers are finite."""
+        return not_finite(group, value, ARRAYS)
 
-    Returns
-    -------
-    DensityOfStates
-        As it was written.
+    def summary(self, container: Container, group: str, value: DensityOfStates) -> dict[str, Any]:
+        """Return mesh, method, sizes, the lowest and the highest energy."""
+        return {
+            "mesh": list(value.mesh),
+            "method": value.method,
+            "groups": len(value.labels),
+            "spins": int(value.total.shape[0]),
+            "lowest": float(value.energies[0]),
+            "highest": float(value.energies[-1]),
+        }
 
-    Raises
-    ------
-    MoireioError
-        If there is none of that name, or it is damaged.
-    """
-    if name not in file:
-        raise MoireioError(f"has no /{name}", path=file.label, remedy="dos -o writes it")
-    container = file.container
-    found, arrays = verify(container, name), container.arrays(name)
-    wanted = ("energies", "total", "projected", "labels", "projection")
-    missing = [n for n in wanted if n not in arrays]
-    if missing:
-        raise DamagedError(f"/{name} has no {missing[0]}", path=file.label)
-    values = {n: container.read(f"{name}/{n}") for n in wanted}
-    values |= {n: tuple(str(v) for v in values[n]) for n in ("labels", "projection")}
-    if "error" in arrays:
-        values["error"] = container.read(f"{name}/error")
-    try:
-        dos = DensityOfStates(
-            **values,
-            **{field: float(found[n]) for field, n in SCALARS.items() if n in found},
-            method=str(found["method"]),
-            source=str(found.get("source", "dft")),
-            mesh=tuple(int(v) for v in found["mesh"]),
-            shift=tuple(float(v) for v in found.get("shift", (0, 0, 0))),
-        )
-        ns, ne, ng = len(dos.total), len(dos.energies), len(dos.labels)
-        sound = dos.total.shape == (ns, ne) and dos.projected.shape == (ns, ng, ne)
-        sound = sound and len(dos.projection) == ng and ns in (1, 2) and ne > 1
-        sound = sound and (dos.error is None or dos.error.shape == (ns, ne))
-    except (KeyError, TypeError, ValueError):
-        sound = False
-    if not sound:
-        raise DamagedError(f"/{name}: its arrays do not fit together", path=file.label)
-    return dos
+    def lines(self, group: str, summary: dict[str, Any]) -> list[str]:
+        """Return one line."""
+        mesh = " × ".join(map(str, summary["mesh"]))
+        text = f"{mesh} k points, {summary['method']}, {summary['groups']} projections"
+        text += f", {summary['lowest']:.4f} … {summary['highest']:.4f} eV"
+        return [f"{group:<12} {text}"]

@@ -2,10 +2,12 @@
 
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import DamagedError
 
@@ -17,7 +19,7 @@ COMPRESSIONS = ("none", "lzf", "gzip", "zstd")
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """What a container knows of an array without reading it.
+    """Shape and type of an array, known without reading it.
 
     Parameters
     ----------
@@ -27,7 +29,7 @@ class ArrayInfo:
         NumPy's name of the element type, or "string".
     """
 
-    shape: tuple
+    shape: tuple[int, ...]
     dtype: str
 
 
@@ -43,47 +45,53 @@ class Container(Protocol):
     path: str
     label: str
 
-    def groups(self, name=""):
+    def groups(self, name: str = "") -> list[str]:
         """Return the names of the groups directly inside a group, sorted."""
 
-    def arrays(self, name=""):
+    def arrays(self, name: str = "") -> list[str]:
         """Return the names of the arrays directly inside a group, sorted."""
 
-    def attributes(self, name=""):
+    def attributes(self, name: str = "") -> dict[str, Any]:
         """Return a group's attributes as a dict of plain Python values."""
 
-    def info(self, name):
+    def info(self, name: str) -> ArrayInfo:
         """Return the `ArrayInfo` of an array."""
 
-    def stored_bytes(self, name):
+    def stored_bytes(self, name: str) -> int:
         """Return the bytes that an array takes on disk, compressed as they are."""
 
-    def read(self, name, start=None, stop=None, axis=-1):
+    def read(
+        self, name: str, start: int | None = None, stop: int | None = None, axis: int = -1
+    ) -> npt.NDArray[Any]:
         """Read an array, or ``start:stop`` of its first (0) or last (-1) axis."""
 
-    def create_group(self, name, attributes=None):
+    def create_group(self, name: str, attributes: Mapping[str, Any] | None = None) -> None:
         """Make a group (and those above it) and set attributes."""
 
-    def set_attributes(self, name, attributes):
+    def set_attributes(self, name: str, attributes: Mapping[str, Any]) -> None:
         """Set attributes of an existing group."""
 
-    def create_array(self, name, shape, dtype, compression="none"):
+    def create_array(
+        self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, compression: str = "none"
+    ) -> int | None:
         """Make an empty array; return the length of the runs in which it is best written."""
 
-    def write(self, name, values, start=None, axis=-1):
+    def write(
+        self, name: str, values: npt.ArrayLike, start: int | None = None, axis: int = -1
+    ) -> None:
         """Write all of an array, or a run from `start` along its first or last axis."""
 
-    def close(self):
+    def close(self) -> None:
         """Flush and close."""
 
 
-def plain(value):
-    """Turn an attribute of any back-end into a plain Python value.
+def plain(value: Any) -> Any:
+    """Return an attribute of any back-end as a plain Python value.
 
     Parameters
     ----------
     value : object
-        A NumPy scalar or array, bytes, or a plain value already.
+        A NumPy scalar or array, bytes, or a plain value.
 
     Returns
     -------
@@ -103,7 +111,7 @@ def plain(value):
     raise TypeError(f"an attribute is of the type {type(value).__name__}")
 
 
-def seal(container, group):
+def seal(container: Container, group: str) -> None:
     """Record a checksum of what no chunk's checksum covers: attributes, names, shapes, texts.
 
     Parameters
@@ -116,7 +124,7 @@ def seal(container, group):
     container.set_attributes(group, {SEAL: _metadata_crc(container, group)})
 
 
-def verify(container, group):
+def verify(container: Container, group: str) -> dict[str, Any]:
     """Compare a group with its seal; a group without one (another writer's) passes.
 
     Parameters
@@ -137,8 +145,8 @@ def verify(container, group):
         If they do not fit.
     """
     attributes = container.attributes(group)
-    found = attributes.pop(SEAL, None)
-    if found is not None and found != _metadata_crc(container, group):
+    stored = attributes.pop(SEAL, None)
+    if stored is not None and stored != _metadata_crc(container, group):
         raise DamagedError(
             f"/{group}: attributes, shapes or texts do not fit their checksum",
             path=container.label,
@@ -147,7 +155,7 @@ def verify(container, group):
     return attributes
 
 
-def _metadata_crc(container, group):
+def _metadata_crc(container: Container, group: str) -> int:
     attributes = container.attributes(group)
     attributes.pop(SEAL, None)
     arrays = {}
@@ -160,7 +168,33 @@ def _metadata_crc(container, group):
     return zlib.crc32(parts.encode("ascii"))
 
 
-def fill_value(dtype):
+def write_array(
+    container: Container, name: str, values: npt.ArrayLike, compression: str = "none"
+) -> None:
+    """Write a whole array.
+
+    Parameters
+    ----------
+    container : Container
+        Open for writing.
+    name : str
+        Its path.
+    values : array or sequence of str
+        Its contents; texts become a list.
+    compression : {"none", "lzf", "gzip", "zstd"}
+        How it is stored, if it is large.
+    """
+    values = np.asarray(values)
+    dtype: npt.DTypeLike = values.dtype
+    if values.dtype.kind in "UO":
+        values, dtype = values.astype(object).ravel(), "string"
+    # Small arrays gain nothing from a filter and cost a chunk index each.
+    compression = compression if values.nbytes > 4096 else "none"
+    container.create_array(name, values.shape, dtype, compression=compression)
+    container.write(name, values)
+
+
+def fill_value(dtype: np.dtype[Any]) -> float | complex | int | bool:
     """Return the value of an element before it is written: NaN where the type has one.
 
     Parameters
@@ -180,7 +214,7 @@ def fill_value(dtype):
     return False if dtype.kind == "b" else 0
 
 
-def long_axis(shape):
+def long_axis(shape: tuple[int, ...]) -> int:
     """Return the axis along which an array is cut: 0 for tables of few columns, else -1.
 
     Parameters
@@ -196,7 +230,7 @@ def long_axis(shape):
     return 0 if len(shape) > 1 and shape[-1] < 64 and shape[0] > shape[-1] else -1
 
 
-def window(start, stop, axis):
+def axis_slice(start: int | None, stop: int | None, axis: int) -> Any:
     """Return the index expression of ``start:stop`` along the first or last axis.
 
     Parameters
@@ -214,7 +248,7 @@ def window(start, stop, axis):
     return slice(start, stop) if axis == 0 else (Ellipsis, slice(start, stop))
 
 
-def chunk_shape(shape, dtype):
+def chunk_shape(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
     """Return the chunk of an array: about 1 MiB along its long axis.
 
     Parameters

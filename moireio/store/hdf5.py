@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from moireio.errors import DamagedError, MoireioError, first_line
-from moireio.store.base import ArrayInfo, chunk_shape, fill_value, long_axis, plain, window
+from moireio.store.base import ArrayInfo, axis_slice, chunk_shape, fill_value, long_axis, plain
 
 LAYOUT = ("v110", "v110")
 CACHE_BYTES = 8 << 20
@@ -151,7 +151,7 @@ class Hdf5Container:
                 raise TypeError(f"its elements are {dataset.dtype}")
             if start is None and stop is None:
                 return dataset[...]
-            return dataset[window(start, stop, axis)]
+            return dataset[axis_slice(start, stop, axis)]
         except MemoryError:
             raise
         except Exception as error:
@@ -211,7 +211,7 @@ class Hdf5Container:
         if start is None:
             dataset[...] = values
         else:
-            dataset[window(start, start + values.shape[axis], axis)] = values
+            dataset[axis_slice(start, start + values.shape[axis], axis)] = values
         self._check_space()
 
     def copy_group(self, source, name):

@@ -15,11 +15,11 @@ from moireio.errors import DamagedError, MoireioError, first_line
 from moireio.store.base import (
     SHARD_CHUNKS,
     ArrayInfo,
+    axis_slice,
     chunk_shape,
     fill_value,
     long_axis,
     plain,
-    window,
 )
 
 
@@ -164,7 +164,7 @@ class ZarrContainer:
                 raise TypeError(f"its elements are {array.dtype}")
             if start is None and stop is None:
                 return np.asarray(array[...])
-            return np.asarray(array[window(start, stop, axis)])
+            return np.asarray(array[axis_slice(start, stop, axis)])
         except MemoryError:
             raise
         except Exception as error:
@@ -258,7 +258,7 @@ class ZarrContainer:
         if start is None:
             array[...] = values
         else:
-            array[window(start, start + values.shape[axis], axis)] = values
+            array[axis_slice(start, start + values.shape[axis], axis)] = values
 
     def close(self):
         """Flush and close."""

@@ -47,7 +47,7 @@ def test_kept_in_files(tmp_path, made, run):
         assert file.dos().mesh == (2, 2, 1)
         assert file.dos().width == 0.3
         assert file.dos("dos-three").mesh == (3, 3, 1)
-        assert [e["command"] for e in file.history] == ["openmx2h5", *3 * ["dos"]]
+        assert [e.command for e in file.history] == ["openmx2h5", *3 * ["dos"]]
     text = run("h5-info", second).text
     assert "3 × 3 × 1 k points, tetrahedron" in text
     piped = run("dos", first, "--mesh", 2, 2, "-o", "-")

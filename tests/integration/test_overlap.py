@@ -101,7 +101,7 @@ def test_block_file_pipe_and_structure_file(run, paos, tmp_path):
     with moireio.open(tmp_path / "a.h5") as a, moireio.open(tmp_path / "b.h5") as b:
         assert a.overlap.meta.storage == "upper"
         np.testing.assert_array_equal(a.structure.layer, b.structure.layer)
-        assert b.history[0]["inputs"] == [str(tmp_path / "a.xyz")]
+        assert b.history[0].inputs == [str(tmp_path / "a.xyz")]
         k = [0.21, 0.34, 0]
         gap = a.overlap.at_k(k, dense=True) - b.overlap.at_k(k, dense=True)
         assert np.abs(gap).max() < 1e-5  # xyz files have eight decimals
@@ -165,7 +165,7 @@ def test_in_place_keeps_the_hamiltonian(invoke, made, paos, tmp_path):
         assert file.basis["C"].radial[1].shape == (5, 900)
         assert (file.hamiltonian.crc == before.hamiltonian.crc).all()
         assert file.electrons.fermi == before.electrons.fermi
-        assert file.history[-1]["command"] == "overlap"
+        assert file.history[-1].command == "overlap"
 
 
 def test_layers(invoke, paos, tmp_path):

@@ -142,7 +142,7 @@ def test_in_place_and_names(tmp_path, data, run):
     with moireio.open(path) as file:
         assert len(file.bands().path) == 5
         assert len(file.bands("bands-y").path) == 6
-        assert [e["command"] for e in file.history] == ["openmx2h5", *3 * ["band"]]
+        assert [e.command for e in file.history] == ["openmx2h5", *3 * ["band"]]
     assert run("h5-validate", path).code == 0
     assert os.listdir(tmp_path) == ["x.zarr"]
 

@@ -52,7 +52,7 @@ def test_pipe(run, cell, model, tmp_path):
         assert (H.meta.storage, H.meta.dtype, H.meta.source) == ("upper", "float32", "model")
         assert file.electrons.count == 28 * 4
         assert (file.overlap.crc == before.overlap.crc).all()
-        assert file.history[-1]["command"] == "predict-h"
+        assert file.history[-1].command == "predict-h"
         k = H.at_k([0.1, 0.2, 0], dense=True)
         assert np.abs(k - k.conj().T).max() < 1e-12
 

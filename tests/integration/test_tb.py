@@ -61,7 +61,7 @@ def test_levels_at_2_degrees(run, tmp_path):
         assert (file.basis["C"].l, file.basis["C"].m) == ((1,), (0,))
         assert (file.basis["C"].name, file.basis["C"].cutoff) == ("moon-koshino", 4.0)
         assert file.electrons.count == 3268
-        assert file.history[-1]["command"] == "tb-h"
+        assert file.history[-1].command == "tb-h"
         for point in POINTS:
             assert np.abs(found(file, point) - expected("2.005 rigid", point)).max() < 1e-5
     assert run("h5-validate", tmp_path / "h.h5").code == 0
@@ -97,7 +97,7 @@ def test_one_layer_by_formula(run, tmp_path, graphene):
     run("tb-h", graphene, "-m", model, "-o", tmp_path / "b.h5")
     with moireio.open(tmp_path / "a.h5") as a, moireio.open(tmp_path / "b.h5") as b:
         assert not b.basis.orthogonal
-        assert a.history[0]["inputs"] == [str(graphene), "graphene-nn"]
+        assert a.history[0].inputs == [str(graphene), "graphene-nn"]
         for k, w in (([0, 0, 0], 3), ([0.5, 0, 0], 1), ([1 / 3, 1 / 3, 0], 0)):
             np.testing.assert_allclose(levels(a, k), [-2.8 * w, 2.8 * w], atol=1e-9)
             expected = [-3.033 * w / (1 + 0.129 * w), 3.033 * w / (1 - 0.129 * w)]
@@ -137,7 +137,7 @@ def test_in_place_replaces_what_belongs_to_another_basis(invoke, made, tmp_path)
         assert file.operators == ["hamiltonian"]
         assert file.hamiltonian.shape == (4, 4)
         assert file.electrons.fermi is None
-        assert [entry["command"] for entry in file.history][-1] == "tb-h"
+        assert [entry.command for entry in file.history][-1] == "tb-h"
     assert invoke("h5-validate", path).exit_code == 0
 
 

@@ -155,9 +155,9 @@ def test_structure_and_basis(made, data):
         own = file.basis["C"]
         assert (own.name, own.l, own.valence) == ("C6.0-s2p2d1", (0, 0, 1, 1, 2), 4.0)
         assert own.cutoff == pytest.approx(6 * 0.529177249)
-        assert file.history[0]["command"] == "openmx2h5"
-        assert file.history[0]["inputs"] == ["gr_ab.scfout"]
-        assert file.history[0]["digests"][0].startswith("blake2b:")
+        assert file.history[0].command == "openmx2h5"
+        assert file.history[0].inputs == ["gr_ab.scfout"]
+        assert file.history[0].digests[0].startswith("blake2b:")
 
 
 @pytest.mark.parametrize("name", ["gr_ab", "gr_ab_v38", "hbn_soc", "o2_col"])

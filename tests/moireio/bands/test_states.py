@@ -44,7 +44,7 @@ def test_states_solve_the_problem(run, made, tmp_path, name, container, solver):
 def test_no_states(run, made, tmp_path):
     out = tmp_path / "b.h5"
     run("band", made["gr_ab"], "--bands", "2", "-n", "3", "-o", out)
-    with moireio.open(str(out)) as file, pytest.raises(MoireioError, match="band --states"):
+    with moireio.open(str(out)) as file, pytest.raises(MoireioError, match="has no states"):
         file.states(0)
     refused = run("band", made["gr_ab"], "--states", check=False)
     assert refused.code == 2

@@ -8,8 +8,8 @@ import pytest
 from helpers import overlap_like, random_operator, random_system, write_file
 
 import moireio
-from moireio.blockfile.operator import checksum
 from moireio.errors import MoireioError
+from moireio.operators.blocks import checksum
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_an_overlap_that_is_not_positive(good):
 
 
 def test_a_large_overlap_is_checked_by_its_pivots(good, monkeypatch):
-    from moireio.blockfile import checks
+    from moireio.operators import checks
 
     monkeypatch.setattr(checks, "DENSE_ORBITALS", 10)
     assert findings(good) == []

@@ -47,7 +47,7 @@ def test_outputs(tmp_path):
     for outputs, inputs, force, what in (
         ([source], [source], True, "is an input too"),
         ([tmp_path / "a", tmp_path / "a"], [], False, "two outputs"),
-        ([source], [], False, "--force"),
+        ([source], [], False, "force"),
         ([tmp_path], [source], True, "in which"),
         ([store / "y.h5"], [store], True, "lies inside"),
         ([tmp_path / "no" / "y.h5"], [], False, "folder does not exist"),

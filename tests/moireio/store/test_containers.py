@@ -118,7 +118,7 @@ def test_in_place_adds_and_replaces(tmp_path, made, suffix):
             assert len(file.bands().path) == points
             assert moireio.validate(file) == []
     with moireio.open(path) as file:
-        assert [e["command"] for e in file.history] == ["openmx2h5", "band", "band"]
+        assert [e.command for e in file.history] == ["openmx2h5", "band", "band"]
     assert sorted(os.listdir(tmp_path)) == [path.name]
 
 
@@ -141,7 +141,7 @@ def test_failure_leaves_no_trace(tmp_path, suffix):
         fail()
     with moireio.open(path) as file:
         assert "hamiltonian" in file
-    with pytest.raises(MoireioError, match="--force"):
+    with pytest.raises(MoireioError, match="`force` replaces it"):
         write_file(path, structure, basis, source)
     write_file(path, structure, basis, source, force=True)
     assert sorted(os.listdir(tmp_path)) == [path.name]
