@@ -1,14 +1,12 @@
 """Spools, outputs that must not be made, and files that appear whole or not at all."""
 
 import io
-import os
 
 import pytest
 
 import moireio
 from moireio.blockfile import stream
 from moireio.errors import MoireioError
-from moireio.runtime.files import write_text
 
 
 @pytest.mark.parametrize("limit", [10, 1 << 30])
@@ -56,14 +54,3 @@ def test_outputs(tmp_path):
         with pytest.raises(MoireioError, match=what):
             check([str(p) for p in outputs], [str(p) for p in inputs], force)
     check([str(store)], [str(source)], force=True)
-
-
-def test_text_appears_whole(tmp_path):
-    path = tmp_path / "t.txt"
-    with pytest.raises(RuntimeError), write_text(str(path)) as out:  # noqa: PT012
-        out.write("half")
-        raise RuntimeError
-    assert os.listdir(tmp_path) == []
-    with write_text(str(path)) as out:
-        out.write("whole")
-    assert path.read_text() == "whole"

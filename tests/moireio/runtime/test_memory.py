@@ -1,0 +1,15 @@
+"""Memory: how much is free, how much may be used."""
+
+import os
+
+from moireio.runtime.memory import free_memory, usable_memory
+
+
+def test_free_memory_is_part_of_the_whole():
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 1e6 < free_memory() <= whole
+
+
+def test_a_limit_is_taken_as_it_is():
+    assert usable_memory(3.5e9) == 3.5e9
+    assert 0.7 * free_memory() < usable_memory() < free_memory()
