@@ -15,8 +15,9 @@ from moireio.tools.energies import (
     numbers,
     print_result,
 )
-from moireio.tools.options import destination, memory_bytes, options, source_argument
+from moireio.tools.options import destination, options, source_argument
 from moireio.tools.progress import show_progress
+from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_options
 
 SPACING = 0.1  # of the mesh for the Fermi level, 1/Å
 
@@ -70,12 +71,12 @@ def _fermi(ctx, param, text):
 )
 @click.option("--bands", type=click.IntRange(1), help="Number of bands.  [default: all]")
 @click.option(
-    "--around",
+    "--energy",
     type=float,
     help="Energy (eV) around which --bands are.  [default: Fermi level, or the gap]",
 )
 @click.option(
-    "--between",
+    "--energy-range",
     nargs=2,
     type=float,
     help="Lowest and highest energy (eV): all bands that enter there, instead of --bands.",
@@ -83,7 +84,7 @@ def _fermi(ctx, param, text):
 @click.option(
     "--electrons",
     type=click.FloatRange(0, min_open=True),
-    help="Valence electrons in the cell, which tell what is filled.  [default: as the file says]",
+    help="Valence electrons in the cell, which fill the bands.  [default: the number in the file]",
 )
 @click.option(
     "--fermi",
@@ -103,68 +104,7 @@ def _fermi(ctx, param, text):
     is_flag=True,
     help="Keep the states in the output too (16 bytes for every orbital, band and k point).",
 )
-@click.option(
-    "--solver",
-    type=click.Choice(["auto", "dense", "sparse", "slepc"]),
-    default="auto",
-    show_default=True,
-    help="How the eigenproblem is solved: all states of a dense matrix, or --bands by shift-invert "
-    "Lanczos (with MKL's Pardiso, if PyPI's mkl is installed), or by SLEPc in many processes under "
-    "MPI, also on many machines (--launcher).",
-)
-@click.option(
-    "--launcher",
-    metavar="COMMAND",
-    help="slepc: what starts its processes, as 'mpirun -n 64' or 'srun'; they solve one k point "
-    "after another, memory is theirs, --jobs and --memory do not apply.  [default: mpirun, one "
-    "process per core]",
-)
-@click.option(
-    "--slepc-python",
-    metavar="PYTHON",
-    envvar="MOIREIO_SLEPC_PYTHON",
-    show_envvar=True,
-    help="slepc: the Python that has slepc4py, built for real numbers.  [default: this one, else "
-    "/usr/bin/python3]",
-)
-@click.option(
-    "--prove",
-    is_flag=True,
-    help="Sparse solver: count the states below and above those found, at every k, so that none "
-    "can be missing (three times the factorisations).",
-)
-@click.option(
-    "--drop",
-    type=click.FloatRange(0),
-    default=0.0,
-    metavar="EV",
-    help="Sparse solver: leave out elements of H below this (eV) where those of S are below it "
-    "too; energies are corrected to first order, and the correction is told.",
-)
-@click.option(
-    "--overlap-cutoff",
-    type=click.FloatRange(0),
-    default=0.0,
-    metavar="EPS",
-    help="Where orbitals nearly depend on each other: leave out their combinations with an "
-    "eigenvalue of S below this (no unit; 1e-5, say).",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "float32", "float64"]),
-    default="auto",
-    show_default=True,
-    help="Of the sparse solver's factors: float32 halves their memory; results keep double "
-    "precision. auto takes it for the energies of large cells, without --states, --prove or "
-    "--overlap-cutoff.",
-)
-@options("device", "jobs")
-@click.option(
-    "--memory",
-    metavar="BYTES",
-    help="Limit, as 4G or 500M: less memory means fewer processes.  [default: 90% of what is free]",
-)
-@options("resume")
+@solver_options("dense", "sparse", "slepc")
 @click.option(
     "--overlay",
     multiple=True,
@@ -196,25 +136,11 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     from moireio.bands.solve import solve_bands
     from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
     from moireio.plots import bands as plots
-    from moireio.spectrum.problems import SolverChoice
 
     destination(opts["output"], opts["in_place"])
-    record = _record(source, opts)
-    choice = SolverChoice(
-        opts["solver"],
-        opts["jobs"],
-        opts["memory"] and memory_bytes(opts["memory"]),
-        opts["device"],
-        {
-            "precision": opts["precision"],
-            "verify_count": opts["prove"],
-            "drop": opts["drop"],
-            "overlap_cutoff": opts["overlap_cutoff"],
-            "launcher": opts["launcher"],
-            # it comes from the environment, perhaps
-            "python": opts["slepc_python"] if opts["solver"] == "slepc" else None,
-        },
-    )
+    named = [opts["output"], opts["in_place"] and source, opts["text"], opts["plot"]]
+    checkpoint = checkpoint_path(opts, named)
+    choice = solver_choice(opts)
     if opts["plot"] is not None:
         plots.check_format(opts["plot"])
     zero = level(opts["zero"])
@@ -240,13 +166,13 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                     file,
                     kpath,
                     bands=opts["bands"],
-                    around=opts["around"],
-                    between=opts["between"],
+                    energy=opts["energy"],
+                    energy_range=opts["energy_range"],
                     electrons=opts["electrons"],
                     filling=filling,
                     states=opts["states"],
                     solver=choice,
-                    checkpoint=record,
+                    checkpoint=checkpoint,
                     resume=opts["resume"],
                     progress=update,
                     note=notes.append,
@@ -262,13 +188,13 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                 overlays.append((place, energies))
                 if missing:
                     say(ctx, f"note: {name}: {missing} of its k points are not on this path")
-            own = file.structure.formula if source == "-" else file.label
-            names = [own, *opts["overlay"]]
+            own_name = file.structure.formula if source == "-" else file.label
+            names = [own_name, *opts["overlay"]]
             figure = plots.plot_bands(
                 bands,
                 overlays,
                 zero=zero,
-                window=opts["window"],
+                energy_window=opts["window"],
                 title=opts["title"],
                 labels=[_short(n) for n in names] if overlays else None,
             )
@@ -304,33 +230,22 @@ def _filling(ctx, file, opts, choice, notes):
 
     def find():
         with show_progress(ctx, "Fermi level") as update:
-            found = find_filling(
+            occupation = find_filling(
                 file, mesh, electrons=opts["electrons"], solver=choice, progress=update
             )
-        counts = " × ".join(map(str, found.mesh))
-        gap = "no gap" if found.gap is None else f"gap {found.gap:.4f} eV"
+        counts = " × ".join(map(str, occupation.mesh))
+        gap = "no gap" if occupation.gap is None else f"gap {occupation.gap:.4f} eV"
         notes.append(
-            f"Fermi level {found.fermi:.6f} eV, {found.electrons:g} electrons, {gap} "
+            f"Fermi level {occupation.fermi:.6f} eV, {occupation.electrons:g} electrons, {gap} "
             f"({counts} k points)"
         )
-        return found
+        return occupation
 
     return find
 
 
-def _record(source, opts):
-    """Return the file that keeps finished k points, None if the output has no name."""
-    named = [opts["output"], opts["in_place"] and source, opts["text"], opts["plot"]]
-    name = next((n for n in named if n and n != "-"), None)
-    if name is None:
-        if opts["resume"]:
-            raise click.UsageError("--resume needs an output file (-o, --text or --plot).")
-        return None
-    return f"{name.rstrip('/')}.part.jsonl"
-
-
 def _known_level(bands):
-    """Return which level can be drawn as zero."""
+    """Return the level that is drawn as zero where none was asked for."""
     from moireio.errors import MoireioError
 
     if bands.fermi is not None:
@@ -345,18 +260,16 @@ def _known_level(bands):
 def _check_numbers(opts):
     """Refuse numbers and names that make no sense, as wrong usage."""
     check_window(opts["window"])
-    check_window(opts["between"] or None, "--between")
+    check_window(opts["energy_range"] or None, "--energy-range")
     check_name(opts["name"])
-    if opts["around"] is not None and not math.isfinite(opts["around"]):
-        raise click.BadParameter("--around takes an energy in eV")
-    if opts["between"] and (opts["bands"] or opts["around"] is not None):
-        raise click.UsageError("--between excludes --bands and --around.")
+    if opts["energy"] is not None and not math.isfinite(opts["energy"]):
+        raise click.BadParameter("--energy takes an energy in eV")
+    if opts["energy_range"] and (opts["bands"] or opts["energy"] is not None):
+        raise click.UsageError("--energy-range excludes --bands and --energy.")
     if opts["mesh"] and opts["fermi"] != "auto":
         raise click.UsageError("--mesh needs --fermi auto.")
     if opts["states"] and not (opts["output"] or opts["in_place"]):
         raise click.UsageError("--states needs -o or --in-place.")
-    if opts["launcher"] is not None and opts["solver"] != "slepc":
-        raise click.UsageError("--launcher needs --solver slepc.")
     if opts["overlay"] and not opts["plot"]:
         raise click.UsageError("--overlay needs --plot.")
 

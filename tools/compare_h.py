@@ -2,32 +2,44 @@
 
 import click
 
-from moireio.tools.common import Command
+from moireio.tools.common import Command, say
 from moireio.tools.options import options
-from moireio.tools.progress import progress
+from moireio.tools.progress import show_progress
+from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_options
 
 
 @click.command("compare-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("files", metavar="A B [A B]...", nargs=-1, required=True, type=click.Path())
 @click.option(
-    "--bands", type=click.IntRange(1), metavar="N", help="Also N bands below and above the gap."
+    "--bands",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Compare N bands below and N above the gap too.",
 )
 @click.option(
-    "--path", "-p", default="GMKG", show_default=True, help="Of --bands, corners as for band."
+    "--path",
+    "-p",
+    default="GMKG",
+    show_default=True,
+    help="Path of --bands, corners as for band.",
 )
 @click.option(
     "--points", type=click.IntRange(2), default=40, show_default=True, help="k points on the path."
 )
-@click.option("--csv", type=click.Path(), help="Write the means by orbitals as a table.")
+@click.option(
+    "--csv", type=click.Path(), help="Write the mean over atoms of every pair of orbitals."
+)
+@solver_options("dense", "sparse", "slepc")
 @options("plot", "json", "force")
 @click.pass_context
-def main(ctx, files, bands, path, points, csv, plot, as_json, force):
+def main(ctx, files, **opts):
     """Compare the Hamiltonian of A with that of B, the reference, on the same structure.
 
     Both are block files or data folders of DeepH. Printed in meV, by pair of elements: the mean of
     |ΔH| over all elements of all blocks (directed pairs, on-site blocks among them; |ΔH| is the
-    complex modulus); the largest, over orbitals, of the mean over pairs of atoms, which papers call
-    the maximum; the largest single one. A common shift μ·S is removed first, and printed.
+    complex modulus); the maximum over pairs of orbitals of the mean over pairs of atoms, which
+    papers call the maximum; the largest single |ΔH|. A common shift μ·S is removed first, and
+    printed.
 
     More pairs A B make a series, such as one over twist angles: a line for each, and a picture of
     the errors against the angle.
@@ -41,92 +53,112 @@ def main(ctx, files, bands, path, points, csv, plot, as_json, force):
 
     if len(files) % 2:
         raise click.UsageError("Files come in pairs: A and its reference B.")
+    plot, csv = opts["plot"], opts["csv"]
     if plot:
         check_format(plot)
-    check_outputs([plot, csv], files, force)
+    check_outputs([plot, csv], files, opts["force"])
     absent = next((name for name in files if not os.path.exists(name)), None)
     if absent is not None:
         raise MissingFileError("no such file or folder", path=absent)
-    rows = []
-    with progress(ctx, len(files) // 2 if len(files) > 2 else 0, "compare-h") as update:
-        for n in range(0, len(files), 2):
-            rows.append(_row(*files[n : n + 2], bands, path, points))
-            update(1)
-    series = len(rows) > 1
+    pairs = [files[n : n + 2] for n in range(0, len(files), 2)]
+    series = len(pairs) > 1
+    opts["checkpoint"] = checkpoint_path(opts, [csv, plot], not series)
+    opts["choice"] = solver_choice(opts)
+    rows, notes = [], {}  # each note once, in their order
+    with show_progress(ctx, "compare-h") as update:
+        for a, b in pairs:
+            rows.append(_row(a, b, opts, None if series else update, notes.setdefault))
+            if series:
+                update(1, len(pairs))
+    for line in notes:
+        say(ctx, f"note: {line}")
     if csv:
         with write_text(csv) as stream:
             if series:
                 _write_series(stream, rows)
             else:
-                stream.writelines(_csv(rows[0]["found"]))
+                stream.writelines(_csv(rows[0]["errors"]))
     if plot:
         from moireio.plots import compare as compare_plots
 
         if series:
             save(compare_plots.plot_series(rows), plot)
         else:
-            save(compare_plots.plot_errors(rows[0]["found"], rows[0]["orbitals"]), plot)
-    if as_json:
-        made = [{"a": r["a"], "b": r["b"], "angle": r["angle"]} | _plain(r["found"]) for r in rows]
-        click.echo(_dump(made if series else made[0]))
+            save(compare_plots.plot_errors(rows[0]["errors"], rows[0]["orbitals"]), plot)
+    if opts["as_json"]:
+        objects = [_object(row) for row in rows]
+        click.echo(_dump(objects if series else objects[0]))
     else:
-        click.echo(_series_text(rows) if series else _text(rows[0]["found"]))
+        click.echo(_series_text(rows) if series else _text(rows[0]))
 
 
-def _row(first, second, bands, path, points):
-    """Return the comparison of two files, with what a table or a picture tells about them."""
-    from moireio.compare import hamiltonians as compare
+def _row(first, second, opts, progress, note):
+    """Return the comparison of two files, with all that tables and pictures show."""
+    from moireio.bands.overlay import choose_path
+    from moireio.compare.hamiltonians import compare, compare_bands, twist_angle
     from moireio.formats.calculations import open_calculation
 
     with open_calculation(first) as a, open_calculation(second) as b:
-        found = compare.compare(a, b)
-        if bands:
-            found.bands = _bands(compare, a, b, path, points, bands, found.mu)
+        errors, bands = compare(a, b), None
+        if opts["bands"]:
+            bands = compare_bands(
+                a,
+                b,
+                choose_path(b, opts["path"], opts["points"]),
+                opts["bands"],
+                errors.mu,
+                solver=opts["choice"],
+                checkpoint=opts["checkpoint"],
+                resume=opts["resume"],
+                progress=progress,
+                note=note,
+            )
         return {
             "a": first,
             "b": second,
-            "angle": compare.twist_angle(a, b),
+            "angle": twist_angle(a, b),
             "atoms": len(b.structure),
             "orbitals": {name: b.basis[name].groups for name in b.structure.species_names},
-            "found": found,
+            "errors": errors,
+            "bands": bands,
         }
 
 
-def _bands(compare, a, b, path, points, count, mu):
-    from moireio.bands.overlay import choose_path
-
-    kpath = choose_path(b, path, points)
-    below, above, _ = compare.compare_bands(a, b, kpath, count, mu)
-    return {"below": below.tolist(), "above": above.tolist()}
+def _band_errors(row):
+    """Return the errors below and above the gap by name, nothing if they were not compared."""
+    bands = row["bands"]
+    return {} if bands is None else {"below": bands.below, "above": bands.above}
 
 
-def _text(found):
+def _text(row):
+    errors = row["errors"]
     lines = [
-        f"common shift μ = {found.mu * 1e3:.3f} meV, removed",
-        f"{'|ΔH|, meV':14s}{'mean':>10s}{'by orbitals':>13s}{'largest':>10s}   at",
+        f"common shift μ = {errors.mu * 1e3:.3f} meV, removed",
+        f"{'|ΔH|, meV':14s}{'mean':>10s}{'max over orbital pairs of the mean':>38s}{'largest':>10s}"
+        "   at",
     ]
-    for p in found.pairs:
-        i, j, R = p.where
+    for p in errors.pairs:
+        i, j, R = p.location
         lines.append(
-            f"{p.one + '-' + p.two:14s}{p.mean * 1e3:10.3f}{p.worst_orbitals * 1e3:13.3f}"
+            f"{'-'.join(p.species):14s}{p.mean * 1e3:10.3f}{p.largest_mean * 1e3:38.3f}"
             f"{p.largest * 1e3:10.2f}   atoms {i}, {j}, R = {R[0]} {R[1]} {R[2]}"
         )
-    lines.append(f"{'all':14s}{found.mean * 1e3:10.3f}")
-    lines.append(f"{'on site':14s}{found.onsite * 1e3:10.3f}")
-    if any(found.only):
-        lines.append(f"not compared: {found.only[0]} pairs only in A, {found.only[1]} only in B")
-    for side in ("below", "above"):
-        if side in found.bands:
-            values = ", ".join(f"{v * 1e3:.2f}" for v in found.bands[side])
-            lines.append(f"bands {side} the gap, mean |ΔE|, meV: {values}")
+    lines.append(f"{'all':14s}{errors.mean * 1e3:10.3f}")
+    lines.append(f"{'on site':14s}{errors.onsite * 1e3:10.3f}")
+    if any(errors.unmatched):
+        only_a, only_b = errors.unmatched
+        lines.append(f"not compared: {only_a} pairs only in A, {only_b} only in B")
+    for side, values in _band_errors(row).items():
+        text = ", ".join(f"{v * 1e3:.2f}" for v in values)
+        lines.append(f"bands {side} the gap, mean |ΔE|, meV: {text}")
     return "\n".join(lines)
 
 
-def _csv(found):
+def _csv(errors):
     yield "first,second,row,column,mean_meV\n"
-    for p in found.pairs:
-        for (row, column), value in _numbered(p.by_orbitals):
-            yield f"{p.one},{p.two},{row},{column},{value * 1e3:.6g}\n"
+    for p in errors.pairs:
+        for (row, column), value in _numbered(p.means):
+            yield f"{','.join(p.species)},{row},{column},{value * 1e3:.6g}\n"
 
 
 def _numbered(values):
@@ -135,19 +167,23 @@ def _numbered(values):
     return np.ndenumerate(values)
 
 
-def _plain(found):
+def _object(row):
+    """Return the errors as JSON has them, in eV."""
+    errors = row["errors"]
     pairs = [
         {
-            "pair": [p.one, p.two],
+            "pair": list(p.species),
             "mean": p.mean,
-            "worst_orbitals": p.worst_orbitals,
+            "worst_orbitals": p.largest_mean,
             "largest": p.largest,
             "blocks": p.blocks,
         }
-        for p in found.pairs
+        for p in errors.pairs
     ]
-    out = {"unit": "eV", "mu": found.mu, "mean": found.mean, "onsite": found.onsite}
-    return out | {"only": found.only, "pairs": pairs, "bands": found.bands}
+    out = {"a": row["a"], "b": row["b"], "angle": row["angle"], "unit": "eV"}
+    out |= {"mu": errors.mu, "mean": errors.mean, "onsite": errors.onsite}
+    out |= {"only": errors.unmatched, "pairs": pairs}
+    return out | {"bands": {side: list(v) for side, v in _band_errors(row).items()}}
 
 
 def _dump(value):
@@ -157,14 +193,14 @@ def _dump(value):
 
 
 def _series_columns(row):
-    """Return name and value of what the table of a series has, in meV and degrees."""
-    found = row["found"]
+    """Yield name and value of every column of the table of a series, in meV and degrees."""
+    errors = row["errors"]
     yield "angle", row["angle"]
     yield "atoms", row["atoms"]
-    yield "mean", found.mean * 1e3
-    yield "by_orbitals", max(p.worst_orbitals for p in found.pairs) * 1e3
-    yield "largest", max(p.largest for p in found.pairs) * 1e3
-    for side, values in found.bands.items():
+    yield "mean", errors.mean * 1e3
+    yield "by_orbitals", max(p.largest_mean for p in errors.pairs) * 1e3
+    yield "largest", max(p.largest for p in errors.pairs) * 1e3
+    for side, values in _band_errors(row).items():
         yield side, 1e3 * sum(values) / len(values)
 
 

@@ -15,6 +15,7 @@ from moireio.tools.energies import (
 )
 from moireio.tools.options import destination, options, source_argument
 from moireio.tools.progress import show_progress
+from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_options
 
 SEVERAL = ("--mesh", "--shift")
 
@@ -46,7 +47,7 @@ class _Command(Command):
     "--shift",
     metavar="S1 S2 [S3]",
     callback=numbers(float),
-    help="Move the mesh by these parts of its steps.  [default: centred at Γ]",
+    help="Move the mesh by these fractions of its steps.  [default: centred at Γ]",
 )
 @click.option(
     "--project",
@@ -66,28 +67,27 @@ class _Command(Command):
 @click.option(
     "--width",
     type=float,
-    help="Standard deviation of a level, eV.  [default: 0.05; of kernel polynomials 0.1]",
+    help="Standard deviation of a level, eV.  [default: 0.05; kpm: 0.1]",
 )
+@solver_options("dense", "kpm")
 @click.option(
-    "--solver",
-    type=click.Choice(["auto", "dense", "kpm"]),
-    default="auto",
-    show_default=True,
-    help="All levels of a dense matrix, or the kernel polynomial method. auto: the latter above "
-    "6000 states.",
-)
-@click.option(
-    "--moments", type=click.IntRange(2), help="Of kpm.  [default: as many as --width needs]"
+    "--moments",
+    type=click.IntRange(2),
+    help="kpm: number of moments.  [default: as many as --width needs]",
 )
 @click.option(
     "--vectors",
     type=click.IntRange(1),
     default=8,
     show_default=True,
-    help="Random vectors of kpm; its error falls with the root of their number.",
+    help="kpm: random vectors; the error falls with the root of their number.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random vectors."
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="kpm: seed of the random vectors.",
 )
 @click.option(
     "--no-symmetry", is_flag=True, help="Do not use the crystal's symmetry, only time reversal."
@@ -95,7 +95,7 @@ class _Command(Command):
 @click.option(
     "--temperature",
     type=click.FloatRange(0),
-    help="For the Fermi level, K.  [default: of the file, or 300]",
+    help="Electronic temperature for the Fermi level, K.  [default: of the file, or 300]",
 )
 @click.option(
     "--window",
@@ -110,7 +110,7 @@ class _Command(Command):
     type=click.IntRange(3, 1_000_000),
     default=2001,
     show_default=True,
-    help="Energies.",
+    help="Number of energies.",
 )
 @click.option(
     "--zero",
@@ -120,7 +120,7 @@ class _Command(Command):
 @click.option("--stacked", is_flag=True, help="Draw projections on top of each other.")
 @click.option("--vertical", is_flag=True, help="Draw the energy upwards, as band does.")
 @click.option("--title", help="Title of the plot.")
-@options("jobs", "plot", "text", "json", "output", "in_place", "name", "container", "force")
+@options("plot", "text", "json", "output", "in_place", "name", "container", "force")
 @click.pass_context
 def main(ctx, source, **opts):
     """Find the density of states of a block file, in states per eV and cell.
@@ -136,6 +136,8 @@ def main(ctx, source, **opts):
     from moireio.plots.dos import plot_dos
 
     destination(opts["output"], opts["in_place"])
+    named = [opts["output"], opts["in_place"] and source, opts["text"], opts["plot"]]
+    checkpoint = checkpoint_path(opts, named)
     zero = _check(opts)
     if opts["plot"] is not None:
         check_format(opts["plot"])
@@ -144,7 +146,7 @@ def main(ctx, source, **opts):
     group = f"dos-{opts['name']}" if opts["name"] else "dos"
     with open_source(source) as file:
         stored = group in file and "hamiltonian" not in file
-        dos = file.dos(group) if stored else _solve(ctx, file, opts, zero)
+        dos = file.dos(group) if stored else _solve(ctx, file, opts, zero, checkpoint)
         for note in dos.notes:
             say(ctx, f"note: {note}")
         if dos.fermi is not None:
@@ -153,7 +155,7 @@ def main(ctx, source, **opts):
             figure = plot_dos(
                 dos,
                 zero=zero,
-                window=opts["window"] or None,
+                energy_window=opts["window"] or None,
                 title=opts["title"],
                 stacked=opts["stacked"],
                 vertical=opts["vertical"],
@@ -173,9 +175,9 @@ def main(ctx, source, **opts):
     print_result(opts, lambda: dos_table(dos), lambda: dos_json(dos))
 
 
-def _solve(ctx, file, opts, zero):
+def _solve(ctx, file, opts, zero, checkpoint):
     """Compute the density of states with a progress bar."""
-    from moireio.dos.solve import Chebyshev, Grid, density_of_states
+    from moireio.dos.solve import Chebyshev, EnergyGrid, density_of_states
     from moireio.errors import MoireioError
     from moireio.kspace.mesh import make_mesh
 
@@ -183,20 +185,21 @@ def _solve(ctx, file, opts, zero):
         mesh = make_mesh(file.structure, opts["mesh"], opts["spacing"], opts["shift"])
     except MoireioError as error:
         raise MoireioError(error.what, path=file.label, remedy=error.remedy) from error
-    with show_progress(ctx, "dos") as step:
+    with show_progress(ctx, "dos") as update:
         return density_of_states(
             file,
             mesh,
             project=opts["project"],
             method=opts["method"],
             width=opts["width"],
-            grid=Grid(opts["window"] or None, opts["points"], zero),
-            solver=opts["solver"],
+            grid=EnergyGrid(opts["window"] or None, opts["points"], zero),
+            solver=solver_choice(opts),
             chebyshev=Chebyshev(opts["moments"], opts["vectors"], opts["seed"]),
             temperature=opts["temperature"],
             use_symmetry=not opts["no_symmetry"],
-            jobs=opts["jobs"],
-            progress=step,
+            checkpoint=checkpoint,
+            resume=opts["resume"],
+            progress=update,
         )
 
 

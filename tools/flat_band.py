@@ -8,6 +8,7 @@ from moireio.tools.common import Command, say
 from moireio.tools.energies import print_result
 from moireio.tools.options import options
 from moireio.tools.progress import show_progress
+from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_options
 
 
 @click.command("flat-band", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,39 +18,33 @@ from moireio.tools.progress import show_progress
     type=click.IntRange(0),
     default=2,
     show_default=True,
-    help="How many filled bands belong to them.",
+    help="Number of filled bands.",
 )
 @click.option(
     "--above",
     type=click.IntRange(0),
     default=2,
     show_default=True,
-    help="How many empty bands belong to them.",
+    help="Number of empty bands.",
 )
 @click.option(
-    "--around",
+    "--gap-energy",
     type=float,
-    help="Energy (eV) that parts filled from empty bands.  [default: by the number of electrons]",
+    help="Energy (eV) between filled and empty bands.  [default: by the number of electrons]",
 )
 @click.option(
     "--path", "-p", help="Corners, as for band.  [default: bands that SOURCE keeps, or GMKG]"
 )
 @click.option("--points", "-n", type=click.IntRange(2), help="k points on the path.  [default: 40]")
+@solver_options("dense", "sparse", "slepc")
 @click.option(
-    "--solver",
-    type=click.Choice(["auto", "dense", "sparse"]),
-    default="auto",
-    show_default=True,
-    help="As for band.",
-)
-@click.option(
-    "--at",
+    "--k",
     default="G",
     show_default=True,
-    help="Where --picture and --density look: one corner as K, or 'k1,k2,k3' fractional.",
+    help="k point of --weights-plot and --density: one corner as K, or 'k1,k2,k3' fractional.",
 )
 @click.option(
-    "--picture",
+    "--weights-plot",
     type=click.Path(),
     help="Draw the weight of the bands on every atom, layer by layer: FILE.png, .pdf or .svg.",
 )
@@ -63,12 +58,12 @@ from moireio.tools.progress import show_progress
     type=click.FloatRange(0, min_open=True),
     default=0.25,
     show_default=True,
-    help="Of the grid of --density, Å.",
+    help="Largest distance of the grid points of --density, Å.",
 )
-@options("jobs", "plot", "text", "json", "force")
+@options("plot", "text", "json", "force")
 @click.pass_context
 def main(ctx, files, **opts):
-    """Tell how flat the bands next to charge neutrality are, and whether gaps isolate them.
+    """Find how flat the bands next to charge neutrality are, and whether gaps isolate them.
 
     SOURCE holds H and (unless its basis is orthogonal) S, or bands that were kept by band -o.
     Several files make a series, such as one over twist angles: a line for each, and with --plot
@@ -80,16 +75,18 @@ def main(ctx, files, **opts):
     from moireio.plots import flat as flat_plots
 
     files = files or ("-",)
-    for name in ("plot", "picture"):
+    for name in ("plot", "weights_plot"):
         if opts[name]:
             plots.check_format(opts[name])
     if opts["density"]:
         volumetric.check(opts["density"])
-    if len(files) > 1 and (opts["picture"] or opts["density"]):
-        raise click.UsageError("--picture and --density look at one file.")
-    named = [opts[n] for n in ("plot", "picture", "density", "text")]
-    check_outputs([n for n in named if n], files, opts["force"])
-    rows = [_row(ctx, name, opts) for name in files]
+    if len(files) > 1 and (opts["weights_plot"] or opts["density"]):
+        raise click.UsageError("--weights-plot and --density look at one file.")
+    named = [opts[n] for n in ("plot", "weights_plot", "density", "text") if opts[n]]
+    check_outputs(named, files, opts["force"])
+    solver = solver_choice(opts)
+    checkpoint = checkpoint_path(opts, named, len(files) == 1)
+    rows = [_row(ctx, name, opts, solver, checkpoint) for name in files]
     if all(row["angle"] is not None for row in rows):
         rows.sort(key=lambda row: -abs(row["angle"]))
     if opts["plot"]:
@@ -98,36 +95,36 @@ def main(ctx, files, **opts):
     print_result(opts | {"plot": None}, lambda: _table(rows), lambda: _json(rows))
 
 
-def _row(ctx, name, opts):
-    """Return what is told about one file; draw and write where its states live."""
+def _row(ctx, name, opts, solver, checkpoint):
+    """Return the results of one file; draw and write where its states live."""
     from moireio.bands.flat import flat_bands
     from moireio.bands.overlay import choose_path
     from moireio.blockfile.stream import open_source
-    from moireio.spectrum.problems import SolverChoice
 
-    solver = SolverChoice(opts["solver"], jobs=opts["jobs"])
     with open_source(name) as file:
         path = None
         asked = opts["path"] or opts["points"]
         if "hamiltonian" in file and (asked or "bands" not in file):
             path = choose_path(file, opts["path"] or "GMKG", opts["points"] or 40)
-        notes = []
+        notes = {}  # each once, in their order
         with show_progress(ctx, "flat-band") as update:
             flat = flat_bands(
                 file,
                 path,
                 opts["below"],
                 opts["above"],
-                opts["around"],
+                opts["gap_energy"],
                 solver=solver,
+                checkpoint=checkpoint,
+                resume=opts["resume"],
                 progress=update,
-                note=notes.append,
+                note=notes.setdefault,
             )
+        weights = None
+        if opts["weights_plot"] or opts["density"]:
+            weights = _states(ctx, file, flat, solver, opts, notes.setdefault)
         for line in notes:
             say(ctx, f"note: {line}")
-        weights = None
-        if opts["picture"] or opts["density"]:
-            weights = _states(ctx, file, flat, solver, opts)
         moire = file.moire
         angle = None
         if moire is not None and len(moire.layers) > 1:
@@ -137,7 +134,7 @@ def _row(ctx, name, opts):
     return {"name": short, "angle": angle, "atoms": atoms, "flat": flat, "weights": weights}
 
 
-def _states(ctx, file, flat, solver, opts):
+def _states(ctx, file, flat, solver, opts, note):
     """Draw and write where the states at one k live; return their shares by layer."""
     from moireio.errors import MoireioError
     from moireio.formats import grids as volumetric
@@ -150,7 +147,7 @@ def _states(ctx, file, flat, solver, opts):
 
     if "hamiltonian" not in file:
         raise MoireioError("holds bands only", path=file.label, remedy="give the file with H")
-    k = make_path(file.structure, opts["at"], 1).k[0]
+    k = make_path(file.structure, opts["k"], 1).k[0]
     band_range = flat.first, flat.first + flat.count - 1
     states = solve_states(
         file,
@@ -158,17 +155,17 @@ def _states(ctx, file, flat, solver, opts):
         band_range=band_range,
         energy=float(flat.energies.mean()),
         solver=solver,
-        note=lambda line: say(ctx, f"note: {line}"),
+        note=note,
     )[0]
     extra = len(states.energies) - flat.count
     if extra:
-        say(ctx, f"note: {extra} bands more at {opts['at']}, degenerate with those asked for")
+        note(f"at {opts['k']} {extra} more states are degenerate with these bands, and included")
     populations = atomic_populations(file, states)
     structure = file.structure
-    if opts["picture"]:
-        title = f"{len(states.energies)} bands at {opts['at'].replace('G', 'Γ')}"
+    if opts["weights_plot"]:
+        title = f"{len(states.energies)} bands at {opts['k'].replace('G', 'Γ')}"
         figure = flat_plots.plot_weights(structure, populations.atoms.sum(axis=0), title)
-        plots.save(figure, opts["picture"])
+        plots.save(figure, opts["weights_plot"])
     if opts["density"]:
         with show_progress(ctx, "density") as update:
             values = density_on_grid(
@@ -205,9 +202,9 @@ def _table(rows):
         width, below, above, each = _numbers(row)
         angle = "-" if row["angle"] is None else f"{abs(row['angle']):.4f}"
         gaps = " ".join("-" if g is None else f"{g:.3f}" for g in (below, above))
-        own = ",".join(f"{w:.3f}" for w in each)
+        widths = ",".join(f"{w:.3f}" for w in each)
         isolated = "yes" if row["flat"].isolated else "no"
-        lines.append(f"{angle} {row['atoms']} {width:.3f} {gaps} {isolated} {own} {row['name']}")
+        lines.append(f"{angle} {row['atoms']} {width:.3f} {gaps} {isolated} {widths} {row['name']}")
         if row["weights"] is not None:
             first, weights = row["weights"]
             for number, shares in enumerate(weights, first + 1):
@@ -219,11 +216,11 @@ def _table(rows):
 def _json(rows):
     import json
 
-    made = []
+    objects = []
     for row in rows:
         width, below, above, each = _numbers(row)
         flat = row["flat"]
-        made.append(
+        objects.append(
             {
                 "file": row["name"],
                 "angle": row["angle"],
@@ -239,4 +236,4 @@ def _json(rows):
                 "layers": None if row["weights"] is None else row["weights"][1].tolist(),
             }
         )
-    return json.dumps(made if len(made) > 1 else made[0], indent=1)
+    return json.dumps(objects if len(objects) > 1 else objects[0], indent=1)

@@ -1,13 +1,19 @@
-"""Flat bands: width, gaps to the other bands, and where in space they live."""
+"""Flat bands: their width, and the gaps to the other bands."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.bands.solve import solve_bands
 from moireio.errors import MoireioError
 from moireio.results.bands import BandStructure
 from moireio.spectrum.selection import occupied_bands
+
+if TYPE_CHECKING:
+    from moireio.blockfile.reader import BlockFile
+    from moireio.results.kpath import KPath
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,9 +23,9 @@ class FlatBands:
     Parameters
     ----------
     bands : BandStructure
-        With at least one band more on each side, where there is one.
+        With at least one more band on each side, where there is one.
     first, count : int
-        Index (from 0) of the first of them among all bands of H, and their number.
+        Index (from 0) of the first flat band among all bands of H, and the number of flat bands.
     """
 
     bands: BandStructure
@@ -27,24 +33,24 @@ class FlatBands:
     count: int
 
     @property
-    def energies(self):
-        """Of the bands themselves, eV; shape (nk, count)."""
+    def energies(self) -> npt.NDArray[np.float64]:
+        """Energies of the flat bands, eV; shape (nk, count)."""
         start = self.first - self.bands.first_band
         return self.bands.energies[0, :, start : start + self.count]
 
     @property
-    def width(self):
-        """From the lowest to the highest energy, eV."""
+    def width(self) -> float:
+        """Difference of the highest and the lowest energy, eV."""
         return float(np.ptp(self.energies))
 
     @property
-    def widths(self):
-        """Of every band by itself, eV; shape (count,)."""
+    def widths(self) -> npt.NDArray[np.float64]:
+        """Width of every single band, eV; shape (count,)."""
         return np.ptp(self.energies, axis=0)
 
     @property
-    def gap_below(self):
-        """From the highest energy of the band below, eV; negative where they overlap.
+    def gap_below(self) -> float | None:
+        """Gap to the highest energy of the band below, eV; negative where they overlap.
 
         None if there is no band below.
         """
@@ -54,8 +60,8 @@ class FlatBands:
         return float(self.energies.min() - self.bands.energies[0, :, index].max())
 
     @property
-    def gap_above(self):
-        """To the lowest energy of the band above, eV; negative where they overlap.
+    def gap_above(self) -> float | None:
+        """Gap to the lowest energy of the band above, eV; negative where they overlap.
 
         None if there is no band above.
         """
@@ -65,12 +71,20 @@ class FlatBands:
         return float(self.bands.energies[0, :, index].min() - self.energies.max())
 
     @property
-    def isolated(self):
+    def isolated(self) -> bool:
         """Whether there is a gap on both sides."""
         return all(gap is None or gap > 0 for gap in (self.gap_below, self.gap_above))
 
 
-def flat_bands(file, path, below=2, above=2, around=None, margin=2, **how):
+def flat_bands(
+    file: "BlockFile",
+    path: "KPath | None",
+    below: int = 2,
+    above: int = 2,
+    gap_energy: float | None = None,
+    margin: int = 2,
+    **options: Any,
+) -> FlatBands:
     """Return the bands next to charge neutrality.
 
     Parameters
@@ -78,62 +92,72 @@ def flat_bands(file, path, below=2, above=2, around=None, margin=2, **how):
     file : BlockFile
         With H, and S unless its basis is orthogonal; or with bands.
     path : KPath or None
-        Where; None for the bands that the file keeps.
+        The k points; None for the bands that the file keeps.
     below, above : int
         How many of the filled and of the empty bands.
-    around : float, optional
-        Energy in eV that separates them, instead of the number of electrons: the mean number of
-        states below it on the path.
+    gap_energy : float, optional
+        Energy in eV between filled and empty bands, instead of the number of electrons: the mean
+        number of levels below it on the path is taken.
     margin : int
         Further bands on both sides.
-    **how
-        Of `moireio.solve_bands`: solver, jobs, record, resume, progress.
+    **options
+        Options of `moireio.solve_bands`: solver, jobs, checkpoint, resume, progress, note.
 
     Returns
     -------
     FlatBands
-        Of spin-degenerate or spinor bands.
+        Spin-degenerate or spinor bands.
 
     Raises
     ------
     MoireioError
-        If the number of electrons is unknown, spins are collinear, or bands that were kept do not
-        suffice.
+        If the number of electrons is unknown, spins are collinear, bands that were kept do not
+        suffice, or the problem cannot be solved.
     """
     if below + above < 1:
-        raise MoireioError("no bands were asked for", remedy="--below or --above")
+        raise MoireioError("no bands were asked for", remedy="give `below` or `above`")
     if path is None:
-        return _kept(file, below, above, around)
+        return _kept(file, below, above, gap_energy)
     if file.hamiltonian.meta.spin == "collinear":
         raise MoireioError("collinear spin has two sets of bands", path=file.label)
-    filled = None if around is not None else round(occupied_bands(file))
-    wide = max(below, above) + margin
-    if filled is None:
-        bands = solve_bands(file, path, bands=2 * wide, around=around, **how)
-        filled = _below(bands, around)
+    if gap_energy is not None:
+        count = 2 * (max(below, above) + margin)
+        bands = solve_bands(file, path, bands=count, energy=gap_energy, **options)
+        filled = _below(bands, gap_energy)
     else:
-        size = int(file.basis.sizes(file.structure).sum())
-        size *= 2 if file.hamiltonian.meta.spin == "spinor" else 1
-        window = max(filled - below - margin, 0), min(filled + above + margin, size) - 1
-        if window[0] > filled - below or window[1] < filled + above - 1:
-            raise MoireioError(f"there are only {size} bands, {filled} of them filled")
-        bands = solve_bands(file, path, window=window, **how)
+        filled = _occupied(file)
+        total = int(file.basis.sizes(file.structure).sum())
+        total *= 2 if file.hamiltonian.meta.spin == "spinor" else 1
+        band_range = max(filled - below - margin, 0), min(filled + above + margin, total) - 1
+        if band_range[0] > filled - below or band_range[1] < filled + above - 1:
+            raise MoireioError(f"there are only {total} bands, {filled} of them filled")
+        bands = solve_bands(file, path, band_range=band_range, **options)
     return _checked(bands, filled - below, below + above, file.label)
 
 
-def _kept(file, below, above, around):
+def _kept(file, below, above, gap_energy):
     bands = file.bands()
     if len(bands.energies) == 2:
         raise MoireioError("collinear spin has two sets of bands", path=file.label)
-    if around is not None:
-        filled = _below(bands, around)
+    if gap_energy is not None:
+        filled = _below(bands, gap_energy)
     elif bands.electrons is None:
-        raise MoireioError(
-            "the number of electrons is unknown", path=file.label, remedy="say --around E in eV"
-        )
+        raise _unknown_electrons(file)
     else:
         filled = round(bands.electrons / (1 if bands.spinor else 2))
     return _checked(bands, filled - below, below + above, file.label)
+
+
+def _occupied(file):
+    if file.electrons.count is None:
+        raise _unknown_electrons(file)
+    return round(occupied_bands(file))
+
+
+def _unknown_electrons(file):
+    return MoireioError(
+        "the number of electrons is unknown", path=file.label, remedy="give `gap_energy` in eV"
+    )
 
 
 def _below(bands, energy):
@@ -148,6 +172,6 @@ def _checked(bands, first, count, label):
             f"keeps bands {bands.first_band + 1} to {bands.first_band + kept}, "
             f"needed are {first + 1} to {first + count}",
             path=label,
-            remedy="keep more bands (band --bands)",
+            remedy="keep more bands (the command band keeps them)",
         )
     return FlatBands(bands, first, count)

@@ -1,9 +1,14 @@
 """Energies of a block file's Hamiltonian along a path."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from moireio.results.bands import BandStructure
-from moireio.spectrum.checkpoint import Checkpoint
+from moireio.runtime.progress import Progress
+from moireio.spectrum.checkpoint import Checkpoint, solver_key
+from moireio.spectrum.filling import Occupation
 from moireio.spectrum.levels import solve_levels
 from moireio.spectrum.problems import EigenproblemSet, SolverChoice
 from moireio.spectrum.selection import (
@@ -14,25 +19,29 @@ from moireio.spectrum.selection import (
 )
 from moireio.spectrum.sums import bloch_sums
 
+if TYPE_CHECKING:
+    from moireio.blockfile.reader import BlockFile
+    from moireio.results.kpath import KPath
+
 
 def solve_bands(
-    file,
-    path,
+    file: "BlockFile",
+    path: "KPath",
     *,
-    bands=None,
-    around=None,
-    between=None,
-    window=None,
-    electrons=None,
-    filling=None,
-    states=False,
-    solver="auto",
-    jobs=None,
-    checkpoint=None,
-    resume=False,
-    progress=None,
-    note=None,
-):
+    bands: int | None = None,
+    energy: float | None = None,
+    energy_range: tuple[float, float] | None = None,
+    band_range: tuple[int, int] | None = None,
+    electrons: float | None = None,
+    filling: Occupation | Callable[[], Occupation] | None = None,
+    states: bool = False,
+    solver: str | SolverChoice = "auto",
+    jobs: int | None = None,
+    checkpoint: str | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    note: Callable[[str], object] | None = None,
+) -> BandStructure:
     """Return the energies of a block file along a path.
 
     Parameters
@@ -42,23 +51,23 @@ def solve_bands(
     path : KPath
         The k points.
     bands : int, optional
-        How many bands; by default all. The same bands are kept at every k.
-    around : float, optional
-        Energy in eV around which they are chosen; by default the Fermi level, or where that is
-        unknown, the gap that the number of electrons tells.
-    between : tuple of two float, optional
+        How many bands, the same at every k; by default all.
+    energy : float, optional
+        Energy in eV around which they are; by default the Fermi level, or where that is unknown
+        the gap that the number of electrons implies.
+    energy_range : tuple of two float, optional
         Lowest and highest energy in eV: every band that enters there is kept.
-    window : tuple of two int, optional
+    band_range : tuple of two int, optional
         First and last band (inclusive, from 0), instead.
     electrons : float, optional
-        In the cell; by default as the file tells. If the file says otherwise, its Fermi level
-        is not used.
+        In the cell; by default the number in the file. The file's Fermi level is not used with
+        another one.
     filling : Occupation or callable, optional
-        A Fermi level, which replaces that of the file (see `moireio.find_filling`); a callable
-        that returns one is not called where the record has it.
+        A Fermi level that replaces that of the file (see `moireio.find_filling`), or a function
+        that returns one; it is not called again where the checkpoint has the level.
     states : bool
         Keep the states too.
-    solver : {"auto", "dense", "sparse", "slepc"} or moireio.spectrum.problems.SolverChoice
+    solver : {"auto", "dense", "sparse", "slepc"} or SolverChoice
         How to solve.
     jobs : int, optional
         Processes, where `solver` is a name; by default one per core.
@@ -80,51 +89,51 @@ def solve_bands(
     Raises
     ------
     MoireioError
-        If H or S is missing, S not positive definite, the Fermi level needed and unknown, no band
-        in the window, or memory too small.
+        If H or S is missing, S is not positive definite, the Fermi level is needed and unknown, no
+        band is in the range, or memory does not suffice.
     """
     sums, overlap, spin = bloch_sums(file)
     choice = SolverChoice(solver, jobs=jobs) if isinstance(solver, str) else solver
     kept = None
     if checkpoint is not None:
-        asked = filling if filling is None or callable(filling) else filling.fermi
+        given = filling if filling is None or callable(filling) else filling.fermi
         key = {
             "input": file.digest(),
             "k": path.k.tolist(),
-            "bands": [bands, around, between and list(between), window and list(window)],
-            "electrons": [electrons, "auto" if callable(asked) else asked],
-            "solver": [choice.name, *(choice.options.get(o) for o in ("drop", "overlap_cutoff"))],
+            "bands": [bands, energy, energy_range and list(energy_range)],
+            "band_range": band_range and list(band_range),
+            "electrons": [electrons, "auto" if callable(given) else given],
+            "solver": solver_key(choice),
             "states": states,
         }
         kept = Checkpoint(checkpoint, key, resume)
     done, problems = False, None
     try:
         fermi, electrons = _electrons(file, electrons, filling, kept)
-        few = bands if between is None else 1
-        if window is not None:
-            few = window[1] - window[0] + 1
-        given = [around, between and sum(between) / 2, fermi]
-        near = next((e for e in given if e is not None), None)
-        problems = EigenproblemSet(sums, overlap, path.k, choice, few, near, states)
+        expected = bands if energy_range is None else 1
+        if band_range is not None:
+            expected = band_range[1] - band_range[0] + 1
+        candidates = [energy, energy_range and sum(energy_range) / 2, fermi]
+        sigma = next((e for e in candidates if e is not None), None)
+        problems = EigenproblemSet(sums, overlap, path.k, choice, expected, sigma, states)
 
         def choose():
-            if between is not None:
-                return entering_range(problems, between)
-            if window is None and bands is not None:
-                energy = fermi if around is None else around
-                if energy is None:
+            if energy_range is not None:
+                return entering_range(problems, energy_range)
+            if band_range is None and bands is not None:
+                centre = fermi if energy is None else energy
+                if centre is None:
                     below = occupied_bands(file, electrons)
                 else:
-                    below = mean_below(problems, energy)
-                return centred_range(sums[0].n_orbitals, bands, below)
-            return window
+                    below = mean_below(problems, centre)
+                return centred_range(problems.shape[2], bands, below)
+            return band_range
 
-        chosen = choose() if kept is None else kept.once("window", choose)
-        chosen = None if chosen is None else tuple(chosen)
+        chosen = choose() if kept is None else kept.once("band_range", choose)
         energies, vectors = solve_levels(
             problems,
-            chosen,
-            columns=(sums[0].n_orbitals, np.complex128) if states else None,
+            chosen and tuple(chosen),
+            columns=(problems.shape[2], np.complex128) if states else None,
             checkpoint=kept,
             progress=progress,
         )

@@ -1,91 +1,113 @@
-"""Two Hamiltonians of one structure: how far apart they are."""
+"""Errors of a Hamiltonian: its elements and its bands against those of a reference."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.operators.bloch import BlochSum
 from moireio.operators.blocks import by_shape, read_pairs, row_bytes, slab_bounds, take_blocks
+from moireio.runtime.progress import Progress
+from moireio.spectrum.checkpoint import Checkpoint, solver_key
 from moireio.spectrum.levels import solve_levels
 from moireio.spectrum.problems import EigenproblemSet, SolverChoice
 
-TOLERANCE = 1e-4
+if TYPE_CHECKING:
+    from moireio.blockfile.calculation import Calculation
+    from moireio.results.kpath import KPath
+
+TOLERANCE = 1e-4  # Å
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class PairErrors:
-    """Errors between two species, in the order first – second.
+    """Errors of the blocks between two species.
 
     Parameters
     ----------
-    one, two : str
-        The species.
+    species : (str, str)
+        Names of the species of rows and columns.
     mean : float
         Mean of |ΔH| over all elements of all blocks, eV.
-    by_orbitals : (rows, columns) array
-        Mean over blocks for every element, eV.
+    means : (rows, columns) array
+        Mean of |ΔH| over the pairs of atoms, for every pair of orbitals, eV.
     largest : float
-        The largest single |ΔH|, eV.
-    where : (int, int, tuple)
-        Atoms and cell of that block.
+        Largest single |ΔH|, eV.
+    location : (int, int, tuple of three int)
+        Atoms and cell of the block with the largest |ΔH|.
     blocks : int
-        How many.
+        Number of blocks.
     """
 
-    one: str
-    two: str
+    species: tuple[str, str]
     mean: float
-    by_orbitals: np.ndarray
+    means: npt.NDArray[np.float64]
     largest: float
-    where: tuple
+    location: tuple[int, int, tuple[int, int, int]]
     blocks: int
 
     @property
-    def worst_orbitals(self):
-        """Largest of the means over blocks, eV: what papers call the maximum."""
-        return float(self.by_orbitals.max())
+    def largest_mean(self) -> float:
+        """Maximum over pairs of orbitals of the mean over pairs of atoms, eV.
+
+        Papers call it the maximum.
+        """
+        return float(self.means.max())
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
+class BandErrors:
+    """Errors of the bands next to the gap.
+
+    Parameters
+    ----------
+    below, above : (count,) arrays
+        Mean |ΔE| over the path, eV, beginning at the gap.
+    """
+
+    below: npt.NDArray[np.float64]
+    above: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class Comparison:
-    """Errors of a Hamiltonian.
+    """Errors of a Hamiltonian A against a reference B.
 
     Parameters
     ----------
     mu : float
-        The energies of the first lie so much higher: ΔH = H_A − H_B − μS, eV.
+        Common shift of the energies that was removed, eV: ΔH = H_A − H_B − μS.
     pairs : list of PairErrors
-        By pair of species.
+        Errors by pair of species.
     onsite : float
         Mean of |ΔH| over the on-site blocks alone, eV.
-    only : (int, int)
-        Pairs that only one of the two has; they are not compared.
-    bands : dict
-        Mean |ΔE| of bands below and above the gap, eV, if they were compared.
+    unmatched : (int, int)
+        Numbers of pairs that only A, only B has; they are not compared.
     """
 
     mu: float
-    pairs: list
+    pairs: list[PairErrors]
     onsite: float
-    only: tuple
-    bands: dict = field(default_factory=dict)
+    unmatched: tuple[int, int]
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         """Mean of |ΔH| over all elements, eV."""
-        weights = [p.blocks * p.by_orbitals.size for p in self.pairs]
+        weights = [p.blocks * p.means.size for p in self.pairs]
         return float(np.average([p.mean for p in self.pairs], weights=weights))
 
 
-def compare(first, second):
+def compare(first: "Calculation", second: "Calculation") -> Comparison:
     """Compare two Hamiltonians of one structure, over all directed pairs with the on-site ones.
 
     Parameters
     ----------
     first, second : Calculation
-        With full storage; the second is the reference, and its overlap (or else the first's)
-        fixes what a common shift of the energies is. Without either there is no shift.
+        A, and the reference B, with full storage. The overlap of B (or else that of A) fixes the
+        common shift of the energies. Without either there is no shift.
 
     Returns
     -------
@@ -103,7 +125,7 @@ def compare(first, second):
     i = B.pairs.i
     place = A.pairs.find(i, B.pairs.j, B.pairs.R)
     both = np.flatnonzero(place >= 0)
-    only = len(A.pairs) - len(both), len(B.pairs) - len(both)
+    unmatched = len(A.pairs) - len(both), len(B.pairs) - len(both)
     overlap = None
     if S is not None:
         overlap = S.pairs.find(i, B.pairs.j, B.pairs.R)
@@ -116,42 +138,40 @@ def compare(first, second):
         sums += [(np.conj(s) * (a - b)).real.sum(), (s * s).sum()]
     mu = float(sums[0] / sums[1]) if sums[1] else 0.0
     names, species = second.structure.species_names, second.structure.species
-    found, onsite = {}, [0.0, 0]
+    totals: dict[tuple[int, int], tuple] = {}
+    onsite, onsite_elements = 0.0, 0
     for group in _runs(both, i, bounds):
         a, b, s, offsets = _load(A, B, S, place, overlap, group)
-        gap = np.abs(a - b - (mu * s if s is not None else 0))
-        own = (i[group] == B.pairs.j[group]) & ~B.pairs.R[group].any(axis=1)
+        errors = np.abs(a - b - (mu * s if s is not None else 0))
+        is_onsite = (i[group] == B.pairs.j[group]) & ~B.pairs.R[group].any(axis=1)
         for shape, members in by_shape(B.sizes[i[group]], B.sizes[B.pairs.j[group]]):
-            blocks = take_blocks(gap, offsets[:-1][members], shape)
-            site = own[members]
-            onsite[0] += float(blocks[site].sum())
-            onsite[1] += int(blocks[site].size)
-            code = species[i[group[members]]], species[B.pairs.j[group[members]]]
-            for pair in set(zip(*(c.tolist() for c in code), strict=True)):
-                mine = (code[0] == pair[0]) & (code[1] == pair[1])
-                _collect(found, pair, blocks[mine], group[members][mine], B.pairs, i)
+            blocks = take_blocks(errors, offsets[:-1][members], shape)
+            onsite_blocks = blocks[is_onsite[members]]
+            onsite += float(onsite_blocks.sum())
+            onsite_elements += int(onsite_blocks.size)
+            codes = species[i[group[members]]], species[B.pairs.j[group[members]]]
+            for pair in set(zip(*(c.tolist() for c in codes), strict=True)):
+                chosen = (codes[0] == pair[0]) & (codes[1] == pair[1])
+                _collect(totals, pair, blocks[chosen], group[members][chosen], B.pairs, i)
     rows = [
         PairErrors(
-            names[one],
-            names[two],
+            (names[row], names[column]),
             float(total.mean() / count),
             total / count,
             largest,
-            where,
+            location,
             count,
         )
-        for (one, two), (total, count, largest, where) in sorted(found.items())
+        for (row, column), (total, count, largest, location) in sorted(totals.items())
     ]
-    return Comparison(mu, rows, onsite[0] / max(1, onsite[1]), only)
+    return Comparison(mu, rows, onsite / max(1, onsite_elements), unmatched)
 
 
 def _check(first, second):
-    one, two = first.structure, second.structure
-    if len(one) != len(two) or (one.numbers != two.numbers).any():
-        raise MoireioError(f"has not the atoms of {second.label}", path=first.label)
-    if max(np.abs(one.cell - two.cell).max(), np.abs(one.positions - two.positions).max()) > (
-        TOLERANCE
-    ):
+    a, b = first.structure, second.structure
+    if len(a) != len(b) or (a.numbers != b.numbers).any():
+        raise MoireioError(f"does not have the atoms of {second.label}", path=first.label)
+    if max(np.abs(a.cell - b.cell).max(), np.abs(a.positions - b.positions).max()) > TOLERANCE:
         raise MoireioError(
             f"its cell or positions differ from those of {second.label}",
             path=first.label,
@@ -169,6 +189,7 @@ def _check(first, second):
 
 
 def _runs(both, i, bounds):
+    """Yield the compared pairs of each run of atom rows."""
     for i0, i1 in bounds:
         group = both[(i[both] >= i0) & (i[both] < i1)]
         if len(group):
@@ -197,92 +218,127 @@ def _both_spins(s, at, B, group, offsets):
     return out
 
 
-def _collect(found, pair, blocks, numbers, pairs, i):
-    total, count, largest, where = found.get(pair, (0.0, 0, -1.0, None))
+def _collect(totals, pair, blocks, numbers, pairs, i):
+    """Add the errors of some blocks to the totals of their pair of species."""
+    total, count, largest, location = totals.get(pair, (0.0, 0, -1.0, None))
     peak = blocks.max(axis=(1, 2))
     worst = int(peak.argmax())
     if peak[worst] > largest:
         n = int(numbers[worst])
         largest = float(peak[worst])
-        where = int(i[n]), int(pairs.j[n]), tuple(int(v) for v in pairs.R[n])
-    found[pair] = total + blocks.sum(axis=0), count + len(blocks), largest, where
+        location = int(i[n]), int(pairs.j[n]), tuple(int(v) for v in pairs.R[n])
+    totals[pair] = total + blocks.sum(axis=0), count + len(blocks), largest, location
 
 
 def compare_bands(
-    first, second, path, count, mu=0.0, *, solver=None, checkpoint=None, progress=None, note=None
-):
+    first: "Calculation",
+    second: "Calculation",
+    path: "KPath",
+    count: int,
+    mu: float = 0.0,
+    *,
+    solver: SolverChoice | None = None,
+    checkpoint: str | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    note: Callable[[str], object] | None = None,
+) -> BandErrors:
     """Compare the bands of two Hamiltonians next to the gap.
 
     Parameters
     ----------
     first, second : Calculation
-        With full storage; the second is the reference, and tells the number of electrons; its
-        overlap serves both.
+        A, and the reference B, with full storage. The overlap of B (or else that of A) serves
+        both, and the electrons of B are counted.
     path : KPath
         k points.
     count : int
         How many bands below and how many above the gap.
     mu : float
-        Subtracted from the energies of the first, eV.
+        Subtracted from the energies of A, eV.
     solver : SolverChoice, optional
         How to solve.
-    checkpoint : Checkpoint, optional
-        Keeps what is finished, and has what an interrupted run finished.
+    checkpoint : str, optional
+        File that keeps finished k points during the run; it is removed at the end.
+    resume : bool
+        Continue from the file of an interrupted run.
     progress : Progress, optional
         Steps are k points of either Hamiltonian.
     note : callable, optional
-        Called with each remark, a line of text.
+        Called with each remark, a line of text: what the solver left out, or found to endanger
+        the result.
 
     Returns
     -------
-    below, above : (count,) arrays
-        Mean |ΔE| over the path, eV, from the gap away.
-    energies : tuple of two (nk, 2·count) arrays
-        Those of both, eV.
+    BandErrors
+        Mean |ΔE| of every band.
 
     Raises
     ------
     MoireioError
-        If S is missing or not positive definite, what is filled is unknown, or memory does not
-        suffice.
+        If S is missing or not positive definite, the number of electrons is unknown, or memory
+        does not suffice.
     """
     spinor = second.hamiltonian.meta.spin == "spinor"
     sums = [BlochSum.from_source(c.hamiltonian) for c in (first, second)]
     solver = solver or SolverChoice()
-    # the two Hamiltonians stand where the spin channels of one would
-    problems = EigenproblemSet(sums, _overlap(first, second, spinor), path.k, solver, 2 * count)
+    overlap = _bloch_overlap(first, second, spinor)
+    kept = None
+    if checkpoint is not None:
+        key = {
+            "inputs": [_digest(calculation) for calculation in (first, second)],
+            "k": path.k.tolist(),
+            "bands": count,
+            "solver": solver_key(solver),
+        }
+        kept = Checkpoint(checkpoint, key, resume)
+    # A and B stand where the spin channels of one Hamiltonian would
+    problems = EigenproblemSet(sums, overlap, path.k, solver, 2 * count)
+    done = False
     try:
-        filled = _occupied(second, spinor, problems)
-        bands = filled - count, filled + count - 1
-        if bands[0] < 0 or bands[1] >= sums[0].n_orbitals:
-            raise MoireioError(f"there are not {count} bands on both sides of the gap")
-        energies, _ = solve_levels(problems, bands, checkpoint=checkpoint, progress=progress)
+        occupied = _occupied(second, spinor, problems)
+        band_range = occupied - count, occupied + count - 1
+        if band_range[0] < 0 or band_range[1] >= problems.shape[2]:
+            raise _too_few(count)
+        energies, _ = solve_levels(problems, band_range, checkpoint=kept, progress=progress)
+        done = True
         for line in problems.notes() if note else ():
             note(line)
     finally:
         problems.close()
+        if kept is not None:
+            kept.close(done)
     if energies.shape[2] < 2 * count:
-        raise MoireioError(f"there are not {count} bands on both sides of the gap")
-    a, b = energies[0] - mu, energies[1]
-    mean = np.abs(a - b).mean(axis=0)
-    return mean[:count][::-1], mean[count:], (a, b)
+        raise _too_few(count)
+    mean = np.abs(energies[0] - mu - energies[1]).mean(axis=0)
+    return BandErrors(mean[:count][::-1], mean[count:])
 
 
-def _overlap(first, second, spinor):
-    """Return S(k) of the reference, or else of the other; None where the basis is orthogonal."""
+def _digest(calculation):
+    """Return what identifies a calculation in the checkpoint of a run."""
+    return calculation.label if calculation.file is None else calculation.file.digest()
+
+
+def _too_few(count):
+    return MoireioError(f"there are not {count} bands on both sides of the gap")
+
+
+def _bloch_overlap(first, second, spinor):
+    """Return S(k) of B, or else of A; None where the basis is orthogonal."""
     S = second.overlap if second.overlap is not None else first.overlap
-    if S is None:
-        if second.basis.orthogonal:
-            return None
-        raise MoireioError(
-            "has no /overlap",
-            path=second.label,
-            remedy="a command that writes it comes earlier in the pipeline",
-        )
-    return BlochSum.from_source(S, spinor=spinor)
+    if S is not None:
+        return BlochSum.from_source(S, spinor=spinor)
+    if second.basis.orthogonal:
+        return None
+    raise MoireioError(
+        "has no /overlap",
+        path=second.label,
+        remedy="a command that writes it comes earlier in the pipeline",
+    )
 
 
 def _occupied(second, spinor, problems):
+    """Return how many bands of B are occupied."""
     electrons = second.basis.valence(second.structure)
     if electrons is not None:
         return round(electrons) if spinor else round(electrons / 2)
@@ -294,18 +350,18 @@ def _occupied(second, spinor, problems):
     return problems.count_below(1, 0, fermi)
 
 
-def twist_angle(*calculations):
-    """Return the twist angle that a calculation's file tells.
+def twist_angle(*calculations: "Calculation") -> float | None:
+    """Return the twist angle in the file of a calculation.
 
     Parameters
     ----------
     *calculations : Calculation
-        Of the same structure.
+        Calculations of the same structure.
 
     Returns
     -------
     float or None
-        Largest difference of two layers' angles, degrees; None if no file tells.
+        Largest difference of two layers' angles, degrees; None if no file has them.
     """
     for calculation in calculations:
         if calculation.moire is not None:

@@ -23,7 +23,7 @@ import numpy as np
 from moireio.errors import MoireioError
 from moireio.runtime.memory import usable_memory
 from moireio.solvers import mkl
-from moireio.solvers.base import NotPositiveError, not_positive
+from moireio.solvers.base import NotPositiveError, not_positive, too_large
 from moireio.solvers.cholesky import factorise
 
 RANGE_STEPS = 60
@@ -129,10 +129,10 @@ def moments(
     vectors=8,
     seed=0,
     indicator=None,
-    window=None,
+    energy_window=None,
     threads=1,
     memory=None,
-    progress,
+    progress=None,
 ):
     """Find the moments at one k point.
 
@@ -150,15 +150,15 @@ def moments(
         Of the random numbers.
     indicator : (ng, n) sparse array, optional
         A 1 where an orbital belongs to a group.
-    window : callable, optional
+    energy_window : callable, optional
         From the lowest and the highest level to the energies between which shares of groups are
         wanted; by default all.
     threads : int
         Of MKL, if it is installed.
     memory : float, optional
         Bytes that may be used; by default nearly all that are free.
-    progress : callable
-        Called with the share of the work done since the last call, together 1.
+    progress : Progress, optional
+        Steps are pairs of moments.
 
     Returns
     -------
@@ -188,7 +188,7 @@ def moments(
     values = np.empty((vectors, count))
     filtered = None
     if indicator is not None:
-        bounds = (low, high) if window is None else window(low, high)
+        bounds = (low, high) if energy_window is None else energy_window(low, high)
         filtered = _Filter(t, centre, half, bounds, count // 2, operator.free)
 
     def traces(left, right):
@@ -208,7 +208,8 @@ def moments(
             values[:, 2 * n] = 2 * traces(u, t) - values[:, 0]
             values[:, 2 * n + 1] = 2 * traces(u, t_next) - values[:, 1]
         before, u, t = u, following, t_next
-        progress(2 / count)
+        if progress:
+            progress(1, count // 2)
     if not np.abs(values).max() < 1.5 * problem.n_orbitals:
         raise MoireioError(
             "the kernel polynomial method diverges: levels lie outside the range found",
@@ -250,7 +251,7 @@ class _Filter:
             raise MoireioError(
                 f"projections at {len(angles)} energies need at least {size / 1e9:.1f} GB, "
                 f"{limit / 1e9:.1f} GB may be used",
-                remedy="choose a smaller `window` or a larger `width`",
+                remedy="choose a smaller `energy_window` or a larger `width`",
             )
         self._factors = jackson(count) * np.where(np.arange(count), 2, 1)
         self._sums = np.zeros((len(t) * self._vectors, len(angles)), dtype=t.dtype)
@@ -304,11 +305,8 @@ class _Operator:
         need += VECTORS * vectors * self.size * self.dtype.itemsize
         self.free = limit - need
         if self.free < 0:
-            raise MoireioError(
-                f"kernel polynomials of {self.size} orbitals need at least {need / 1e9:.1f} GB, "
-                f"{limit / 1e9:.1f} GB may be used",
-                remedy="choose fewer `vectors`, or raise `memory`",
-            )
+            remedy = "choose fewer `vectors`, or raise `memory`"
+            raise too_large("kernel polynomial", self.size, need, limit, remedy)
         self.hamiltonian = _product(h, threads)
         if s is None:
             self.overlap = self.solve = self.whiten = np.copy

@@ -1,79 +1,92 @@
 """The density of states of a block file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.dos import kpm
 from moireio.dos.broadening import edges, gaussian_dos, simplex_dos
 from moireio.errors import MoireioError
 from moireio.projection.groups import flipped_rows, make_projection
 from moireio.results.dos import DensityOfStates
+from moireio.runtime.progress import Progress
 from moireio.runtime.threads import blas_beside_mkl, cores
 from moireio.solvers.base import EigenProblem
 from moireio.solvers.registry import can_count
 from moireio.spectrum import irreducible as symmetry
-from moireio.spectrum.checkpoint import Checkpoint
+from moireio.spectrum.checkpoint import Checkpoint, solver_key
 from moireio.spectrum.filling import (
     SMALLEST_GAP,
     LevelsAround,
     electron_count,
     electron_temperature,
-    filling_of,
+    occupation_of,
 )
 from moireio.spectrum.levels import check_result
 from moireio.spectrum.populations import solve_populations
 from moireio.spectrum.problems import SolverChoice
 from moireio.spectrum.sums import bloch_sums
 
-DENSE_SIZE = 6000  # states up to which "auto" takes them all
+if TYPE_CHECKING:
+    from moireio.blockfile.reader import BlockFile
+    from moireio.kspace.mesh import KMesh
+
+DENSE_SIZE = 6000  # orbitals up to which "auto" finds all levels
 WIDTH = {"gaussian": 0.05, "kpm": 0.1}  # eV
 ABOVE = 8.0  # eV shown above the zero
 POINTS = 2001
-TICKS = 100  # of progress for one k point of the kernel polynomial method
-MOST_LEVELS = 64  # that may tell the Fermi level of a large system
+TICKS = 100  # steps of progress for one k point of the kernel polynomial method
+MAX_LEVELS = 64  # levels that may be found for the Fermi level of a large system
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Which energies a density of states is wanted at.
+class EnergyGrid:
+    """Energies at which a density of states is wanted.
 
     Parameters
     ----------
-    window : (float, float), optional
+    energy_window : (float, float), optional
         Lowest and highest, eV counted from `zero`; by default from the lowest level to 8 eV above
         the zero, or to the highest level.
     points : int
         How many.
     zero : {"fermi", "vbm", "none"} or float, optional
-        What the window counts from; by default the Fermi level if it is known.
+        Origin of the window; by default the Fermi level if it is known.
     """
 
-    window: tuple | None = None
+    energy_window: tuple[float, float] | None = None
     points: int = POINTS
     zero: str | float | None = None
 
-    def energies(self, dos, low, high):
+    def energies(self, dos: DensityOfStates, low: float, high: float) -> npt.NDArray[np.float64]:
         """Return the energies.
 
         Parameters
         ----------
         dos : DensityOfStates
-            Its levels are known already.
+            With the levels that are known.
         low, high : float
-            Of all levels, eV.
+            Lowest and highest energy with states, eV.
 
         Returns
         -------
         (points,) array
             eV.
+
+        Raises
+        ------
+        MoireioError
+            If the zero is unknown.
         """
         zero = self.zero
         if zero is None:
             zero = "fermi" if dos.fermi is not None else "none"
         shift = dos.zero(zero)
-        if self.window is not None:
-            low, high = (shift + v for v in self.window)
+        if self.energy_window is not None:
+            low, high = (shift + v for v in self.energy_window)
         elif zero != "none":
             high = max(min(high, shift + ABOVE), low + 1.0)
         return np.linspace(low, high, self.points)
@@ -81,7 +94,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Chebyshev:
-    """How the kernel polynomial method is run.
+    """Settings of the kernel polynomial method.
 
     Parameters
     ----------
@@ -90,7 +103,7 @@ class Chebyshev:
     vectors : int
         Random vectors.
     seed : int
-        Of random numbers.
+        Seed of the random numbers.
     """
 
     moments: int | None = None
@@ -99,22 +112,22 @@ class Chebyshev:
 
 
 def density_of_states(
-    file,
-    mesh,
+    file: "BlockFile",
+    mesh: "KMesh",
     *,
-    project=(),
-    method="auto",
-    width=None,
-    grid=None,
-    solver="auto",
-    chebyshev=None,
-    temperature=None,
-    use_symmetry=True,
-    jobs=None,
-    checkpoint=None,
-    resume=False,
-    progress=None,
-):
+    project: Sequence[str] = (),
+    method: str = "auto",
+    width: float | None = None,
+    grid: EnergyGrid | None = None,
+    solver: str | SolverChoice = "auto",
+    chebyshev: Chebyshev | None = None,
+    temperature: float | None = None,
+    use_symmetry: bool = True,
+    jobs: int | None = None,
+    checkpoint: str | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> DensityOfStates:
     """Return the density of states of a block file on a mesh of k points.
 
     Parameters
@@ -122,7 +135,7 @@ def density_of_states(
     file : BlockFile
         With a Hamiltonian, and an overlap unless its basis is orthogonal.
     mesh : KMesh
-        Of k points.
+        k points.
     project : sequence of str
         Groups of orbitals, such as "element,shell" (see `make_projection`).
     method : {"auto", "gaussian", "tetrahedron"}
@@ -131,12 +144,12 @@ def density_of_states(
         is given.
     width : float, optional
         Standard deviation, eV; by default 0.05 for Gaussians, 0.1 for kernel polynomials.
-    grid : Grid, optional
-        At which energies.
+    grid : EnergyGrid, optional
+        Energies of the result.
     solver : {"auto", "dense", "kpm"} or SolverChoice
         All levels, or the kernel polynomial method; "auto" takes the latter above 6000 orbitals.
     chebyshev : Chebyshev, optional
-        How the latter is run.
+        Settings of the latter.
     temperature : float, optional
         For the Fermi level, K; by default that of the file, or 300.
     use_symmetry : bool
@@ -159,10 +172,10 @@ def density_of_states(
     Raises
     ------
     MoireioError
-        If H or S is missing, S not positive definite, the method does not fit the mesh, or the
-        zero of the window is unknown.
+        If H or S is missing, S is not positive definite, the method does not fit the mesh, the
+        zero of the window is unknown, or memory does not suffice.
     """
-    grid = grid or Grid()
+    grid = grid or EnergyGrid()
     choice = SolverChoice(solver, jobs=jobs) if isinstance(solver, str) else solver
     sums, overlap, spin = bloch_sums(file)
     projection = make_projection(file, project)
@@ -172,34 +185,41 @@ def density_of_states(
         f"{grid.points} energies in {len(projection)} groups",
         "choose fewer `points` or groups",
     )
-    n = sums[0].n_orbitals
+    n_orbitals = sums[0].n_orbitals
     if choice.name == "auto":
-        choice = replace(choice, name="dense" if n <= DENSE_SIZE else "kpm")
-    levels = choice.name != "kpm"
+        choice = replace(choice, name="dense" if n_orbitals <= DENSE_SIZE else "kpm")
+    from_levels = choice.name != "kpm"
     method = _method(method, choice, mesh, file.structure, width)
     if method != "tetrahedron":
         width = WIDTH[method] if width is None else width
-    if resume and not levels:
-        raise MoireioError("the kernel polynomial method cannot be resumed", remedy="no `resume`")
-    small, notes = symmetry.reduced(
-        file, mesh, sums, overlap, projection, solver=choice, use_group=use_symmetry and levels
-    )
-    if levels:
-        check_result(
-            len(small) * len(sums) * n * (1.0 + len(projection)),
-            choice.memory,
-            f"{n} levels at {len(small)} k points in {len(projection)} groups",
-            "choose a coarser mesh or fewer groups, or `solver` kpm",
+    if resume and not from_levels:
+        raise MoireioError(
+            "the kernel polynomial method cannot be resumed", remedy="leave `resume` out"
         )
-    run = _Run(file, small, sums, overlap, projection, spin, choice, notes, temperature)
-    if not levels:
+    reduced_mesh, notes = symmetry.reduced(
+        file,
+        mesh,
+        sums,
+        overlap,
+        projection,
+        solver=choice,
+        use_group=use_symmetry and from_levels,
+    )
+    run = _Run(file, reduced_mesh, sums, overlap, projection, spin, choice, notes, temperature)
+    if not from_levels:
         return run.kernel_polynomials(width, grid, chebyshev or Chebyshev(), progress)
+    check_result(
+        len(reduced_mesh) * len(sums) * n_orbitals * (1.0 + len(projection)),
+        choice.memory,
+        f"{n_orbitals} levels at {len(reduced_mesh)} k points in {len(projection)} groups",
+        "choose a coarser mesh or fewer groups, or `solver` kpm",
+    )
     kept = None
     if checkpoint is not None:
         key = {
             "input": file.digest(),
-            "k": small.k.tolist(),
-            "solver": [choice.name, choice.options.get("overlap_cutoff")],
+            "k": reduced_mesh.k.tolist(),
+            "solver": solver_key(choice),
             "project": list(project),
         }
         kept = Checkpoint(checkpoint, key, resume)
@@ -274,7 +294,7 @@ class _Run:
         )
 
     def dense(self, method, width, grid, checkpoint, progress):
-        """Find all levels, and broaden them."""
+        """Return the density of all levels, broadened."""
         energies, weights, notes = solve_populations(
             self.sums,
             self.overlap,
@@ -285,14 +305,13 @@ class _Run:
             progress=progress,
         )
         self.notes += notes
-        known = {}
+        dos = self._start(method, width)
         if self.electrons is not None:
-            found = filling_of(
+            occupation = occupation_of(
                 energies, self.mesh.weights, self.electrons, self.degeneracy, self.temperature
             )
-            known = self._told(found)
+            dos = replace(dos, **self._edges(occupation))
         margin = 0.5 if width is None else 6 * width
-        dos = replace(self._start(method, width), **known)
         points = grid.energies(dos, energies.min() - margin, energies.max() + margin)
         image = symmetry.images(self.mesh, self.projection, self.flipped)
         curves = []
@@ -310,15 +329,15 @@ class _Run:
         simplices = mesh.mesh.simplices(self.file.structure.reciprocal)
 
         def of_band(band):
-            own = populations[:, band][mesh.point]
-            return np.take_along_axis(own, image[mesh.operation], axis=1)
+            at_points = populations[:, band][mesh.point]
+            return np.take_along_axis(at_points, image[mesh.operation], axis=1)
 
         return simplex_dos(
             levels, simplices, points, mesh.point, of_band if groups else None, groups
         )
 
     def kernel_polynomials(self, width, grid, chebyshev, progress):
-        """Find moments, and sum the series."""
+        """Return the density from moments, the sum of their series."""
         dos = self._start("kpm", width)
         dos = replace(dos, **self._near_the_gap())
         pending = self.electrons is not None and dos.fermi is None
@@ -330,16 +349,16 @@ class _Run:
         parts = self._moments(width, chebyshev, ticker, self.indicator, (grid, dos))
         if pending:
             dos = self._with_level(dos, parts)
-        every = [m for own in parts for m in own]
+        every = [m for moments in parts for m in moments]
         low = min(m.centre - m.half for m in every)
         high = max(m.centre + m.half for m in every)
         points = grid.energies(dos, low, high)
         image = symmetry.images(self.mesh, self.projection, self.flipped)
         curves, errors = [], []
-        for own in parts:
-            below = np.stack([m.below(edges(points)) for m in own])  # k, vectors, energies
+        for moments in parts:
+            below = np.stack([m.below(edges(points)) for m in moments])  # k, vectors, energies
             density = np.diff(below, axis=-1) / (points[1] - points[0])
-            shares = np.stack([m.parts(points) for m in own])
+            shares = np.stack([m.parts(points) for m in moments])
             shares = symmetry.averaged(self.mesh, shares, image)
             mean = density.mean(axis=1)
             whole = np.concatenate([mean[:, None], mean[:, None] * shares], axis=1)
@@ -351,11 +370,11 @@ class _Run:
         dos = replace(dos, error=error, width=max(m.width for m in every))
         return self._finish(dos, points, np.array(curves))
 
-    def _moments(self, width, chebyshev, ticker, indicator, wanted):
+    def _moments(self, width, chebyshev, ticker, indicator, shown):
         """Return the moments of every spin and k point."""
 
-        def window(low, high):
-            grid, dos = wanted
+        def energy_window(low, high):
+            grid, dos = shown
             return grid.energies(dos, low, high)[[0, -1]]
 
         with blas_beside_mkl():
@@ -368,7 +387,7 @@ class _Run:
                         vectors=chebyshev.vectors,
                         seed=[chebyshev.seed, number],
                         indicator=indicator,
-                        window=window,
+                        energy_window=energy_window,
                         threads=self.choice.jobs or cores(),
                         memory=self.choice.memory,
                         progress=ticker,
@@ -379,8 +398,10 @@ class _Run:
             ]
 
     def _with_level(self, dos, parts):
-        """Add the Fermi level that moments tell."""
-        both = [(w, m) for own in parts for w, m in zip(self.mesh.weights, own, strict=True)]
+        """Return a result with the Fermi level from moments."""
+        both = [
+            (w, m) for moments in parts for w, m in zip(self.mesh.weights, moments, strict=True)
+        ]
         level, error = kpm.chemical_potential(both, self.electrons, self.degeneracy)
         return replace(dos, fermi=level, fermi_error=error)
 
@@ -394,21 +415,20 @@ class _Run:
             return {}
         choice = replace(self.choice, name="auto")
         levels = LevelsAround(self.sums, self.overlap, self.mesh, choice)
-        near = self.file.electrons.fermi
-        found = levels.filling(
-            self.electrons, self.degeneracy, self.temperature, near, max(MOST_LEVELS, n // 64)
+        sigma, max_levels = self.file.electrons.fermi, max(MAX_LEVELS, n // 64)
+        occupation = levels.occupation(
+            self.electrons, self.degeneracy, self.temperature, sigma, max_levels
         )
-        return {} if found is None else self._told(found)
+        return {} if occupation is None else self._edges(occupation)
 
-    def _told(self, found):
+    def _edges(self, occupation):
         """Return Fermi level, VBM and gap; note where the file has another Fermi level."""
-        stored = self.file.electrons.fermi
-        if stored is not None and abs(stored - found.fermi) > SMALLEST_GAP and found.gap is None:
+        fermi, stored = occupation.fermi, self.file.electrons.fermi
+        if stored is not None and abs(stored - fermi) > SMALLEST_GAP and occupation.gap is None:
             self.notes.append(
-                f"the file's own Fermi level is {stored:.4f} eV, that of this mesh "
-                f"{found.fermi:.4f} eV"
+                f"the Fermi level in the file is {stored:.4f} eV, on this mesh it is {fermi:.4f} eV"
             )
-        return {"fermi": found.fermi, "vbm": found.valence_top, "gap": found.gap}
+        return {"fermi": fermi, "vbm": occupation.vbm, "gap": occupation.gap}
 
     def _finish(self, dos, points, curves):
         curves = self.degeneracy * curves
@@ -422,16 +442,16 @@ class _Run:
 
 
 class _Ticker:
-    """Counts shares of work in whole steps."""
+    """Progress of one k point after another as steps of the whole."""
 
     def __init__(self, progress, count):
         self._progress, self._count = progress, count
-        self._done, self._told = 0.0, 0
+        self._done, self._reported = 0.0, 0
 
-    def __call__(self, share):
-        """Add a share of the work of one k point."""
-        self._done += share * TICKS
-        steps = int(self._done + 1e-6) - self._told
+    def __call__(self, steps, total):
+        """Add some of the steps of one k point."""
+        self._done += TICKS * steps / total
+        steps = int(self._done + 1e-6) - self._reported
         if steps > 0 and self._progress:
-            self._told += steps
+            self._reported += steps
             self._progress(steps, self._count)

@@ -30,7 +30,7 @@ def check_format(path):
         raise MoireioError("is no picture format that is known", path=path, remedy="png, pdf, svg")
 
 
-def plot_bands(bands, overlays=(), *, zero="fermi", window=None, title=None, labels=None):
+def plot_bands(bands, overlays=(), *, zero="fermi", energy_window=None, title=None, labels=None):
     """Draw a band structure, and others over it.
 
     Parameters
@@ -41,7 +41,7 @@ def plot_bands(bands, overlays=(), *, zero="fermi", window=None, title=None, lab
         Points to lay over it: (p,) Å⁻¹ along the path and (ns, p, nb) eV, shifted already.
     zero : {"fermi", "vbm", "none"} or float
         Energy that becomes 0 (see `BandStructure.zero`).
-    window : tuple of two float, optional
+    energy_window : tuple of two float, optional
         Lowest and highest energy shown, eV, counted from the zero. By default everything, or
         6 eV on both sides of the zero where the bands reach further.
     title : str, optional
@@ -64,9 +64,9 @@ def plot_bands(bands, overlays=(), *, zero="fermi", window=None, title=None, lab
     for distance, energies in overlays:
         handles.append(_draw_points(axes, distance, energies, solid=dotted))
     reach = np.abs(bands.energies - shift).max(initial=0)
-    if window is None and zero != "none" and reach > 2 * WINDOW and not bands.first_band:
-        window = (-WINDOW, WINDOW)
-    _dress(axes, bands, zero, window)
+    if energy_window is None and zero != "none" and reach > 2 * WINDOW and not bands.first_band:
+        energy_window = (-WINDOW, WINDOW)
+    _dress(axes, bands, zero, energy_window)
     names = list(labels) if labels and len(handles) > 1 else [""]
     entries = []
     for lines, name in zip(handles, names, strict=False):
@@ -109,7 +109,7 @@ def _draw_points(axes, distance, energies, solid):
     return handles
 
 
-def _dress(axes, bands, zero, window):
+def _dress(axes, bands, zero, energy_window):
     """Draw corners, axes and the energy zero."""
     path = bands.path
     ticks, names = [], []
@@ -134,8 +134,8 @@ def _dress(axes, bands, zero, window):
         axes.axhline(0, color="0.5", lw=0.6, ls=":", zorder=0)
     name = {"fermi": "E − E$_F$ (eV)", "vbm": "E − E$_{VBM}$ (eV)", "none": "E (eV)"}
     axes.set_ylabel(name.get(zero, f"E − {zero} eV (eV)"))
-    if window is not None:
-        axes.set_ylim(*window)
+    if energy_window is not None:
+        axes.set_ylim(*energy_window)
 
 
 def save(figure, path):

@@ -25,13 +25,13 @@ def plot_errors(comparison, labels):
     rows = -(-n // columns)
     figure = Figure(figsize=(3.6 * columns + 0.6, 3.3 * rows), dpi=200, layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
-    top = max(p.worst_orbitals for p in comparison.pairs) * 1e3
+    top = max(p.largest_mean for p in comparison.pairs) * 1e3
     image = None
     for axis, pair in zip(axes, comparison.pairs, strict=False):
-        values = pair.by_orbitals * 1e3
+        values = pair.means * 1e3
         image = axis.imshow(values, cmap="magma_r", vmin=0, vmax=top, interpolation="nearest")
-        axis.set_title(f"{pair.one}–{pair.two}: mean {pair.mean * 1e3:.3g} meV", fontsize=9)
-        for name, set_ticks in ((pair.one, axis.set_yticks), (pair.two, axis.set_xticks)):
+        axis.set_title(f"{'–'.join(pair.species)}: mean {pair.mean * 1e3:.3g} meV", fontsize=9)
+        for name, set_ticks in zip(pair.species, (axis.set_yticks, axis.set_xticks), strict=True):
             seen, widths = zip(*labels[name], strict=True)
             widths = np.array(widths)
             size = int(widths.sum())
@@ -63,7 +63,8 @@ def plot_series(rows):
     Parameters
     ----------
     rows : list of dict
-        Each with ``found`` (Comparison), ``angle`` (degrees, or None) and ``a`` (name of a file).
+        Each with ``errors`` (Comparison), ``bands`` (BandErrors, or None), ``angle`` (degrees, or
+        None) and ``a`` (name of a file).
 
     Returns
     -------
@@ -76,20 +77,22 @@ def plot_series(rows):
     known = all(angle is not None for angle in angles)
     x = np.array(angles if known else range(len(rows)), dtype=float)
     order = np.argsort(x, kind="stable")
-    banded = all(row["found"].bands for row in rows)
+    banded = all(row["bands"] is not None for row in rows)
     figure = Figure(figsize=(4.6, 5.2 if banded else 3.0), dpi=200, layout="constrained")
     axes = np.atleast_1d(figure.subplots(1 + banded, 1, sharex=True))
     if banded:
         for side, marker, label in (("below", "v", "below the gap"), ("above", "^", "above it")):
-            values = [np.mean(row["found"].bands[side]) * 1e3 for row in rows]
-            count = len(rows[0]["found"].bands[side])
+            values = [np.mean(getattr(row["bands"], side)) * 1e3 for row in rows]
+            count = len(getattr(rows[0]["bands"], side))
             text = f"{count} bands {label}" if side == "below" else f"{count} {label}"
             axes[0].plot(x[order], np.array(values)[order], marker=marker, label=text)
         axes[0].set_ylabel("mean |ΔE| (meV)")
         axes[0].legend(frameon=False, fontsize=8)
     series = {
-        "mean": [row["found"].mean for row in rows],
-        "worst orbitals": [max(p.worst_orbitals for p in row["found"].pairs) for row in rows],
+        "mean": [row["errors"].mean for row in rows],
+        "max over orbital pairs of the mean": [
+            max(p.largest_mean for p in row["errors"].pairs) for row in rows
+        ],
     }
     for (name, values), marker in zip(series.items(), "os", strict=True):
         axes[-1].plot(x[order], np.array(values)[order] * 1e3, marker=marker, label=name)

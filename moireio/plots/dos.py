@@ -27,7 +27,7 @@ UNIT = "states/eV/cell"
 ENERGY = {"fermi": "E − E$_F$ (eV)", "vbm": "E − E$_{VBM}$ (eV)", "none": "E (eV)"}
 
 
-def plot_dos(dos, *, zero=None, window=None, title=None, stacked=False, vertical=False):
+def plot_dos(dos, *, zero=None, energy_window=None, title=None, stacked=False, vertical=False):
     """Draw a density of states, spin down below the axis.
 
     Parameters
@@ -36,7 +36,7 @@ def plot_dos(dos, *, zero=None, window=None, title=None, stacked=False, vertical
         What to draw.
     zero : {"fermi", "vbm", "none"} or float, optional
         Energy that becomes 0; by default the Fermi level if it is known.
-    window : tuple of two float, optional
+    energy_window : tuple of two float, optional
         Lowest and highest energy shown, eV, counted from the zero; by default 6 eV on both sides
         of it, or everything.
     title : str, optional
@@ -49,7 +49,7 @@ def plot_dos(dos, *, zero=None, window=None, title=None, stacked=False, vertical
     Returns
     -------
     matplotlib.figure.Figure
-        With the groups that hold most in the window, at most ten.
+        With the groups that hold most in the energy_window, at most ten.
 
     Raises
     ------
@@ -66,11 +66,11 @@ def plot_dos(dos, *, zero=None, window=None, title=None, stacked=False, vertical
         zero = "none" if dos.fermi is None else "fermi"
     shift = dos.zero(zero)
     energies = dos.energies - shift
-    window = _window(energies, zero, window)
-    shown = (energies >= window[0]) & (energies <= window[1])
+    energy_window = _window(energies, zero, energy_window)
+    shown = (energies >= energy_window[0]) & (energies <= energy_window[1])
     if shown.sum() < 2:
         raise MoireioError(
-            f"the density of states ends before {window[0]:g} … {window[1]:g} eV",
+            f"the density of states ends before {energy_window[0]:g} … {energy_window[1]:g} eV",
             remedy=f"it reaches from {energies[0]:.3g} to {energies[-1]:.3g} eV",
         )
     energies = energies[shown]
@@ -83,7 +83,7 @@ def plot_dos(dos, *, zero=None, window=None, title=None, stacked=False, vertical
 
         handles.append(Line2D([], [], color="none"))
         names.append(f"{left} smaller")
-    _dress(axes, dos, zero, shift, window, vertical)
+    _dress(axes, dos, zero, shift, energy_window, vertical)
     _limits(axes, dos, shown, stacked, chosen, vertical)
     if len(names) > 1:
         rows = -(-len(names) // (3 if vertical else 6))
@@ -123,13 +123,13 @@ def pretty(label):
     return re.sub(r"\b([pdf])((?:[xyz]|\()[xyz0-9()−-]*)(?= |$)", index, label)
 
 
-def _window(energies, zero, window):
+def _window(energies, zero, energy_window):
     low, high = energies[0], energies[-1]
-    if window is None:
+    if energy_window is None:
         if zero == "none":
             return low, high
-        window = (-WINDOW, WINDOW)
-    return max(low, window[0]), min(high, window[1])
+        energy_window = (-WINDOW, WINDOW)
+    return max(low, energy_window[0]), min(high, energy_window[1])
 
 
 def _largest(projected, total, stacked):
@@ -188,7 +188,7 @@ def _line(axes, energies, values, vertical, **style):
     return axes.plot(*pair, **style)[0]
 
 
-def _dress(axes, dos, zero, shift, window, vertical):
+def _dress(axes, dos, zero, shift, energy_window, vertical):
     """Draw axes, the Fermi level and the names of the spins."""
     energy, density = ENERGY.get(zero), f"DOS ({UNIT})"
     if energy is None:
@@ -197,11 +197,11 @@ def _dress(axes, dos, zero, shift, window, vertical):
     if dos.fermi is not None:
         mark(dos.fermi - shift, color="0.35", lw=0.8, ls=(0, (4, 2)), zorder=2)
     if vertical:
-        axes.set_ylim(*window)
+        axes.set_ylim(*energy_window)
         axes.set_ylabel(energy)
         axes.set_xlabel(density)
     else:
-        axes.set_xlim(*window)
+        axes.set_xlim(*energy_window)
         axes.set_xlabel(energy)
         axes.set_ylabel(density)
     if len(dos.total) == 2:

@@ -5,12 +5,32 @@ import json
 import math
 import os
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from moireio.errors import MoireioError
 
+if TYPE_CHECKING:
+    from moireio.spectrum.problems import SolverChoice
+
 SHORT = 10.0  # s
+
+
+def solver_key(choice: "SolverChoice") -> list:
+    """Return what a solver's choice contributes to the key of a run: options that change results.
+
+    Parameters
+    ----------
+    choice : SolverChoice
+        How to solve.
+
+    Returns
+    -------
+    list
+        For JSON.
+    """
+    return [choice.name, *(choice.options.get(name) for name in ("drop", "overlap_cutoff"))]
 
 
 class Checkpoint:

@@ -1,17 +1,26 @@
-"""Where the electrons of a system end, from the few levels near there."""
+"""The Fermi level and the gap, from the few levels near them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.projection.groups import make_projection
+from moireio.runtime.progress import Progress
 from moireio.spectrum import irreducible as symmetry
 from moireio.spectrum.fermi import BOLTZMANN, ROOM, fermi_level
 from moireio.spectrum.levels import solve_levels
 from moireio.spectrum.problems import EigenproblemSet, SolverChoice
 from moireio.spectrum.selection import centred_range
 from moireio.spectrum.sums import bloch_sums
+
+if TYPE_CHECKING:
+    from moireio.blockfile.reader import BlockFile
+    from moireio.kspace.mesh import KMesh, ReducedMesh
+    from moireio.operators.bloch import BlochSum
 
 FEW = 16  # levels at every k, for a start
 SMALLEST_GAP = 1e-3  # eV
@@ -20,54 +29,55 @@ REACH = 20.0  # times the temperature: beyond, levels are full or empty
 
 @dataclass(frozen=True)
 class Occupation:
-    """How far the electrons of a system fill its levels.
+    """Occupation of the levels by the electrons of a cell.
 
     Parameters
     ----------
     fermi : float
-        Fermi level, eV; the middle of the gap of an insulator.
+        Fermi level, eV; in an insulator the middle of the gap.
     electrons : float
-        In the cell.
-    valence_top : float or None
-        Highest filled level on the mesh, eV, if every k point has as many filled ones.
+        Electrons in the cell.
+    vbm : float or None
+        Valence band maximum on the mesh, eV, if every k point has as many filled levels.
     gap : float or None
-        From there to the lowest empty level, eV; None where bands are partly filled.
+        From the valence band maximum to the lowest empty level, eV; None where bands are partly
+        filled.
     mesh : (int, int, int)
         k points along the reciprocal vectors.
     """
 
     fermi: float
     electrons: float
-    valence_top: float | None = None
+    vbm: float | None = None
     gap: float | None = None
-    mesh: tuple = (1, 1, 1)
+    mesh: tuple[int, int, int] = (1, 1, 1)
 
 
-def electron_count(file):
-    """Return the number of electrons in the cell, None if nothing tells it.
+def electron_count(file: "BlockFile") -> float | None:
+    """Return the number of electrons in the cell.
 
     Parameters
     ----------
     file : BlockFile
-        With the number, or a basis whose species tell their valence electrons.
+        With the number, or a basis with the valence electrons of its species.
 
     Returns
     -------
     float or None
-        Electrons.
+        Electrons; None if the file has neither.
     """
-    known = file.electrons.count
-    return file.basis.valence(file.structure) if known is None else known
+    count = file.electrons.count
+    return file.basis.valence(file.structure) if count is None else count
 
 
-def electron_temperature(file, asked=None):
-    """Return the electronic temperature: the one asked for, the file's, or 300 K.
+def electron_temperature(file: "BlockFile", temperature: float | None = None) -> float:
+    """Return the electronic temperature: the one given, the file's, or 300 K.
 
     Parameters
     ----------
     file : BlockFile
         Perhaps with a temperature.
-    asked : float, optional
+    temperature : float, optional
         K.
 
     Returns
@@ -75,16 +85,24 @@ def electron_temperature(file, asked=None):
     float
         K.
     """
-    return next((t for t in (asked, file.electrons.temperature) if t is not None), ROOM)
+    choices = (temperature, file.electrons.temperature)
+    return next((choice for choice in choices if choice is not None), ROOM)
 
 
-def filling_of(energies, weights, electrons, degeneracy, temperature, first=0):
-    """Return how far electrons fill some levels.
+def occupation_of(
+    energies: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64],
+    electrons: float,
+    degeneracy: float,
+    temperature: float,
+    first: int = 0,
+) -> Occupation:
+    """Return the occupation of given levels.
 
     Parameters
     ----------
     energies : (ns, nk, nb) array
-        Levels, eV, ascending; all those below them are full, all above empty.
+        Levels, eV, ascending; all levels below them are full, all above empty.
     weights : (nk,) array
         Share of every k point.
     electrons : float
@@ -94,12 +112,17 @@ def filling_of(energies, weights, electrons, degeneracy, temperature, first=0):
     temperature : float
         K.
     first : int
-        How many levels lie below those given, of all spins together.
+        Number of levels below those given, of all spins together.
 
     Returns
     -------
     Occupation
         Without its mesh.
+
+    Raises
+    ------
+    MoireioError
+        If the electrons do not fit into these levels.
     """
     ns, _, nb = energies.shape
     held = electrons - degeneracy * first
@@ -108,47 +131,47 @@ def filling_of(energies, weights, electrons, degeneracy, temperature, first=0):
     if abs(filled - round(filled)) > 1e-6 or not 0 < round(filled) < ns * nb:
         return Occupation(level, electrons)
     both = np.sort(np.concatenate(list(energies), axis=1), axis=1)
-    top = float(both[:, round(filled) - 1].max())
-    gap = float(both[:, round(filled)].min()) - top
-    return Occupation(level, electrons, top, gap if gap > SMALLEST_GAP else None)
+    vbm = float(both[:, round(filled) - 1].max())
+    gap = float(both[:, round(filled)].min()) - vbm
+    return Occupation(level, electrons, vbm, gap if gap > SMALLEST_GAP else None)
 
 
 def find_filling(
-    file,
-    mesh,
+    file: "BlockFile",
+    mesh: "KMesh",
     *,
-    electrons=None,
-    temperature=None,
-    solver=None,
-    use_symmetry=True,
-    progress=None,
-):
+    electrons: float | None = None,
+    temperature: float | None = None,
+    solver: SolverChoice | None = None,
+    use_symmetry: bool = True,
+    progress: Progress | None = None,
+) -> Occupation:
     """Return the Fermi level of a block file on a mesh of k points.
 
-    Levels are taken around the last filled one, as many as the Fermi level needs, and known by
-    their index: the sparse solver tells it by Sylvester's law of inertia.
+    Levels are taken around the last filled one, as many as the Fermi level needs. Their numbers
+    are known: the sparse solver counts the levels below an energy by Sylvester's law of inertia.
 
     Parameters
     ----------
     file : BlockFile
         With a Hamiltonian, and an overlap unless its basis is orthogonal.
     mesh : KMesh
-        Of k points.
+        k points.
     electrons : float, optional
-        In the cell; by default as the file or its basis tells.
+        In the cell; by default the number in the file, or that of its basis.
     temperature : float, optional
         K; by default that of the file, or 300.
-    solver : moireio.spectrum.problems.SolverChoice, optional
+    solver : SolverChoice, optional
         How to solve.
     use_symmetry : bool
         Whether to use the crystal's symmetry besides time reversal.
-    progress : callable, optional
-        Called with (steps done, all steps).
+    progress : Progress, optional
+        Steps are k points.
 
     Returns
     -------
     Occupation
-        Where the electrons end.
+        Fermi level and gap.
 
     Raises
     ------
@@ -159,16 +182,16 @@ def find_filling(
     electrons = electron_count(file) if electrons is None else electrons
     if electrons is None:
         raise MoireioError(
-            "the number of electrons is unknown", path=file.label, remedy="say --electrons"
+            "the number of electrons is unknown", path=file.label, remedy="give `electrons`"
         )
     solver, degeneracy = solver or SolverChoice(), 2.0 if spin == "none" else 1.0
     band_range = None
-    n = sums[0].n_orbitals
-    if solver.finds_range(n, FEW):
+    n_orbitals = sums[0].n_orbitals
+    if solver.finds_range(n_orbitals, FEW):
         # symmetry is tried on the levels that matter: all of a large matrix would take too long
         below = electrons / degeneracy / len(sums)
-        band_range = centred_range(n, min(FEW, n), min(below, n))
-    small, _ = symmetry.reduced(
+        band_range = centred_range(n_orbitals, min(FEW, n_orbitals), min(below, n_orbitals))
+    reduced_mesh, _ = symmetry.reduced(
         file,
         mesh,
         sums,
@@ -178,11 +201,11 @@ def find_filling(
         use_group=use_symmetry,
         band_range=band_range,
     )
-    levels = LevelsAround(sums, overlap, small, solver, progress)
-    found = levels.filling(
+    levels = LevelsAround(sums, overlap, reduced_mesh, solver, progress)
+    occupation = levels.occupation(
         electrons, degeneracy, electron_temperature(file, temperature), file.electrons.fermi
     )
-    return Occupation(found.fermi, found.electrons, found.valence_top, found.gap, mesh.shape)
+    return replace(occupation, mesh=mesh.shape)
 
 
 class LevelsAround:
@@ -191,23 +214,37 @@ class LevelsAround:
     Parameters
     ----------
     sums : list of BlochSum
-        H, of either spin.
+        H, one for each spin channel.
     overlap : BlochSum or None
         S.
     mesh : ReducedMesh
-        Of k points.
+        k points.
     solver : SolverChoice
         How to solve.
-    progress : callable, optional
-        Called with (steps done, all steps).
+    progress : Progress, optional
+        Steps are k points.
     """
 
-    def __init__(self, sums, overlap, mesh, solver, progress=None):
+    def __init__(
+        self,
+        sums: "Sequence[BlochSum]",
+        overlap: "BlochSum | None",
+        mesh: "ReducedMesh",
+        solver: SolverChoice,
+        progress: Progress | None = None,
+    ):
         self._sums, self._overlap, self._mesh = sums, overlap, mesh
         self._solver, self._progress = solver, progress
 
-    def filling(self, electrons, degeneracy, temperature, near=None, most=None):
-        """Return how far electrons fill the levels (see `find_filling`).
+    def occupation(
+        self,
+        electrons: float,
+        degeneracy: float,
+        temperature: float,
+        sigma: float | None = None,
+        max_levels: int | None = None,
+    ) -> Occupation | None:
+        """Return the occupation of the levels (see `find_filling`).
 
         Parameters
         ----------
@@ -217,74 +254,97 @@ class LevelsAround:
             Electrons that a level holds.
         temperature : float
             K.
-        near : float, optional
-            Where the search begins, eV.
-        most : int, optional
+        sigma : float, optional
+            Energy at which the search begins, eV.
+        max_levels : int, optional
             Levels at every k after which to give up.
 
         Returns
         -------
         Occupation or None
-            Without its mesh; None if `most` levels do not tell it.
+            Without its mesh; None if `max_levels` levels do not suffice.
+
+        Raises
+        ------
+        MoireioError
+            If the electrons do not fit, or the problem cannot be solved.
         """
         n, ns = self._sums[0].n_orbitals, len(self._sums)
         if not 0 < electrons <= degeneracy * ns * n:
             raise MoireioError(f"{electrons:g} electrons do not fit into {ns * n} orbitals")
         count = min(FEW, n)
         middle = [electrons / (degeneracy * ns)] * ns
-        kt = REACH * BOLTZMANN * temperature + SMALLEST_GAP
+        reach = REACH * BOLTZMANN * temperature + SMALLEST_GAP
         while True:
             if not self._solver.finds_range(n, count):
                 count = n
-            firsts = [min(max(round(m - count / 2), 0), n - count) for m in middle]
-            energies = self._solve(firsts, count, near)
+            firsts = [centred_range(n, count, below)[0] for below in middle]
+            energies = self.levels(firsts, count, sigma)
             weights = self._mesh.weights
             try:
-                found = filling_of(
+                occupation = occupation_of(
                     energies, weights, electrons, degeneracy, temperature, sum(firsts)
                 )
-                near = found.fermi
+                sigma = occupation.fermi
             except MoireioError:
                 if count == n:
                     raise
-                found = None  # the spins are filled so differently that it is not among these
-            if found is not None and (count == n or self._reaches(energies, firsts, near, kt)):
-                return found
+                occupation = None  # the spins are filled so differently that it is not among these
+            if occupation is not None and (
+                count == n or self._others_are_full_or_empty(energies, firsts, sigma, reach)
+            ):
+                return occupation
             count = min(2 * count, n)
-            if most is not None and count > most:
+            if max_levels is not None and count > max_levels:
                 return None
-            if found is not None and ns == 2:
+            if occupation is not None and ns == 2:
                 # each spin around what the other left for it
-                below = [(e < near).sum(axis=1) @ weights for e in energies]
+                below = [(e < sigma).sum(axis=1) @ weights for e in energies]
                 middle = [f + b for f, b in zip(firsts, below, strict=True)]
 
-    def _reaches(self, energies, firsts, level, kt):
-        """Tell whether levels that were not looked at are surely full or empty."""
+    def _others_are_full_or_empty(self, energies, firsts, fermi, reach):
         n, count = self._sums[0].n_orbitals, energies.shape[2]
-        for own, first in zip(energies, firsts, strict=True):
-            if first > 0 and own[:, 0].max() > level - kt:
+        for levels, first in zip(energies, firsts, strict=True):
+            if first > 0 and levels[:, 0].max() > fermi - reach:
                 return False
-            if first + count < n and own[:, -1].min() < level + kt:
+            if first + count < n and levels[:, -1].min() < fermi + reach:
                 return False
         return True
 
-    def _solve(self, firsts, count, near):
-        """Return the levels `firsts` to `firsts + count` at every k, (ns, nk, count), eV."""
+    def levels(
+        self, firsts: Sequence[int], count: int, sigma: float | None = None
+    ) -> npt.NDArray[np.float64]:
+        """Return some neighbouring levels at every k.
+
+        Parameters
+        ----------
+        firsts : sequence of int
+            Index (from 0) of the first level, for each spin channel.
+        count : int
+            Number of levels.
+        sigma : float, optional
+            Energy near them, eV.
+
+        Returns
+        -------
+        (ns, nk, count) array
+            eV.
+        """
         problems = EigenproblemSet(
-            self._sums, self._overlap, self._mesh.k, self._solver, count, near
+            self._sums, self._overlap, self._mesh.k, self._solver, count, sigma
         )
         total = len(firsts) * len(self._mesh.k)
         progress = self._progress and (lambda steps, _: self._progress(steps, total))
+        energies = []
         try:
-            energies = []
             for channel, first in enumerate(firsts):
-                band_range = (
-                    None if count == self._sums[0].n_orbitals else (first, first + count - 1)
+                band_range = None if count == problems.shape[2] else (first, first + count - 1)
+                levels, _ = solve_levels(
+                    problems, band_range, channels=[channel], progress=progress
                 )
-                energies.append(
-                    solve_levels(problems, band_range, channels=[channel], progress=progress)[0][0]
-                )
+                energies.append(levels[0])
         finally:
             problems.close()
-        fewest = min(e.shape[1] for e in energies)
-        return np.stack([e[:, :fewest] for e in energies])
+        # solvers that leave combinations of orbitals out find fewer where all are wanted
+        fewest = min(levels.shape[1] for levels in energies)
+        return np.stack([levels[:, :fewest] for levels in energies])

@@ -79,11 +79,11 @@ def test_a_stored_result_is_drawn(tmp_path, made, run):
     [
         (("--mesh", "4"), "2 periodic axes"),
         (("--mesh", "4", "4", "2"), "not periodic along c"),
-        (("--project", "layer"), "overlap --layers"),
+        (("--project", "layer"), "overlap finds them"),
         (("--project", "spin"), "no spin"),
         (("--project", "colour"), "element, atom"),
-        (("--mesh", "1", "1", "--method", "tetrahedron"), "gaussian"),
-        (("--mesh", "2", "2", "--zero", "vbm", "--solver", "kpm", "--width", "1e-7"), "width"),
+        (("--mesh", "1", "1", "--method", "tetrahedron"), "--method gaussian"),
+        (("--mesh", "2", "2", "--zero", "vbm", "--solver", "kpm", "--width", "1e-7"), "--width"),
         (("--mesh", "2", "2", "--window", "900", "901", "--plot", "{}/x.gif"), "png"),
     ],
 )

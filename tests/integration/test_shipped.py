@@ -107,8 +107,8 @@ def test_sparse_levels_of_a_twisted_cell(run, tmp_path):
         path = moireio.make_path(file.structure, "0.1,0.23,0 0,0,0", 2)
         filled = round(file.electrons.count / 2)
         window = filled - 20, filled + 19
-        exact = moireio.solve_bands(file, path, window=window, solver="dense")
+        exact = moireio.solve_bands(file, path, band_range=window, solver="dense")
         for how in ({}, {"verify_count": True}):
             choice = SolverChoice("sparse", jobs=1, options=how)
-            found = moireio.solve_bands(file, path, window=window, solver=choice)
+            found = moireio.solve_bands(file, path, band_range=window, solver=choice)
             assert np.abs(found.energies - exact.energies).max() < 1e-8

@@ -106,7 +106,7 @@ def test_command(made, tmp_path):
     bands = tmp_path / "b.h5"
     table, plot, picture = (tmp_path / n for n in ("t.txt", "p.png", "w.pdf"))
     words = [made["gr_ab"], "--below", 1, "--above", 1, "-n", 9]
-    done = run("flat-band", *words, "--text", table, "--plot", plot, "--picture", picture)
+    done = run("flat-band", *words, "--text", table, "--plot", plot, "--weights-plot", picture)
     assert done.returncode == 0, done.stderr
     assert plot.read_bytes()[1:4] == b"PNG"
     assert picture.read_bytes()[:4] == b"%PDF"
@@ -124,7 +124,7 @@ def test_density_file_and_errors(made, tmp_path):
     done = run("flat-band", made["gr_ab"], "--density", tmp_path / "a.vtk")
     assert done.returncode == 1
     assert "is neither .cube nor .xsf" in done.stderr
-    done = run("flat-band", made["gr_ab"], made["gr_ab"], "--picture", tmp_path / "a.png")
+    done = run("flat-band", made["gr_ab"], made["gr_ab"], "--weights-plot", tmp_path / "a.png")
     assert done.returncode == 2
     done = run("flat-band", made["gr_ab"], "-n", 3, "--density", tmp_path / "a.cube")
     assert done.returncode == 1

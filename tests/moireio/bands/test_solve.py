@@ -72,7 +72,7 @@ def test_bands_around_an_energy(made):
         first = some.first_band
         assert first == 5  # eight occupied bands: three below and three above the Fermi level
         assert np.abs(some.energies - every.energies[:, :, first : first + 6]).max() < 1e-9
-        low = moireio.solve_bands(file, path, bands=4, around=-1e3)
+        low = moireio.solve_bands(file, path, bands=4, energy=-1e3)
         assert low.first_band == 0
         with pytest.raises(MoireioError, match="there are 52"):
             moireio.solve_bands(file, path, bands=53)

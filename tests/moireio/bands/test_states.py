@@ -19,7 +19,7 @@ from moireio.solvers.registry import make_solver
 def test_states_solve_the_problem(run, made, tmp_path, name, container, solver):
     """H ψ = E S ψ with the matrices summed directly from the blocks, and ψᴴSψ = 1."""
     out = tmp_path / f"b.{container}"
-    words = ["--bands", "6", "--around", "-4", "-n", "5", "--solver", solver]
+    words = ["--bands", "6", "--energy", "-4", "-n", "5", "--solver", solver]
     words += ["-p", "GM" if name != "o2_col" else "GX"]
     run("band", made[name], *words, "--states", "-o", out)
     run("h5-validate", out)
@@ -96,12 +96,12 @@ def test_states_that_are_gone(made, tmp_path):
 
     with moireio.open(str(made["gr_ab"])) as file:
         path = moireio.make_path(file.structure, "GMK", 6)
-        how = {"bands": 4, "around": -4.0, "jobs": 1, "checkpoint": str(record), "states": True}
+        how = {"bands": 4, "energy": -4.0, "jobs": 1, "checkpoint": str(record), "states": True}
         with pytest.raises(KeyboardInterrupt):
             moireio.solve_bands(file, path, progress=stop, **how)
         (tmp_path / "r.part.states").unlink()
         again = moireio.solve_bands(file, path, resume=True, **how)
-        whole = moireio.solve_bands(file, path, bands=4, around=-4.0, jobs=1, states=True)
+        whole = moireio.solve_bands(file, path, bands=4, energy=-4.0, jobs=1, states=True)
         assert (again.energies == whole.energies).all()
         assert np.abs(np.abs(again.states) - np.abs(whole.states)).max() < 1e-6
 
@@ -111,7 +111,7 @@ def test_overlap_cutoff(run, made, tmp_path, solver):
     """A cutoff above some eigenvalues of graphene's S: as the eigenvectors above it give."""
     out, cutoff = tmp_path / "b.h5", 3e-3
     words = ["-p", "GMK", "-n", "5", "--solver", solver, "--overlap-cutoff", cutoff]
-    few = ["--bands", "6", "--around", "-4"] if solver == "sparse" else []
+    few = ["--bands", "6", "--energy", "-4"] if solver == "sparse" else []
     done = run("band", made["gr_ab"], *words, *few, "--states", "-o", out)
     fewest, most, least = 99, 0, 1.0
     with moireio.open(str(out)) as file:

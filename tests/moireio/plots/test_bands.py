@@ -21,7 +21,7 @@ def lines_of(figure):
 
 
 def test_lines_corners_and_zero(bands):
-    figure = moireio.plot_bands(bands, window=(-3, 3))
+    figure = moireio.plot_bands(bands, energy_window=(-3, 3))
     axes = figure.axes[0]
     assert [t.get_text() for t in axes.get_xticklabels()] == ["Γ", "M|K", "Γ"]
     assert axes.get_ylim() == (-3, 3)

@@ -38,7 +38,7 @@ def test_lines_and_levels():
     assert "E$_F$" in axes.get_xlabel()
     total = next(n for n in axes.lines if len(n.get_xdata()) > 2)
     assert total.get_xdata()[np.argmax(total.get_ydata())] == pytest.approx(-1.0)
-    upright = plot_dos(example(), vertical=True, window=(-3, 2)).axes[0]
+    upright = plot_dos(example(), vertical=True, energy_window=(-3, 2)).axes[0]
     assert upright.get_ylim() == (-3, 2)
     assert "DOS" in upright.get_xlabel()
     assert plot_dos(example(), zero=-2.5).axes[0].get_xlabel() == "E + 2.5 eV (eV)"
@@ -64,7 +64,7 @@ def test_refusals():
     with pytest.raises(MoireioError, match="cannot be stacked"):
         plot_dos(mixed, stacked=True)
     with pytest.raises(MoireioError, match="ends before"):
-        plot_dos(example(), window=(50, 60))
+        plot_dos(example(), energy_window=(50, 60))
     with pytest.raises(MoireioError, match="valence band maximum is unknown"):
         plot_dos(example(), zero="vbm")
 

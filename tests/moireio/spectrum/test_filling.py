@@ -11,7 +11,7 @@ from moireio.errors import MoireioError
 from moireio.kspace.mesh import make_mesh
 from moireio.spectrum import filling
 from moireio.spectrum.fermi import fermi_level
-from moireio.spectrum.filling import LevelsAround, filling_of, find_filling
+from moireio.spectrum.filling import LevelsAround, find_filling, occupation_of
 from moireio.spectrum.problems import SolverChoice
 
 MESHES = {"gr_ab": [5, 5, 1], "hbn_soc": [3, 3, 1], "o2_col": [1, 1, 1], "gr_ab_v38": [4, 4, 1]}
@@ -60,7 +60,7 @@ def test_spins_filled_differently(seed):
     electrons = float(rng.integers(1, 2 * n))
 
     class Known(LevelsAround):
-        def _solve(self, firsts, count, near):
+        def levels(self, firsts, count, sigma=None):
             return np.stack([e[:, f : f + count] for e, f in zip(levels, firsts, strict=True)])
 
     class Mesh:
@@ -70,8 +70,8 @@ def test_spins_filled_differently(seed):
         pass
 
     Sum.n_orbitals = n
-    found = Known([Sum, Sum], None, Mesh, SolverChoice("sparse")).filling(electrons, 1.0, 300.0)
-    everything = filling_of(levels, Mesh.weights, electrons, 1.0, 300.0)
+    found = Known([Sum, Sum], None, Mesh, SolverChoice("sparse")).occupation(electrons, 1.0, 300.0)
+    everything = occupation_of(levels, Mesh.weights, electrons, 1.0, 300.0)
     assert found.fermi == pytest.approx(everything.fermi, abs=1e-6)
 
 
@@ -129,9 +129,9 @@ def test_too_many_levels_are_not_sought(made):
         mesh = make_mesh(file.structure, [3, 3, 1])
         sums = [file.hamiltonian.assembler()]
         levels = LevelsAround(sums, file.overlap.assembler(), _Points(mesh), SolverChoice("sparse"))
-        assert levels.filling(16.0, 2.0, 30000.0, most=20) is None
+        assert levels.occupation(16.0, 2.0, 30000.0, max_levels=20) is None
         with pytest.raises(MoireioError, match="do not fit"):
-            levels.filling(200.0, 2.0, 300.0)
+            levels.occupation(200.0, 2.0, 300.0)
 
 
 class _Points:

@@ -41,12 +41,12 @@ def test_window_of_energies(graphene, solver):
     all_bands = moireio.solve_bands(file, path).energies[0]
     low, high = file.electrons.fermi - 3.0, file.electrons.fermi + 2.0
     enters = ((all_bands > low) & (all_bands < high)).any(axis=0)
-    found = moireio.solve_bands(file, path, between=(low, high), solver=solver)
+    found = moireio.solve_bands(file, path, energy_range=(low, high), solver=solver)
     first, last = np.flatnonzero(enters)[[0, -1]]
     assert found.first_band == first
     assert np.abs(found.energies[0] - all_bands[:, first : last + 1]).max() < 1e-8
     with pytest.raises(MoireioError, match="no band has energies"):
-        moireio.solve_bands(file, path, between=(-1e3, -9e2), solver=solver)
+        moireio.solve_bands(file, path, energy_range=(-1e3, -9e2), solver=solver)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -79,4 +79,4 @@ def test_memory_is_refused_before_anything_is_factorised(graphene, monkeypatch):
     monkeypatch.setattr(PardisoFactor, "factorise", lambda *_: pytest.fail("factorised"))
     choice = SolverChoice("sparse", memory=1e4)
     with pytest.raises(MoireioError, match=r"need at least .* GB.*`precision` to float32"):
-        moireio.solve_bands(file, path, bands=2, solver=choice, around=None)
+        moireio.solve_bands(file, path, bands=2, solver=choice)

@@ -1,0 +1,163 @@
+"""Options of the commands that solve eigenproblems: which solver, and what it may use."""
+
+import click
+
+from moireio.tools.options import memory_bytes, options
+
+_HELP = {
+    "dense": "all levels of a dense matrix",
+    "sparse": "some bands by shift-invert Lanczos (with MKL's Pardiso, if PyPI's mkl is installed)",
+    "slepc": "some bands by SLEPc in many MPI processes, also on many machines (--launcher)",
+    "kpm": "the kernel polynomial method",
+}
+_AUTO = {
+    "sparse": "sparse for some bands of a large matrix, else dense",
+    "kpm": "kpm above 6000 orbitals, else dense",
+}
+
+
+def _memory(ctx, param, text):
+    return None if text is None else memory_bytes(text)
+
+
+_OPTIONS = {
+    "launcher": click.option(
+        "--launcher",
+        metavar="COMMAND",
+        help="slepc: command that starts its processes, as 'mpirun -n 64' or 'srun'; they solve "
+        "one k point after another, memory is theirs, --jobs and --memory do not apply.  [default: "
+        "mpirun, one process per core]",
+    ),
+    "slepc_python": click.option(
+        "--slepc-python",
+        metavar="PYTHON",
+        envvar="MOIREIO_SLEPC_PYTHON",
+        show_envvar=True,
+        help="slepc: the Python that has slepc4py, built for real numbers.  [default: this one, "
+        "else /usr/bin/python3]",
+    ),
+    "verify_count": click.option(
+        "--verify-count",
+        is_flag=True,
+        help="Sparse solver: verify at every k that no level was missed, by counting those below "
+        "and above the bands (three times the factorisations).",
+    ),
+    "drop": click.option(
+        "--drop",
+        type=click.FloatRange(0),
+        default=0.0,
+        metavar="EV",
+        help="Sparse solver: leave out elements of H below this (eV) where those of S are below it "
+        "too; energies are corrected to first order, and a note gives the correction.",
+    ),
+    "precision": click.option(
+        "--precision",
+        type=click.Choice(["auto", "float32", "float64"]),
+        default="auto",
+        show_default=True,
+        help="Precision of the sparse solver's factors: float32 halves their memory; results keep "
+        "double precision. auto takes it for the energies of large cells, where no states, "
+        "--verify-count or --overlap-cutoff are wanted.",
+    ),
+    "overlap_cutoff": click.option(
+        "--overlap-cutoff",
+        type=click.FloatRange(0),
+        default=0.0,
+        metavar="EPS",
+        help="Where orbitals nearly depend on each other: leave out their combinations with an "
+        "eigenvalue of S below this (no unit; 1e-5, say).",
+    ),
+    "memory": click.option(
+        "--memory",
+        metavar="BYTES",
+        callback=_memory,
+        help="Limit, as 4G or 500M: less memory means fewer processes.  [default: 90% of what is "
+        "free]",
+    ),
+}
+_OF_SOLVER = {
+    "sparse": ("verify_count", "drop", "precision"),
+    "slepc": ("launcher", "slepc_python"),
+}
+
+
+def solver_options(*solvers):
+    """Add the options of the solvers that a command offers.
+
+    Parameters
+    ----------
+    *solvers : str
+        Of "dense", "sparse", "slepc" and "kpm"; "auto" comes first by itself.
+
+    Returns
+    -------
+    callable
+        A decorator.
+    """
+    auto = next(_AUTO[name] for name in solvers if name in _AUTO)
+    meanings = [f"{name}: {_HELP[name]}" for name in solvers] + [f"auto: {auto}"]
+    solver = click.option(
+        "--solver",
+        type=click.Choice(["auto", *solvers]),
+        default="auto",
+        show_default=True,
+        help=f"How levels are found. {'; '.join(meanings)}.",
+    )
+    names = [name for s in solvers for name in _OF_SOLVER.get(s, ())]
+
+    def decorate(function):
+        function = options("device", "jobs", "resume")(function)
+        for name in reversed([*names, "overlap_cutoff", "memory"]):
+            function = _OPTIONS[name](function)
+        return solver(function)
+
+    return decorate
+
+
+def solver_choice(opts):
+    """Return the solver that the options choose.
+
+    Parameters
+    ----------
+    opts : dict
+        Values of `solver_options` by name.
+
+    Returns
+    -------
+    SolverChoice
+        For the library.
+    """
+    from moireio.spectrum.problems import SolverChoice
+
+    if opts.get("launcher") is not None and opts["solver"] != "slepc":
+        raise click.UsageError("--launcher needs --solver slepc.")
+    names = ("precision", "verify_count", "drop", "overlap_cutoff", "launcher")
+    settings = {name: opts[name] for name in names if name in opts}
+    if opts["solver"] == "slepc":  # the environment may give it to every solver
+        settings["python"] = opts["slepc_python"]
+    return SolverChoice(opts["solver"], opts["jobs"], opts["memory"], opts["device"], settings)
+
+
+def checkpoint_path(opts, names, allowed=True):
+    """Return the file that keeps finished k points, beside the output.
+
+    Parameters
+    ----------
+    opts : dict
+        Values of the options, resume among them.
+    names : sequence of str or None
+        Outputs, the first that is a file counts.
+    allowed : bool
+        Whether this run can be resumed.
+
+    Returns
+    -------
+    str or None
+        None if no output has a name, or the run cannot be resumed.
+    """
+    name = next((n for n in names if n and n != "-"), None)
+    if opts["resume"] and not allowed:
+        raise click.UsageError("--resume is for one file, or one pair of files.")
+    if opts["resume"] and name is None:
+        raise click.UsageError("--resume needs an output file (-o, --text or --plot).")
+    return f"{name.rstrip('/')}.part.jsonl" if name and allowed else None
