@@ -1,0 +1,86 @@
+"""One example of every result, with all its optional parts."""
+
+import numpy as np
+
+from moireio.results.bands import BandStructure
+from moireio.results.dos import DensityOfStates
+from moireio.results.electrons import Electrons
+from moireio.results.history import HistoryEntry
+from moireio.results.kpath import KPath, KPathSegments
+from moireio.results.moire import Moire, MoireLayer
+
+
+def example_bands(ns=2, nk=5, nb=3, n=4):
+    rng = np.random.default_rng(ns)
+    path = KPath(rng.random((nk, 3)), np.arange(nk) * 0.1, np.array([0, nk - 1]), ("G", "K'"))
+    states = rng.normal(size=(ns, nk, nb, n)) + 1j * rng.normal(size=(ns, nk, nb, n))
+    energies = np.sort(rng.normal(size=(ns, nk, nb)), axis=2)
+    return BandStructure(path, energies, -1.5, 4.0, ns == 1, 2, "model", states)
+
+
+def example_dos(ns=2, ng=2, ne=7):
+    rng = np.random.default_rng(ns)
+    total, error = rng.random((ns, ne)), rng.random((ns, ne))
+    return DensityOfStates(
+        np.linspace(-1, 1, ne),
+        total,
+        rng.random((ns, ng, ne)),
+        labels=("C s", "C p"),
+        projection=("element,shell", "element,shell"),
+        method="kpm",
+        width=0.1,
+        mesh=(3, 2, 1),
+        shift=(0.5, 0.0, 0.0),
+        fermi=-0.2,
+        electrons=8.0,
+        vbm=-0.3,
+        gap=0.4,
+        error=error,
+        fermi_error=0.01,
+        source="model",
+    )
+
+
+def example_moire():
+    lattice = np.array([[2.46, 0.0], [1.23, 2.13]])
+    matrices = ([[2, 1], [-1, 3]], [[1, 2], [-2, 3]])
+    layers = tuple(
+        MoireLayer(
+            name, lattice, np.array(matrix), np.zeros((2, 2)), angle, bool(angle), centre=np.ones(2)
+        )
+        for name, matrix, angle in zip(("lower", "upper"), matrices, (0.0, 21.8), strict=True)
+    )
+    return Moire(layers, "second", (2, 1), 1)
+
+
+EXAMPLES = {
+    "bands": example_bands(),
+    "dos": example_dos(),
+    "electrons": Electrons(8.0, -1.0, 300.0, 0.5),
+    "kpath": KPathSegments(
+        np.random.default_rng(0).random((3, 2, 3)),
+        (("G", "M"), ("M", "K"), ("A", "L")),
+        np.array([10, 5, 7]),
+    ),
+    "moire": example_moire(),
+    "history": [
+        HistoryEntry("band", "1.0", "2026-01-01T00:00:00+00:00", ["-p", "Γ"], ["x.h5"], ["b:0"]),
+        HistoryEntry("dos", "1.1", "2026-01-02T00:00:00+00:00"),
+    ],
+}
+
+
+def assert_same(a, b):
+    """Two values of dataclasses, arrays and sequences hold the same."""
+    if hasattr(a, "__dataclass_fields__"):
+        assert type(a) is type(b)
+        for name in a.__dataclass_fields__:
+            assert_same(getattr(a, name), getattr(b, name))
+    elif isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        assert np.array_equal(a, b)
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b)
+        for first, second in zip(a, b, strict=True):
+            assert_same(first, second)
+    else:
+        assert a == b
