@@ -81,6 +81,18 @@ _OF_SOLVER = {
 }
 
 
+class SolverName(click.Choice):
+    """Name of a solver: those that a command offers, and those of other distributions."""
+
+    def convert(self, value, param, ctx):
+        """Accept a name."""
+        from moireio.solvers.registry import SOLVERS, solver_names
+
+        if value in self.choices or value in SOLVERS or value not in solver_names():
+            return super().convert(value, param, ctx)
+        return value
+
+
 def solver_options(*solvers):
     """Add the options of the solvers that a command offers.
 
@@ -98,10 +110,11 @@ def solver_options(*solvers):
     meanings = [f"{name}: {_HELP[name]}" for name in solvers] + [f"auto: {auto}"]
     solver = click.option(
         "--solver",
-        type=click.Choice(["auto", *solvers]),
+        type=SolverName(["auto", *solvers]),
         default="auto",
         show_default=True,
-        help=f"How levels are found. {'; '.join(meanings)}.",
+        help=f"How levels are found. {'; '.join(meanings)}. A solver that another "
+        "package adds is taken by its name.",
     )
     names = [name for s in solvers for name in _OF_SOLVER.get(s, ())]
 
