@@ -158,3 +158,20 @@ def test_two_solvers_of_one_name(toy):
     toy("second-toys", "toy_module:Toy")
     with pytest.raises(MoireioError, match=r"first_toys.*second_toys"):
         make_solver("toy")
+
+
+def test_a_command_takes_a_solver_of_another_distribution(toy, invoke, made):
+    """By its name; an unknown one is wrong usage, an option that it does not have one line."""
+    toy("toy-solvers", "toy_module:Toy")
+    words = [made["gr_ab"], "-p", "GK", "-n", "3", "--bands", "4", "-q"]
+    tables = [invoke("band", *words, "--solver", name) for name in ("toy", "dense")]
+    assert [done.exit_code for done in tables] == [0, 0]
+    rows = [
+        np.array([line.split() for line in done.stdout.splitlines() if line[0] != "#"], dtype=float)
+        for done in tables
+    ]
+    assert np.abs(rows[0] - rows[1]).max() < 2e-6
+    assert invoke("band", *words, "--solver", "toyland").exit_code == 2
+    refused = invoke("band", *words, "--solver", "toy", "--drop", "0.1")
+    assert refused.exit_code == 1
+    assert "the toy solver has no --drop (choose the solver sparse)" in refused.stderr
