@@ -4,19 +4,21 @@ Layout: ``best_model.pkl`` (a torch file with a state dict), ``src/train.ini`` (
 settings), ``src/dataset_info.json`` (species, shells, spin) and ``src/target_blocks.json`` (which
 blocks share channels). Kept: all of these that define the function. Lost: optimiser and scheduler,
 logs, constant buffers. The version of e3nn that a network was trained with is part of its function:
-checkpoints written before 0.4.2 tell it by the names of their buffers, and later ones by the signs
-in them.
+in checkpoints written before 0.4.2 it follows from the names of their buffers, in later ones from
+the signs in them.
 """
 
 import configparser
 import json
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from moireio.errors import MissingFileError, MoireioError, first_line, unreadable
-from moireio.network.create import repaired
+from moireio.network.create import with_reachable
 from moireio.network.head import Targets
 from moireio.network.irreps import Irreps
 from moireio.network.layers import harmonics_irreps
@@ -24,6 +26,7 @@ from moireio.network.linear import CONVENTIONS
 from moireio.network.model import NetworkModel
 from moireio.network.net import Network, NetworkSettings
 from moireio.network.wigner import coupling
+from moireio.runtime.random import torch_seed
 
 DEFAULTS = {
     "cutoff_radius": "7.2",
@@ -33,12 +36,12 @@ DEFAULTS = {
     "num_blocks": "3",
     "ignore_parity": "False",
 }
-# The version that DeepH-E3 asks for, where a checkpoint does not tell.
+# The version that DeepH-E3 asks for, where a checkpoint does not show its own.
 REQUIRED = "0.3.5"
 
 
-def read_settings(folder):
-    """Read what defines a network.
+def read_settings(folder: str) -> tuple[NetworkSettings, Targets]:
+    """Read the settings of a network.
 
     Parameters
     ----------
@@ -48,9 +51,9 @@ def read_settings(folder):
     Returns
     -------
     settings : NetworkSettings
-        Without the convention of e3nn.
+        Settings, without the convention of e3nn.
     targets : Targets
-        What its output means.
+        Meaning of the output.
 
     Raises
     ------
@@ -80,7 +83,7 @@ def read_settings(folder):
         even = network["ignore_parity"].lower() == "true"
         targets = Targets(
             tuple(numbers),
-            tuple(tuple(int(n) for n in own) for own in info["orbital_types"]),
+            tuple(tuple(int(n) for n in shells) for shells in info["orbital_types"]),
             bool(info["spinful"]),
             tuple(_target(block, numbers) for block in blocks),
             even,
@@ -95,7 +98,7 @@ def read_settings(folder):
     return settings, targets
 
 
-def _json(path):
+def _json(path: str) -> Any:
     try:
         with open(path, encoding="utf-8") as stream:
             return json.load(stream)
@@ -105,7 +108,9 @@ def _json(path):
         raise MoireioError(f"is not JSON: {first_line(error)}", path=path) from error
 
 
-def _target(block, numbers):
+def _target(
+    block: Mapping[str, Sequence[int]], numbers: list[int]
+) -> dict[tuple[int, int], tuple[int, int]]:
     out = {}
     for pair, (a, b) in block.items():
         one, two = (numbers.index(int(z)) for z in pair.split())
@@ -113,7 +118,7 @@ def _target(block, numbers):
     return out
 
 
-def _settings(network, targets):
+def _settings(network: Mapping[str, str], targets: Targets) -> NetworkSettings:
     lmax, even = int(network["spherical_harmonics_lmax"]), targets.even
     given = {k: Irreps.parse(v) for k, v in network.items() if "irreps" in k}
     embed = given["irreps_embed"]
@@ -126,7 +131,7 @@ def _settings(network, targets):
         post_node = mid_node
         if targets.spinful:
             sh = harmonics_irreps(lmax, even)
-            post_node = repaired(post_node, mid_node, mid_edge, post_edge, sh)
+            post_node = with_reachable(post_node, mid_node, mid_edge, post_edge, sh)
     return NetworkSettings(
         species=len(targets.numbers),
         embed_node=given.get("irreps_embed_node", embed),
@@ -143,7 +148,7 @@ def _settings(network, targets):
     )
 
 
-def read(folder, e3nn=None):
+def read(folder: str, e3nn: str | None = None) -> tuple[Network, Targets, str | None]:
     """Read a trained network.
 
     Parameters
@@ -151,17 +156,17 @@ def read(folder, e3nn=None):
     folder : str
         A result folder.
     e3nn : str, optional
-        Key of `CONVENTIONS` (or "0.4+"): the version that it shall be evaluated with; by default as
-        the checkpoint tells.
+        Version that it is evaluated with, a key of `CONVENTIONS`; "0.4+" is the version of the
+        checkpoint, but not before 0.4. By default the version of the checkpoint.
 
     Returns
     -------
     network : Network
-        With its weights.
+        Network with its weights.
     targets : Targets
-        What its output means.
-    told : str or None
-        The version that the checkpoint tells, a key of `CONVENTIONS`.
+        Meaning of its output.
+    version : str or None
+        Version of e3nn that the checkpoint was written with, if it can be seen.
 
     Raises
     ------
@@ -176,15 +181,17 @@ def read(folder, e3nn=None):
         raise MissingFileError(path=path) from error
     except Exception as error:  # torch's unpickler raises whatever the bytes make it
         raise MoireioError(f"is not a checkpoint: {first_line(error)}", path=path) from error
-    told = generation(state)
+    version = e3nn_version(state)
     if e3nn == "0.4+":
-        e3nn = told if told in ("0.4.4", "0.5") else "0.5"
-    network = Network(settings.with_(convention=CONVENTIONS[e3nn or told or REQUIRED]))
+        e3nn = version if version in ("0.4.4", "0.5") else "0.5"
+    settings = settings.with_(convention=CONVENTIONS[e3nn or version or REQUIRED])
+    with torch_seed(0):  # the weights are overwritten
+        network = Network(settings)
     fill(network, state, path)
-    return network, targets, told
+    return network, targets, version
 
 
-def model(folder, e3nn=None):
+def model(folder: str, e3nn: str | None = None) -> NetworkModel:
     """Read a trained network as a model.
 
     Parameters
@@ -192,7 +199,7 @@ def model(folder, e3nn=None):
     folder : str
         A result folder.
     e3nn : str, optional
-        As in `read`; also "0.4+", the version that the checkpoint tells, but not before 0.4.
+        As in `read`.
 
     Returns
     -------
@@ -201,14 +208,14 @@ def model(folder, e3nn=None):
     """
     from ase.data import chemical_symbols
 
-    network, targets, told = read(folder, e3nn)
+    network, targets, version = read(folder, e3nn)
     names = tuple(chemical_symbols[z] for z in targets.numbers)
-    training = {"program": "DeepH-E3", "e3nn": told}
+    training = {"program": "DeepH-E3", "e3nn": version}
     return NetworkModel(network, targets, "deeph-e3", names, training=training, label=folder)
 
 
-def generation(state):
-    """Tell which e3nn wrote a checkpoint.
+def e3nn_version(state: Mapping[str, torch.Tensor]) -> str | None:
+    """Return the version of e3nn that wrote a checkpoint.
 
     Parameters
     ----------
@@ -218,7 +225,7 @@ def generation(state):
     Returns
     -------
     str or None
-        Key of `CONVENTIONS`; None if nothing tells.
+        Key of `CONVENTIONS`; None if it cannot be seen.
     """
     if any("_compiled_main_out" in key for key in state):
         return "0.3.5"
@@ -227,18 +234,18 @@ def generation(state):
         degrees = tuple(int(n) for n in name.split("_"))
         old, new = coupling(*degrees, True), coupling(*degrees)
         if not np.allclose(old, new):
-            found = state[key].double().numpy()
-            return "0.4.4" if np.allclose(found, old, atol=1e-4) else "0.5"
+            stored = state[key].double().numpy()
+            return "0.4.4" if np.allclose(stored, old, atol=1e-4) else "0.5"
     return "0.5" if buffers else None
 
 
-def fill(network, state, path):
+def fill(network: Network, state: Mapping[str, torch.Tensor], path: str) -> None:
     """Copy DeepH-E3's weights into a network.
 
     Parameters
     ----------
     network : Network
-        Of the right settings.
+        Network with the checkpoint's settings.
     state : dict
         DeepH-E3's state dict.
     path : str
@@ -249,9 +256,9 @@ def fill(network, state, path):
     MoireioError
         If a weight is missing or has another size.
     """
-    used = set()
+    used: set[str] = set()
 
-    def take(key, like):
+    def take(key: str, like: torch.Tensor) -> torch.Tensor:
         if key not in state:
             raise MoireioError(f"has no weight {key}", path=path, remedy="src/ is of another run")
         used.add(key)
@@ -264,7 +271,7 @@ def fill(network, state, path):
             )
         return value.reshape(like.shape)
 
-    def joined(prefix, like):
+    def joined(prefix: str, like: torch.Tensor) -> torch.Tensor:
         parts = []
         while f"{prefix}.{len(parts)}" in state:
             parts.append(state[f"{prefix}.{len(parts)}"].flatten())
@@ -276,39 +283,36 @@ def fill(network, state, path):
             )
         return value
 
+    def copy(weight: torch.Tensor, key: str) -> None:
+        weight.copy_(take(key, weight))
+
     with torch.no_grad():
-        kind = next(iter(state.values())).dtype
-        network.to(torch.float64 if kind == torch.float64 else torch.float32)
-        network.embedding.copy_(take("embedding.weight", network.embedding))
+        dtype = next(iter(state.values())).dtype
+        network.to(torch.float64 if dtype == torch.float64 else torch.float32)
+        copy(network.embedding, "embedding.weight")
         for name, module in (("basis", network.radial), ("distance_expansion", network.expansion)):
             for part in ("offsets", "width"):
-                own = getattr(module, part)
-                own.copy_(take(f"{name}.{part}", own))
+                copy(getattr(module, part), f"{name}.{part}")
         for part in ("weight", "bias"):
-            own = getattr(network.lin_edge, part)
-            own.copy_(take(f"lin_edge.{part}", own))
+            copy(getattr(network.lin_edge, part), f"lin_edge.{part}")
         for number, block in enumerate(network.blocks):
             for update, name in ((block.node, "node"), (block.edge, "edge")):
                 prefix = f"{name}_update_blocks.{number}"
-                for module, key in (
-                    (update.lin_pre, "lin_pre"),
-                    (update.lin_post, "lin_post"),
-                    (update.norm, "norm"),
-                ):
+                modules = {
+                    "lin_pre": update.lin_pre,
+                    "lin_post": update.lin_post,
+                    "norm": update.norm,
+                    **{f"conv.fc.{n}": update.conv.fc[n] for n in (0, 2, 4)},
+                }
+                for key, module in modules.items():
                     for part in ("weight", "bias"):
-                        own = getattr(module, part)
-                        own.copy_(take(f"{prefix}.{key}.{part}", own))
+                        copy(getattr(module, part), f"{prefix}.{key}.{part}")
                 tp = update.conv.tp
                 tp.weights1.copy_(joined(f"{prefix}.conv.tp.weights1", tp.weights1))
                 tp.weights2.copy_(joined(f"{prefix}.conv.tp.weights2", tp.weights2))
-                for layer in (0, 2, 4):
-                    for part in ("weight", "bias"):
-                        own = getattr(update.conv.fc[layer], part)
-                        own.copy_(take(f"{prefix}.conv.fc.{layer}.{part}", own))
-                update.sc.weight.copy_(take(f"{prefix}.sc.weight", update.sc.weight))
+                copy(update.sc.weight, f"{prefix}.sc.weight")
                 if update.skip is not None:
-                    own = update.skip.weight
-                    own.copy_(take(f"{prefix}.skip_connect.sc.weight", own))
+                    copy(update.skip.weight, f"{prefix}.skip_connect.sc.weight")
     left = [
         key
         for key, value in state.items()

@@ -1,18 +1,24 @@
-"""Networks that get to know further elements."""
+"""Networks for further elements."""
+
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 
 from moireio.errors import MoireioError
-from moireio.network.head import all_targets, channels_of
+from moireio.network.head import Targets, all_targets, channels_of
 from moireio.network.irreps import Layout
+from moireio.network.linear import Linear
 from moireio.network.model import NetworkModel
-from moireio.network.net import Network
+from moireio.network.net import Calibration, Network
+from moireio.runtime.random import torch_seed
 from moireio.system.basis import Basis
 
 
 @torch.no_grad()
-def extended(model, basis, numbers, seed=0):
+def extended(
+    model: NetworkModel, basis: Basis, numbers: Sequence[int], seed: int = 0
+) -> tuple[NetworkModel, set[int]]:
     """Return a model for more species, which predicts the same for the old ones.
 
     The new species begin with random embeddings, with the mean of the old species' maps, and with
@@ -21,13 +27,13 @@ def extended(model, basis, numbers, seed=0):
     Parameters
     ----------
     model : NetworkModel
-        Is not changed.
+        Model to extend; it is not changed.
     basis : Basis
         Orbitals of the new species.
     numbers : sequence of int
         Their atomic numbers.
     seed : int
-        Seed of the random parameters.
+        Seed of the random weights.
 
     Returns
     -------
@@ -41,112 +47,112 @@ def extended(model, basis, numbers, seed=0):
     MoireioError
         If blocks of the new species need features that the network does not have.
     """
-    old, known = model.network, model.targets
-    shells = [*known.shells, *(own.l for own in basis.species.values())]
+    old, old_targets = model.network, model.targets
+    shells = [*old_targets.shells, *(species.l for species in basis.species.values())]
     targets = all_targets(
-        [*known.numbers, *numbers],
+        [*old_targets.numbers, *numbers],
         shells,
-        known.spinful,
-        even=known.even,
+        old_targets.spinful,
+        even=old_targets.even,
         merge=model.kind == "deeph-e3",
-        time_reversal=known.time_reversal,
+        time_reversal=old_targets.time_reversal,
     )
     reaches = old.settings.reaches
     if reaches:
-        reaches = (*reaches, *(own.cutoff for own in basis.species.values()))
+        reaches = (*reaches, *(species.cutoff for species in basis.species.values()))
     settings = old.settings.with_(species=len(shells), out_edge=targets.irreps(), reaches=reaches)
-    kinds = {e.kind for e in old.lin_edge.source.irreps}
-    lost = [e for e in settings.out_edge if e.kind not in kinds]
-    if lost:
+    available = {e.kind for e in old.lin_edge.source.irreps}
+    lacking = [e for e in settings.out_edge if e.kind not in available]
+    if lacking:
         raise MoireioError(
-            f"its last features lack {lost[0]}, which blocks of {', '.join(basis.species)} need",
+            f"its last features lack {lacking[0]}, which blocks of {', '.join(basis.species)} need",
             path=model.label,
             remedy="train a new network with all elements",
         )
-    torch.manual_seed(seed)
-    network = Network(settings).to(old.dtype)
-    _copy_alike(old, network)
-    count, before = len(shells), old.settings.species
-    network.embedding[:before] = old.embedding * np.sqrt(count / before)
-    for block, own in zip(network.blocks, old.blocks, strict=True):
-        _copy_kinds(own.node.sc, block.node.sc, lambda s: s if s < before else None)
-        _copy_kinds(own.edge.sc, block.edge.sc, lambda k: _old_pair(k, count, before))
-    same = _same_entries(known, targets)
-    _copy_output(old.lin_edge, network.lin_edge, same)
+    with torch_seed(seed):
+        network = Network(settings).to(old.dtype)
+    _copy_unaffected(old, network)
+    count, n_old = len(shells), old.settings.species
+    network.embedding[:n_old] = old.embedding * np.sqrt(count / n_old)
+    for block, old_block in zip(network.blocks, old.blocks, strict=True):
+        _copy_kinds(old_block.node.sc, block.node.sc, lambda s: s if s < n_old else None)
+        _copy_kinds(old_block.edge.sc, block.edge.sc, lambda k: _old_pair(k, count, n_old))
+    old_entry = _old_entries(old_targets, targets)
+    _copy_output(old.lin_edge, network.lin_edge, old_entry)
     if network.calibration is not None:
-        _copy_calibration(old.calibration, network.calibration, same)
+        _copy_calibration(old.calibration, network.calibration, old_entry)
     species = {} if model.basis is None else dict(model.basis.species)
     species = species | dict(basis.species)
     names = (*model.names, *basis.species)
-    whole = Basis({n: species[n] for n in names}) if set(names) <= set(species) else None
-    made = NetworkModel(
-        network, targets, model.kind, names, whole, dict(model.training), model.label
+    joined = Basis({n: species[n] for n in names}) if set(names) <= set(species) else None
+    new_model = NetworkModel(
+        network, targets, model.kind, names, joined, dict(model.training), model.label
     )
-    return made, set(range(len(settings.out_edge))) - set(same)
+    return new_model, set(range(len(settings.out_edge))) - set(old_entry)
 
 
-def _old_pair(kind, count, before):
-    one, two = divmod(kind, count)
-    return one * before + two if max(one, two) < before else None
+def _old_pair(pair: int, count: int, n_old: int) -> int | None:
+    """Return the old number of a pair of species, or None if one is new."""
+    one, two = divmod(pair, count)
+    return one * n_old + two if max(one, two) < n_old else None
 
 
-def _copy_alike(old, new):
+def _copy_unaffected(old: Network, new: Network) -> None:
     """Copy all weights that do not depend on the number of species."""
     values = dict(old.named_parameters())
     for name, weight in new.named_parameters():
-        own = name.split(".")
-        if own[0] in ("embedding", "lin_edge", "calibration") or "sc" in own:
+        parts = name.split(".")
+        if parts[0] in ("embedding", "lin_edge", "calibration") or "sc" in parts:
             continue
         weight.copy_(values[name])
 
 
-def _copy_kinds(old, new, place):
+def _copy_kinds(old: Linear, new: Linear, old_kind: Callable[[int], int | None]) -> None:
     """Copy the maps of the old kinds; a new kind gets the mean."""
     maps = old.matrices()
-    mean = [torch.stack(own).mean(dim=0) for own in zip(*maps, strict=True)]
-    made = []
-    for kind in range(new.kinds):
-        known = place(kind)
-        made.append(mean if known is None else maps[known])
-    new.set_matrices(made)
+    mean = [torch.stack(of_degree).mean(dim=0) for of_degree in zip(*maps, strict=True)]
+    kinds = [old_kind(kind) for kind in range(new.kinds)]
+    new.set_matrices([mean if kind is None else maps[kind] for kind in kinds])
 
 
-def _same_entries(old, new):
+def _old_entries(old: Targets, new: Targets) -> dict[int, int]:
     """Return the old entry of every entry of the output that was there before."""
-    starts, at = {}, 0
+    first, n_old = {}, 0
     for target in old.targets:
         for pair, shells in target.items():
-            starts[pair, shells] = at
-        at += len(channels_of(*old.degrees(target), old.spinful))
-    half, out, place = at, {}, 0
-    total = sum(len(channels_of(*new.degrees(t), new.spinful)) for t in new.targets)
+            first[pair, shells] = n_old
+        n_old += len(channels_of(*old.degrees(target), old.spinful))
+    out, place = {}, 0
+    n_new = sum(len(channels_of(*new.degrees(t), new.spinful)) for t in new.targets)
     for target in new.targets:
         size = len(channels_of(*new.degrees(target), new.spinful))
-        found = [starts[key] for key in target.items() if key in starts]
-        for n in range(size if found else 0):
-            for h in range(new.halves):
-                out[h * total + place + n] = h * half + found[0] + n
+        begin = next((first[key] for key in target.items() if key in first), None)
+        if begin is not None:
+            for n in range(size):
+                for half in range(new.halves):
+                    out[half * n_new + place + n] = half * n_old + begin + n
         place += size
     return out
 
 
-def _copy_output(old, new, same):
+def _copy_output(old: Linear, new: Linear, old_entry: Mapping[int, int]) -> None:
     """Copy the columns of the output's map; the others begin small."""
-    before, after = Layout(old.target.irreps), Layout(new.target.irreps)
-    maps, made = old.matrices()[0], [0.1 * m for m in new.matrices()[0]]
-    offset, added = old.offset(), new.offset()
-    for entry, known in same.items():
+    old_layout, new_layout = Layout(old.target.irreps), Layout(new.target.irreps)
+    old_maps, maps = old.matrices()[0], [0.1 * m for m in new.matrices()[0]]
+    old_offset, offset = old.offset(), new.offset()
+    for entry, source in old_entry.items():
         irrep = new.target.irreps[entry]
-        columns, own = after.entry_starts[entry], before.entry_starts[known]
-        made[irrep.l][:, columns : columns + irrep.mul] = maps[irrep.l][:, own : own + irrep.mul]
+        start, old_start = new_layout.entry_starts[entry], old_layout.entry_starts[source]
+        to, of = slice(start, start + irrep.mul), slice(old_start, old_start + irrep.mul)
+        maps[irrep.l][:, to] = old_maps[irrep.l][:, of]
         if irrep.kind == (0, 1):
-            added[columns : columns + irrep.mul] = offset[own : own + irrep.mul]
-    new.set_matrices([made])
-    new.bias.copy_(added[new.places])
+            offset[to] = old_offset[of]
+    new.set_matrices([maps])
+    new.bias.copy_(offset[new.places])
 
 
-def _copy_calibration(old, new, same):
+def _copy_calibration(old: Calibration, new: Calibration, old_entry: Mapping[int, int]) -> None:
     """Copy calibrations; the range of their functions, `NetworkSettings.cutoff`, stays."""
-    entries, known = list(same), list(same.values())
+    entries, sources = list(old_entry), list(old_entry.values())
     for name in ("site_scale", "site_shift", "baseline", "log_scale"):
-        getattr(new, name)[..., entries] = getattr(old, name)[..., known]
+        getattr(new, name)[..., entries] = getattr(old, name)[..., sources]

@@ -1,4 +1,4 @@
-"""Linear maps of features: their weights as e3nn lays them out, and as matrices.
+"""Linear maps of features: their weights in e3nn's layout, and as matrices.
 
 Normalisation: with instruction k from n_k numbers into an entry of the output, e3nn since 0.4.2
 divides by √(Σ_k n_k) ("element"), before by √(instructions · n_k) ("path").
@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from moireio.network.irreps import Layout
+from moireio.network.irreps import Irreps, Layout
 from moireio.network.wigner import coupling
 
 
 @dataclass(frozen=True)
 class Convention:
-    """What differs between versions of e3nn.
+    """Rules that differ between versions of e3nn.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ CONVENTIONS = {
 }
 
 
-def path_weights(instructions, convention):
+def path_weights(instructions: list[tuple[int, int]], convention: Convention) -> list[float]:
     """Return the factor of every instruction.
 
     Parameters
@@ -47,12 +47,12 @@ def path_weights(instructions, convention):
     instructions : list of (key, int)
         Output entry and n_k.
     convention : Convention
-        Which normalisation.
+        Rules of e3nn, here the normalisation.
 
     Returns
     -------
     list of float
-        One for each.
+        One factor for each.
     """
     total, count = {}, {}
     for out, n in instructions:
@@ -84,14 +84,14 @@ class Assembly(nn.Module):
     Parameters
     ----------
     shapes : list of (int, int)
-        Rows and columns of the matrices.
+        Shapes of the matrices.
     entries : list of (int, rows, columns, weights, factor)
         Adds ``factor * weights`` at these places of a matrix; arrays of one shape.
     count : int
         Number of weights.
     """
 
-    def __init__(self, shapes, entries, count):
+    def __init__(self, shapes: list[tuple[int, int]], entries: list[tuple], count: int) -> None:
         super().__init__()
         self.shapes = shapes
         self.first = np.cumsum([0, *(a * b for a, b in shapes)]).tolist()
@@ -107,15 +107,15 @@ class Assembly(nn.Module):
         forward = csr_array((np.concatenate(values), place), shape=(self.first[-1], count))
         # Not buffers: a change of precision starts from the exact numbers.
         self._matrices = [forward, csr_array(forward.T)]
-        self._made = {}
+        self._tensors: dict[tuple[torch.dtype, torch.device], list[torch.Tensor]] = {}
 
-    def _sparse(self, dtype, device):
+    def _sparse(self, dtype: torch.dtype, device: torch.device) -> list[torch.Tensor]:
         """Return the matrix and its transpose in some precision, made once."""
         key = dtype, device
-        if key not in self._made:
-            with warnings.catch_warnings():  # torch calls its sparse matrices a beta
-                warnings.simplefilter("ignore")
-                self._made[key] = [
+        if key not in self._tensors:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+                self._tensors[key] = [
                     torch.sparse_csr_tensor(
                         torch.tensor(m.indptr),
                         torch.tensor(m.indices),
@@ -126,9 +126,9 @@ class Assembly(nn.Module):
                     )
                     for m in self._matrices
                 ]
-        return self._made[key]
+        return self._tensors[key]
 
-    def weights(self, matrices):
+    def weights(self, matrices: list[torch.Tensor]) -> torch.Tensor:
         """Return the weights that give some matrices, if every element comes from one weight.
 
         Parameters
@@ -139,7 +139,7 @@ class Assembly(nn.Module):
         Returns
         -------
         (count,) tensor
-            In their precision.
+            Weights, in the precision of the matrices.
         """
         place = self._matrices[0].tocoo()
         flat = torch.cat([m.reshape(-1) for m in matrices])
@@ -147,7 +147,7 @@ class Assembly(nn.Module):
         values = flat[torch.tensor(place.row)] / torch.tensor(place.data).to(flat)
         return out.index_copy(0, torch.tensor(place.col, dtype=torch.long), values)
 
-    def __call__(self, weights):
+    def __call__(self, weights: torch.Tensor) -> list[torch.Tensor]:
         """Return the matrices.
 
         Parameters
@@ -174,15 +174,22 @@ class Linear(nn.Module):
     irreps_in, irreps_out : Irreps
         The two lists.
     convention : Convention
-        Which normalisation.
+        Rules of e3nn, here the normalisation.
     bias : bool
-        Add one to even scalars.
+        Add a bias to even scalars.
     kinds : int
-        Sets of weights, of which one is chosen for every feature: the product with a one-hot
-        vector of scalars (e3nn's FullyConnectedTensorProduct).
+        Number of sets of weights; one set is chosen for every feature. This is the product with a
+        one-hot vector of scalars (e3nn's FullyConnectedTensorProduct).
     """
 
-    def __init__(self, irreps_in, irreps_out, convention, bias=False, kinds=1):
+    def __init__(
+        self,
+        irreps_in: Irreps,
+        irreps_out: Irreps,
+        convention: Convention,
+        bias: bool = False,
+        kinds: int = 1,
+    ) -> None:
         super().__init__()
         self.source, self.target = Layout(irreps_in), Layout(irreps_out)
         self.kinds = kinds
@@ -218,13 +225,13 @@ class Linear(nn.Module):
         self.register_buffer("places", torch.tensor(places), persistent=False)
         self.bias = nn.Parameter(torch.zeros(len(places)))
 
-    def matrices(self):
+    def matrices(self) -> list[list[torch.Tensor]]:
         """Return the matrices, for each kind a list by degree."""
         flat = self.assembly(self.weight)
         return [flat[n : n + self.degrees] for n in range(0, len(flat), self.degrees)]
 
     @torch.no_grad()
-    def set_matrices(self, matrices):
+    def set_matrices(self, matrices: list[list[torch.Tensor]]) -> None:
         """Choose the weights so that `matrices` returns these.
 
         Parameters
@@ -232,36 +239,38 @@ class Linear(nn.Module):
         matrices : list of lists of tensors
             For each kind, degree by degree.
         """
-        flat = [m for own in matrices for m in own]
+        flat = [matrix for by_degree in matrices for matrix in by_degree]
         self.weight.copy_(self.assembly.weights(flat))
 
-    def offset(self):
-        """Return the bias of the scalars, (channels with l = 0,), or None."""
+    def offset(self) -> torch.Tensor | None:
+        """Return the bias of all scalars, (channels with l = 0,), or None."""
         if len(self.places) == 0:
             return None
         zero = self.bias.new_zeros(self.target.per_degree[0])
         return zero.index_copy(0, self.places, self.bias)
 
-    def by_order(self):
+    def by_order(self) -> list[list[torch.Tensor]]:
         """Return the maps of features in the frames of edges: for each kind, a list by |m|."""
         out = []
         for matrices in self.matrices():
             blocks = []
             for m in range(self.target.irreps.lmax + 1):
-                own = list(matrices[m:])
-                rows = self.source.width(m) - sum(w.shape[0] for w in own)
-                columns = self.target.width(m) - sum(w.shape[1] for w in own)
+                diagonal = list(matrices[m:])
+                rows = self.source.width(m) - sum(w.shape[0] for w in diagonal)
+                columns = self.target.width(m) - sum(w.shape[1] for w in diagonal)
                 if rows or columns:
-                    own.append(self.weight.new_zeros(rows, columns))
-                blocks.append(torch.block_diag(*own))
+                    diagonal.append(self.weight.new_zeros(rows, columns))
+                blocks.append(torch.block_diag(*diagonal))
             out.append(blocks)
         return out
 
-    def prepare(self):
-        """Return the map with its matrices made, a `PreparedLinear`."""
+    def prepare(self) -> "PreparedLinear":
+        """Return the map with its matrices."""
         return PreparedLinear(self)
 
-    def forward(self, parts, kind=None):
+    def forward(
+        self, parts: list[torch.Tensor], kind: torch.Tensor | None = None
+    ) -> list[torch.Tensor]:
         """Map features, as `PreparedLinear` does.
 
         Parameters
@@ -269,12 +278,12 @@ class Linear(nn.Module):
         parts : list of (n, 2l + 1, channels) tensors
             Degree by degree.
         kind : (n,) tensor of int, optional
-            Which weights.
+            Set of weights for every feature.
 
         Returns
         -------
         list of (n, 2l + 1, channels) tensors
-            Features of the target.
+            Features of the list `irreps_out`.
         """
         return self.prepare()(parts, kind)
 
@@ -285,15 +294,20 @@ class PreparedLinear:
     Parameters
     ----------
     module : Linear
-        Whose.
+        The map.
     """
 
-    def __init__(self, module):
+    def __init__(self, module: Linear) -> None:
         self._counts = module.target.per_degree
         self._matrices = module.matrices()
         self._offset = module.offset()
 
-    def __call__(self, parts, kind=None, into=None):
+    def __call__(
+        self,
+        parts: list[torch.Tensor],
+        kind: torch.Tensor | None = None,
+        into: list[torch.Tensor] | None = None,
+    ) -> list[torch.Tensor]:
         """Map features.
 
         Parameters
@@ -301,14 +315,14 @@ class PreparedLinear:
         parts : list of (n, 2l + 1, channels) tensors
             Degree by degree, in any frame.
         kind : (n,) tensor of int, optional
-            Which weights.
+            Set of weights for every feature.
         into : list of tensors, optional
-            What the result is added to.
+            Features that the result is added to.
 
         Returns
         -------
         list of (n, 2l + 1, channels) tensors
-            Features of the target.
+            Features of the list `irreps_out`.
         """
         if len(self._matrices) == 1:
             out = self._one(parts, self._matrices[0], into)
@@ -316,18 +330,23 @@ class PreparedLinear:
             n = parts[0].shape[0]
             out = [parts[0].new_zeros(n, 2 * d + 1, c) for d, c in enumerate(self._counts)]
             for number, matrices in enumerate(self._matrices):
-                mine = torch.nonzero(kind == number)[:, 0]
-                if len(mine):
-                    chosen = [p.index_select(0, mine) for p in parts]
-                    made = self._one(chosen, matrices)
-                    out = [o.index_copy(0, mine, m) for o, m in zip(out, made, strict=True)]
+                rows = torch.nonzero(kind == number)[:, 0]
+                if len(rows):
+                    chosen = [p.index_select(0, rows) for p in parts]
+                    mapped = self._one(chosen, matrices)
+                    out = [o.index_copy(0, rows, m) for o, m in zip(out, mapped, strict=True)]
             if into is not None:
                 out = [o + i for o, i in zip(out, into, strict=True)]
         if self._offset is not None:
             out[0] = out[0] + self._offset
         return out
 
-    def _one(self, parts, matrices, into=None):
+    def _one(
+        self,
+        parts: list[torch.Tensor],
+        matrices: list[torch.Tensor],
+        into: list[torch.Tensor] | None = None,
+    ) -> list[torch.Tensor]:
         out = []
         for degree, count in enumerate(self._counts):
             if degree >= len(matrices):
@@ -336,9 +355,9 @@ class PreparedLinear:
             elif into is None:
                 out.append(parts[degree] @ matrices[degree])
             else:
-                flat = into[degree].reshape(-1, count), parts[degree].flatten(0, 1)
-                made = torch.addmm(flat[0], flat[1], matrices[degree])
-                out.append(made.reshape(-1, 2 * degree + 1, count))
+                added, features = into[degree].reshape(-1, count), parts[degree].flatten(0, 1)
+                total = torch.addmm(added, features, matrices[degree])
+                out.append(total.reshape(-1, 2 * degree + 1, count))
         return out
 
 
@@ -352,13 +371,13 @@ class AlignedProduct(nn.Module):
     Parameters
     ----------
     irreps_in : list of Irreps
-        Lists whose product is summed; entries in order.
+        Lists of the features whose products are summed.
     irreps_out : Irreps
-        What the product goes into.
+        List of the result.
     lmax : int
         Highest degree of the harmonics, of parity (−1)^l.
     convention : Convention
-        Convention of e3nn.
+        Rules of e3nn.
     places : list of int
         For every channel of `irreps_out` (in its order), its channel among those with m = 0.
     degrees_out : list of int
@@ -367,7 +386,16 @@ class AlignedProduct(nn.Module):
         All harmonics count as even.
     """
 
-    def __init__(self, irreps_in, irreps_out, lmax, convention, places, degrees_out, even=False):
+    def __init__(
+        self,
+        irreps_in: list[Irreps],
+        irreps_out: Irreps,
+        lmax: int,
+        convention: Convention,
+        places: list[int],
+        degrees_out: list[int],
+        even: bool = False,
+    ) -> None:
         super().__init__()
         self.layouts = [Layout(one) for one in irreps_in]
         self.degrees_out = degrees_out
@@ -437,7 +465,7 @@ class AlignedProduct(nn.Module):
         self.weights1 = nn.Parameter(torch.randn(first_weights))
         self.weights2 = nn.Parameter(torch.randn(second_weights))
 
-    def matrices(self):
-        """Return the matrices, a dict of (input, |m|, kind) to tensor."""
+    def matrices(self) -> dict[tuple[int, int, str], torch.Tensor]:
+        """Return the matrices, by input, |m| and kind ("keep", "turn" or "site")."""
         flat = self.assembly(self.weights1 * self.weights2[self.spread])
         return dict(zip(self.keys, flat, strict=True))

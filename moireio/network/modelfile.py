@@ -17,6 +17,7 @@ from moireio.models.shipped import FORMAT
 from moireio.network.head import Targets
 from moireio.network.model import NetworkModel
 from moireio.network.net import Network, NetworkSettings
+from moireio.runtime.random import torch_seed
 from moireio.store.base import seal, verify, write_array
 from moireio.store.containers import open_container
 from moireio.store.transaction import write_container
@@ -94,7 +95,8 @@ def read(path: str) -> NetworkModel:
                 for name in ("settings", "training")
             )
             targets = Targets.from_plain(description["targets"])
-            network = Network(NetworkSettings.from_plain(description["settings"]))
+            with torch_seed(0):  # the weights are overwritten
+                network = Network(NetworkSettings.from_plain(description["settings"]))
             weights = {
                 name: torch.from_numpy(
                     np.ascontiguousarray(container.read(f"model/weights/{name}"))

@@ -33,7 +33,7 @@ def network(material, local):
 
     import torch
 
-    from moireio.network.create import repaired
+    from moireio.network.create import with_reachable
     from moireio.network.head import all_targets
     from moireio.network.irreps import Irreps
     from moireio.network.layers import harmonics_irreps
@@ -47,7 +47,7 @@ def network(material, local):
         targets = replace(targets, time_reversal=True)
     mid, scalars = Irreps.parse(HIDDEN), Irreps.parse("64x0e")
     post = targets.irreps().sort()[0].simplify()
-    nodes = repaired(mid, mid, mid, post, harmonics_irreps(4)) if spin else mid
+    nodes = with_reachable(mid, mid, mid, post, harmonics_irreps(4)) if spin else mid
     reach = {"graphene": (3.2,), "MoTe2": (3.71, 3.71)}[material]
     settings = NetworkSettings(
         len(numbers), scalars, scalars, mid, mid, nodes, post, targets.irreps(), 3, 4, 7.2,

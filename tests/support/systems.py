@@ -5,7 +5,7 @@ import torch
 from orbitals import gaussian_basis
 
 from moireio.integrals.pairs import overlapping_pairs
-from moireio.network.create import repaired
+from moireio.network.create import with_reachable
 from moireio.network.graph import Graph
 from moireio.network.head import all_targets
 from moireio.network.inference.hamiltonian import HamiltonianSource
@@ -57,7 +57,7 @@ def small_model(
     post_edge = targets.irreps().sort()[0].simplify()
     post_node = lists
     if spin:
-        post_node = repaired(lists, lists, lists, post_edge, harmonics_irreps(3))
+        post_node = with_reachable(lists, lists, lists, post_edge, harmonics_irreps(3))
     scalars = Irreps([lists[0]])
     settings = NetworkSettings(
         species=len(degrees),
