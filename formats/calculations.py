@@ -1,77 +1,60 @@
-"""Structures with their Hamiltonians, from whatever file or folder holds them."""
+"""Structures with their operators, from whatever file or folder holds them."""
 
 import glob
 import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from moireio.blockfile.calculation import Calculation
-from moireio.blockfile.reader import open_blockfile
 from moireio.errors import MissingFileError, MoireioError, unreadable
-from moireio.formats.deeph import dock as deeph_dock
-from moireio.formats.deeph import folder as deeph
-from moireio.formats.structures import is_block_file
+from moireio.formats.registry import detect_format, format_names, named_format
 
 
-def open_calculation(path):
-    """Open a structure with its Hamiltonian.
+def open_calculation(
+    path: str,
+    *,
+    label: str | None = None,
+    formats: Sequence[str] | None = None,
+    **options: Any,
+) -> Calculation:
+    """Open a file or folder as a calculation, whatever its format.
 
     Parameters
     ----------
     path : str
-        A block file or a data folder of DeepH.
+        The file or folder.
+    label : str, optional
+        The name that messages show.
+    formats : sequence of str, optional
+        Names of the formats that count (`moireio.formats.registry`); by default all.
+    **options
+        Options of the format's reader.
 
     Returns
     -------
     Calculation
-        A context manager.
+        A context manager. Its operators are read when they are asked for.
 
     Raises
     ------
     MoireioError
-        If it is neither, or has no Hamiltonian.
+        If it is of none of these formats, or cannot be read.
     """
-    if _is_folder(path):
-        folder = deeph.read(path)
-        overlap = folder.operator("overlap") if "overlap" in folder.files else None
-        hamiltonian = folder.operator("hamiltonian")
-        return Calculation(
-            path,
-            folder.structure,
-            folder.basis,
-            hamiltonian,
-            overlap,
-            electrons=folder.electrons,
-        )
-    file = open_blockfile(path)
-    try:
-        overlap = file.overlap.full() if "overlap" in file else None
-        return Calculation(
-            path,
-            file.structure,
-            file.basis,
-            file.hamiltonian.full(),
-            overlap,
-            file,
-            file.electrons if "electrons" in file else None,
-            file.moire,
-        )
-    except BaseException:
-        file.close()
-        raise
+    row = detect_format(path, formats)
+    if row is None:  # the reader says what is wrong
+        row = named_format("moireio" if formats is None else formats[-1])
+    return row.read(path, label=label, **options)
 
 
-def _is_folder(path):
-    own = os.path.join(path, "lat.dat")
-    return os.path.isdir(path) and (os.path.exists(own) or deeph_dock.is_folder(path))
-
-
-def find_calculations(sources):
+def find_calculations(sources: Iterable[str]) -> list[str]:
     """Find calculations behind names: files, folders of files, patterns, lists.
 
     Parameters
     ----------
     sources : sequence of str
-        Block files, data folders of DeepH, folders that hold either, glob patterns, or ``@FILE``
-        with one name a line.
+        Files or folders of any format, folders that hold some, glob patterns, or ``@FILE`` with
+        one name a line. In a folder a file of another format is left out where a block file of the
+        same name is beside it.
 
     Returns
     -------
@@ -83,7 +66,7 @@ def find_calculations(sources):
     MoireioError
         If a name stands for nothing.
     """
-    found = []
+    paths: list[str] = []
     for source in sources:
         if source.startswith("@"):
             try:
@@ -91,24 +74,36 @@ def find_calculations(sources):
                     names = [line.strip() for line in stream if line.strip()]
             except OSError as error:
                 raise unreadable(error, source[1:]) from error
-            found += find_calculations(names)
+            paths += find_calculations(names)
             continue
         names = [source] if os.path.exists(source) else sorted(glob.glob(source))
         if not names:
             raise MissingFileError("no such file or folder, and no pattern that fits", path=source)
         for name in names:
-            found += _inside(name)
-    once = {}
-    for path in found:
+            paths += _inside(name)
+    once: dict[str, str] = {}
+    for path in paths:
         once.setdefault(os.path.realpath(path), path)
     return list(once.values())
 
 
-def _inside(name):
-    if not os.path.isdir(name) or _is_folder(name) or is_block_file(name):
+def _inside(name: str) -> list[str]:
+    """Return the calculations that a name stands for: itself, or those in a folder."""
+    if not os.path.isdir(name) or detect_format(name) is not None:
         return [name]
     entries = [os.path.join(name, entry) for entry in sorted(os.listdir(name))]
-    inside = [e for e in entries if _is_folder(e) or is_block_file(e)]
-    if not inside:
-        raise MoireioError("holds no block files and no data folders of DeepH", path=name)
-    return inside
+    formats = {entry: detect_format(entry) for entry in entries}
+    converted = {_stem(e) for e, row in formats.items() if row and row.name == "moireio"}
+    calculations = [
+        entry
+        for entry, row in formats.items()
+        if row and (row.name == "moireio" or _stem(entry) not in converted)
+    ]
+    if not calculations:
+        known = ", ".join(format_names())
+        raise MoireioError("holds no calculations", path=name, remedy=f"known formats: {known}")
+    return calculations
+
+
+def _stem(path: str) -> str:
+    return os.path.basename(path).partition(".")[0]

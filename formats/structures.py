@@ -8,15 +8,16 @@ own axes), OpenMX's ``.dat``, and what else ASE recognises by the suffix. Lost t
 how a moiré cell was built, and the order of atoms in POSCAR, which is by element.
 """
 
-import hashlib
 import os
 from dataclasses import replace
 
+from moireio.blockfile.calculation import is_block_file
 from moireio.blockfile.stream import open_source
 from moireio.errors import MissingFileError, MoireioError, first_line, unwritable
 from moireio.moire import layers
+from moireio.runtime.files import digest_files
 from moireio.runtime.workdirs import work_folder
-from moireio.store.containers import kind_of_file, kind_of_name
+from moireio.store.containers import kind_of_name
 from moireio.system.structure import Structure
 
 SUFFIXES = {
@@ -60,29 +61,6 @@ def kind(path):
     except (UnknownFileTypeError, OSError):
         return None
     return form if form in ioformats and ioformats[form].can_write else None
-
-
-def is_block_file(path):
-    """Tell a block file from a structure file by its contents.
-
-    Parameters
-    ----------
-    path : str
-        A file, a folder, or "-" for standard input.
-
-    Returns
-    -------
-    bool
-        True also for pipes, which cannot be looked into.
-    """
-    if path == "-" or kind_of_name(path) is not None:
-        return True
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        return True
-    try:
-        return kind_of_file(path) is not None
-    except MoireioError:
-        return False
 
 
 def read(path):
@@ -153,22 +131,9 @@ def read_foreign(path):
     return structure, None
 
 
-def digest(path):
-    """Return a digest of a file's bytes.
-
-    Parameters
-    ----------
-    path : str
-        A structure file.
-
-    Returns
-    -------
-    str
-        ``blake2b:`` and 32 hexadecimal digits.
-    """
-    with open(path, "rb") as stream:
-        state = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16))
-    return f"blake2b:{state.hexdigest()}"
+def digest(path: str) -> str:
+    """Return a digest of a file's bytes, as `moireio.runtime.files.digest_files`."""
+    return digest_files(path)
 
 
 def _read_openmx(path):

@@ -46,7 +46,7 @@ def shared():
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
     """Block files of the small cases, with every operator; a dict by name."""
-    from moireio.formats.openmx.convert import convert
+    from helpers import convert
 
     folder = tmp_path_factory.mktemp("made")
     out = {}

@@ -6,6 +6,7 @@ import os
 import click
 
 from moireio.tools.common import Command, Group, fail, say
+from moireio.tools.conversion import convert_folder
 from moireio.tools.layer_options import layer_options, read_stack
 from moireio.tools.options import options
 from moireio.tools.progress import show_progress
@@ -242,28 +243,18 @@ def run(ctx, source, command, retry, timeout, jobs):
 )
 @options("container", "compression", "storage", "precision", "jobs")
 @click.pass_context
-def collect(ctx, source, output, container, jobs, **settings):
+def collect(ctx, source, output, jobs, **settings):
     """Convert finished calculations into block files (as openmx2h5); those that exist are kept."""
+    from moireio.blockfile.convert import Conversion
     from moireio.formats.openmx import dataset
-    from moireio.formats.openmx.convert import convert_all, plan_folder
+    from moireio.formats.registry import FORMATS
 
-    entries = [e for e in dataset.read(source) if e.outcome().state == "done"]
+    results = [e.result for e in dataset.read(source) if e.outcome().state == "done"]
     output = output or os.path.join(source, "blocks")
-    operators = ("hamiltonian", "overlap")
-    tasks = plan_folder([e.result for e in entries], output, container or "h5", False, operators)
-    waiting = [task for task in tasks if not task.done]
-    failures = 0
-    with show_progress(ctx, "converting") as progress:
-        for task, error, notes in convert_all(waiting, jobs, container=container, **settings):
-            progress(1, len(waiting))
-            for note in notes or ():
-                say(ctx, f"note: {task.source}: {note}")
-            if error:
-                failures += 1
-                click.echo(f"error: {error}", err=True)
-    if failures:
-        fail(f"{output}: {failures} of {len(tasks)} files could not be converted")
-    say(ctx, f"{output}: {len(tasks)} block files, {len(waiting)} of them new")
+    conversion = Conversion("openmx2h5", ("hamiltonian", "overlap"), **settings)
+    form = FORMATS["openmx"]
+    done, new = convert_folder(ctx, results, output, conversion, form.read, form.suffixes, jobs)
+    say(ctx, f"{output}: {done} block files, {new} of them new")
 
 
 def _checked(stack, cell):

@@ -16,21 +16,23 @@ def main(ctx, source, output, container, storage, precision, compression, force)
 
     By default to standard output. Values do not change, unless --precision float32 rounds them.
     """
-    from moireio.blockfile.convert import converted_operators
     from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
     from moireio.operators.blocks import row_bytes
+    from moireio.operators.views import stored_as
     from moireio.runtime.progress import share
 
     output = "-" if output is None else output
     check_outputs([output], [source], force)
     check_container(output, container)
     with open_source(source) as file:
-        changed = converted_operators(file, storage, precision)
-        if compression != "none":
-            done = {s.meta.name for s in changed}
-            changed += [file.operator(n) for n in file.operators if n not in done]
-        done = {s.meta.name for s in changed}
-        kept = [file.operator(n) for n in file.operators if n not in done]
+        kept, changed = [], []
+        for name in file.operators:
+            operator = file.operator(name)
+            view = stored_as(operator, storage, precision)
+            if view is operator and compression == "none":
+                kept.append(operator)
+            else:
+                changed.append(view)
         total = sum(int(row_bytes(s).sum()) for s in (*changed, *kept))
         with (
             write_target(
@@ -44,7 +46,7 @@ def main(ctx, source, output, container, storage, precision, compression, force)
             show_progress(ctx, "convert-h") as update,
         ):
             step = share(update, total)
-            for operator in kept:  # copied as they are, chunk by chunk: look at them once
+            for operator in kept:  # copied as they are, chunk by chunk: only checked here
                 operator.check(step)
             for operator in changed:
                 writer.operator(operator, progress=step)

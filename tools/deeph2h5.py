@@ -2,53 +2,29 @@
 
 import click
 
-from moireio.tools.common import Command, arguments, say
+from moireio.tools.common import Command, arguments
+from moireio.tools.conversion import run_conversion
 from moireio.tools.options import options
-from moireio.tools.progress import show_progress
 
 
 @click.command("deeph2h5", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("source", metavar="FOLDER", type=click.Path())
-@options("output", "storage", "precision", "container", "compression", "force")
+@click.argument("sources", metavar="FOLDER...", nargs=-1, required=True, type=click.Path())
+@options("output", "storage", "precision", "container", "compression", "force", "jobs")
 @click.option("--predicted", is_flag=True, help="Take the predicted H (…_pred.h5).")
 @click.pass_context
-def main(ctx, source, predicted, output, storage, precision, container, compression, force):
+def main(ctx, sources, predicted, output, jobs, **settings):
     """Read a data FOLDER of DeepH-pack, DeepH-E3 or DeepH-dock: structure, basis, H(R), S(R).
 
     FOLDER has lat.dat, site_positions.dat, element.dat, orbital_types.dat, and hamiltonians.h5 or
-    overlaps.h5; or POSCAR, info.json, and hamiltonian.h5 or overlap.h5. H is made exactly
-    Hermitian, and the deviation found is recorded. The folder knows nothing of radial functions.
+    overlaps.h5; or POSCAR, info.json, and hamiltonian.h5 or overlap.h5. Several go into a folder,
+    -o DIR/, in parallel. H is made exactly Hermitian, and the deviation found is recorded. Radial
+    functions are not in the FOLDER.
     """
-    from moireio.blockfile.stream import check_container, check_outputs, write_target
-    from moireio.errors import MoireioError
-    from moireio.formats.deeph import folder as deeph
-    from moireio.operators.views import CastView, UpperView
+    from functools import partial
 
-    output = "-" if output is None else output
-    check_outputs([output], [source], force)
-    check_container(output, container)
-    folder = deeph.read(source)
-    names = [
-        n for n in ("predicted" if predicted else "hamiltonian", "overlap") if n in folder.files
-    ]
-    if not names or (predicted and "predicted" not in names):
-        wanted = "predicted Hamiltonian" if predicted else "Hamiltonian or overlap"
-        raise MoireioError(f"has no {wanted}", path=source)
-    sources = [folder.operator(name) for name in names]
-    residual = {s.meta.name: s.meta.residual for s in sources}
-    if storage == "upper":
-        sources = [UpperView(s) for s in sources]
-    if precision:
-        sources = [CastView(s, precision) for s in sources]
-    with (
-        write_target(output, force=force, container=container, compression=compression) as writer,
-        show_progress(ctx, "deeph2h5") as update,
-    ):
-        writer.structure(folder.structure)
-        writer.basis(folder.basis)
-        writer.electrons(folder.electrons)
-        writer.operators(sources, progress=update)
-        writer.history("deeph2h5", arguments(), [(source, "")])
-    for name, value in residual.items():
-        if value > 1e-6:
-            say(ctx, f"note: {source}: the {name} was {value:.1e} away from Hermitian")
+    from moireio.blockfile.convert import Conversion
+    from moireio.formats.calculations import open_calculation
+
+    conversion = Conversion("deeph2h5", arguments=arguments(), **settings)
+    read = partial(open_calculation, formats=("deeph-dock", "deeph"), predicted=predicted)
+    run_conversion(ctx, sources, output, conversion, read, jobs=jobs)

@@ -1,12 +1,10 @@
 """``openmx2h5``: OpenMX's .scfout into block files."""
 
-import os
-
 import click
 
-from moireio.tools.common import Command, arguments, fail, say
+from moireio.tools.common import Command, arguments
+from moireio.tools.conversion import run_conversion
 from moireio.tools.options import options
-from moireio.tools.progress import show_progress
 
 
 @click.command("openmx2h5", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,48 +24,21 @@ from moireio.tools.progress import show_progress
     help="Do not compare cell and positions with those of the input text.",
 )
 @click.pass_context
-def main(ctx, sources, output, container, force, jobs, **settings):
+def main(ctx, sources, output, dat, ignore_text_coordinates, jobs, **settings):
     """Read OpenMX's FILE.scfout (3.7 to 4.0) into a block file: structure, basis, H(R), S(R).
 
     One SOURCE goes to -o OUT, by default to standard output. Several go into a folder, -o DIR/,
     in parallel; those converted already are skipped. H is in eV, positions are in Å; H and S
     are made exactly Hermitian, and the deviation found is recorded.
     """
-    from moireio.blockfile.stream import check_container, check_outputs
-    from moireio.formats.openmx.convert import convert, convert_all, plan_folder
+    from functools import partial
 
-    settings["operators"] = ["hamiltonian", "overlap"]
-    settings["operators"] += [n for n in ("position", "momentum", "density") if settings.pop(n)]
-    settings["check_coordinates"] = not settings.pop("ignore_text_coordinates")
-    settings["arguments"] = arguments()
-    into_folder = output and output != "-" and (output.endswith("/") or os.path.isdir(output))
-    into_folder = into_folder and not output.endswith(".zarr")
-    if len(sources) > 1 and not into_folder:
-        raise click.UsageError("several files need a folder: -o DIR/")
-    if not into_folder:
-        target = "-" if output is None else output
-        check_outputs([target], [*sources, settings["dat"]], force)
-        check_container(target, container)
-        with show_progress(ctx, os.path.basename(sources[0])) as update:
-            notes = convert(
-                sources[0], target, container=container, force=force, progress=update, **settings
-            )
-        for note in notes:
-            say(ctx, f"note: {sources[0]}: {note}")
-        return
-    tasks = plan_folder(sources, output, container or "h5", force, settings["operators"])
-    waiting = [task for task in tasks if not task.done]
-    if len(tasks) > len(waiting):
-        say(ctx, f"{len(tasks) - len(waiting)} of {len(tasks)} are converted already")
-    failures = 0
-    with show_progress(ctx, "converting") as update:
-        done = convert_all(waiting, jobs, force=force, container=container, **settings)
-        for task, error, notes in done:
-            update(1, len(waiting))
-            for note in notes or ():
-                say(ctx, f"note: {task.source}: {note}")
-            if error:
-                failures += 1
-                click.echo(f"error: {error}", err=True)
-    if failures:
-        fail(f"{output}: {failures} of {len(tasks)} files could not be converted")
+    from moireio.blockfile.convert import Conversion
+    from moireio.formats.registry import FORMATS
+
+    more = [name for name in ("position", "momentum", "density") if settings.pop(name)]
+    operators = ["hamiltonian", "overlap", *more]
+    conversion = Conversion("openmx2h5", operators, arguments=arguments(), **settings)
+    form = FORMATS["openmx"]
+    read = partial(form.read, dat=dat, check_coordinates=not ignore_text_coordinates)
+    run_conversion(ctx, sources, output, conversion, read, form.suffixes, jobs, inputs=[dat])

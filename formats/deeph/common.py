@@ -1,16 +1,21 @@
 """What DeepH's two layouts of data folders have in common."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
+from moireio.blockfile.calculation import Calculation, Operators
 from moireio.errors import MoireioError
 from moireio.operators.catalogue import operator_type
 from moireio.operators.views import ArraySource, symmetrised
 from moireio.results.electrons import Electrons
+from moireio.runtime.files import digest_files
 from moireio.system.basis import Basis
+from moireio.system.pairs import Pairs
 from moireio.system.structure import Structure
 
 
@@ -32,6 +37,8 @@ class DataFolder:
         The Fermi level.
     files : dict of str to str
         Paths of the operators that there are.
+    described : tuple of str
+        Files of structure and basis.
     """
 
     path: str
@@ -39,11 +46,53 @@ class DataFolder:
     basis: Basis
     spinful: bool
     electrons: Electrons
-    files: dict = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
-    names: ClassVar[dict] = {}
+    names: ClassVar[dict[str, str]] = {}
+    described: ClassVar[tuple[str, ...]] = ()
 
-    def operator(self, name, symmetrise=True):
+    def calculation(self, *, label: str | None = None, predicted: bool = False) -> Calculation:
+        """Return the folder as a calculation.
+
+        Parameters
+        ----------
+        label : str, optional
+            The name that messages show.
+        predicted : bool
+            Take the predicted Hamiltonian instead of that of the DFT calculation.
+
+        Returns
+        -------
+        Calculation
+            Its operators are read when they are asked for.
+
+        Raises
+        ------
+        MoireioError
+            If the folder has no operator, or no predicted Hamiltonian.
+        """
+        files = {"hamiltonian": "predicted" if predicted else "hamiltonian", "overlap": "overlap"}
+        present = [name for name, file in files.items() if file in self.files]
+        if not present or (predicted and "hamiltonian" not in present):
+            wanted = "predicted Hamiltonian" if predicted else "Hamiltonian or overlap"
+            raise MoireioError(f"has no {wanted}", path=label or self.path)
+
+        def digest(operators: Sequence[str]) -> str:
+            paths = [os.path.join(self.path, name) for name in self.described]
+            paths += [self.files[files[name]] for name in operators]
+            return digest_files(*(path for path in paths if os.path.exists(path)))
+
+        return Calculation(
+            label or self.path,
+            self.structure,
+            self.basis,
+            Operators(present, lambda name: self.operator(files.get(name, name))),
+            electrons=self.electrons,
+            usual_residual={"hamiltonian": 1e-6, "overlap": 1e-6},
+            digest=digest,
+        )
+
+    def operator(self, name: str, symmetrise: bool = True) -> ArraySource:
         """Read an operator.
 
         Parameters
@@ -64,7 +113,7 @@ class DataFolder:
             If the file is absent, damaged, or does not fit the structure.
         """
         if name not in self.files:
-            raise MoireioError(f"has no {self.names[name]}", path=self.path)
+            raise MoireioError(f"has no {self.names.get(name, name)}", path=self.path)
         path = self.files[name]
         row = operator_type("hamiltonian" if name == "predicted" else name)
         spinor = row.spin_of("spinor" if self.spinful else "none") == "spinor"
@@ -83,12 +132,14 @@ class DataFolder:
         source = ArraySource(meta, sizes, pairs, data)
         return symmetrised(source, path) if symmetrise else source
 
-    def _read(self, path, sizes, spinor):
+    def _read(
+        self, path: str, sizes: npt.NDArray[np.int64], spinor: bool
+    ) -> tuple[Pairs, npt.NDArray[np.inexact]]:
         """Return the pairs and the blocks of a file, flat and in the order of the pairs."""
         raise NotImplementedError
 
 
-def files_of(path, names):
+def files_of(path: str, names: Mapping[str, str]) -> dict[str, str]:
     """Return which operators a folder has.
 
     Parameters
@@ -103,5 +154,5 @@ def files_of(path, names):
     dict of str to str
         Paths of those that exist.
     """
-    found = {operator: os.path.join(path, name) for operator, name in names.items()}
-    return {operator: file for operator, file in found.items() if os.path.exists(file)}
+    paths = {operator: os.path.join(path, name) for operator, name in names.items()}
+    return {operator: file for operator, file in paths.items() if os.path.exists(file)}

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError, first_line
 from moireio.formats.deeph.common import DataFolder, files_of
 from moireio.operators.blocks import block_offsets, scatter
@@ -32,6 +33,7 @@ class DockFolder(DataFolder):
         "overlap": "overlap.h5",
         "predicted": "hamiltonian_pred.h5",
     }
+    described: ClassVar[tuple[str, ...]] = ("POSCAR", "info.json")
 
     def _read(self, path, sizes, spinor):
         n = len(self.structure)
@@ -67,24 +69,49 @@ def _arrays(path):
     return values
 
 
-def is_folder(path):
-    """Tell a folder of DeepH-dock.
+def detect(path: str) -> bool:
+    """Tell whether a path is a data folder of DeepH-dock.
 
     Parameters
     ----------
     path : str
-        Any folder.
+        Any file or folder.
 
     Returns
     -------
     bool
         By the names of its files.
     """
-    return all(os.path.exists(os.path.join(path, n)) for n in ("POSCAR", "info.json"))
+    return all(os.path.exists(os.path.join(path, n)) for n in DockFolder.described)
 
 
-def read(path):
+def read(path: str, *, label: str | None = None, predicted: bool = False) -> Calculation:
     """Read a folder; operators are read when they are asked for.
+
+    Parameters
+    ----------
+    path : str
+        The folder.
+    label : str, optional
+        The name that messages show.
+    predicted : bool
+        Take the predicted Hamiltonian (``hamiltonian_pred.h5``).
+
+    Returns
+    -------
+    Calculation
+        With structure and basis.
+
+    Raises
+    ------
+    MoireioError
+        If a file is missing or does not fit the others.
+    """
+    return open_folder(path).calculation(label=label, predicted=predicted)
+
+
+def open_folder(path: str) -> DockFolder:
+    """Open a folder.
 
     Parameters
     ----------

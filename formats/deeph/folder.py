@@ -14,8 +14,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError, first_line
-from moireio.formats.deeph import dock as deeph_dock
 from moireio.formats.deeph.common import DataFolder, files_of
 from moireio.formats.openmx.orbitals import permutation
 from moireio.operators.blocks import block_offsets
@@ -33,6 +33,13 @@ class DeepHFolder(DataFolder):
         "overlap": "overlaps.h5",
         "predicted": "hamiltonians_pred.h5",
     }
+    described: ClassVar[tuple[str, ...]] = (
+        "lat.dat",
+        "site_positions.dat",
+        "element.dat",
+        "orbital_types.dat",
+        "info.json",
+    )
 
     def _read(self, path, sizes, spinor):
         keys, blocks = _read_blocks(path)
@@ -75,8 +82,49 @@ def _read_blocks(path):
     return np.array(keys, dtype=np.int64).reshape(-1, 5), blocks
 
 
-def read(path):
-    """Read a folder, of either layout; operators are read when they are asked for.
+def detect(path: str) -> bool:
+    """Tell whether a path is a data folder of this layout.
+
+    Parameters
+    ----------
+    path : str
+        Any file or folder.
+
+    Returns
+    -------
+    bool
+        By the names of its files.
+    """
+    return os.path.exists(os.path.join(path, "lat.dat"))
+
+
+def read(path: str, *, label: str | None = None, predicted: bool = False) -> Calculation:
+    """Read a folder; operators are read when they are asked for.
+
+    Parameters
+    ----------
+    path : str
+        The folder.
+    label : str, optional
+        The name that messages show.
+    predicted : bool
+        Take the predicted Hamiltonian (``hamiltonians_pred.h5``).
+
+    Returns
+    -------
+    Calculation
+        With structure and basis.
+
+    Raises
+    ------
+    MoireioError
+        If a file is missing or does not fit the others.
+    """
+    return open_folder(path).calculation(label=label, predicted=predicted)
+
+
+def open_folder(path: str) -> DeepHFolder:
+    """Open a folder.
 
     Parameters
     ----------
@@ -85,7 +133,7 @@ def read(path):
 
     Returns
     -------
-    DataFolder
+    DeepHFolder
         With structure and basis.
 
     Raises
@@ -95,8 +143,6 @@ def read(path):
     """
     if not os.path.isdir(path):
         raise MoireioError("is not a folder", path=path)
-    if deeph_dock.is_folder(path):
-        return deeph_dock.read(path)
     cell = _table(path, "lat.dat").T
     positions = _table(path, "site_positions.dat").T
     numbers = _table(path, "element.dat").astype(int).ravel()
@@ -111,8 +157,8 @@ def read(path):
     structure = Structure.from_ase(Atoms(numbers=numbers, positions=positions, cell=cell, pbc=True))
     species = {}
     for name, number in zip(structure.species_of_atoms, range(len(numbers)), strict=True):
-        own = species.setdefault(name, SpeciesBasis(l=shells[number]))
-        if own.l != shells[number]:
+        basis = species.setdefault(name, SpeciesBasis(l=shells[number]))
+        if basis.l != shells[number]:
             raise MoireioError(
                 f"orbital_types.dat gives atoms of {name} different shells", path=path
             )

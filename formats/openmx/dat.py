@@ -5,18 +5,40 @@ keywords in any case. Kept: species and their basis names, cell, positions, init
 spin settings, the band path. Everything else is ignored.
 """
 
+import os
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError, unreadable
 from moireio.system.basis import Basis, SpeciesBasis, parse_name
 from moireio.units import BOHR_ANGSTROM
 
 
+class BandSegment(NamedTuple):
+    """A segment of OpenMX's ``Band.kpath``.
+
+    Parameters
+    ----------
+    count : int
+        Points.
+    start, end : list of float
+        Ends, fractional.
+    labels : (str, str)
+        Their labels.
+    """
+
+    count: int
+    start: list[float]
+    end: list[float]
+    labels: tuple[str, str]
+
+
 @dataclass(frozen=True, eq=False)
 class OpenMXInput:
-    """What moireio keeps of an input text.
+    """Contents of an input text, as far as moireio uses them.
 
     Parameters
     ----------
@@ -38,25 +60,25 @@ class OpenMXInput:
         Electrons removed from the cell.
     spin : str or None
         "none", "collinear" or "spinor", where the text says so.
-    kpath : list of (int, start, end, (str, str))
-        Segments of the band path: points, fractional ends, labels.
-    keywords : dict
+    kpath : list of BandSegment
+        The band path.
+    keywords : dict of str to str
         All keywords (lower case) with their values.
     """
 
     label: str
-    species: dict
-    symbols: list
-    positions: np.ndarray | None
+    species: dict[str, str]
+    symbols: list[str]
+    positions: npt.NDArray[np.float64] | None
     decimals: float
-    charges: np.ndarray
-    cell: np.ndarray | None
+    charges: npt.NDArray[np.float64]
+    cell: npt.NDArray[np.float64] | None
     system_charge: float = 0.0
     spin: str | None = None
-    kpath: list = field(default_factory=list)
-    keywords: dict = field(default_factory=dict)
+    kpath: list[BandSegment] = field(default_factory=list)
+    keywords: dict[str, str] = field(default_factory=dict)
 
-    def basis(self, electron_count=None):
+    def basis(self, electron_count: float | None = None) -> tuple[Basis, dict[str, str]]:
         """Return the basis of all species.
 
         Parameters
@@ -80,8 +102,8 @@ class OpenMXInput:
                 parsed, element = parse_name(text)
             except MoireioError as error:
                 raise MoireioError(error.what, path=self.label, remedy=error.remedy) from error
-            own = {c for s, c in zip(self.symbols, self.charges, strict=True) if s == name}
-            valence = own.pop() if trusted and len(own) == 1 else None
+            charges = {c for s, c in zip(self.symbols, self.charges, strict=True) if s == name}
+            valence = charges.pop() if trusted and len(charges) == 1 else None
             species[name] = SpeciesBasis(
                 l=parsed.l, name=parsed.name, cutoff=parsed.cutoff, valence=valence
             )
@@ -89,7 +111,7 @@ class OpenMXInput:
         return Basis(species), elements
 
 
-def read(path):
+def read(path: str | os.PathLike[str]) -> OpenMXInput:
     """Read an input file.
 
     Parameters
@@ -100,7 +122,7 @@ def read(path):
     Returns
     -------
     OpenMXInput
-        What it says.
+        Its contents.
 
     Raises
     ------
@@ -114,7 +136,7 @@ def read(path):
         raise unreadable(error, path) from error
 
 
-def parse(text, label):
+def parse(text: str, label: str) -> OpenMXInput:
     """Read an input text.
 
     Parameters
@@ -127,7 +149,7 @@ def parse(text, label):
     Returns
     -------
     OpenMXInput
-        What it says.
+        Its contents.
 
     Raises
     ------
@@ -229,4 +251,4 @@ def _segment(row):
         raise ValueError("a line of Band.kpath is cut short")
     labels = (row[7], row[8]) if len(row) > 8 else ("", "")
     start, end = ([float(v) for v in row[a : a + 3]] for a in (1, 4))
-    return int(row[0]), start, end, labels
+    return BandSegment(int(row[0]), start, end, labels)

@@ -9,6 +9,7 @@ from moireio.errors import DamagedError, MoireioError
 from moireio.formats.openmx import dat as openmx_dat
 from moireio.units import BOHR_ANGSTROM
 
+VERSIONS = {0: "3.7 or 3.8", 3: "3.9 or 4.0"}  # OpenMX, by layout
 SPINS = {0: "none", 1: "collinear", 3: "spinor"}
 LINE_BYTES = 256
 

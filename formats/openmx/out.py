@@ -83,7 +83,7 @@ def outcome(folder, name):
     whole, complaint = False, f"there is no {name}.scfout"
     if os.path.exists(result):
         try:
-            with scfout.read(result, check_coordinates=False):
+            with scfout.open_scfout(result, check_coordinates=False):
                 whole = True
         except MoireioError as error:
             complaint = f"{name}.scfout {error.what}"

@@ -10,7 +10,7 @@ import numpy as np
 
 from moireio.errors import MoireioError
 from moireio.formats.openmx.header import LINE_BYTES
-from moireio.formats.openmx.scfout import read
+from moireio.formats.openmx.scfout import open_scfout
 from moireio.units import BOHR_ANGSTROM
 
 PIECE_BYTES = 16 << 20
@@ -95,7 +95,7 @@ def repeat(source, target, counts=(1, 1, 1), byte_order="=", text=True):
     counts = np.asarray(counts, dtype=np.int64)
     if counts.shape != (3,) or (counts < 1).any():
         raise MoireioError(f"repetitions {counts.tolist()} are not three positive numbers")
-    with read(source) as file:
+    with open_scfout(source) as file:
         header, n = file.header, file.header.n_atoms
         grid = np.array(list(np.ndindex(*counts)), dtype=np.int64)
         copies = len(grid)

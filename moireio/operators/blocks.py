@@ -80,6 +80,22 @@ class OperatorSource(Protocol):
         """
 
 
+def residual_of(source: OperatorSource) -> float:
+    """Return how far an operator was from its partner rule where it was read.
+
+    Parameters
+    ----------
+    source : OperatorSource
+        Any operator. A reader that finds the deviation as it goes has an attribute `residual`.
+
+    Returns
+    -------
+    float
+        Largest deviation so far, in the operator's unit.
+    """
+    return getattr(source, "residual", source.meta.residual)
+
+
 def gather(buffer, offsets, nbytes):
     """Copy equal-sized runs of bytes out of a buffer.
 

@@ -4,18 +4,39 @@ import numpy as np
 
 from moireio.errors import DamagedError
 from moireio.operators.blocks import (
+    OperatorSource,
     adjoint,
     block_offsets,
     by_shape,
     components,
     read_pairs,
+    residual_of,
     scatter,
     take_blocks,
 )
 from moireio.system.pairs import Pairs, pair_name
 
 
-class UpperView:
+class View:
+    """An operator made from another.
+
+    Parameters
+    ----------
+    source : OperatorSource
+        The other.
+    """
+
+    def __init__(self, source: OperatorSource):
+        self._source = source
+        self.meta, self.pairs, self.sizes = source.meta, source.pairs, source.sizes
+
+    @property
+    def residual(self) -> float:
+        """Largest deviation of the other from its partner rule."""
+        return residual_of(self._source)
+
+
+class UpperView(View):
     """A "full" operator seen as "upper": only one of each pair of partners.
 
     Parameters
@@ -24,11 +45,10 @@ class UpperView:
         Stored "full", with parity +1 or −1.
     """
 
-    def __init__(self, source):
-        self._source = source
+    def __init__(self, source: OperatorSource):
+        super().__init__(source)
         self._kept = source.pairs.upper()
         self.pairs = source.pairs.select(self._kept)
-        self.sizes = source.sizes
         self.meta = source.meta.with_(storage="upper")
 
     def rows(self, i0, i1):
@@ -41,7 +61,7 @@ class UpperView:
         return np.compress(kept, self._source.rows(i0, i1), axis=-1)
 
 
-class FullView:
+class FullView(View):
     """An "upper" operator seen as "full": absent partners are made from the present ones.
 
     Parameters
@@ -55,10 +75,9 @@ class FullView:
     neighbours too: memory is bounded by a run and its surroundings.
     """
 
-    def __init__(self, source):
-        self._source = source
+    def __init__(self, source: OperatorSource):
+        super().__init__(source)
         self.pairs = source.pairs.with_partners()
-        self.sizes = source.sizes
         self.meta = source.meta.with_(storage="full")
         i = self.pairs.i
         direct = source.pairs.find(i, self.pairs.j, self.pairs.R)
@@ -81,7 +100,7 @@ class FullView:
         return data
 
 
-class CastView:
+class CastView(View):
     """An operator in another precision.
 
     Parameters
@@ -92,16 +111,48 @@ class CastView:
         Precision of the elements; complex operators take the complex type of that precision.
     """
 
-    def __init__(self, source, precision):
-        complex_types = {"float32": "complex64", "float64": "complex128"}
-        is_complex = np.dtype(source.meta.dtype).kind == "c"
-        self._source = source
-        self.pairs, self.sizes = source.pairs, source.sizes
-        self.meta = source.meta.with_(dtype=complex_types[precision] if is_complex else precision)
+    def __init__(self, source: OperatorSource, precision: str):
+        super().__init__(source)
+        self.meta = source.meta.with_(dtype=_dtype(source, precision))
 
     def rows(self, i0, i1):
         """Return all blocks of the atoms ``i0 <= i < i1``, converted."""
         return self._source.rows(i0, i1).astype(self.meta.dtype)
+
+
+def stored_as(
+    source: OperatorSource, storage: str | None = None, precision: str | None = None
+) -> OperatorSource:
+    """Return an operator in another storage or precision.
+
+    Parameters
+    ----------
+    source : OperatorSource
+        Any operator.
+    storage : {"full", "upper"}, optional
+        Both partners of every pair, or one; by default as it is. Operators whose partners are not
+        adjoints (parity 0) are always full.
+    precision : {"float32", "float64"}, optional
+        Precision of the elements; by default as it is.
+
+    Returns
+    -------
+    OperatorSource
+        `source` itself where nothing changes.
+    """
+    if storage == "upper" and source.meta.storage == "full" and source.meta.parity:
+        source = UpperView(source)
+    elif storage == "full" and source.meta.storage == "upper":
+        source = FullView(source)
+    if precision and source.meta.dtype != _dtype(source, precision):
+        source = CastView(source, precision)
+    return source
+
+
+def _dtype(source, precision):
+    """Return the element type of an operator in a precision, as "complex64" for "float32"."""
+    is_complex = np.dtype(source.meta.dtype).kind == "c"
+    return {"float32": "complex64", "float64": "complex128"}[precision] if is_complex else precision
 
 
 def require_partners(pairs, label):

@@ -1,6 +1,7 @@
-"""Files that appear whole or not at all."""
+"""Files: text that appears whole or not at all, digests."""
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from typing import TextIO
@@ -34,3 +35,23 @@ def write_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
         raise
     except OSError as error:
         raise unwritable(error, path) from error
+
+
+def digest_files(*paths: str) -> str:
+    """Return a digest of the bytes of files.
+
+    Parameters
+    ----------
+    *paths : str
+        The files, whose order counts.
+
+    Returns
+    -------
+    str
+        ``blake2b:`` and 32 hexadecimal digits.
+    """
+    state = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        with open(path, "rb") as stream:
+            hashlib.file_digest(stream, lambda: state)
+    return f"blake2b:{state.hexdigest()}"

@@ -16,14 +16,16 @@ def main():
     import zarr  # noqa: F401
 
     import moireio
-    from moireio.formats.openmx.convert import convert
+    from moireio.blockfile.convert import Conversion, convert
+    from moireio.formats.openmx import scfout
 
     print(f"{'file':<14} {'container':<6} {'compression':<11} {'size':>6} {'write':>8} {'read':>8}")
     for source in sys.argv[1:]:
         name = os.path.basename(source).removesuffix(".scfout")
         with tempfile.TemporaryDirectory() as folder:
             plain = os.path.join(folder, "plain.h5")
-            convert(source, plain)
+            with scfout.read(source) as calculation:
+                convert(calculation, plain, Conversion("bench", ("hamiltonian", "overlap")))
             with moireio.open(plain) as file:
                 n = len(file.structure)
                 loaded = [_InMemory(file.operator(o), n) for o in ("hamiltonian", "overlap")]

@@ -62,7 +62,7 @@ def main():
         if options.repeat != [1, 1, 1]:
             path = os.path.join(folder, "repeated.scfout")
             repeat(options.scfout, path, options.repeat)
-        with scfout.read(path) as file:
+        with scfout.open_scfout(path) as file:
             header = file.header
             kept = [m for n in ("hamiltonian", "overlap") for m in header.matrices_of(n)]
             ranges = [

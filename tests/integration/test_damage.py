@@ -6,11 +6,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from helpers import convert
 
 import moireio
 from moireio.errors import MoireioError
-from moireio.formats.openmx import scfout
-from moireio.formats.openmx.convert import convert
+from moireio.formats.openmx.scfout import open_scfout
 
 NAMES = ["gr_ab", "hbn_soc", "o2_col", "gr_ab_v38"]
 
@@ -56,7 +56,7 @@ def attempt(path, target):
 def test_a_scfout_cut_anywhere(tmp_path, data, good, name):
     """50 random places in each of four files, and the places where parts meet."""
     whole = (data / f"{name}.scfout").read_bytes()
-    with scfout.read(data / f"{name}.scfout") as file:
+    with open_scfout(data / f"{name}.scfout") as file:
         header = file.header
     rng = np.random.default_rng(NAMES.index(name))
     places = set(rng.integers(0, len(whole), 50).tolist())
@@ -76,7 +76,7 @@ def test_a_scfout_cut_anywhere(tmp_path, data, good, name):
 def test_random_bytes_in_the_header(tmp_path, data, good, name):
     """The answer is refused, or it is the right one."""
     whole = (data / f"{name}.scfout").read_bytes()
-    with scfout.read(data / f"{name}.scfout") as file:
+    with open_scfout(data / f"{name}.scfout") as file:
         end = file.header.matrix_start
     rng = np.random.default_rng(100 + NAMES.index(name))
     refused = 0

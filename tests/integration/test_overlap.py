@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from helpers import convert
 from orbitals import write_pao
 
 import moireio
-from moireio.formats.openmx.convert import convert
 from moireio.formats.openmx.library import PaoFolder
 from moireio.integrals.library import complete_basis
 from moireio.integrals.pairs import overlapping_pairs

@@ -79,6 +79,18 @@ def write_file(path, structure, basis, *sources, **options):
     return path
 
 
+def convert(source, target, operators=("hamiltonian", "overlap"), **options):
+    """Convert a .scfout as openmx2h5 does; options of the reader or of the conversion."""
+    from functools import partial
+
+    from moireio.blockfile.convert import Conversion, convert_file
+    from moireio.formats.openmx import scfout
+
+    chosen = {k: options.pop(k) for k in ("dat", "check_coordinates") if k in options}
+    settings = Conversion("openmx2h5", operators, **options)
+    return convert_file(str(source), str(target), settings, partial(scfout.read, **chosen))
+
+
 def overlap_like(seed, sizes, fill=0.5):
     """A positive definite overlap with the pairs of `random_operator` of the same seed."""
     source, blocks = random_operator(seed, sizes, name="overlap", fill=fill)

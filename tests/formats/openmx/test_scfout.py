@@ -5,15 +5,15 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from helpers import convert
 from naive_scfout import Naive
 from scipy.linalg import eigh
 
 import moireio
 from moireio.errors import DamagedError, MoireioError
 from moireio.formats.openmx import band as openmx_band
-from moireio.formats.openmx import scfout
-from moireio.formats.openmx.convert import convert
 from moireio.formats.openmx.orbitals import permutation
+from moireio.formats.openmx.scfout import open_scfout
 from moireio.formats.openmx.scfout_write import repeat
 from moireio.units import BOHR_ANGSTROM, HARTREE_EV
 
@@ -171,7 +171,7 @@ def test_the_other_byte_order(tmp_path, data, name):
         swapped[:8]
         == np.frombuffer(original.read_bytes()[:8], "=i4").astype(other + "i4").tobytes()
     )
-    with scfout.read(original) as a, scfout.read(tmp_path / "swapped.scfout") as b:
+    with open_scfout(original) as a, open_scfout(tmp_path / "swapped.scfout") as b:
         n = len(a.structure)
         assert a.operators == b.operators
         assert (a.structure.positions == b.structure.positions).all()
@@ -201,7 +201,7 @@ def test_a_repeated_cell_has_the_folded_bands(tmp_path, data, made, name):
 
 
 def test_several_slabs_equal_one(data):
-    with scfout.read(data / "gr_ab.scfout") as file:
+    with open_scfout(data / "gr_ab.scfout") as file:
         for name in file.operators:
             operator = file.operator(name)
             parts = [operator.rows(i, i + 1) for i in range(4)]
@@ -211,29 +211,35 @@ def test_several_slabs_equal_one(data):
 def test_without_input_text(tmp_path, data):
     repeat(data / "gr_ab.scfout", tmp_path / "x.scfout", text=False)
     with pytest.raises(MoireioError, match="--dat"):
-        scfout.read(tmp_path / "x.scfout")
-    with scfout.read(tmp_path / "x.scfout", dat=data / "gr_ab.dat") as file:
+        open_scfout(tmp_path / "x.scfout")
+    with open_scfout(tmp_path / "x.scfout", dat=data / "gr_ab.dat") as file:
         assert file.basis["C"].name == "C6.0-s2p2d1"
     with pytest.raises(DamagedError, match="4 atoms"):
-        scfout.read(tmp_path / "x.scfout", dat=data / "hbn_soc.dat")
+        open_scfout(tmp_path / "x.scfout", dat=data / "hbn_soc.dat")
 
 
 def test_appended_output_is_ignored(tmp_path, data):
     joined = (data / "gr_ab.scfout").read_bytes() + (data / "gr_ab.out").read_bytes()
     (tmp_path / "x.scfout").write_bytes(joined)
-    with scfout.read(tmp_path / "x.scfout") as a, scfout.read(data / "gr_ab.scfout") as b:
+    with (
+        open_scfout(tmp_path / "x.scfout") as a,
+        open_scfout(data / "gr_ab.scfout") as b,
+    ):
         assert (a.operator("hamiltonian").rows(0, 4) == b.operator("hamiltonian").rows(0, 4)).all()
         assert a.digest(["hamiltonian"]) == b.digest(["hamiltonian"])
 
 
 def test_what_a_layout_lacks(data):
-    with scfout.read(data / "gr_ab_v38.scfout") as file, pytest.raises(MoireioError, match=r"3\.9"):
+    with (
+        open_scfout(data / "gr_ab_v38.scfout") as file,
+        pytest.raises(MoireioError, match=r"3\.9"),
+    ):
         file.operator("momentum")
 
 
 def test_spinor_density_of_layout_0_is_refused(shared):
     path = shared / "openmx/hbn_soc_v38/hbn_soc_v38.scfout"
-    with scfout.read(path) as file, pytest.raises(MoireioError, match="complete density"):
+    with open_scfout(path) as file, pytest.raises(MoireioError, match="complete density"):
         file.operator("density")
 
 
@@ -243,14 +249,17 @@ def test_unknown_layouts(tmp_path, data, layout):
     raw[4:8] = np.array([4 * layout], "=i4").tobytes()
     (tmp_path / "x.scfout").write_bytes(raw)
     with pytest.raises(DamagedError, match=f"layout {layout}"):
-        scfout.read(tmp_path / "x.scfout")
+        open_scfout(tmp_path / "x.scfout")
 
 
 def test_an_altered_element_is_refused(tmp_path, data):
-    with scfout.read(data / "gr_ab.scfout") as file:
+    with open_scfout(data / "gr_ab.scfout") as file:
         place = file.header.matrix_start + 8 * 5000
     raw = bytearray((data / "gr_ab.scfout").read_bytes())
     raw[place + 6] ^= 0x10
     (tmp_path / "x.scfout").write_bytes(raw)
-    with scfout.read(tmp_path / "x.scfout") as file, pytest.raises(DamagedError, match="partner"):
+    with (
+        open_scfout(tmp_path / "x.scfout") as file,
+        pytest.raises(DamagedError, match="partner"),
+    ):
         file.operator("hamiltonian").rows(0, 4)

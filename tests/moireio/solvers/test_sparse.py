@@ -53,7 +53,7 @@ def test_window_without_a_fermi_level(made, tmp_path):
 @pytest.mark.parametrize("name", ["tbg_2-1", "mote2_mx_soc", "bi_bilayer_soc"])
 def test_larger_real_files(shared, tmp_path, name):
     """All of forty levels around the Fermi level, at real and at general k."""
-    from moireio.formats.openmx.convert import convert
+    from helpers import convert
 
     convert(str(shared / "openmx" / name / f"{name}.scfout"), str(tmp_path / "a.h5"))
     with moireio.open(tmp_path / "a.h5") as file:
