@@ -63,13 +63,22 @@ class Format:
     loses: str = ""
 
 
-def _late(module: str, function: str) -> Callable[..., Any]:
-    """Return a function of a module that is imported when the function is first called."""
+@dataclass(frozen=True)
+class Late:
+    """A function of a module that is imported when the function is first called.
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return getattr(import_module(module), function)(*args, **kwargs)
+    Parameters
+    ----------
+    module, function : str
+        Where it is. Worker processes can take it as it is.
+    """
 
-    return call
+    module: str
+    function: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        return getattr(import_module(self.module), self.function)(*args, **kwargs)
 
 
 FORMATS = {
@@ -78,16 +87,16 @@ FORMATS = {
         Format(
             "moireio",
             "block file",
-            _late("moireio.blockfile.calculation", "is_block_file"),
-            _late("moireio.blockfile.calculation", "read"),
+            Late("moireio.blockfile.calculation", "is_block_file"),
+            Late("moireio.blockfile.calculation", "read"),
             suffixes=(".h5", ".zarr", ".zarr.zip"),
             keeps="everything",
         ),
         Format(
             "openmx",
             "OpenMX's .scfout, versions 3.7 to 4.0",
-            _late("moireio.formats.openmx.scfout", "detect"),
-            _late("moireio.formats.openmx.scfout", "read"),
+            Late("moireio.formats.openmx.scfout", "detect"),
+            Late("moireio.formats.openmx.scfout", "read"),
             suffixes=(".scfout",),
             keeps="structure, bases, H, S, position, momentum, density, electrons, band path",
             loses="higher powers of position, dipoles, electrode counts",
@@ -95,16 +104,16 @@ FORMATS = {
         Format(
             "deeph-dock",
             "data folder of DeepH-dock",
-            _late("moireio.formats.deeph.dock", "detect"),
-            _late("moireio.formats.deeph.dock", "read"),
+            Late("moireio.formats.deeph.dock", "detect"),
+            Late("moireio.formats.deeph.dock", "read"),
             keeps="structure, shells, H, S, Fermi level",
             loses="other files of the folder",
         ),
         Format(
             "deeph",
             "data folder of DeepH-pack and DeepH-E3",
-            _late("moireio.formats.deeph.folder", "detect"),
-            _late("moireio.formats.deeph.folder", "read"),
+            Late("moireio.formats.deeph.folder", "detect"),
+            Late("moireio.formats.deeph.folder", "read"),
             keeps="structure, shells, H, S, Fermi level",
             loses="other files of the folder",
         ),

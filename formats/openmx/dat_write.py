@@ -110,11 +110,12 @@ def default_basis(structure, names=None):
         own = names.pop(name, None) or _species().get(element, {}).get("basis")
         if own is None:
             raise MoireioError(
-                f"no default basis for {element}", remedy=f"give --basis {name}={element}7.0-s2p2d1"
+                f"no default basis for {element}",
+                remedy=f"give `basis` {name}={element}7.0-s2p2d1",
             )
         species[name] = named_basis(element, own)
     if names:
-        raise MoireioError(f"--basis names {min(names)}, of which there is no atom")
+        raise MoireioError(f"`basis` names {min(names)}, of which there is no atom")
     return Basis(species)
 
 
@@ -247,7 +248,7 @@ def _body(structure, settings, basis):
         if own.name is None or own.valence is None:
             raise MoireioError(
                 f"species {name}: the name of its basis or its electrons are unknown",
-                remedy="give --basis",
+                remedy="give `basis`",
             )
         half[name] = own.valence / 2
         lines.append(f" {name} {own.name} {elements[name]}_{suffix}")

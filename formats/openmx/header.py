@@ -145,13 +145,13 @@ class Header:
             raise MoireioError(
                 "carries no input text, so its species are unknown",
                 path=self.path,
-                remedy="give the input file with --dat",
+                remedy="give the input file as `dat`",
             )
         if len(text.symbols) != self.n_atoms:
             raise DamagedError(
                 f"has {self.n_atoms} atoms, but its input text {len(text.symbols)}",
                 path=self.path,
-                remedy="give the right input file with --dat" if dat else None,
+                remedy="give the right input file as `dat`" if dat else None,
             )
         if text.spin is not None and text.spin != self.spin:
             raise DamagedError(
@@ -175,7 +175,7 @@ class Header:
             warnings.append("the low digits of the cell could not be verified (not in the text)")
         if text.positions is None:
             warnings.append("the low digits of the positions could not be verified")
-        remedy = "if the text is from before a relaxation, use --ignore-text-coordinates"
+        remedy = "if the text is from before a relaxation, see `check_coordinates`"
         cell = self.cell * BOHR_ANGSTROM
         # Half a unit of the last written digit, and the rounding of a unit conversion.
         tolerance = 0.51 * text.decimals + 1e-11 * np.abs(cell).max()

@@ -1,5 +1,6 @@
 """The registry of formats: detection, and formats of other packages."""
 
+import pickle
 import shutil
 import sys
 
@@ -91,3 +92,10 @@ def test_a_format_of_another_package(toy, tmp_path):
         named_format("bad")
     with pytest.raises(MoireioError, match=r"no format is called 'x'.*openmx"):
         named_format("x")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_readers_go_to_worker_processes(files, name):
+    read = pickle.loads(pickle.dumps(FORMATS[name].read))
+    with read(files[name]) as calculation:
+        assert len(calculation.structure) > 1

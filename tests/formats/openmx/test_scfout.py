@@ -210,7 +210,7 @@ def test_several_slabs_equal_one(data):
 
 def test_without_input_text(tmp_path, data):
     repeat(data / "gr_ab.scfout", tmp_path / "x.scfout", text=False)
-    with pytest.raises(MoireioError, match="--dat"):
+    with pytest.raises(MoireioError, match="`dat`"):
         open_scfout(tmp_path / "x.scfout")
     with open_scfout(tmp_path / "x.scfout", dat=data / "gr_ab.dat") as file:
         assert file.basis["C"].name == "C6.0-s2p2d1"
