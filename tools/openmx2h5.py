@@ -7,12 +7,7 @@ from moireio.tools.conversion import run_conversion
 from moireio.tools.options import options
 
 
-@click.command(
-    "openmx2h5",
-    cls=Command,
-    option_of={"check_coordinates": "ignore_text_coordinates"},
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.command("openmx2h5", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("sources", nargs=-1, required=True, type=click.Path())
 @options("output", "storage", "precision", "container", "compression", "force", "jobs")
 @click.option("--position", is_flag=True, help="Also ⟨i| r − τ_i |j⟩, Å.")

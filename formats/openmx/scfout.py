@@ -40,6 +40,7 @@ from moireio.formats.openmx.header import VERSIONS, Header, read_header
 from moireio.formats.openmx.matrices import USUAL_RESIDUAL, ScfoutOperator
 from moireio.operators.blocks import block_offsets
 from moireio.results.electrons import Electrons
+from moireio.results.kpath import KPathSegments
 from moireio.system.basis import Basis
 from moireio.system.pairs import Pairs, pair_name
 from moireio.system.structure import Structure
@@ -241,11 +242,11 @@ def read(
     file = open_scfout(path, label=label, dat=dat, check_coordinates=check_coordinates)
     kpath = None
     if file.kpath:
-        kpath = {
-            "points": [[segment.start, segment.end] for segment in file.kpath],
-            "labels": [segment.labels for segment in file.kpath],
-            "counts": [segment.count for segment in file.kpath],
-        }
+        kpath = KPathSegments(
+            np.array([[segment.start, segment.end] for segment in file.kpath]),
+            tuple(segment.labels for segment in file.kpath),
+            np.array([segment.count for segment in file.kpath]),
+        )
     return Calculation(
         file.path,
         file.structure,

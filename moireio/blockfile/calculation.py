@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from moireio.blockfile.reader import open_blockfile
 from moireio.errors import MoireioError
 from moireio.operators.blocks import OperatorSource
 from moireio.operators.views import stored_as
 from moireio.results.electrons import Electrons
+from moireio.results.kpath import KPathSegments
 from moireio.results.moire import Moire
 from moireio.store.containers import kind_of_file, kind_of_name
 from moireio.system.basis import Basis
@@ -75,9 +76,8 @@ class Calculation:
         Their number, Fermi level and so on.
     moire : Moire, optional
         How the cell was built.
-    kpath : dict, optional
-        The band path of the calculation: `points` (n, 2, 3) fractional, `labels` (n, 2) and
-        `counts` (n,).
+    kpath : KPathSegments, optional
+        The band path of its input.
     notes : list of str
         What could not be verified.
     usual_residual : mapping of str to float
@@ -94,7 +94,7 @@ class Calculation:
     operators: Mapping[str, OperatorSource]
     electrons: Electrons | None = None
     moire: Moire | None = None
-    kpath: dict[str, Any] | None = None
+    kpath: KPathSegments | None = None
     notes: list[str] = field(default_factory=list)
     usual_residual: Mapping[str, float] = field(default_factory=dict)
     digest: Callable[[Sequence[str]], str] = field(default=lambda operators: "")

@@ -101,7 +101,7 @@ def convert(
             if calculation.electrons is not None:
                 writer.electrons(calculation.electrons)
             if calculation.kpath is not None:
-                writer.kpath(**calculation.kpath)
+                writer.kpath(calculation.kpath)
             writer.operators(views, progress, SLAB_BYTES)
             inputs = [(os.path.basename(os.path.normpath(calculation.label)), digest.result())]
             writer.history(settings.command, settings.arguments, inputs)

@@ -14,6 +14,7 @@ from moireio.blockfile.calculation import Calculation
 from moireio.blockfile.convert import Conversion, convert, convert_all, convert_file, plan_folder
 from moireio.errors import MoireioError
 from moireio.results.electrons import Electrons
+from moireio.results.kpath import KPathSegments
 
 BOTH = Conversion("test", ("hamiltonian", "overlap"))
 
@@ -27,7 +28,9 @@ def calculation():
         "overlap": overlap_like(11, sizes)[0],
         "position": random_operator(11, sizes, name="position")[0],
     }
-    kpath = {"points": [[[0, 0, 0], [0.5, 0, 0]]], "labels": [["Γ", "M"]], "counts": [3]}
+    kpath = KPathSegments(
+        np.array([[[0, 0, 0], [0.5, 0, 0]]]), labels=(("Γ", "M"),), counts=np.array([3])
+    )
     return Calculation(
         "folder/a.b/",
         structure,
@@ -71,11 +74,11 @@ def test_everything_arrives(tmp_path, calculation, storage, precision):
     with moireio.open(target) as file:
         assert file.operators == ["hamiltonian", "overlap", "position"]
         assert file.electrons.fermi == -1.5
-        assert file.kpath["labels"].tolist() == [["Γ", "M"]]
+        assert [list(ends) for ends in file.kpath.labels] == [["Γ", "M"]]
         entry = file.history[0]
-        assert (entry["command"], entry["arguments"]) == ("test", ["--flag"])
-        assert entry["inputs"] == ["a.b"]
-        assert entry["digests"] == ["digest of hamiltonian overlap position"]
+        assert (entry.command, list(entry.arguments)) == ("test", ["--flag"])
+        assert list(entry.inputs) == ["a.b"]
+        assert list(entry.digests) == ["digest of hamiltonian overlap position"]
         for name, source in calculation.operators.items():
             operator = file.operator(name)
             half = storage == "upper" and name != "position"
