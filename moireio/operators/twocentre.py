@@ -28,8 +28,9 @@ class PairSource:
         self.structure, self.pairs, self.meta = structure, pairs, meta
         self.sizes = basis.sizes(structure)
         names = list(basis.species)
-        self._count = len(names)
-        self._kind = np.array([names.index(n) for n in structure.species_names])[structure.species]
+        self._n_species = len(names)
+        index = np.array([names.index(n) for n in structure.species_names])
+        self._species = index[structure.species]
         self._upper = pairs.upper()
 
     def _fill(self, out, offsets, species, swapped, vectors):
@@ -69,26 +70,25 @@ class PairSource:
         offsets = block_offsets(self.sizes[i] * self.sizes[j])
         lead = () if self.meta.components == 1 else (self.meta.components,)
         out = np.empty((*lead, int(offsets[-1])))
-        # Partners are computed from one vector, so that they are exact adjoints: that from the
-        # species named first to the other, or, between like atoms, that of "upper" storage.
-        kind, other = self._kind[i], self._kind[j]
-        swapped = np.where(kind == other, ~self._upper[span], kind > other)
+        # Both partners are computed from the same vector, so that they are exact adjoints: from the
+        # species of lower index to the other, or, for equal species, as in "upper" storage.
+        species_i, species_j = self._species[i], self._species[j]
+        swapped = np.where(species_i == species_j, ~self._upper[span], species_i > species_j)
         first, second = np.where(swapped, j, i), np.where(swapped, i, j)
         shift = np.where(swapped[:, None], -R, R)
         c = structure.cell
         steps = shift[:, 0, None] * c[0] + shift[:, 1, None] * c[1] + shift[:, 2, None] * c[2]
         vectors = ((structure.positions[second] + steps) - structure.positions[first]).T
-        kinds = self._count
-        code = (self._kind[first] * kinds + self._kind[second]) * 2 + swapped
+        species_pair = self._species[first] * self._n_species + self._species[second]
+        code = species_pair * 2 + swapped
         order = np.argsort(code, kind="stable")
         bounds = np.flatnonzero(np.diff(code[order], prepend=-1, append=-1))
         for begin, end in pairwise(bounds):
-            species, turned = divmod(int(code[order[begin]]), 2)
+            pair, turned = divmod(int(code[order[begin]]), 2)
+            species = divmod(pair, self._n_species)
             for start in range(begin, end, BATCH):
                 members = order[start : min(end, start + BATCH)]
-                self._fill(
-                    out, offsets[members], divmod(species, kinds), turned, vectors[:, members]
-                )
+                self._fill(out, offsets[members], species, turned, vectors[:, members])
         return out
 
 
