@@ -1,7 +1,9 @@
 """The exceptions that the library raises for bad input and for runs that cannot go on."""
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from typing import Any, Self
 
 
@@ -134,6 +136,28 @@ def unwritable(
         With the system's own reason.
     """
     return MoireioError(f"cannot be written: {error.strerror or error}", path=path, remedy=remedy)
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name a file in the errors that are raised inside and name none.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, or the label of an open one.
+
+    Yields
+    ------
+    None
+        Once.
+    """
+    try:
+        yield
+    except MoireioError as error:
+        if error.path is not None:
+            raise
+        raise type(error)(error.what, path=path, remedy=error.remedy) from error
 
 
 def first_line(error: BaseException) -> str:

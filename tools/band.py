@@ -215,7 +215,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
 
 def _filling(ctx, file, opts, choice, notes):
     """Return the Fermi level that was asked for, or what finds it."""
-    from moireio.errors import MoireioError
+    from moireio.errors import naming
     from moireio.kspace.mesh import make_mesh
     from moireio.spectrum.filling import Occupation, electron_count, find_filling
 
@@ -223,10 +223,8 @@ def _filling(ctx, file, opts, choice, notes):
         return None
     if opts["fermi"] != "auto":
         return Occupation(opts["fermi"], opts["electrons"] or electron_count(file))
-    try:
+    with naming(file.label):
         mesh = make_mesh(file.structure, opts["mesh"], SPACING)
-    except MoireioError as error:
-        raise MoireioError(error.what, path=file.label, remedy=error.remedy) from error
 
     def find():
         with show_progress(ctx, "Fermi level") as update:

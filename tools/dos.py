@@ -178,13 +178,11 @@ def main(ctx, source, **opts):
 def _solve(ctx, file, opts, zero, checkpoint):
     """Compute the density of states with a progress bar."""
     from moireio.dos.solve import Chebyshev, EnergyGrid, density_of_states
-    from moireio.errors import MoireioError
+    from moireio.errors import naming
     from moireio.kspace.mesh import make_mesh
 
-    try:
+    with naming(file.label):
         mesh = make_mesh(file.structure, opts["mesh"], opts["spacing"], opts["shift"])
-    except MoireioError as error:
-        raise MoireioError(error.what, path=file.label, remedy=error.remedy) from error
     with show_progress(ctx, "dos") as update:
         return density_of_states(
             file,

@@ -6,7 +6,7 @@ import numpy as np
 
 from moireio.bands.solve import solve_bands
 from moireio.blockfile.reader import open_blockfile
-from moireio.errors import MoireioError, unreadable
+from moireio.errors import MoireioError, naming, unreadable
 from moireio.kspace.path import make_path, path_of_points, path_of_segments, place_on_path
 from moireio.results.kpath import KPath
 
@@ -54,10 +54,8 @@ def choose_path(file, path=None, points=200, kpoints=None, convention="ase"):
         starts, ends = stored.points[:, 0], stored.points[:, 1]
         segments = zip(stored.counts.tolist(), starts, ends, stored.labels, strict=True)
         return path_of_segments(structure, segments)
-    try:
+    with naming(file.label):
         return make_path(structure, path, points, convention=convention)
-    except MoireioError as error:
-        raise MoireioError(error.what, path=file.label, remedy=error.remedy) from error
 
 
 def read_kpoints(path):

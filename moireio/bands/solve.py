@@ -5,18 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from moireio.errors import naming
 from moireio.results.bands import BandStructure
 from moireio.runtime.progress import Progress
-from moireio.spectrum.checkpoint import Checkpoint, solver_key
+from moireio.spectrum.checkpoint import checkpointed, solver_key
 from moireio.spectrum.filling import Occupation
 from moireio.spectrum.levels import solve_levels
 from moireio.spectrum.problems import EigenproblemSet, SolverChoice
-from moireio.spectrum.selection import (
-    centred_range,
-    entering_range,
-    mean_below,
-    occupied_bands,
-)
+from moireio.spectrum.selection import around, entering_range
 from moireio.spectrum.sums import bloch_sums
 
 if TYPE_CHECKING:
@@ -94,10 +90,10 @@ def solve_bands(
     """
     sums, overlap, spin = bloch_sums(file)
     choice = SolverChoice(solver, jobs=jobs) if isinstance(solver, str) else solver
-    kept = None
-    if checkpoint is not None:
+
+    def key():
         given = filling if filling is None or callable(filling) else filling.fermi
-        key = {
+        return {
             "input": file.digest(),
             "k": path.k.tolist(),
             "bands": [bands, energy, energy_range and list(energy_range)],
@@ -106,45 +102,34 @@ def solve_bands(
             "solver": solver_key(choice),
             "states": states,
         }
-        kept = Checkpoint(checkpoint, key, resume)
-    done, problems = False, None
-    try:
+
+    with naming(file.label), checkpointed(checkpoint, key, resume) as kept:
         fermi, electrons = _electrons(file, electrons, filling, kept)
         expected = bands if energy_range is None else 1
         if band_range is not None:
             expected = band_range[1] - band_range[0] + 1
         candidates = [energy, energy_range and sum(energy_range) / 2, fermi]
         sigma = next((e for e in candidates if e is not None), None)
-        problems = EigenproblemSet(sums, overlap, path.k, choice, expected, sigma, states)
+        with EigenproblemSet(sums, overlap, path.k, choice, expected, sigma, states) as problems:
 
-        def choose():
-            if energy_range is not None:
-                return entering_range(problems, energy_range)
-            if band_range is None and bands is not None:
-                centre = fermi if energy is None else energy
-                if centre is None:
-                    below = occupied_bands(file, electrons)
-                else:
-                    below = mean_below(problems, centre)
-                return centred_range(problems.shape[2], bands, below)
-            return band_range
+            def choose():
+                if energy_range is not None:
+                    return entering_range(problems, energy_range)
+                if band_range is None and bands is not None:
+                    centre = fermi if energy is None else energy
+                    return around(problems, bands, centre, file, electrons)
+                return band_range
 
-        chosen = choose() if kept is None else kept.once("band_range", choose)
-        energies, vectors = solve_levels(
-            problems,
-            chosen and tuple(chosen),
-            columns=(problems.shape[2], np.complex128) if states else None,
-            checkpoint=kept,
-            progress=progress,
-        )
-        done = True
-        for line in problems.notes() if note else ():
-            note(line)
-    finally:
-        if problems is not None:
-            problems.close()
-        if kept is not None:
-            kept.close(done)
+            chosen = choose() if kept is None else kept.once("band_range", choose)
+            energies, vectors = solve_levels(
+                problems,
+                chosen and tuple(chosen),
+                columns=(problems.shape[2], np.complex128) if states else None,
+                checkpoint=kept,
+                progress=progress,
+            )
+            for line in problems.notes() if note else ():
+                note(line)
     return BandStructure(
         path,
         energies,

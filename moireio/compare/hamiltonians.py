@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, naming
 from moireio.operators.bloch import BlochSum
 from moireio.operators.blocks import by_shape, read_pairs, row_bytes, slab_bounds, take_blocks
 from moireio.runtime.progress import Progress
-from moireio.spectrum.checkpoint import Checkpoint, solver_key
+from moireio.spectrum.checkpoint import checkpointed, solver_key
 from moireio.spectrum.levels import solve_levels
 from moireio.spectrum.problems import EigenproblemSet, SolverChoice
 
@@ -283,33 +283,30 @@ def compare_bands(
     sums = [BlochSum.from_source(c.hamiltonian) for c in (first, second)]
     solver = solver or SolverChoice()
     overlap = _bloch_overlap(first, second, spinor)
-    kept = None
-    if checkpoint is not None:
-        key = {
+
+    def key():
+        return {
             "inputs": [_digest(calculation) for calculation in (first, second)],
             "k": path.k.tolist(),
             "bands": count,
             "solver": solver_key(solver),
         }
-        kept = Checkpoint(checkpoint, key, resume)
-    # A and B stand where the spin channels of one Hamiltonian would
-    problems = EigenproblemSet(sums, overlap, path.k, solver, 2 * count)
-    done = False
-    try:
+
+    with (
+        naming(second.label),
+        checkpointed(checkpoint, key, resume) as kept,
+        # A and B stand where the spin channels of one Hamiltonian would
+        EigenproblemSet(sums, overlap, path.k, solver, 2 * count) as problems,
+    ):
         occupied = _occupied(second, spinor, problems)
         band_range = occupied - count, occupied + count - 1
-        if band_range[0] < 0 or band_range[1] >= problems.shape[2]:
-            raise _too_few(count)
-        energies, _ = solve_levels(problems, band_range, checkpoint=kept, progress=progress)
-        done = True
+        energies = np.zeros((2, len(path), 0))
+        if band_range[0] >= 0 and band_range[1] < problems.shape[2]:
+            energies, _ = solve_levels(problems, band_range, checkpoint=kept, progress=progress)
+        if energies.shape[2] < 2 * count:
+            raise MoireioError(f"there are not {count} bands on both sides of the gap")
         for line in problems.notes() if note else ():
             note(line)
-    finally:
-        problems.close()
-        if kept is not None:
-            kept.close(done)
-    if energies.shape[2] < 2 * count:
-        raise _too_few(count)
     mean = np.abs(energies[0] - mu - energies[1]).mean(axis=0)
     return BandErrors(mean[:count][::-1], mean[count:])
 
@@ -317,10 +314,6 @@ def compare_bands(
 def _digest(calculation):
     """Return what identifies a calculation in the checkpoint of a run."""
     return calculation.label if calculation.file is None else calculation.file.digest()
-
-
-def _too_few(count):
-    return MoireioError(f"there are not {count} bands on both sides of the gap")
 
 
 def _bloch_overlap(first, second, spinor):

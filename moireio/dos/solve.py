@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from moireio.dos import kpm
 from moireio.dos.broadening import edges, gaussian_dos, simplex_dos
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, naming
 from moireio.projection.groups import flipped_rows, make_projection
 from moireio.results.dos import DensityOfStates
 from moireio.runtime.progress import Progress
@@ -17,7 +17,7 @@ from moireio.runtime.threads import blas_beside_mkl, cores
 from moireio.solvers.base import EigenProblem
 from moireio.solvers.registry import can_count
 from moireio.spectrum import irreducible as symmetry
-from moireio.spectrum.checkpoint import Checkpoint, solver_key
+from moireio.spectrum.checkpoint import checkpointed, solver_key
 from moireio.spectrum.filling import (
     SMALLEST_GAP,
     LevelsAround,
@@ -178,59 +178,54 @@ def density_of_states(
     grid = grid or EnergyGrid()
     choice = SolverChoice(solver, jobs=jobs) if isinstance(solver, str) else solver
     sums, overlap, spin = bloch_sums(file)
-    projection = make_projection(file, project)
-    check_result(
-        grid.points * (1.0 + len(projection)),
-        choice.memory,
-        f"{grid.points} energies in {len(projection)} groups",
-        "choose fewer `points` or groups",
-    )
-    n_orbitals = sums[0].n_orbitals
-    if choice.name == "auto":
-        choice = replace(choice, name="dense" if n_orbitals <= DENSE_SIZE else "kpm")
-    from_levels = choice.name != "kpm"
-    method = _method(method, choice, mesh, file.structure, width)
-    if method != "tetrahedron":
-        width = WIDTH[method] if width is None else width
-    if resume and not from_levels:
-        raise MoireioError(
-            "the kernel polynomial method cannot be resumed", remedy="leave `resume` out"
+    with naming(file.label):
+        projection = make_projection(file, project)
+        check_result(
+            grid.points * (1.0 + len(projection)),
+            choice.memory,
+            f"{grid.points} energies in {len(projection)} groups",
+            "choose fewer `points` or groups",
         )
-    reduced_mesh, notes = symmetry.reduced(
-        file,
-        mesh,
-        sums,
-        overlap,
-        projection,
-        solver=choice,
-        use_group=use_symmetry and from_levels,
-    )
-    run = _Run(file, reduced_mesh, sums, overlap, projection, spin, choice, notes, temperature)
-    if not from_levels:
-        return run.kernel_polynomials(width, grid, chebyshev or Chebyshev(), progress)
-    check_result(
-        len(reduced_mesh) * len(sums) * n_orbitals * (1.0 + len(projection)),
-        choice.memory,
-        f"{n_orbitals} levels at {len(reduced_mesh)} k points in {len(projection)} groups",
-        "choose a coarser mesh or fewer groups, or `solver` kpm",
-    )
-    kept = None
-    if checkpoint is not None:
-        key = {
-            "input": file.digest(),
-            "k": reduced_mesh.k.tolist(),
-            "solver": solver_key(choice),
-            "project": list(project),
-        }
-        kept = Checkpoint(checkpoint, key, resume)
-    done = False
-    try:
-        dos = run.dense(method, width, grid, kept, progress)
-        done = True
-    finally:
-        if kept is not None:
-            kept.close(done)
-    return dos
+        n_orbitals = sums[0].n_orbitals
+        if choice.name == "auto":
+            choice = replace(choice, name="dense" if n_orbitals <= DENSE_SIZE else "kpm")
+        from_levels = choice.name != "kpm"
+        method = _method(method, choice, mesh, file.structure, width)
+        if method != "tetrahedron":
+            width = WIDTH[method] if width is None else width
+        if resume and not from_levels:
+            raise MoireioError(
+                "the kernel polynomial method cannot be resumed", remedy="leave `resume` out"
+            )
+        reduced_mesh, notes = symmetry.reduced(
+            file,
+            mesh,
+            sums,
+            overlap,
+            projection,
+            solver=choice,
+            use_group=use_symmetry and from_levels,
+        )
+        run = _Run(file, reduced_mesh, sums, overlap, projection, spin, choice, notes, temperature)
+        if not from_levels:
+            return run.kernel_polynomials(width, grid, chebyshev or Chebyshev(), progress)
+        check_result(
+            len(reduced_mesh) * len(sums) * n_orbitals * (1.0 + len(projection)),
+            choice.memory,
+            f"{n_orbitals} levels at {len(reduced_mesh)} k points in {len(projection)} groups",
+            "choose a coarser mesh or fewer groups, or `solver` kpm",
+        )
+
+        def key():
+            return {
+                "input": file.digest(),
+                "k": reduced_mesh.k.tolist(),
+                "solver": solver_key(choice),
+                "project": list(project),
+            }
+
+        with checkpointed(checkpoint, key, resume) as kept:
+            return run.dense(method, width, grid, kept, progress)
 
 
 def _method(method, choice, mesh, structure, width):

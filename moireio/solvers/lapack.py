@@ -41,6 +41,11 @@ class LapackSolver(DenseSolver):
         from scipy.linalg import eigh
 
         h, transform = self._standard_form(problem)
+        if band_range is not None and band_range[1] >= len(h):  # some combinations were left out
+            if band_range[0] >= len(h):
+                energies = np.zeros(0)
+                return energies if eigvals_only else (energies, np.zeros((problem.n_orbitals, 0)))
+            band_range = band_range[0], len(h) - 1
         solution = eigh(
             h,
             lower=True,

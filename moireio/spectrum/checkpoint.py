@@ -33,6 +33,36 @@ def solver_key(choice: "SolverChoice") -> list:
     return [choice.name, *(choice.options.get(name) for name in ("drop", "overlap_cutoff"))]
 
 
+@contextlib.contextmanager
+def checkpointed(path, key, resume):
+    """Keep the finished k points of a run, unless no file is wanted.
+
+    Parameters
+    ----------
+    path : str or None
+        The file.
+    key : callable
+        Returns what identifies the run (see `Checkpoint`); called only if there is a file.
+    resume : bool
+        Continue from an existing file.
+
+    Yields
+    ------
+    Checkpoint or None
+        Its files are removed if the block ends without an exception.
+    """
+    if path is None:
+        yield None
+        return
+    checkpoint = Checkpoint(path, key(), resume)
+    done = False
+    try:
+        yield checkpoint
+        done = True
+    finally:
+        checkpoint.close(done)
+
+
 class Checkpoint:
     """Energies of finished k points, from which an interrupted run continues.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, naming
 from moireio.projection.groups import make_projection
 from moireio.runtime.progress import Progress
 from moireio.spectrum import irreducible as symmetry
@@ -191,20 +191,20 @@ def find_filling(
         # symmetry is tried on the levels that matter: all of a large matrix would take too long
         below = electrons / degeneracy / len(sums)
         band_range = centred_range(n_orbitals, min(FEW, n_orbitals), min(below, n_orbitals))
-    reduced_mesh, _ = symmetry.reduced(
-        file,
-        mesh,
-        sums,
-        overlap,
-        make_projection(file, ()),
-        solver=solver,
-        use_group=use_symmetry,
-        band_range=band_range,
-    )
-    levels = LevelsAround(sums, overlap, reduced_mesh, solver, progress)
-    occupation = levels.occupation(
-        electrons, degeneracy, electron_temperature(file, temperature), file.electrons.fermi
-    )
+    temperature = electron_temperature(file, temperature)
+    with naming(file.label):
+        reduced_mesh, _ = symmetry.reduced(
+            file,
+            mesh,
+            sums,
+            overlap,
+            make_projection(file, ()),
+            solver=solver,
+            use_group=use_symmetry,
+            band_range=band_range,
+        )
+        levels = LevelsAround(sums, overlap, reduced_mesh, solver, progress)
+        occupation = levels.occupation(electrons, degeneracy, temperature, file.electrons.fermi)
     return replace(occupation, mesh=mesh.shape)
 
 
@@ -330,21 +330,18 @@ class LevelsAround:
         (ns, nk, count) array
             eV.
         """
-        problems = EigenproblemSet(
-            self._sums, self._overlap, self._mesh.k, self._solver, count, sigma
-        )
         total = len(firsts) * len(self._mesh.k)
         progress = self._progress and (lambda steps, _: self._progress(steps, total))
         energies = []
-        try:
+        with EigenproblemSet(
+            self._sums, self._overlap, self._mesh.k, self._solver, count, sigma
+        ) as problems:
             for channel, first in enumerate(firsts):
                 band_range = None if count == problems.shape[2] else (first, first + count - 1)
                 levels, _ = solve_levels(
                     problems, band_range, channels=[channel], progress=progress
                 )
                 energies.append(levels[0])
-        finally:
-            problems.close()
         # solvers that leave combinations of orbitals out find fewer where all are wanted
         fewest = min(levels.shape[1] for levels in energies)
         return np.stack([levels[:, :fewest] for levels in energies])

@@ -105,8 +105,7 @@ def solve_populations(
     """
     groups = 0 if indicator is None else indicator.shape[0]
     bands = None if band_range is None else band_range[1] - band_range[0] + 1
-    problems = EigenproblemSet(sums, overlap, k, solver, bands, sigma, groups > 0)
-    try:
+    with EigenproblemSet(sums, overlap, k, solver, bands, sigma, groups > 0) as problems:
         energies, weights = solve_levels(
             problems,
             band_range,
@@ -116,8 +115,6 @@ def solve_populations(
             progress=progress,
         )
         notes = problems.notes()
-    finally:
-        problems.close()
     if weights is None:
         weights = np.zeros((*energies.shape, 0))
     return energies, weights, notes

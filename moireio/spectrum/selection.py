@@ -93,6 +93,36 @@ def centred_range(n_orbitals, count, below):
     return first, first + count - 1
 
 
+def around(problems, count, energy, file, electrons=None):
+    """Return a range of bands around an energy, or without one around the gap.
+
+    Parameters
+    ----------
+    problems : EigenproblemSet
+        H and S at some k points.
+    count : int
+        Bands wanted.
+    energy : float or None
+        eV; None for as many empty bands as occupied ones.
+    file : BlockFile
+        With the number of electrons, where it is needed.
+    electrons : float, optional
+        In the cell; by default the number in the file.
+
+    Returns
+    -------
+    first, last : int
+        Inclusive, from 0.
+
+    Raises
+    ------
+    MoireioError
+        If there are not so many, or the number of electrons is needed and unknown.
+    """
+    below = occupied_bands(file, electrons) if energy is None else mean_below(problems, energy)
+    return centred_range(problems.shape[2], count, below)
+
+
 def check_energies(low, high):
     """Refuse an interval of energies that is none.
 

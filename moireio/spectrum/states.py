@@ -7,16 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.blockfile.reader import BlockFile
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, naming
 from moireio.runtime.progress import Progress
 from moireio.spectrum.levels import check_result
 from moireio.spectrum.problems import EigenproblemSet, SolverChoice
-from moireio.spectrum.selection import (
-    centred_range,
-    check_energies,
-    mean_below,
-    occupied_bands,
-)
+from moireio.spectrum.selection import around, check_energies
 from moireio.spectrum.sums import bloch_sums
 
 TOLERANCE = 1e-4  # eV
@@ -125,48 +120,42 @@ def solve_states(
     if k.ndim != 2 or k.shape[1] != 3 or not len(k) or not np.isfinite(k).all():
         raise MoireioError("k points are rows of three numbers")
     sums, overlap, _ = bloch_sums(file)
-    n_orbitals = sums[0].n_orbitals
     choice = SolverChoice(solver, jobs=jobs) if isinstance(solver, str) else solver
-    expected = bands
-    if band_range is not None:
-        expected = band_range[1] - band_range[0] + 1
-    elif energy_window is not None:
-        check_energies(*energy_window)
-        expected = 1
-    check_result(
-        2.0 * len(sums) * len(k) * n_orbitals * (expected or n_orbitals),
-        choice.memory,
-        f"states at {len(k)} k points",
-        "choose fewer `bands` or k points",
-    )
-    if energy is None and electrons in (None, file.electrons.count):
-        energy = file.electrons.fermi
-    sigma = energy if energy_window is None else sum(energy_window) / 2
-    if expected is not None:
-        expected = min(expected + 2 * MARGIN, n_orbitals)
-    problems = EigenproblemSet(sums, overlap, k, choice, expected, sigma, states=True)
-    tasks = [(channel, point) for channel in range(len(sums)) for point in range(len(k))]
-    try:
-        if energy_window is not None:
-            ranges = {task: _inside(problems, task, energy_window) for task in tasks}
-        else:
-            if bands is not None:
-                if energy is None:
-                    below = occupied_bands(file, electrons)
-                else:
-                    below = mean_below(problems, energy)
-                band_range = centred_range(n_orbitals, bands, below)
-            first, last = band_range or (0, n_orbitals - 1)
-            if not 0 <= first <= last < n_orbitals:
-                raise MoireioError(
-                    f"bands {first + 1} to {last + 1} were asked for, there are {n_orbitals}"
-                )
-            ranges = dict.fromkeys(tasks, (first, last))
-        states = _whole_multiplets(problems, ranges, k, tolerance, progress)
-        for line in problems.notes() if note else ():
-            note(line)
-    finally:
-        problems.close()
+    with naming(file.label):
+        expected = bands
+        if band_range is not None:
+            expected = band_range[1] - band_range[0] + 1
+        elif energy_window is not None:
+            check_energies(*energy_window)
+            expected = 1
+        n_orbitals = sums[0].n_orbitals
+        check_result(
+            2.0 * len(sums) * len(k) * n_orbitals * (expected or n_orbitals),
+            choice.memory,
+            f"states at {len(k)} k points",
+            "choose fewer `bands` or k points",
+        )
+        if energy is None and electrons in (None, file.electrons.count):
+            energy = file.electrons.fermi
+        sigma = energy if energy_window is None else sum(energy_window) / 2
+        if expected is not None:
+            expected = min(expected + 2 * MARGIN, n_orbitals)
+        tasks = [(channel, point) for channel in range(len(sums)) for point in range(len(k))]
+        with EigenproblemSet(sums, overlap, k, choice, expected, sigma, states=True) as problems:
+            if energy_window is not None:
+                ranges = {task: _inside(problems, task, energy_window) for task in tasks}
+            else:
+                if bands is not None:
+                    band_range = around(problems, bands, energy, file, electrons)
+                first, last = band_range or (0, n_orbitals - 1)
+                if not 0 <= first <= last < n_orbitals:
+                    raise MoireioError(
+                        f"bands {first + 1} to {last + 1} were asked for, there are {n_orbitals}"
+                    )
+                ranges = dict.fromkeys(tasks, (first, last))
+            states = _whole_multiplets(problems, ranges, k, tolerance, progress)
+            for line in problems.notes() if note else ():
+                note(line)
     return states
 
 
