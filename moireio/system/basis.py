@@ -154,7 +154,7 @@ class Basis:
             names = ", ".join(self.species)
             raise MoireioError(
                 f"no basis for species {name}",
-                remedy=f"there is one for {names}" if names else "no species has one",
+                remedy=f"there is one for {names}" if names else "name the basis of each species",
             ) from None
 
     def covers(self, structure: Structure) -> bool:
