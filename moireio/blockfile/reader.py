@@ -112,7 +112,9 @@ class BlockFile:
         verify(self._container, "structure")
         names = self._container.arrays("structure")
         wanted = {f.name for f in fields(Structure)}
-        values = {n: self._container.read(f"structure/{n}") for n in names if n in wanted}
+        values: dict[str, Any] = {
+            n: self._container.read(f"structure/{n}") for n in names if n in wanted
+        }
         missing = wanted - set(values) - {"layer", "magmoms"}
         if missing:
             raise DamagedError(f"/structure has no {min(missing)}", path=self.label)
@@ -298,7 +300,8 @@ def read_basis(container: Container) -> Basis:
             raise DamagedError(f"/{group} has no l", path=container.label)
         radial = None
         if "radial" in container.groups(group):
-            radial = tuple(container.read(f"{group}/radial/{n}") for n in ("r", "R"))
+            r, R = (container.read(f"{group}/radial/{n}") for n in ("r", "R"))
+            radial = (r, R)
         try:
             species[name] = SpeciesBasis(
                 l=tuple(container.read(f"{group}/l").tolist()),

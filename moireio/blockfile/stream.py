@@ -10,8 +10,10 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, BinaryIO
 
-from moireio.blockfile.reader import open_blockfile
+from moireio.blockfile.reader import BlockFile, open_blockfile
 from moireio.blockfile.writer import BlockWriter
 from moireio.errors import MissingFileError, MoireioError, unreadable
 from moireio.runtime.workdirs import work_folder
@@ -24,7 +26,9 @@ STDIN_NAME = "standard input"
 
 
 @contextlib.contextmanager
-def source_file(source, check=None):
+def source_file(
+    source: str, check: Callable[[bytes, str], Any] | None = None
+) -> Iterator[tuple[str, str]]:
     """Give a path for a command's SOURCE, which may be standard input.
 
     Parameters
@@ -76,7 +80,9 @@ def source_file(source, check=None):
 
 
 @contextlib.contextmanager
-def _spool(stream, label, check):
+def _spool(
+    stream: BinaryIO, label: str, check: Callable[[bytes, str], Any] | None
+) -> Iterator[str]:
     """Copy a stream to memory, or to a temporary file once it is large; yield a path."""
     with contextlib.ExitStack() as stack:
         if hasattr(os, "memfd_create"):
@@ -106,7 +112,7 @@ def _spool(stream, label, check):
 
 
 @contextlib.contextmanager
-def open_source(source):
+def open_source(source: str) -> Iterator[BlockFile]:
     """Open a command's SOURCE as a block file.
 
     Parameters
@@ -125,8 +131,15 @@ def open_source(source):
 
 @contextlib.contextmanager
 def write_target(
-    target, *, base=None, in_place=False, force=False, container=None, drop=(), compression="none"
-):
+    target: str | None,
+    *,
+    base: BlockFile | None = None,
+    in_place: bool = False,
+    force: bool = False,
+    container: str | None = None,
+    drop: Collection[str] = (),
+    compression: str = "none",
+) -> Iterator[BlockWriter]:
     """Make a command's output: a new file, standard output, or SOURCE itself.
 
     Parameters
@@ -151,25 +164,28 @@ def write_target(
     BlockWriter
         To be filled. If an exception leaves the block, nothing is written.
     """
-    if in_place and base.label == STDIN_NAME:
-        raise MoireioError("cannot be changed in place", path=STDIN_NAME, remedy="name the file")
-    options = {"base": base.container if base else None, "drop": drop}
+    kept = base.container if base is not None else None
     if in_place:
-        with write_container(base.container.path, in_place=True, **options) as out:
+        if base is None or base.label == STDIN_NAME:
+            raise MoireioError(
+                "cannot be changed in place", path=STDIN_NAME, remedy="name the file"
+            )
+        path = base.container.path
+        with write_container(path, in_place=True, base=kept, drop=drop) as out:
             yield BlockWriter(out, compression)
         return
-    if target != "-":
+    if target is not None and target != "-":
         kind = container or kind_of_name(target)
-        with write_container(target, kind=kind, force=force, **options) as out:
+        with write_container(target, kind=kind, force=force, base=kept, drop=drop) as out:
             yield BlockWriter(out, compression)
         return
     check_stdout()
-    kind = container or (base.container.kind if base else "h5")
+    kind = container or (kept.kind if kept is not None else "h5")
     kind = "zip" if kind == "zarr" else kind
     suffix = "h5" if kind == "h5" else "zarr.zip"
     with work_folder("moireio-") as folder:
         path = os.path.join(folder, f"stream.{suffix}")
-        with write_container(path, kind=kind, **options) as out:
+        with write_container(path, kind=kind, base=kept, drop=drop) as out:
             yield BlockWriter(out, compression)
         try:
             with open(path, "rb") as stream:
@@ -183,7 +199,7 @@ def write_target(
             ) from error
 
 
-def check_stdout():
+def check_stdout() -> None:
     """Refuse to send a block file to a terminal.
 
     Raises
@@ -199,7 +215,9 @@ def check_stdout():
         )
 
 
-def check_outputs(outputs, inputs=(), force=False):
+def check_outputs(
+    outputs: Sequence[str | None], inputs: Sequence[str | None] = (), force: bool = False
+) -> None:
     """Refuse outputs that would destroy something, before any work is done.
 
     Parameters
@@ -239,7 +257,7 @@ def check_outputs(outputs, inputs=(), force=False):
         check_target(path, force)
 
 
-def check_container(output, container=None):
+def check_container(output: str | None, container: str | None = None) -> None:
     """Refuse an output whose name does not tell its container, before any work is done.
 
     Parameters

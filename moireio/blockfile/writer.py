@@ -266,7 +266,7 @@ class OperatorWriter:
         self._array("row_offset", self.row_offset, "none")
         self._crc = np.zeros(pairs.n_atoms, dtype=np.uint32)
         self._data = f"{self._name}/data"
-        self._buffer = None
+        self._buffer: npt.NDArray[Any] | None = None
         self._base, self._low, self._high = -1, 0, 0
 
     def _array(self, name: str, values: npt.NDArray[Any], compression: str) -> None:
@@ -322,7 +322,7 @@ class OperatorWriter:
                 self._flush()
 
     def _flush(self) -> None:
-        if self._high > self._low:
+        if self._buffer is not None and self._high > self._low:
             part = self._buffer[..., self._low : self._high]
             self._container.write(self._data, part, self._base + self._low)
         self._base, self._low, self._high = -1, 0, 0

@@ -35,7 +35,7 @@ class StoredOperator(Protocol):
 
     name: str
     meta: OperatorMeta
-    sizes: npt.NDArray[np.integer]
+    sizes: npt.NDArray[np.int64]
 
     @property
     def pairs(self) -> Pairs:
@@ -99,10 +99,11 @@ def check_operators(
     for name, operator in operators.items():
         row = operator_type(name)
         outside = []
-        if row.within in operators:
+        if row.within is not None and row.within in operators:
             outside = _check_pattern(operator, operators[row.within])
-        if row.shifted in operators and sound[name] and not outside:
-            findings += _check_shifted(structure, operator, operators[row.shifted])
+        origin = operators.get(row.shifted or "")
+        if origin is not None and sound[name] and not outside:
+            findings += _check_shifted(structure, operator, origin)
         if row.positive:
             findings += _check_positive(operator, samples)
         findings += outside

@@ -158,7 +158,9 @@ class BandsKind(ResultKind[BandStructure]):
         sound = sound and index.shape == (len(path.labels),) and index.dtype.kind in "iu"
         sound = sound and bool((index >= 0).all() and (index < nk).all())
         try:
-            numbers = {n: float(attributes[n]) for n in ("fermi", "electrons") if n in attributes}
+            numbers: dict[str, Any] = {
+                n: float(attributes[n]) for n in ("fermi", "electrons") if n in attributes
+            }
             first = int(attributes.get("first_band", 0))
         except (TypeError, ValueError, OverflowError):
             sound = False
@@ -186,7 +188,7 @@ class BandsKind(ResultKind[BandStructure]):
             "source": value.source,
         }
         container.create_group(group, {k: v for k, v in attributes.items() if v is not None})
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "k": value.path.k,
             "distance": value.path.distance,
             "label_index": np.asarray(value.path.label_index, dtype=np.int32),

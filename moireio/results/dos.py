@@ -125,9 +125,9 @@ class DensityOfStatesKind(ResultKind[DensityOfStates]):
         if "error" in arrays:
             values["error"] = container.read(f"{group}/error")
         try:
+            values |= {n: float(attributes[s]) for n, s in SCALARS.items() if s in attributes}
             dos = DensityOfStates(
                 **values,
-                **{n: float(attributes[s]) for n, s in SCALARS.items() if s in attributes},
                 method=str(attributes["method"]),
                 source=str(attributes.get("source", "dft")),
                 mesh=tuple(int(v) for v in attributes["mesh"]),

@@ -126,6 +126,8 @@ class HistoryKind(ResultKind[list[HistoryEntry]]):
 
 def _read_entry(container: Container, group: str) -> HistoryEntry:
     attributes, arrays = verify(container, group), container.arrays(group)
-    texts = {name: str(attributes[name]) for name in TEXTS if name in attributes}
-    lists = {n: [str(v) for v in container.read(f"{group}/{n}")] for n in LISTS if n in arrays}
-    return HistoryEntry(**texts, **lists)
+    values: dict[str, Any] = {n: str(attributes[n]) for n in TEXTS if n in attributes}
+    for name in LISTS:
+        if name in arrays:
+            values[name] = [str(v) for v in container.read(f"{group}/{name}")]
+    return HistoryEntry(**values)

@@ -116,13 +116,16 @@ class MoireKind(ResultKind[Moire]):
         self, container: Container, group: str, value: Moire, compression: str = "none"
     ) -> None:
         """Write a group for every layer."""
-        attributes = {"place": value.place, "repeat": [int(n) for n in value.repeat]}
-        container.create_group(group, attributes | {"open_axis": int(value.open_axis)})
+        repeat, axis = [int(n) for n in value.repeat], int(value.open_axis)
+        attributes = {"place": value.place, "repeat": repeat, "open_axis": axis}
+        container.create_group(group, attributes)
         for number, layer in enumerate(value.layers):
             name = f"{group}/{number}"
-            attributes = {"name": layer.name, "angle": layer.angle, "turned": bool(layer.turned)}
-            attributes |= {n: [float(v) for v in getattr(layer, n)] for n in VECTORS}
-            container.create_group(name, attributes)
+            vectors = {n: [float(v) for v in getattr(layer, n)] for n in VECTORS}
+            container.create_group(
+                name,
+                {"name": layer.name, "angle": layer.angle, "turned": bool(layer.turned), **vectors},
+            )
             write_array(container, f"{name}/lattice", layer.lattice)
             write_array(container, f"{name}/matrix", np.asarray(layer.matrix, dtype=np.int64))
             write_array(container, f"{name}/strain", layer.strain)
@@ -192,6 +195,6 @@ def _read_layer(container: Container, group: str) -> MoireLayer:
             raise DamagedError(f"/{group}/{name} is not 2 x 2", path=container.label)
     for name in VECTORS:
         values[name] = np.asarray(values.get(name, (0.0, 0.0)), dtype=float)
-    default = {"name": group.rpartition("/")[2], "angle": 0.0}
+    default: dict[str, Any] = {"name": group.rpartition("/")[2], "angle": 0.0}
     names = {field.name for field in fields(MoireLayer)}
     return MoireLayer(**default | {k: v for k, v in values.items() if k in names})

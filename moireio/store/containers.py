@@ -24,7 +24,7 @@ ZIP_SIGNATURE = b"PK\x03\x04"
 SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".zarr": "zarr", ".zarr.zip": "zip", ".zip": "zip"}
 
 
-def kind_of_name(path):
+def kind_of_name(path: str | os.PathLike[str]) -> str | None:
     """Tell the container from a file name's suffix.
 
     Parameters
@@ -44,7 +44,7 @@ def kind_of_name(path):
     return None
 
 
-def kind_of_file(path, label=None):
+def kind_of_file(path: str | os.PathLike[str], label: str | None = None) -> str:
     """Tell the container from what is on disk: a folder, or a file's first bytes.
 
     Parameters
@@ -77,7 +77,7 @@ def kind_of_file(path, label=None):
     return kind_of_bytes(head, label)
 
 
-def kind_of_bytes(head, label):
+def kind_of_bytes(head: bytes, label: str) -> str:
     """Tell the container from the first bytes of a file or stream.
 
     Parameters
@@ -112,7 +112,7 @@ def kind_of_bytes(head, label):
     )
 
 
-def open_container(path, label=None):
+def open_container(path: str | os.PathLike[str], label: str | None = None) -> Container:
     """Open an existing block file for reading, whatever its container.
 
     Parameters

@@ -6,9 +6,12 @@ by the library instead of being followed) and which every library since 2016 rea
 
 import io
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import DamagedError, MoireioError, first_line
 from moireio.store.base import ArrayInfo, axis_slice, chunk_shape, fill_value, long_axis, plain
@@ -32,18 +35,20 @@ class Hdf5Container:
 
     kind = "h5"
 
-    def __init__(self, path, label=None, mode="r"):
+    def __init__(
+        self, path: str | os.PathLike[str], label: str | None = None, mode: str = "r"
+    ) -> None:
         self.path, self.mode = str(path), mode
         self.label = label or self.path
-        self._stream = None
+        self._stream: io.IOBase | None = None
         try:
             options = {"libver": LAYOUT} if mode == "w" else {}
-            target = self.path
             if mode == "w":
-                target = self._stream = _Sink(self.path)
-            elif not os.path.exists(os.path.realpath(target)):
+                self._stream = _Sink(self.path)
+            elif not os.path.exists(os.path.realpath(self.path)):
                 # A spool in memory (memfd) has no name that HDF5 could resolve.
-                target = self._stream = open(target, "rb")  # noqa: SIM115
+                self._stream = open(self.path, "rb")  # noqa: SIM115
+            target = self.path if self._stream is None else self._stream
             self._file = h5py.File(target, mode, rdcc_nbytes=CACHE_BYTES, **options)
         except OSError as error:
             if mode == "w":
@@ -65,18 +70,18 @@ class Hdf5Container:
             raise DamagedError(f"HDF5 cannot open it: {text}", path=self.label) from error
 
     @property
-    def h5(self):
+    def h5(self) -> h5py.File:
         """The h5py file underneath."""
         return self._file
 
-    def _damaged(self, name, error):
+    def _damaged(self, name: str, error: Exception) -> DamagedError:
         return DamagedError(
             f"/{name} cannot be read: {first_line(error)}",
             path=self.label,
             remedy="the file is damaged; make it again",
         )
 
-    def _children(self, name, wanted):
+    def _children(self, name: str, wanted: type) -> list[str]:
         try:
             group = self._file[name] if name else self._file
             found = []
@@ -90,21 +95,21 @@ class Hdf5Container:
         except Exception as error:
             raise self._damaged(name, error) from error
 
-    def _check_space(self):
+    def _check_space(self) -> None:
         """Raise what went wrong below HDF5 while writing."""
         if isinstance(self._stream, _Sink) and self._stream.error is not None:
             text = self._stream.error.strerror
             raise MoireioError(f"cannot be written: {text}", path=self.label)
 
-    def groups(self, name=""):
+    def groups(self, name: str = "") -> list[str]:
         """Return the names of the groups directly inside a group, sorted."""
         return self._children(name, h5py.Group)
 
-    def arrays(self, name=""):
+    def arrays(self, name: str = "") -> list[str]:
         """Return the names of the arrays directly inside a group, sorted."""
         return self._children(name, h5py.Dataset)
 
-    def attributes(self, name=""):
+    def attributes(self, name: str = "") -> dict[str, Any]:
         """Return a group's attributes as a dict of plain Python values."""
         try:
             attrs = (self._file[name] if name else self._file).attrs
@@ -112,7 +117,7 @@ class Hdf5Container:
         except Exception as error:
             raise self._damaged(name, error) from error
 
-    def _dataset(self, name):
+    def _dataset(self, name: str) -> h5py.Dataset:
         try:
             dataset = self._file[name]
             if not isinstance(dataset, h5py.Dataset):
@@ -121,7 +126,7 @@ class Hdf5Container:
         except Exception as error:
             raise self._damaged(name, error) from error
 
-    def info(self, name):
+    def info(self, name: str) -> ArrayInfo:
         """Return the `ArrayInfo` of an array."""
         dataset = self._dataset(name)
         try:
@@ -135,11 +140,13 @@ class Hdf5Container:
         except Exception as error:
             raise self._damaged(name, error) from error
 
-    def stored_bytes(self, name):
+    def stored_bytes(self, name: str) -> int:
         """Return the bytes that an array takes on disk, compressed as they are."""
         return int(self._dataset(name).id.get_storage_size())
 
-    def read(self, name, start=None, stop=None, axis=-1):
+    def read(
+        self, name: str, start: int | None = None, stop: int | None = None, axis: int = -1
+    ) -> npt.NDArray[Any]:
         """Read an array, or ``start:stop`` of its first (0) or last (-1) axis."""
         dataset = self._dataset(name)
         try:
@@ -157,19 +164,21 @@ class Hdf5Container:
         except Exception as error:
             raise self._damaged(name, error) from error
 
-    def create_group(self, name, attributes=None):
+    def create_group(self, name: str, attributes: Mapping[str, Any] | None = None) -> None:
         """Make a group (and those above it) and set attributes."""
         if name:
             self._file.require_group(name)
         self.set_attributes(name, attributes or {})
 
-    def set_attributes(self, name, attributes):
+    def set_attributes(self, name: str, attributes: Mapping[str, Any]) -> None:
         """Set attributes of an existing group."""
         attrs = (self._file[name] if name else self._file).attrs
         for key, value in attributes.items():
             attrs[key] = value
 
-    def create_array(self, name, shape, dtype, compression="none"):
+    def create_array(
+        self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, compression: str = "none"
+    ) -> int | None:
         """Make an empty array; return the length of the runs in which it is best written."""
         shape = tuple(int(n) for n in shape)
         if str(dtype) == "string":
@@ -202,7 +211,9 @@ class Hdf5Container:
         )
         return chunks[long_axis(shape)]
 
-    def write(self, name, values, start=None, axis=-1):
+    def write(
+        self, name: str, values: npt.ArrayLike, start: int | None = None, axis: int = -1
+    ) -> None:
         """Write all of an array, or a run from `start` along its first or last axis."""
         dataset = self._file[name]
         values = np.asarray(values)
@@ -214,7 +225,7 @@ class Hdf5Container:
             dataset[axis_slice(start, start + values.shape[axis], axis)] = values
         self._check_space()
 
-    def copy_group(self, source, name):
+    def copy_group(self, source: "Hdf5Container", name: str) -> None:
         """Copy a group of another HDF5 container, chunks and checksums as they are.
 
         Parameters
@@ -231,7 +242,7 @@ class Hdf5Container:
             raise source._damaged(name, error) from error
         self._check_space()
 
-    def close(self):
+    def close(self) -> None:
         """Flush and close."""
         self._file.close()
         if self._stream is not None:

@@ -32,7 +32,7 @@ class Overlay:
     """
 
     def __init__(self, fresh: Container, base: Container, drop: Collection[str] = ()) -> None:
-        self._fresh, self._base, self._drop = fresh, base, frozenset(drop)
+        self._fresh, self.base, self._drop = fresh, base, frozenset(drop)
         self.kind, self.path, self.label = fresh.kind, fresh.path, fresh.label
         self.changed: set[str] = set()
         """Groups of the base whose attributes change."""
@@ -53,7 +53,7 @@ class Overlay:
 
     def _base_groups(self, name: str) -> list[str]:
         if name not in self._stored:
-            self._stored[name] = self._base.groups(name)
+            self._stored[name] = self.base.groups(name)
         return self._stored[name]
 
     def _children(self, name: str, written: set[str], stored: list[str]) -> list[str]:
@@ -67,16 +67,16 @@ class Overlay:
 
     def arrays(self, name: str = "") -> list[str]:
         """Return the names of the arrays directly inside a group, sorted."""
-        stored = self._base.arrays(name) if self._kept(name) else []
+        stored = self.base.arrays(name) if self._kept(name) else []
         return self._children(name, self._arrays, stored)
 
     def attributes(self, name: str = "") -> dict[str, Any]:
         """Return a group's attributes as a dict of plain Python values."""
         changed = name in self.changed or not self._kept(name)
-        return (self._fresh if changed else self._base).attributes(name)
+        return (self._fresh if changed else self.base).attributes(name)
 
     def _where(self, array: str) -> Container:
-        return self._fresh if array in self._arrays else self._base
+        return self._fresh if array in self._arrays else self.base
 
     def info(self, name: str) -> ArrayInfo:
         """Return the `ArrayInfo` of an array."""
@@ -105,7 +105,7 @@ class Overlay:
             return
         if name not in self.changed and self._kept(name):
             self.create_group(name)
-            self._fresh.set_attributes(name, self._base.attributes(name))
+            self._fresh.set_attributes(name, self.base.attributes(name))
             self.changed.add(name)
         self._fresh.set_attributes(name, attributes)
 

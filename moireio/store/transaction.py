@@ -10,6 +10,8 @@ import contextlib
 import os
 import shutil
 import zipfile
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -21,15 +23,26 @@ from moireio.errors import (
     unwritable,
 )
 from moireio.runtime.workdirs import work_folder
-from moireio.store.base import CHUNK_BYTES, long_axis
+from moireio.store.base import CHUNK_BYTES, Container, long_axis
 from moireio.store.containers import kind_of_name
 from moireio.store.overlay import METADATA, Overlay
+
+if TYPE_CHECKING:
+    from moireio.store.hdf5 import Hdf5Container
 
 COPY_BYTES = 8 * CHUNK_BYTES
 
 
 @contextlib.contextmanager
-def write_container(target, *, kind=None, force=False, base=None, in_place=False, drop=()):
+def write_container(
+    target: str | os.PathLike[str],
+    *,
+    kind: str | None = None,
+    force: bool = False,
+    base: Container | None = None,
+    in_place: bool = False,
+    drop: Collection[str] = (),
+) -> Iterator[Container]:
     """Make or extend a block file, all or nothing.
 
     Parameters
@@ -59,7 +72,7 @@ def write_container(target, *, kind=None, force=False, base=None, in_place=False
     """
     named = os.fspath(target)
     target = os.path.realpath(named)  # a link is written through, not replaced
-    kind = kind or (base.kind if in_place else kind_of_name(target))
+    kind = kind or (base.kind if base is not None and in_place else kind_of_name(target))
     if kind is None:
         raise MoireioError(
             "has no suffix of a block file", path=named, remedy="use .h5, .zarr or .zarr.zip"
@@ -69,16 +82,15 @@ def write_container(target, *, kind=None, force=False, base=None, in_place=False
     try:
         with work_folder(f".{os.path.basename(target)}.part-", os.path.dirname(target)) as work:
             fresh = os.path.join(work, "new.h5" if kind == "h5" else "new.zarr")
-            # In a folder and from zip to zip, what stays is not written a second time.
-            over = base is not None and (
-                base.kind == kind == "zip" or (in_place and base.kind == kind == "zarr")
-            )
-            copied = None
-            if over:
-                container = Overlay(_new(fresh, "zarr", target), base, drop)
-            elif base is not None and base.kind == kind == "zarr":
-                _copy_folder(base.path, fresh, drop, target)
-                container = _reopen_zarr(fresh, target)
+            container: Container
+            overlay = copied = None
+            if base is not None and base.kind == kind and kind != "h5":
+                # In a folder and from zip to zip, what stays is not written a second time.
+                if kind == "zip" or in_place:
+                    container = overlay = Overlay(_new(fresh, "zarr", target), base, drop)
+                else:
+                    _copy_folder(base.path, fresh, drop, target)
+                    container = _reopen_zarr(fresh, target)
             else:
                 container, copied = _new(fresh, kind, target), base
             with _closing_after_failure(container):
@@ -88,10 +100,10 @@ def write_container(target, *, kind=None, force=False, base=None, in_place=False
             container.close()
             if kind == "zip":
                 packed = os.path.join(work, "new.zip")
-                _pack(fresh, packed, base if over else None, container)
+                _pack(fresh, packed, overlay)
                 _put(packed, target, work)
-            elif over:
-                container.merge(target, work)
+            elif overlay is not None:
+                overlay.merge(target, work)
             else:
                 _put(fresh, target, work)
     except MoireioError:
@@ -102,7 +114,7 @@ def write_container(target, *, kind=None, force=False, base=None, in_place=False
 
 
 @contextlib.contextmanager
-def _closing_after_failure(container):
+def _closing_after_failure(container: Container) -> Iterator[None]:
     """Close a container if an exception leaves the block."""
     try:
         yield
@@ -112,7 +124,7 @@ def _closing_after_failure(container):
         raise
 
 
-def check_target(path, force=False):
+def check_target(path: str, force: bool = False) -> None:
     """Refuse to write where something is that must not be replaced.
 
     Parameters
@@ -142,7 +154,7 @@ def check_target(path, force=False):
         raise ExistingFileError("exists already", path=path, remedy="`force` replaces it")
 
 
-def _new(path, kind, label):
+def _new(path: str, kind: str, label: str) -> Container:
     if kind == "h5":
         from moireio.store.hdf5 import Hdf5Container
 
@@ -152,13 +164,15 @@ def _new(path, kind, label):
     return ZarrContainer(path, label=label, mode="w")
 
 
-def _reopen_zarr(path, label):
+def _reopen_zarr(path: str, label: str) -> Container:
     from moireio.store.zarr import ZarrContainer
 
     return ZarrContainer(path, label=label, mode="a")
 
 
-def copy_tree(source, target, drop=(), name=""):
+def copy_tree(
+    source: Container, target: Container, drop: Collection[str] = (), name: str = ""
+) -> None:
     """Copy groups and arrays from one container to another, in bounded memory.
 
     Parameters
@@ -179,12 +193,12 @@ def copy_tree(source, target, drop=(), name=""):
             continue
         inside = any(entry.startswith(f"{path}/") for entry in drop)
         if source.kind == target.kind == "h5" and not inside:
-            target.copy_group(source, path)
+            cast("Hdf5Container", target).copy_group(cast("Hdf5Container", source), path)
         else:
             copy_tree(source, target, drop, path)
 
 
-def copy_array(source, target, name, compression="none"):
+def copy_array(source: Container, target: Container, name: str, compression: str = "none") -> None:
     """Copy one array, decoded, a few chunks at a time.
 
     Parameters
@@ -209,14 +223,14 @@ def copy_array(source, target, name, compression="none"):
         target.write(name, source.read(name, start, start + step, axis=axis), start, axis=axis)
 
 
-def _join(name, child):
+def _join(name: str, child: str) -> str:
     return f"{name}/{child}" if name else child
 
 
-def _copy_folder(source, target, drop, label):
+def _copy_folder(source: str, target: str, drop: Collection[str], label: str) -> None:
     dropped = {os.path.normpath(os.path.join(source, *entry.split("/"))) for entry in drop}
 
-    def ignore(folder, names):
+    def ignore(folder: str, names: list[str]) -> list[str]:
         return [name for name in names if os.path.normpath(os.path.join(folder, name)) in dropped]
 
     try:
@@ -225,10 +239,10 @@ def _copy_folder(source, target, drop, label):
         raise MoireioError(f"cannot be copied: {error.args[0][0][2]}", path=label) from error
 
 
-def _pack(folder, packed, base, container):
-    """Zip a zarr folder; what an overlay keeps of `base` is carried over first."""
+def _pack(folder: str, packed: str, overlay: Overlay | None) -> None:
+    """Zip a zarr folder; what an overlay keeps of its base is carried over first."""
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED, allowZip64=True) as target:
-        written = set() if base is None else _carry(base, target, container)
+        written = set() if overlay is None else _carry(overlay, target)
         for here, folders, files in os.walk(folder):
             folders.sort()
             for file in sorted(files):
@@ -238,9 +252,9 @@ def _pack(folder, packed, base, container):
                     target.write(full, name)
 
 
-def _carry(base, target, overlay):
+def _carry(overlay: Overlay, target: zipfile.ZipFile) -> set[str]:
     """Copy the members of a zip that an overlay keeps; return their names."""
-    written = set()
+    base, written = overlay.base, set[str]()
     dropped = tuple(f"{group}/" for group in overlay.drop)
     replaced = {f"{group}/{METADATA}".lstrip("/") for group in overlay.changed}
     try:
@@ -260,7 +274,7 @@ def _carry(base, target, overlay):
     return written
 
 
-def _put(fresh, target, work):
+def _put(fresh: str, target: str, work: str) -> None:
     """Rename a finished file or folder to its target, which may exist."""
     if os.path.isdir(fresh) or os.path.isdir(target):
         if os.path.lexists(target):

@@ -8,8 +8,11 @@ import itertools
 import logging
 import os
 import zipfile
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import DamagedError, MoireioError, first_line
 from moireio.store.base import (
@@ -38,16 +41,24 @@ class ZarrContainer:
         Read an existing store, make a new one, or extend one (folders only).
     """
 
-    def __init__(self, path, kind="zarr", label=None, mode="r"):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        kind: str = "zarr",
+        label: str | None = None,
+        mode: str = "r",
+    ) -> None:
         import zarr
         from zarr.storage import LocalStore, ZipStore
 
         self.kind, self.mode = kind, mode
         self.path = os.fspath(path)
         self.label = label or self.path
-        self._arrays, self._members = {}, frozenset()
+        self._arrays: dict[str, Any] = {}
+        self._members: frozenset[str] = frozenset()
         # zarr reports a second failure of one listing as a traceback of its own.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        self._store: LocalStore | ZipStore
         try:
             if kind == "zip":
                 with zipfile.ZipFile(self.path) as file:
@@ -55,7 +66,7 @@ class ZarrContainer:
                 self._store = ZipStore(self.path, mode="r")
             else:
                 self._store = LocalStore(self.path, read_only=mode == "r")
-            modes = {"r": "r", "w": "w-", "a": "r+"}
+            modes: dict[str, Any] = {"r": "r", "w": "w-", "a": "r+"}
             self._root = zarr.open_group(store=self._store, mode=modes[mode], zarr_format=3)
         except OSError as error:
             if mode == "w":
@@ -66,7 +77,7 @@ class ZarrContainer:
         except Exception as error:
             raise self._unreadable(error) from error
 
-    def _unreadable(self, error):
+    def _unreadable(self, error: Exception) -> DamagedError:
         if self.kind == "zip":
             what = "is cut short or damaged: the zip's directory cannot be read"
             return DamagedError(
@@ -76,14 +87,14 @@ class ZarrContainer:
             )
         return DamagedError(f"zarr cannot open it: {first_line(error)}", path=self.label)
 
-    def _damaged(self, name, error):
+    def _damaged(self, name: str, error: Exception) -> DamagedError:
         return DamagedError(
             f"/{name} cannot be read: {first_line(error)}",
             path=self.label,
             remedy="the store is damaged; make it again",
         )
 
-    def _group(self, name):
+    def _group(self, name: str) -> Any:
         import zarr
 
         try:
@@ -94,7 +105,7 @@ class ZarrContainer:
         except Exception as error:
             raise self._damaged(name, error) from error
 
-    def _array(self, name):
+    def _array(self, name: str) -> Any:
         import zarr
 
         if name not in self._arrays:
@@ -107,7 +118,7 @@ class ZarrContainer:
             self._arrays[name] = array
         return self._arrays[name]
 
-    def groups(self, name=""):
+    def groups(self, name: str = "") -> list[str]:
         """Return the names of the groups directly inside a group, sorted."""
         group = self._group(name)
         try:
@@ -117,7 +128,7 @@ class ZarrContainer:
         except Exception as error:
             raise self._damaged(name, error) from error
 
-    def arrays(self, name=""):
+    def arrays(self, name: str = "") -> list[str]:
         """Return the names of the arrays directly inside a group, sorted."""
         group = self._group(name)
         try:
@@ -125,7 +136,7 @@ class ZarrContainer:
         except Exception as error:
             raise self._damaged(name, error) from error
 
-    def attributes(self, name=""):
+    def attributes(self, name: str = "") -> dict[str, Any]:
         """Return a group's attributes as a dict of plain Python values."""
         group = self._group(name)
         try:
@@ -133,7 +144,7 @@ class ZarrContainer:
         except Exception as error:
             raise self._damaged(name, error) from error
 
-    def info(self, name):
+    def info(self, name: str) -> ArrayInfo:
         """Return the `ArrayInfo` of an array."""
         array = self._array(name)
         try:
@@ -145,14 +156,16 @@ class ZarrContainer:
         except Exception as error:
             raise self._damaged(name, error) from error
 
-    def stored_bytes(self, name):
+    def stored_bytes(self, name: str) -> int:
         """Return the bytes that an array takes on disk, compressed as they are."""
         try:
             return int(self._array(name).nbytes_stored())
         except Exception as error:
             raise self._damaged(name, error) from error
 
-    def read(self, name, start=None, stop=None, axis=-1):
+    def read(
+        self, name: str, start: int | None = None, stop: int | None = None, axis: int = -1
+    ) -> npt.NDArray[Any]:
         """Read an array, or ``start:stop`` of its first (0) or last (-1) axis."""
         array = self._array(name)
         try:
@@ -170,7 +183,9 @@ class ZarrContainer:
         except Exception as error:
             raise self._damaged(name, error) from error
 
-    def _require_chunks(self, array, name, start, stop, axis):
+    def _require_chunks(
+        self, array: Any, name: str, start: int | None, stop: int | None, axis: int
+    ) -> None:
         """Raise if a chunk is lost: zarr would read it as the fill value, in silence."""
         if 0 in array.shape:
             return
@@ -184,7 +199,7 @@ class ZarrContainer:
             if member not in self._members and not os.path.isfile(f"{self.path}/{member}"):
                 raise KeyError(f"the chunk {member} is lost")
 
-    def _require_metadata(self, name, known):
+    def _require_metadata(self, name: str, known: Collection[str]) -> None:
         """Raise if a folder has lost its zarr.json: zarr would pass it over, in silence."""
         prefix = f"{name}/" if name else ""
         if self.kind == "zip":
@@ -195,19 +210,21 @@ class ZarrContainer:
             if not child.startswith("."):
                 raise KeyError(f"{child} has lost its zarr.json")
 
-    def create_group(self, name, attributes=None):
+    def create_group(self, name: str, attributes: Mapping[str, Any] | None = None) -> None:
         """Make a group (and those above it) and set attributes."""
         if name:
             self._root.require_group(name)
         self.set_attributes(name, attributes or {})
 
-    def set_attributes(self, name, attributes):
+    def set_attributes(self, name: str, attributes: Mapping[str, Any]) -> None:
         """Set attributes of an existing group."""
         if attributes:
             group = self._root[name] if name else self._root
             group.update_attributes({key: plain(value) for key, value in attributes.items()})
 
-    def create_array(self, name, shape, dtype, compression="none"):
+    def create_array(
+        self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, compression: str = "none"
+    ) -> int | None:
         """Make an empty array; return the length of the runs in which it is best written."""
         from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec
 
@@ -249,7 +266,9 @@ class ZarrContainer:
         )
         return (shards or chunks)[long_axis(shape)] if shape else None
 
-    def write(self, name, values, start=None, axis=-1):
+    def write(
+        self, name: str, values: npt.ArrayLike, start: int | None = None, axis: int = -1
+    ) -> None:
         """Write all of an array, or a run from `start` along its first or last axis."""
         array = self._array(name)
         values = np.asarray(values)
@@ -260,13 +279,15 @@ class ZarrContainer:
         else:
             array[axis_slice(start, start + values.shape[axis], axis)] = values
 
-    def close(self):
+    def close(self) -> None:
         """Flush and close."""
         self._arrays.clear()
         self._store.close()
 
 
-def _chunks_and_shards(shape, dtype):
+def _chunks_and_shards(
+    shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     """Return the chunk shape and, where there are several chunks, the shard shape."""
     chunks = chunk_shape(shape, dtype)
     if chunks == shape:
