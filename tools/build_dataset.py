@@ -123,8 +123,10 @@ def make(ctx, sources, output, slide, supercell, twist, copies, displace, seed, 
     By default a 24 × 24 grid of 3 × 3 supercells; with --twist (or --index) twisted cells. Two
     different layers get a common cell; --strain-on selects the layer that takes the mismatch.
     """
-    from moireio.formats.openmx import dat_write, dataset
-    from moireio.moire import cells, sample
+    from dataclasses import replace
+
+    from moireio.formats.openmx import dat_write
+    from moireio.moire import cells, dataset, sample
 
     stack = read_stack(sources, settings, MAX_ATOMS)
     indices = [*twist, *([settings["index"]] if settings["index"] else [])]
@@ -144,6 +146,11 @@ def make(ctx, sources, output, slide, supercell, twist, copies, displace, seed, 
         data_path=settings["data_path"],
         template=template,
     )
+
+    def input_text(one):
+        named = dat_write.default_basis(one.structure, settings["basis"])
+        return dat_write.text(one.structure, replace(calculation, name=one.name), named)
+
     record = {"layers": list(sources), "seed": seed, "displace": displace, "place": strain_on}
     with show_progress(ctx, "structures") as progress:
         arguments["progress"] = progress
@@ -156,7 +163,9 @@ def make(ctx, sources, output, slide, supercell, twist, copies, displace, seed, 
         else:
             cell = _untwisted(stack)
             samples = sample.slid(stack.layers, cell, slide, supercell, displace, seed, **arguments)
-        count = dataset.write(output, samples, calculation, settings["basis"], record)
+        count = dataset.write(
+            output, samples, input_text, suffix=".dat", code="openmx", record=record
+        )
     say(ctx, f"{output}: {count} calculations; run them with: build-dataset run {output}")
 
 
@@ -165,10 +174,10 @@ def make(ctx, sources, output, slide, supercell, twist, copies, displace, seed, 
 @options("json")
 def status(source, as_json):
     """Print which calculations are done, failed (and why), running, interrupted or missing."""
-    from moireio.formats.openmx import dataset
-    from moireio.formats.openmx.out import STATES
+    from moireio.formats.openmx import out
+    from moireio.moire import dataset
 
-    outcomes = {entry.name: entry.outcome() for entry in dataset.read(source)}
+    outcomes = {e.name: out.outcome(e.folder, e.name) for e in dataset.read(source)}
     if as_json:
         rows = [{"name": n, "state": o.state, "reason": o.reason} for n, o in outcomes.items()]
         click.echo(json.dumps(rows, ensure_ascii=False))
@@ -177,7 +186,7 @@ def status(source, as_json):
         if outcome.state not in ("done", "missing"):
             reason = f": {outcome.reason}" if outcome.reason else ""
             click.echo(f"{name:<24} {outcome.state}{reason}")
-    counts = {state: sum(o.state == state for o in outcomes.values()) for state in STATES}
+    counts = {state: sum(o.state == state for o in outcomes.values()) for state in dataset.STATES}
     summary = ", ".join(f"{n} {state}" for state, n in counts.items() if n or state == "done")
     click.echo(f"{len(outcomes)} calculations: {summary}")
 
@@ -211,27 +220,30 @@ def run(ctx, source, command, retry, timeout, jobs):
 
     The output of OpenMX goes to run.log in the folder of each structure.
     """
-    from moireio.formats.openmx import dataset
+    from moireio.formats.openmx import out
+    from moireio.moire import dataset
     from moireio.runtime.jobs import run_all
 
     wanted = {"missing", "interrupted", *(["failed"] if retry else [])}
-    entries = {e.folder: e for e in dataset.read(source)}
-    states = {folder: entry.outcome().state for folder, entry in entries.items()}
+    names = {entry.folder: entry.name for entry in dataset.read(source)}
+    states = {folder: out.outcome(folder, name).state for folder, name in names.items()}
     folders = [folder for folder, state in states.items() if state in wanted]
     n_failed = sum(state == "failed" for state in states.values())
     if n_failed and not retry:
         say(ctx, f"note: {n_failed} failed before (see status, --retry)")
     bad = 0
     with show_progress(ctx, "running") as progress:
-        tasks = [(f, f"{entries[f].name}.dat", entries[f]) for f in folders]
-        for folder, ran in run_all(tasks, command, jobs, timeout, dataset.prepare):
+        tasks = [(f, f"{names[f]}.dat", (f, names[f])) for f in folders]
+        for folder, ran in run_all(
+            tasks, command, jobs, timeout, lambda task: out.remove_results(*task)
+        ):
             progress(1, len(folders))
             if not ran:
                 continue
-            outcome = entries[folder].outcome()
+            outcome = out.outcome(folder, names[folder])
             if outcome.state != "done":
                 bad += 1
-                click.echo(f"{entries[folder].name}: {outcome.state}: {outcome.reason}", err=True)
+                click.echo(f"{names[folder]}: {outcome.state}: {outcome.reason}", err=True)
     if bad:
         fail(f"{source}: {bad} of {len(folders)} calculations failed")
 
@@ -246,10 +258,13 @@ def run(ctx, source, command, retry, timeout, jobs):
 def collect(ctx, source, output, jobs, **settings):
     """Convert finished calculations into block files (as openmx2h5); those that exist are kept."""
     from moireio.blockfile.convert import Conversion
-    from moireio.formats.openmx import dataset
+    from moireio.formats.openmx import out
     from moireio.formats.registry import FORMATS
+    from moireio.moire import dataset
 
-    results = [e.result for e in dataset.read(source) if e.outcome().state == "done"]
+    entries = dataset.read(source)
+    states = [out.outcome(entry.folder, entry.name).state for entry in entries]
+    results = [e.file(".scfout") for e, s in zip(entries, states, strict=True) if s == "done"]
     output = output or os.path.join(source, "blocks")
     conversion = Conversion("openmx2h5", ("hamiltonian", "overlap"), **settings)
     form = FORMATS["openmx"]

@@ -8,35 +8,18 @@ either case.
 
 import os
 import re
-from dataclasses import dataclass
 
 from moireio.errors import MoireioError
 from moireio.formats.openmx import dat, scfout
+from moireio.moire.dataset import Outcome
 from moireio.runtime.jobs import LOG, is_claimed, read_record
 
-STATES = ("done", "failed", "running", "interrupted", "missing")
 _STEP = re.compile(r"SCF=\s*(\d+)\s+NormRD=\s*(\S+)\s+Uele=\s*(\S+)")
 _COMPLAINT = re.compile(r"error|cannot|could not|fail|killed|abort|segmentation|invalid", re.I)
 TAIL_BYTES = 1 << 16
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a calculation stands.
-
-    Parameters
-    ----------
-    state : str
-        One of `STATES`.
-    reason : str
-        For what failed.
-    """
-
-    state: str
-    reason: str = ""
-
-
-def convergence(path):
+def convergence(path: str) -> tuple[int, float]:
     """Read the last history of a self-consistency.
 
     Parameters
@@ -52,22 +35,22 @@ def convergence(path):
         Change of Uele in the last one, Hartree.
     """
     with open(path, encoding="utf-8", errors="replace") as stream:
-        found = _STEP.findall(stream.read())
-    if not found:
+        steps = _STEP.findall(stream.read())
+    if not steps:
         return 0, float("inf")
-    last = max(n for n, row in enumerate(found) if int(row[0]) == 1) if found else 0
-    energies = [float(row[2]) for row in found[last:]]
+    last = max(n for n, row in enumerate(steps) if int(row[0]) == 1)
+    energies = [float(row[2]) for row in steps[last:]]
     change = abs(energies[-1] - energies[-2]) if len(energies) > 1 else float("inf")
-    return int(found[-1][0]), change
+    return int(steps[-1][0]), change
 
 
-def outcome(folder, name):
-    """Tell how the calculation in a folder stands.
+def outcome(folder: str, name: str) -> Outcome:
+    """Return the state of the calculation in a folder.
 
     Parameters
     ----------
     folder : str
-        Holds ``NAME.dat`` and what OpenMX wrote.
+        Holds ``NAME.dat`` and the files that OpenMX wrote.
     name : str
         ``System.Name``.
 
@@ -75,8 +58,10 @@ def outcome(folder, name):
     -------
     Outcome
         Done means: the ``.scfout`` is whole, and the self-consistency has converged as far as the
-        ``.out`` tells.
+        ``.out`` shows. Failed, too, where the input is gone.
     """
+    if not os.path.exists(os.path.join(folder, f"{name}.dat")):
+        return Outcome("failed", f"{name}.dat is gone (make the dataset again)")
     if is_claimed(folder):
         return Outcome("running")
     result = os.path.join(folder, f"{name}.scfout")
@@ -92,16 +77,16 @@ def outcome(folder, name):
         return _converged(folder, name, text)
     if record.get("state") == "running":
         return Outcome("interrupted")
-    said = _complaint(os.path.join(folder, LOG))
-    said = f": {said}" if said else ""
+    last_line = _complaint(os.path.join(folder, LOG))
+    last_line = f": {last_line}" if last_line else ""
     if record.get("state") == "timeout":
         return Outcome("failed", f"did not end within {record.get('seconds', 0):.0f} s")
     if record.get("code"):
         code = record["code"]
-        told = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-        return Outcome("failed", told + said)
+        end = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        return Outcome("failed", end + last_line)
     if record or os.path.exists(text) or os.path.exists(result):
-        return Outcome("failed", complaint + said)
+        return Outcome("failed", complaint + last_line)
     return Outcome("missing")
 
 
@@ -130,3 +115,19 @@ def _complaint(path):
     lines = [" ".join(n.split()) for n in lines if n.strip(" *-=\t")]
     bad = [n for n in lines if _COMPLAINT.search(n)]
     return (bad or lines or [""])[-1][:160]
+
+
+def remove_results(folder: str, name: str) -> None:
+    """Remove the files of an earlier run, so that its result cannot pass for a new one.
+
+    Parameters
+    ----------
+    folder : str
+        Holds ``NAME.dat``.
+    name : str
+        ``System.Name``.
+    """
+    for suffix in ("scfout", "out"):
+        path = os.path.join(folder, f"{name}.{suffix}")
+        if os.path.exists(path):
+            os.remove(path)

@@ -1,24 +1,42 @@
-"""Folders of OpenMX calculations that make a training set.
+"""Folders of DFT calculations that make a training set.
 
-Layout: ``manifest.json`` (what every structure is, and how it was made), ``runs.txt`` (one folder a
-line, for the array jobs of a scheduler), and a folder for each structure with a complete input
-``NAME/NAME.dat``; OpenMX writes ``NAME/NAME.scfout`` beside it.
+Layout: ``manifest.json`` (every structure, and how it was made), ``runs.txt`` (one folder a line,
+for the array jobs of a scheduler), and a folder for each structure with a complete input of the DFT
+code, as ``NAME/NAME.dat`` of OpenMX; the code writes its results beside it.
 """
 
 import hashlib
 import json
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from moireio.errors import MissingFileError, MoireioError, unreadable, unwritable
-from moireio.formats.openmx import dat_write
-from moireio.formats.openmx.out import Outcome, outcome
+from moireio.moire.sample import StructureSample
 from moireio.runtime.files import write_text
 from moireio.runtime.workdirs import work_folder
 
 MANIFEST = "manifest.json"
 RUNS = "runs.txt"
 FORMAT = "moireio-dataset"
+STATES = ("done", "failed", "running", "interrupted", "missing")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """State of a calculation.
+
+    Parameters
+    ----------
+    state : str
+        One of `STATES`.
+    reason : str
+        Why it failed.
+    """
+
+    state: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -28,7 +46,7 @@ class Entry:
     Parameters
     ----------
     name : str
-        Its folder, and OpenMX's ``System.Name``.
+        Its folder, and the name with which its files begin.
     folder : str
         Path of the folder.
     atoms : int
@@ -42,29 +60,34 @@ class Entry:
     name: str
     folder: str
     atoms: int
-    origin: dict
+    origin: Mapping[str, Any]
     digest: str
 
-    @property
-    def result(self):
-        """Path of the ``.scfout``."""
-        return os.path.join(self.folder, f"{self.name}.scfout")
+    def file(self, suffix: str) -> str:
+        """Return the path of a file of the calculation.
 
-    def outcome(self):
-        """Tell how the calculation stands.
+        Parameters
+        ----------
+        suffix : str
+            Such as ".scfout".
 
         Returns
         -------
-        Outcome
-            Failed, too, where the input is gone or is not the one that was made.
+        str
+            ``FOLDER/NAME.suffix``.
         """
-        path = os.path.join(self.folder, f"{self.name}.dat")
-        if not os.path.exists(path):
-            return Outcome("failed", f"{self.name}.dat is gone (make the dataset again)")
-        return outcome(self.folder, self.name)
+        return os.path.join(self.folder, self.name + suffix)
 
 
-def write(folder, samples, settings, basis_names=None, record=None):
+def write(
+    folder: str,
+    samples: Iterable[StructureSample],
+    input_text: Callable[[StructureSample], str],
+    *,
+    suffix: str,
+    code: str,
+    record: Mapping[str, Any] | None = None,
+) -> int:
     """Write a dataset; it appears whole or not at all.
 
     Parameters
@@ -73,11 +96,13 @@ def write(folder, samples, settings, basis_names=None, record=None):
         To be made; must not exist, or be empty.
     samples : iterable of StructureSample
         The structures.
-    settings : dat_write.Settings
-        How OpenMX computes; `name` is replaced by that of each structure.
-    basis_names : dict of str to str, optional
-        Basis names by species.
-    record : dict, optional
+    input_text : callable
+        Returns the input of the DFT code for a structure.
+    suffix : str
+        Suffix of its inputs, as ".dat".
+    code : str
+        Name of the code, for the manifest.
+    record : mapping, optional
         Plain values to keep in the manifest.
 
     Returns
@@ -93,32 +118,31 @@ def write(folder, samples, settings, basis_names=None, record=None):
     target = os.path.realpath(folder)
     if os.path.exists(target) and (not os.path.isdir(target) or os.listdir(target)):
         raise MoireioError("exists and is not empty", path=folder, remedy="name a new folder")
-    entries, made = [], None
+    entries = []
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with work_folder(".moireio-", os.path.dirname(target)) as work:
-            made = os.path.join(work, "dataset")
-            os.mkdir(made)
+            part = os.path.join(work, "dataset")
+            os.mkdir(part)
             for sample in samples:
-                basis = dat_write.default_basis(sample.structure, basis_names)
-                own = replace(settings, name=sample.name)
-                text = dat_write.text(sample.structure, own, basis)
-                os.mkdir(os.path.join(made, sample.name))
-                with open(os.path.join(made, sample.name, f"{sample.name}.dat"), "w") as stream:
+                text = input_text(sample)
+                path = os.path.join(part, sample.name, sample.name + suffix)
+                os.mkdir(os.path.dirname(path))
+                with open(path, "w", encoding="utf-8") as stream:
                     stream.write(text)
                 digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
                 row = {"name": sample.name, "atoms": len(sample.structure)}
                 entries.append(row | {"origin": sample.origin, "digest": f"blake2b:{digest}"})
-            manifest = {"format": FORMAT, "version": 1, "code": "openmx"}
-            manifest |= {"made": record or {}, "structures": entries}
-            with write_text(os.path.join(made, MANIFEST)) as stream:
+            manifest = {"format": FORMAT, "version": 1, "code": code}
+            manifest |= {"made": dict(record or {}), "structures": entries}
+            with write_text(os.path.join(part, MANIFEST)) as stream:
                 json.dump(manifest, stream, indent=1, ensure_ascii=False)
                 stream.write("\n")
-            with write_text(os.path.join(made, RUNS)) as stream:
+            with write_text(os.path.join(part, RUNS)) as stream:
                 stream.writelines(f"{row['name']}\n" for row in entries)
             if os.path.isdir(target):
                 os.rmdir(target)
-            os.rename(made, target)
+            os.rename(part, target)
     except MoireioError:
         raise
     except OSError as error:
@@ -126,13 +150,13 @@ def write(folder, samples, settings, basis_names=None, record=None):
     return len(entries)
 
 
-def read(folder):
+def read(folder: str) -> list[Entry]:
     """Read the manifest of a dataset.
 
     Parameters
     ----------
     folder : str
-        Of `write`.
+        A folder that `write` made.
 
     Returns
     -------
@@ -170,17 +194,3 @@ def read(folder):
         raise unreadable(error, path) from error
     except (ValueError, KeyError, TypeError) as error:
         raise MoireioError(f"is no manifest: {error}", path=path) from error
-
-
-def prepare(entry):
-    """Remove what an earlier run left, so that its result cannot pass for a new one.
-
-    Parameters
-    ----------
-    entry : Entry
-        About to be run.
-    """
-    for suffix in ("scfout", "out"):
-        path = os.path.join(entry.folder, f"{entry.name}.{suffix}")
-        if os.path.exists(path):
-            os.remove(path)
