@@ -55,7 +55,7 @@ LIBRARY = [
     "moireio.spectrum.states.BlochStates",
     "moireio.kspace.mesh.make_mesh",
     "moireio.dos.solve.density_of_states",
-    "moireio.dos.solve.Grid",
+    "moireio.dos.solve.EnergyGrid",
     "moireio.results.dos.DensityOfStates",
     "moireio.tightbinding.modelfile.read_model",
     "moireio.system.basis.SpeciesBasis",
@@ -71,6 +71,9 @@ EXTENDING = [
     "moireio.solvers.base.EigenProblem",
     "moireio.operators.catalogue.OperatorType",
     "moireio.operators.blocks.OperatorSource",
+    "moireio.results.kind.ResultKind",
+    "moireio.formats.registry.Format",
+    "moireio.blockfile.calculation.Calculation",
 ]
 
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")

@@ -67,3 +67,32 @@ def test_all_rooms_are_listed(page):
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[2])}
     rooms = {path.parent.name for path in ROOT.glob("moireio/*/__init__.py")}
     assert listed - {"errors", "units"} == rooms
+
+
+def test_what_the_pages_import_is_on_the_library_page():
+    text = (ROOT / "docs/build.py").read_text("utf-8")
+    documented = set(re.findall(r'"(moireio\.[\w.]+)"', text))
+    for page in ROOT.glob("docs/*.md"):
+        for code in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S):
+            for module, names in re.findall(r"^from (moireio[\w.]+) import (.*)$", code, re.M):
+                assert {f"{module}.{name}" for name in names.split(", ")} <= documented, page.name
+
+
+def test_recipes_quote_the_package_that_is_tested():
+    package = ROOT / "tests/support/outsider"
+    files = [package / "pyproject.toml", *package.glob("**/*.py")]
+    sources = [file.read_text("utf-8") for file in files]
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## Recipes")[2]
+    recipes = re.split(r"^### Add an? ", text, flags=re.M)[1:]
+    assert [recipe.split("\n")[0] for recipe in recipes] == [
+        "solver",
+        "format",
+        "operator",
+        "result",
+        "command",
+    ]
+    for recipe in recipes:
+        blocks = re.findall(r"^```\w+\n(.*?)^```", recipe, re.S | re.M)
+        assert len(blocks) >= 2
+        for block in blocks:
+            assert any(block in source for source in sources), block

@@ -1,0 +1,1 @@
+"""A solver, a format, an operator, a result and a command for moireio, from outside."""
