@@ -1,12 +1,11 @@
 """One set of tests for all solvers."""
 
-import os
-
 import numpy as np
 import pytest
+from mpi import slepc_launcher
 
 from moireio.errors import MoireioError
-from moireio.solvers import mkl, slepc_link, sparse
+from moireio.solvers import mkl, sparse
 from moireio.solvers.options import DenseOptions
 from moireio.solvers.registry import make_solver
 from moireio.solvers.testing import SolverContract, exact_levels, random_problem
@@ -82,14 +81,6 @@ class TestSlepc(SolverContract):
     @pytest.fixture(scope="class")
     @classmethod
     def solver(cls):
-        root = hasattr(os, "geteuid") and os.geteuid() == 0
-        launcher = (
-            f"mpirun -n 2 {'--allow-run-as-root' if root else ''} --oversubscribe --bind-to none "
-            "--mca mpi_yield_when_idle 1"
-        )
-        why = slepc_link.missing(launcher)
-        if why:
-            pytest.skip(f"SLEPc under MPI is absent: {why}")
-        solver = make_solver("slepc", {"launcher": launcher})
+        solver = make_solver("slepc", {"launcher": slepc_launcher()})
         yield solver
         solver.close()
