@@ -62,7 +62,7 @@ def _check_part(file: BlockFile, part: str) -> list[Finding]:
 
 
 def _check_result(file: BlockFile, group: str, structure: Structure | None) -> list[Finding]:
-    """Check a group that holds a result; note one that nothing is known of."""
+    """Check a group that holds a result; note a group of another program."""
     where = f"/{group}"
     try:
         kind = result_kind(group)

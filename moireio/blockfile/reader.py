@@ -245,7 +245,7 @@ class BlockFile:
         point : int
             Number of the k point on the path, from 0.
         channel : int
-            Of collinear spin, 0 (up) or 1 (down).
+            0 (up) or 1 (down) for collinear spin.
         group : str
             The bands' group.
 

@@ -147,7 +147,7 @@ def write_target(
     target : str or None
         A path, or "-" for standard output; ignored in place.
     base : BlockFile, optional
-        What the output extends.
+        The file that the output extends.
     in_place : bool
         Write into the file of `base`.
     force : bool
@@ -258,21 +258,21 @@ def check_outputs(
 
 
 def check_container(output: str | None, container: str | None = None) -> None:
-    """Refuse an output whose name does not tell its container, before any work is done.
+    """Refuse an output whose container is unknown, before any work is done.
 
     Parameters
     ----------
     output : str or None
         File to make; None and "-" are passed over.
     container : str, optional
-        Its container, where that is said.
+        Its container, if it is given.
 
     Raises
     ------
     MoireioError
-        If neither tells.
+        If neither name nor `container` determines it.
     """
     if output not in (None, "-") and container is None and kind_of_name(output) is None:
         raise MoireioError(
-            "has no suffix that tells its format", path=output, remedy="use .h5, .zarr or .zarr.zip"
+            "has no suffix of a block file", path=output, remedy="use .h5, .zarr or .zarr.zip"
         )

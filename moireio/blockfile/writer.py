@@ -59,7 +59,7 @@ class BlockWriter:
         Parameters
         ----------
         structure : Structure
-            What to write.
+            The atoms.
         """
         self.container.create_group("structure")
         for field in fields(structure):
@@ -75,7 +75,7 @@ class BlockWriter:
         Parameters
         ----------
         basis : Basis
-            What to write.
+            Orbitals of every species.
         """
         write_basis(self.container, basis, self.compression)
 
@@ -194,7 +194,7 @@ def write_basis(container: Container, basis: Basis, compression: str = "none") -
     container : Container
         Open for writing.
     basis : Basis
-        What to write.
+        Orbitals of every species.
     compression : str
         How arrays are stored.
     """

@@ -16,15 +16,15 @@ from moireio.system.structure import Structure
 NAMES = {"fermi": "Fermi level", "vbm": "valence band maximum"}
 
 
-def named_energy(level: str | float, **known: float | None) -> float:
+def named_energy(level: str | float, **energies: float | None) -> float:
     """Return the energy that a named level has.
 
     Parameters
     ----------
     level : {"fermi", "vbm", "none"} or float
         A name, or an energy in eV.
-    **known : float or None
-        What the names mean, eV; None where it is unknown.
+    **energies : float or None
+        Energy of each named level, eV; None where it is unknown.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def named_energy(level: str | float, **known: float | None) -> float:
         return 0.0
     if level not in NAMES:
         return float(level)
-    energy = known[str(level)]
+    energy = energies[str(level)]
     if energy is None:
         others = "vbm or none" if level == "fermi" else "none"
         raise MoireioError(f"the {NAMES[str(level)]} is unknown", remedy=f"use `zero` {others}")
@@ -278,7 +278,7 @@ def read_states(
     point : int
         Number of the k point on the path, from 0.
     channel : int
-        Of collinear spin, 0 (up) or 1 (down).
+        0 (up) or 1 (down) for collinear spin.
 
     Returns
     -------

@@ -75,7 +75,7 @@ class ResultKind(Protocol[Value]):
         group : str
             Such as "bands" or "bands-NAME".
         value : Value
-            What to write.
+            Its contents.
         compression : {"none", "lzf", "gzip", "zstd"}
             How large arrays are stored.
         """
@@ -104,7 +104,7 @@ class ResultKind(Protocol[Value]):
         return []
 
     def summary(self, container: Container, group: str, value: Value) -> Any:
-        """Return what `h5-info` shows, as data.
+        """Return the entry of `h5-info`, as data.
 
         Parameters
         ----------
@@ -118,12 +118,12 @@ class ResultKind(Protocol[Value]):
         Returns
         -------
         dict, list or str
-            Of values that JSON has; by default an empty dict.
+            Values of types that JSON has; by default an empty dict.
         """
         return {}
 
     def lines(self, group: str, summary: Any) -> list[str]:
-        """Return what `h5-info` shows, as text.
+        """Return the entry of `h5-info`, as text.
 
         Parameters
         ----------

@@ -100,6 +100,6 @@ def require_kind(group: str) -> ResultKind[Any]:
     """
     kind = result_kind(group)
     if kind is None:
-        known = ", ".join([*KINDS, *plugins.entries(GROUP, KINDS)])
-        raise MoireioError(f"no result is called {group!r}", remedy=f"known: {known}")
+        names = ", ".join([*KINDS, *plugins.entries(GROUP, KINDS)])
+        raise MoireioError(f"no result is called {group!r}", remedy=f"known: {names}")
     return kind

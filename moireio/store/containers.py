@@ -25,7 +25,7 @@ SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".zarr": "zarr", ".zarr.zip": "zip", ".z
 
 
 def kind_of_name(path: str | os.PathLike[str]) -> str | None:
-    """Tell the container from a file name's suffix.
+    """Return the container that a file name's suffix stands for.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def kind_of_name(path: str | os.PathLike[str]) -> str | None:
 
 
 def kind_of_file(path: str | os.PathLike[str], label: str | None = None) -> str:
-    """Tell the container from what is on disk: a folder, or a file's first bytes.
+    """Return the container of a folder, or of a file by its first bytes.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def kind_of_file(path: str | os.PathLike[str], label: str | None = None) -> str:
 
 
 def kind_of_bytes(head: bytes, label: str) -> str:
-    """Tell the container from the first bytes of a file or stream.
+    """Return the container whose files begin with these bytes.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ class Finding:
     where : str
         Group or array.
     what : str
-        What was found.
+        Description in a few words.
     level : {"error", "note"}
         A note does not make the file invalid.
     """

@@ -84,14 +84,14 @@ class Hdf5Container:
     def _children(self, name: str, wanted: type) -> list[str]:
         try:
             group = self._file[name] if name else self._file
-            found = []
+            names = []
             for key in group:
                 # A damaged object raises here; group.get() would pass it over in silence.
                 if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                     raise TypeError(f"{key} is a link to elsewhere")
                 if isinstance(group[key], wanted):
-                    found.append(key)
-            return sorted(found)
+                    names.append(key)
+            return sorted(names)
         except Exception as error:
             raise self._damaged(name, error) from error
 

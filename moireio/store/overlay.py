@@ -26,7 +26,7 @@ class Overlay:
     fresh : ZarrContainer
         Open for writing, empty; it takes everything that is written.
     base : Container
-        What is extended, open for reading; it is not changed.
+        The store that is extended, open for reading; it is not changed.
     drop : collection of str
         Groups of `base` that are written anew, or not any more.
     """
@@ -45,7 +45,7 @@ class Overlay:
         return self._drop
 
     def _kept(self, group: str) -> bool:
-        """Tell whether the base has a group that is not dropped."""
+        """Return whether the base has a group that is not dropped."""
         if group == "":
             return True
         parent, leaf = _split(group)

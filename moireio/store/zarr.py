@@ -122,9 +122,9 @@ class ZarrContainer:
         """Return the names of the groups directly inside a group, sorted."""
         group = self._group(name)
         try:
-            found = sorted(group.group_keys())
-            self._require_metadata(name, [*found, *group.array_keys()])
-            return found
+            groups = sorted(group.group_keys())
+            self._require_metadata(name, [*groups, *group.array_keys()])
+            return groups
         except Exception as error:
             raise self._damaged(name, error) from error
 
@@ -199,14 +199,14 @@ class ZarrContainer:
             if member not in self._members and not os.path.isfile(f"{self.path}/{member}"):
                 raise KeyError(f"the chunk {member} is lost")
 
-    def _require_metadata(self, name: str, known: Collection[str]) -> None:
+    def _require_metadata(self, name: str, children: Collection[str]) -> None:
         """Raise if a folder has lost its zarr.json: zarr would pass it over, in silence."""
         prefix = f"{name}/" if name else ""
         if self.kind == "zip":
             names = {m[len(prefix) :].split("/")[0] for m in self._members if m.startswith(prefix)}
         else:
             names = {e.name for e in os.scandir(f"{self.path}/{name}") if e.is_dir()}
-        for child in sorted(names - set(known) - {"zarr.json", ""}):
+        for child in sorted(names - set(children) - {"zarr.json", ""}):
             if not child.startswith("."):
                 raise KeyError(f"{child} has lost its zarr.json")
 
