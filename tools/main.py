@@ -6,7 +6,6 @@ from importlib import import_module
 import click
 
 from moireio.errors import MoireioError
-from moireio.runtime import plugins
 from moireio.tools.common import Failure, Group
 
 GROUP = "moireio.commands"
@@ -35,7 +34,7 @@ class AllCommands(Group):
 
     def list_commands(self, ctx):
         """Return the names of the commands."""
-        return [*COMMANDS, *_plugins(), "completion"]
+        return [*COMMANDS, *_plugins(ctx), "completion"]
 
     def get_command(self, ctx, name):
         """Import a command."""
@@ -43,34 +42,59 @@ class AllCommands(Group):
             return completion
         if name in COMMANDS:
             return import_module(f"moireio.tools.{name.replace('-', '_')}").main
-        plugin = _plugins().get(name)
+        plugin = _plugins(ctx).get(name)
         if plugin is None:
             return None
         try:
             command = plugin.load()
         except MoireioError as error:
-            raise Failure(str(error)) from error
+            return Unusable(name, str(error))
         if not isinstance(command, click.Command):
-            raise Failure(
+            return Unusable(
+                name,
                 f"{name!r} ({GROUP}) of the distribution {plugin.distribution} is not a click "
-                f"command (update or uninstall {plugin.distribution})"
+                f"command (update or uninstall {plugin.distribution})",
             )
         return command
 
     def format_commands(self, ctx, formatter):
         """List the commands without importing them."""
-        foreign = [(name, plugin.summary) for name, plugin in _plugins().items()]
+        foreign = [(name, plugin.summary) for name, plugin in _plugins(ctx).items()]
         rows = [*COMMANDS.items(), *foreign, ("completion", "print completion for your shell")]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
 
-def _plugins():
+class Unusable(click.Command):
+    """A command of another package that cannot be loaded; completion passes it over.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    reason : str
+        One line.
+    """
+
+    def __init__(self, name, reason):
+        super().__init__(name, hidden=True)
+        self.reason = reason
+
+    def make_context(self, info_name, args, parent=None, **extra):
+        """Fail, unless arguments are only completed."""
+        if not extra.get("resilient_parsing"):
+            raise Failure(self.reason)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def _plugins(ctx):
     """Return the commands of other packages, by name; a note names those that are not used."""
+    from moireio.runtime import plugins
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         commands = plugins.entries(GROUP, (*COMMANDS, "completion"))
-    for warning in caught:
+    for warning in () if ctx.resilient_parsing else caught:
         click.echo(f"note: {warning.message}", err=True)
     return commands
 

@@ -5,9 +5,12 @@ one of them in each of several processes, run slower than a single thread would.
 """
 
 import contextlib
-import ctypes
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ctypes import CDLL
 
 
 def cores() -> int:
@@ -58,7 +61,7 @@ def blas_beside_mkl() -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
-def mkl_threads(library: ctypes.CDLL, count: int) -> Iterator[int]:
+def mkl_threads(library: "CDLL", count: int) -> Iterator[int]:
     """Set the threads of MKL for calls from this thread, and restore their number.
 
     Limits by threadpoolctl (`blas_threads`) do not hold inside.

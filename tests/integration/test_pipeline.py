@@ -231,38 +231,7 @@ def test_killed_while_writing(tmp_path, data, number):
             assert os.listdir(tmp_path / "out") == []
 
 
-def test_help_imports_nothing_heavy_and_says_units(run):
-    from moireio.tools.main import COMMANDS
-
-    for name in (*COMMANDS, "completion"):
-        assert name in run(name, "--help").text
-        modules = subprocess.run(
-            [sys.executable, "-X", "importtime", "-m", "moireio", name, "--help"],
-            capture_output=True,
-        ).stderr.decode()
-        for heavy in ("numpy", "h5py", "zarr", "torch", "matplotlib", "ase", "scipy"):
-            assert f" {heavy}\n" not in modules, (name, heavy)
-    assert "eV" in run("band", "--help").text
-
-
 def test_completion(run):
     text = run("completion", "bash").text
     assert "_H5_INFO_COMPLETE" in text
     assert "_BAND_COMPLETE" in text
-
-
-def test_no_import_goes_up():
-    """tools → formats → moireio, and click only in tools."""
-    from pathlib import Path
-
-    root = Path(__file__).parent.parent.parent
-    for folder, forbidden in (
-        ("moireio", ("moireio.formats", "moireio.tools", "import click", "from click")),
-        ("formats", ("moireio.tools", "import click", "from click")),
-    ):
-        for path in (root / folder).rglob("*.py"):
-            text = path.read_text()
-            for word in forbidden:
-                lines = [n for n in text.splitlines() if "import" in n and word in n]
-                lines = [n for n in lines if "import_module" not in n]
-                assert not lines, (path, lines)

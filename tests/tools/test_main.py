@@ -29,9 +29,10 @@ def moireio(tmp_path_factory):
     install(site, "toy", {"moireio.commands": rows}, {"toy.py": MODULE}, "cut ribbons")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
 
-    def run(*words):
-        command = [sys.executable, "-m", "moireio", *words]
-        return subprocess.run(command, env=environment, capture_output=True, text=True)
+    def run(*words, **variables):
+        command = [sys.executable, *(words if "-c" in words else ("-m", "moireio", *words))]
+        variables = environment | variables
+        return subprocess.run(command, env=variables, capture_output=True, text=True)
 
     return run
 
@@ -62,3 +63,41 @@ def test_unknown_ones_are_wrong_usage(moireio):
     done = moireio("ribon")
     assert done.returncode == 2
     assert "No such command" in done.stderr
+
+
+def test_completion_lists_usable_ones_and_is_silent_about_the_others(moireio):
+    def complete(words):
+        script = "from moireio.tools.main import main; main(prog_name='moireio')"
+        place = str(len(words.split(" ")) - 1)
+        variables = {"COMP_WORDS": words, "COMP_CWORD": place}
+        done = moireio("-c", script, _MOIREIO_COMPLETE="bash_complete", **variables)
+        assert done.stderr == ""
+        return [line.partition(",")[2] for line in done.stdout.split()]
+
+    names = complete("moireio ")
+    assert {"ribbon", "band", "completion"} <= set(names)
+    assert not {"number", "absent"} & set(names)
+    assert complete("moireio rib") == ["ribbon"]
+    assert "--help" in complete("moireio ribbon --h")
+
+
+COMMANDS_AND_HEAVY = """
+import sys
+from moireio.tools.main import COMMANDS, main
+heavy = {"numpy", "scipy", "torch", "h5py", "zarr", "matplotlib", "ase", "importlib.metadata"}
+for words in (["--help"], ["completion", "--help"], *([name, "--help"] for name in COMMANDS)):
+    try:
+        main(words)
+    except SystemExit:
+        pass
+    assert not heavy & set(sys.modules), (words, heavy & set(sys.modules))
+"""
+
+
+def test_help_imports_nothing_heavy_and_says_units():
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS_AND_HEAVY], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Usage:") > 15
+    assert "eV" in done.stdout
