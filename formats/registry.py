@@ -42,7 +42,7 @@ class Format:
     description : str
         A few words.
     detect : callable
-        Tells from a path, quickly and without an error, whether a file or folder is of the format.
+        Returns for a path, quickly and without an error, whether it is of the format.
     read : callable
         Opens it (`Read`).
     write : callable, optional

@@ -34,7 +34,7 @@ SUFFIXES = {
 
 
 def kind(path):
-    """Tell the format that a file name asks for.
+    """Return the format that a file name asks for.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def kind(path):
     -------
     str or None
         "block" for a block file, "openmx", or the name of a format that ASE writes; None if the
-        suffix says nothing.
+        suffix is unknown.
     """
     if path == "-" or kind_of_name(path) is not None:
         return "block"
@@ -74,7 +74,7 @@ def read(path):
     Returns
     -------
     Structure
-        One species per element, unless a block file says otherwise.
+        One species per element, except for block files with other species.
 
     Raises
     ------

@@ -99,7 +99,7 @@ def solver_options(*solvers):
     Parameters
     ----------
     *solvers : str
-        Of "dense", "sparse", "slepc" and "kpm"; "auto" comes first by itself.
+        Some of "dense", "sparse", "slepc" and "kpm"; "auto" comes first by itself.
 
     Returns
     -------

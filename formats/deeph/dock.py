@@ -70,7 +70,7 @@ def _arrays(path):
 
 
 def detect(path: str) -> bool:
-    """Tell whether a path is a data folder of DeepH-dock.
+    """Return whether a path is a data folder of DeepH-dock.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def open_folder(path: str) -> DockFolder:
         if name in species:
             parsed, _ = parse_name(text)
             if parsed.l != species[name].l:
-                raise MoireioError(f"{text} is not what elements_orbital_map says", path=file)
+                raise MoireioError(f"{text} is not that of elements_orbital_map", path=file)
             species[name] = replace(species[name], name=text, cutoff=parsed.cutoff)
     files = files_of(path, DockFolder.names)
     electrons = Electrons(fermi=None if fermi is None else float(fermi))

@@ -83,7 +83,7 @@ def _read_blocks(path):
 
 
 def detect(path: str) -> bool:
-    """Tell whether a path is a data folder of this layout.
+    """Return whether a path is a data folder of this layout.
 
     Parameters
     ----------

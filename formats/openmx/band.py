@@ -61,7 +61,7 @@ class OpenMXBands:
 
 
 def is_band_file(path):
-    """Tell whether a file name is that of a ``.Band`` file.
+    """Return whether a file name is that of a ``.Band`` file.
 
     Parameters
     ----------

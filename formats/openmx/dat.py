@@ -59,7 +59,7 @@ class OpenMXInput:
     system_charge : float
         Electrons removed from the cell.
     spin : str or None
-        "none", "collinear" or "spinor", where the text says so.
+        "none", "collinear" or "spinor", where the text gives it.
     kpath : list of BandSegment
         The band path.
     keywords : dict of str to str

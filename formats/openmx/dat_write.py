@@ -55,7 +55,7 @@ class Settings:
     temperature : float
         Electronic, K.
     max_iterations : int
-        Of the self-consistency.
+        Most iterations of the self-consistency.
     data_path : str
         OpenMX's ``DFT_DATA19`` folder, as the calculation sees it.
     data_base : str

@@ -45,7 +45,7 @@ class Header:
     tail_end : int
         Where the appended text ends.
     fermi, temperature, electron_count, total_spin : float
-        Of the tail.
+        Values from the tail.
     text : str
         The appended input text; empty where there is none.
     """

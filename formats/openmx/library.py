@@ -25,7 +25,7 @@ class PaoFolder:
         self.label = path
 
     def default(self, species, element):
-        """Return None: a folder does not tell which basis is meant.
+        """Return None: a folder has no default basis.
 
         Parameters
         ----------

@@ -1,6 +1,6 @@
 """OpenMX's text output (``.out``) and how a calculation ended.
 
-Of the ``.out`` only the history of the self-consistency is read: lines
+Only the history of the self-consistency is read from the ``.out``: lines
 ``SCF=  22  NormRD=  …  Uele= …`` of the last geometry step. OpenMX stops when Uele changes by less
 than ``scf.criterion`` (Hartree), or after ``scf.maxIter`` steps, and writes its ``.scfout`` in
 either case.

@@ -32,7 +32,7 @@ class Pao:
     functions : dict of int to (m, n) array
         Radial functions of each l, Bohr^(−3/2).
     electrons : float or None
-        Of the neutral pseudo-atom.
+        Electrons of the neutral pseudo-atom.
     """
 
     path: str
@@ -124,7 +124,7 @@ def species_basis(folder, name, element=None):
     if element is not None and own != element:
         raise MoireioError(f"basis {name} is not one of {element}")
     if parsed.cutoff is None:
-        raise MoireioError(f"basis {name} does not tell a cutoff", remedy="as in Mo7.0-s3p2d1")
+        raise MoireioError(f"basis {name} gives no cutoff", remedy="as in Mo7.0-s3p2d1")
     stem = name.partition("-")[0]
     places = [os.path.join(folder, *p, f"{stem}.pao") for p in ((), ("PAO",))]
     path = next((p for p in places if os.path.exists(p)), None)

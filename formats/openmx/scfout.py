@@ -192,7 +192,7 @@ class Scfout:
 
 
 def detect(path: str) -> bool:
-    """Tell whether a path is a ``.scfout``.
+    """Return whether a path is a ``.scfout``.
 
     Parameters
     ----------

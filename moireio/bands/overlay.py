@@ -141,7 +141,7 @@ def overlay_points(file, bands, data, name, zero):
     try:
         shift = data.zero(zero)
     except MoireioError:
-        # A .Band file does not tell the number of electrons; the calculation it belongs to does.
+        # A .Band file lacks the number of electrons; the calculation it belongs to has it.
         known = {"electrons": bands.electrons, "spinor": bands.spinor}
         shift = _with(data, **known).zero(zero)
     missing = len(data.path) - len(np.unique(index))

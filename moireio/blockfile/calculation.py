@@ -44,7 +44,7 @@ class Operators(Mapping[str, OperatorSource]):
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
-        """Tell whether there is an operator of that name."""
+        """Return whether there is an operator of that name."""
         return name in self._names
 
     def __iter__(self) -> Iterator[str]:
@@ -150,7 +150,7 @@ class Calculation:
 
 
 def is_block_file(path: str) -> bool:
-    """Tell a block file from other files by its name and contents.
+    """Return whether a file is a block file, by its name and contents.
 
     Parameters
     ----------

@@ -34,13 +34,13 @@ class Conversion:
     precision : {"float32", "float64"}, optional
         By default as they are.
     container : {"h5", "zarr", "zip"}, optional
-        By default as the target's name says.
+        By default that of the target's suffix.
     compression : {"none", "lzf", "gzip", "zstd"}
         How arrays are stored.
     force : bool
         Replace an existing target.
     arguments : sequence of str
-        Of the command, for the history.
+        Command line, for the history.
     """
 
     command: str
@@ -237,7 +237,7 @@ def _without_suffix(path, suffixes):
 
 
 def _holds(target, operators):
-    """Tell whether a file is a block file with these operators."""
+    """Return whether a file is a block file with these operators."""
     try:
         with open_blockfile(target) as file:
             return set(operators) <= set(file.operators)

@@ -182,7 +182,7 @@ class BlockFile:
         return self.operator("overlap")
 
     def result(self, group: str) -> Any:
-        """Return what a group of results holds.
+        """Return the contents of a group of results.
 
         Parameters
         ----------

@@ -312,7 +312,7 @@ def compare_bands(
 
 
 def _digest(calculation):
-    """Return what identifies a calculation in the checkpoint of a run."""
+    """Return the digest that identifies a calculation in the checkpoint of a run."""
     return calculation.label if calculation.file is None else calculation.file.digest()
 
 

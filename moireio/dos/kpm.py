@@ -141,20 +141,20 @@ def moments(
     problem : EigenProblem
         H and S at a k point.
     width : float
-        Resolution wanted: standard deviation of a level, eV. It tells how many moments.
+        Resolution wanted: standard deviation of a level, eV. It sets the number of moments.
     count : int, optional
         Number of moments instead.
     vectors : int
         Random vectors; the error falls with the square root of their number.
     seed : int or sequence of int
-        Of the random numbers.
+        Seed of the random numbers.
     indicator : (ng, n) sparse array, optional
         A 1 where an orbital belongs to a group.
     energy_window : callable, optional
         From the lowest and the highest level to the energies between which shares of groups are
         wanted; by default all.
     threads : int
-        Of MKL, if it is installed.
+        Threads of MKL, if it is installed.
     memory : float, optional
         Bytes that may be used; by default nearly all that are free.
     progress : Progress, optional
@@ -228,7 +228,7 @@ class _Filter:
     t : (n, b) array
         Vectors before.
     centre, half : float
-        Of the spectrum, eV.
+        Centre and half width of the spectrum, eV.
     bounds : (float, float)
         Energies wanted, eV.
     count : int

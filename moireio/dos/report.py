@@ -8,7 +8,7 @@ from moireio.results.dos import SCALARS
 
 
 def header(dos):
-    """Return lines that tell how a density of states was made.
+    """Return lines that describe how a density of states was computed.
 
     Parameters
     ----------

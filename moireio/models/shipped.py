@@ -13,7 +13,7 @@ FORMAT = "moireio-model"
 
 
 def is_model_file(path):
-    """Tell whether a file is a model file.
+    """Return whether a file is a model file.
 
     Parameters
     ----------

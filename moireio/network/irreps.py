@@ -127,7 +127,7 @@ class Irreps(tuple):
 
 
 def reachable(one, two, wanted):
-    """Tell whether a product of two lists contains a representation.
+    """Return whether a product of two lists contains a representation.
 
     Parameters
     ----------

@@ -136,7 +136,7 @@ class BlochSum:
         return sum(a.nbytes for a in arrays)
 
     def is_real(self, k):
-        """Tell whether O(k) is real: real blocks, and 2k a reciprocal lattice vector.
+        """Return whether O(k) is real: real blocks, and 2k a reciprocal lattice vector.
 
         Parameters
         ----------

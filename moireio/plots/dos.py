@@ -176,7 +176,7 @@ def _curves(axes, dos, energies, shown, chosen, stacked, vertical):
 
 
 def _hidden(projected, chosen, number):
-    """Tell whether a curve lies on an earlier one."""
+    """Return whether a curve lies on an earlier one."""
     own = projected[:, chosen[number]]
     earlier = projected[:, chosen[:number]]
     gap = np.abs(earlier - own[:, None]).sum(axis=(0, 2))

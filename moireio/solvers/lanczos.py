@@ -50,17 +50,17 @@ def lanczos(
     n : int
         Number of states.
     dtype : numpy dtype
-        Of the vectors.
+        Type of the vectors.
     sigma : float
         The shift, eV.
     enough : callable
-        Called with the (ascending) levels found so far; tells whether they suffice.
+        Called with the (ascending) levels found so far; returns whether they suffice.
     block : int
         Columns of a block.
     seed : int
-        Of the first block.
+        Seed of the first block.
     dimension : int, optional
-        Of the space in which `solve` has its solutions; by default n.
+        Dimension of the space in which `solve` has its solutions; by default n.
     only_levels : bool
         Stop when the levels are accurate; their vectors are less so.
 

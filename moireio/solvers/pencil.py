@@ -74,11 +74,11 @@ class Pencil:
         Parameters
         ----------
         problem : EigenProblem
-            Of this pattern.
+            H and S of this pattern.
         levels : (nb,) array
             Without them, eV.
         states : (n, nb) array
-            Of these levels.
+            States of these levels.
 
         Returns
         -------
@@ -188,7 +188,7 @@ class Pencil:
         Parameters
         ----------
         problem : EigenProblem
-            Of this pattern.
+            H and S of this pattern.
         sigma : float
             eV.
         keep : bool
@@ -246,7 +246,7 @@ class Pencil:
         Parameters
         ----------
         problem : EigenProblem
-            Of this pattern, with an overlap.
+            H and S of this pattern.
         economical : bool
             The upper triangle suffices.
 
@@ -276,12 +276,12 @@ class Pencil:
         Parameters
         ----------
         problem : EigenProblem
-            Of this pattern, with an overlap.
+            H and S of this pattern.
 
         Returns
         -------
         indptr, indices, values : arrays
-            Of CSR, columns ascending.
+            Arrays of CSR, columns ascending.
         """
         if self._repeats():
             s, _ = self._one_spin()

@@ -146,7 +146,7 @@ class InertiaSearch(Solver):
         Returns
         -------
         factor : object
-            Of H − σS.
+            Factor of H − σS.
         below : int
             How many levels lie below the shift.
         """
@@ -215,7 +215,7 @@ class _Span:
         return self._below - int((levels < self._sigma).sum())
 
     def covered(self, levels):
-        """Tell whether the levels that were found reach far enough on both sides."""
+        """Return whether the levels that were found reach far enough on both sides."""
         if len(levels) == self._n:
             return True
         begin = self._first - self.index(levels)
@@ -238,7 +238,7 @@ class _Span:
         return checks
 
     def _unsure(self, levels):
-        """Tell whether copies of a level may be missing."""
+        """Return whether copies of a level may be missing."""
         other = self._block - 1
         copies = levels[other:] - levels[: max(len(levels) - other, 0)]
         return self._verify_count or bool((copies < CLEAR).any())

@@ -31,7 +31,7 @@ KNOWN = (
     (r"complex:", f"{INSTALL}, and PETSC_DIR of the real one"),
     (r"other MPI", "take the mpirun of the MPI that slepc4py uses"),
     (r"no folder", "let TMPDIR be a folder that all machines share"),
-    (r"run .*as root", 'say so in `launcher`: "mpirun --allow-run-as-root -n 4"'),
+    (r"run .*as root", 'set `launcher` to "mpirun --allow-run-as-root -n 4"'),
     (r"not enough slots", "fewer processes, or mpirun's --oversubscribe"),
     (
         r"signal 9|exit code -9|Killed|oom",

@@ -302,8 +302,8 @@ class SparseSolver(InertiaSearch):
     def _check_overlap(self, problem):
         """Look at the smallest eigenvalue of S.
 
-        Of large cells at Γ in single precision: their k are much alike, and the real matrix takes
-        an eighth of the time.
+        For large cells it is that at Γ, in single precision: their k are much alike, and the real
+        matrix takes an eighth of the time.
         """
         large = problem.n_orbitals >= LARGE
         if large:

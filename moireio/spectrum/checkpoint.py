@@ -18,7 +18,7 @@ SHORT = 10.0  # s
 
 
 def solver_key(choice: "SolverChoice") -> list:
-    """Return what a solver's choice contributes to the key of a run: options that change results.
+    """Return the part of the key of a run that a solver sets: its options that change results.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ def reduced(file, mesh, sums, overlap, projection, *, solver=None, use_group=Tru
     if reverses:
         operations = with_time_reversal(operations)
         operations = [o for o in operations if projection.image(o, flipped) is not None]
-    notes = [] if reverses else ["the Hamiltonian breaks time reversal: k and −k are told apart"]
+    notes = [] if reverses else ["the Hamiltonian breaks time reversal: k and −k are inequivalent"]
     plain = reduce_mesh(mesh, operations)
     if not use_group or len(plain) < 3:
         return plain, notes
@@ -88,7 +88,7 @@ def reduced(file, mesh, sums, overlap, projection, *, solver=None, use_group=Tru
 
 
 def obeys_time_reversal(total, spinor):
-    """Tell whether H(−k) is the image of H(k) under time reversal.
+    """Return whether H(−k) is the image of H(k) under time reversal.
 
     Parameters
     ----------

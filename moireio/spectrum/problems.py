@@ -263,7 +263,7 @@ class EigenproblemSet:
                 yield task, *self._noted(solution)
 
     def notes(self) -> list[str]:
-        """Return what the solver changed, and what endangers results.
+        """Return approximations of the solver, and properties of S that endanger results.
 
         Returns
         -------

@@ -36,7 +36,7 @@ def test_dock_folder(tmp_path, spin):
             lambda d: (d / "info.json").write_text(
                 (d / "info.json").read_text().replace('"C": [0, 1]', '"C": [0, 0]')
             ),
-            "is not what elements_orbital_map says",
+            "is not that of elements_orbital_map",
         ),
         (lambda d: os.remove(d / "hamiltonian.h5"), "has no hamiltonian.h5"),
     ],

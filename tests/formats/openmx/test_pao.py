@@ -47,7 +47,7 @@ def test_folder_of_openmx(folder):
         ("N7.0-s1", "has no N7.0.pao"),
         ("C7.0-s3", "has 2 functions with l = 0 (s), C7.0-s3 needs 3"),
         ("C7.0-s1g1", "has 0 functions with l = 4 (g)"),
-        ("C-s1", "does not tell a cutoff"),
+        ("C-s1", "gives no cutoff"),
         ("carbon", "is not a basis name"),
     ],
 )
