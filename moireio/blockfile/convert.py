@@ -231,12 +231,12 @@ def plan_folder(
     return tasks
 
 
-def _without_suffix(path, suffixes):
+def _without_suffix(path: str, suffixes: Sequence[str]) -> str:
     suffix = next((s for s in suffixes if path.lower().endswith(s.lower())), "")
     return path[: len(path) - len(suffix)]
 
 
-def _holds(target, operators):
+def _holds(target: str, operators: Sequence[str]) -> bool:
     """Return whether a file is a block file with these operators."""
     try:
         with open_blockfile(target) as file:

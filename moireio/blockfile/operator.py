@@ -1,13 +1,17 @@
 """Operators of a block file: H, S, position, momentum and density as sparse blocks."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import DamagedError, MoireioError
 from moireio.operators.blocks import (
     OperatorMeta,
+    OperatorSource,
     adjoint,
     block_offsets,
     by_shape,
@@ -20,8 +24,14 @@ from moireio.operators.blocks import (
 )
 from moireio.operators.catalogue import SPINS, operator_type
 from moireio.operators.views import FullView, require_partners
-from moireio.store.base import verify
+from moireio.runtime.progress import Progress
+from moireio.store.base import Container, verify
 from moireio.system.pairs import Pairs, pair_name
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from moireio.operators.bloch import BlochSum
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +56,18 @@ class Slab:
 
     i0: int
     i1: int
-    i: np.ndarray
-    j: np.ndarray
-    R: np.ndarray
-    data: np.ndarray
-    offsets: np.ndarray
-    sizes: np.ndarray
+    i: npt.NDArray[np.integer]
+    j: npt.NDArray[np.integer]
+    R: npt.NDArray[np.integer]
+    data: npt.NDArray[Any]
+    offsets: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of blocks."""
         return len(self.j)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[int, int, tuple[int, ...], npt.NDArray[Any]]]:
         """Yield ``(i, j, R, block)``; the block has shape (rows, columns) or (c, rows, columns)."""
         for p in range(len(self)):
             shape = (self.sizes[self.i[p]], self.sizes[self.j[p]])
@@ -83,7 +93,7 @@ class Operator:
         Orbitals of every atom, spin not counted.
     """
 
-    def __init__(self, container, name, orbitals):
+    def __init__(self, container: Container, name: str, orbitals: npt.ArrayLike) -> None:
         self._container = container
         self.name = name
         self.label = container.label
@@ -105,10 +115,10 @@ class Operator:
         if shape[:-1] != lead or shape[-1:] < tuple(self._row_offset[-1:]):
             raise self._damaged(f"data has shape {shape}, expected {(*lead, self._row_offset[-1])}")
 
-    def _damaged(self, what):
+    def _damaged(self, what: str) -> DamagedError:
         return DamagedError(f"/{self.name}: {what}", path=self.label)
 
-    def _index(self, array):
+    def _index(self, array: str) -> npt.NDArray[np.integer]:
         values = self._container.read(f"{self.name}/{array}")
         if values.ndim != 1 or values.dtype.kind not in "iu" or len(values) == 0:
             raise self._damaged(f"{array} is not a list of integers")
@@ -116,7 +126,7 @@ class Operator:
             raise self._damaged(f"{array} does not rise from 0")
         return values
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Return a summary such as ``<hamiltonian: 4 atoms, 856 pairs, eV, spin none, full>``."""
         return (
             f"<{self.name}: {self.n_atoms} atoms, {self.n_pairs} pairs, {self.meta.unit}, "
@@ -124,23 +134,23 @@ class Operator:
         )
 
     @property
-    def n_atoms(self):
+    def n_atoms(self) -> int:
         """Number of atoms."""
         return len(self.sizes)
 
     @property
-    def n_pairs(self):
+    def n_pairs(self) -> int:
         """Number of stored pairs."""
         return int(self._indptr[-1])
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """Shape of H(k) and its like: (n, n), spin included for spinors."""
         n = int(self.sizes.sum())
         return (n, n)
 
     @cached_property
-    def pairs(self):
+    def pairs(self) -> Pairs:
         """All stored pairs (`moireio.system.pairs.Pairs`), checked for order and range."""
         j, R = self._read_pairs(0, self.n_pairs)
         pairs = Pairs(self._indptr, j, R)
@@ -149,23 +159,25 @@ class Operator:
         return pairs
 
     @cached_property
-    def partner(self):
+    def partner(self) -> npt.NDArray[np.integer]:
         """Index of the partner (j, i, −R) of every pair of a "full" operator, shape (n,)."""
         return require_partners(self.pairs, f"{self.label}: /{self.name}")
 
     @cached_property
-    def crc(self):
+    def crc(self) -> npt.NDArray[np.integer]:
         """CRC-32 of every atom's pairs and blocks, shape (N,)."""
         return self._container.read(f"{self.name}/crc")
 
-    def _read_pairs(self, p0, p1):
+    def _read_pairs(
+        self, p0: int, p1: int
+    ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
         j = self._container.read(f"{self.name}/j", p0, p1)
         R = self._container.read(f"{self.name}/R", p0, p1, axis=0)
         if len(j) and (j.min() < 0 or j.max() >= self.n_atoms):
             raise self._damaged(f"j names an atom outside 0..{self.n_atoms - 1}")
         return j, R
 
-    def rows(self, i0, i1, check=True):
+    def rows(self, i0: int, i1: int, check: bool = True) -> npt.NDArray[Any]:
         """Return all stored blocks of the atoms ``i0 <= i < i1`` without their pairs.
 
         Parameters
@@ -187,7 +199,7 @@ class Operator:
         """
         return self._slab(i0, i1, check).data
 
-    def slab(self, i0, i1):
+    def slab(self, i0: int, i1: int) -> Slab:
         """Return the stored blocks of the atoms ``i0 <= i < i1``, checksums compared.
 
         Parameters
@@ -207,7 +219,7 @@ class Operator:
         """
         return self._slab(i0, i1, True)
 
-    def _slab(self, i0, i1, check):
+    def _slab(self, i0: int, i1: int, check: bool) -> Slab:
         if not 0 <= i0 <= i1 <= self.n_atoms:
             raise MoireioError(
                 f"/{self.name}: atoms {i0}:{i1} are outside 0:{self.n_atoms}", path=self.label
@@ -234,7 +246,9 @@ class Operator:
                     )
         return Slab(i0, i1, i, j, R, data, offsets, self.sizes)
 
-    def _read_data(self, begin, length):
+    def _read_data(
+        self, begin: npt.NDArray[np.integer], length: npt.NDArray[np.integer]
+    ) -> npt.NDArray[Any]:
         """Read rows, stepping over the padding between slabs."""
         name = f"{self.name}/data"
         if len(begin) == 0 or length.sum() == 0:
@@ -246,7 +260,7 @@ class Operator:
             parts.append(self._container.read(name, int(begin[low]), stop))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
-    def block(self, i, j, R=(0, 0, 0)):
+    def block(self, i: int, j: int, R: npt.ArrayLike = (0, 0, 0)) -> npt.NDArray[Any]:
         """Return one block ⟨i,0|O|j,R⟩, whether it or its partner is stored.
 
         Parameters
@@ -266,13 +280,13 @@ class Operator:
         MoireioError
             If the pair is not among the stored ones.
         """
-        R = np.asarray(R, dtype=np.int64)
-        place = int(self.pairs.find(i, j, R)[0])
+        cell = np.asarray(R, dtype=np.int64)
+        place = int(self.pairs.find(i, j, cell)[0])
         turned = place < 0 and self.meta.storage == "upper"
         if turned:
-            place = int(self.pairs.find(j, i, -R)[0])
+            place = int(self.pairs.find(j, i, -cell)[0])
         if place < 0:
-            raise MoireioError(f"/{self.name} has no {pair_name(i, j, R)}", path=self.label)
+            raise MoireioError(f"/{self.name} has no {pair_name(i, j, cell)}", path=self.label)
         data, _ = read_pairs(self, [place])
         shape = (self.sizes[j], self.sizes[i]) if turned else (self.sizes[i], self.sizes[j])
         block = data.reshape(*data.shape[:-1], *shape)
@@ -280,7 +294,14 @@ class Operator:
             block = np.swapaxes(block, -1, -2).conj() * self.meta.parity
         return block
 
-    def at_k(self, k, *, component=None, dense=False, spinor=False):
+    def at_k(
+        self,
+        k: npt.ArrayLike,
+        *,
+        component: int | None = None,
+        dense: bool = False,
+        spinor: bool = False,
+    ) -> "csr_array | npt.NDArray[Any]":
         """Return the operator at a k point, Σ_R e^{+2πi k·R} O(R).
 
         Parameters
@@ -302,7 +323,7 @@ class Operator:
         assembler = self.assembler(component=component, spinor=spinor)
         return assembler.dense(k) if dense else assembler.csr(k)
 
-    def assembler(self, *, component=None, spinor=False):
+    def assembler(self, *, component: int | None = None, spinor: bool = False) -> "BlochSum":
         """Return (and keep) the `moireio.operators.bloch.BlochSum` that `at_k` uses.
 
         Parameters
@@ -328,7 +349,7 @@ class Operator:
             cache[key] = BlochSum.from_source(self, component=component or 0, spinor=spinor)
         return cache[key]
 
-    def full(self):
+    def full(self) -> OperatorSource:
         """Return the operator as a source with both partners of every pair.
 
         Returns
@@ -338,7 +359,7 @@ class Operator:
         """
         return FullView(self) if self.meta.storage == "upper" else self
 
-    def check(self, progress=None):
+    def check(self, progress: Progress | None = None) -> None:
         """Read everything once and compare the checksums.
 
         Parameters
@@ -357,7 +378,7 @@ class Operator:
             if progress is not None:
                 progress(data.nbytes, int(nbytes.sum()))
 
-    def deviation(self, i0, i1):
+    def deviation(self, i0: int, i1: int) -> npt.NDArray[np.float64]:
         """Return how far stored blocks of a run of atoms are from their partners' adjoints.
 
         Parameters
@@ -387,20 +408,20 @@ class Operator:
 class _Unchecked:
     """An operator whose checksums are not compared, to look at a damaged file."""
 
-    def __init__(self, operator):
+    def __init__(self, operator: Operator) -> None:
         self.meta, self.sizes, self.pairs = operator.meta, operator.sizes, operator.pairs
         self._operator = operator
 
-    def rows(self, i0, i1):
+    def rows(self, i0: int, i1: int) -> npt.NDArray[Any]:
         return self._operator.rows(i0, i1, check=False)
 
 
-def _read_meta(container, name):
+def _read_meta(container: Container, name: str) -> OperatorMeta:
     attributes = verify(container, name)
     data = container.info(f"{name}/data")
-    known = {"unit": str, "spin": str, "storage": str, "parity": int, "source": str}
-    values = {}
-    for key, kind in known.items():
+    kinds = {"unit": str, "spin": str, "storage": str, "parity": int, "source": str}
+    values: dict[str, Any] = {}
+    for key, kind in kinds.items():
         value = attributes.pop(key, None)
         if not isinstance(value, kind):
             raise DamagedError(f"/{name} has no valid attribute {key!r}", path=container.label)

@@ -45,7 +45,9 @@ def special_points(structure: Structure) -> tuple[Corners, str]:
     return _ase_points(structure)
 
 
-def _hexagonal_layer(cell, axes):
+def _hexagonal_layer(
+    cell: npt.NDArray[np.float64], axes: npt.NDArray[np.intp]
+) -> dict[str, npt.NDArray[np.float64]] | None:
     """Return the corners of a hexagonal layer, or None for another lattice."""
     a, b = cell[axes]
     length, other_length = np.linalg.norm(a), np.linalg.norm(b)
@@ -63,7 +65,7 @@ def _hexagonal_layer(cell, axes):
     return points
 
 
-def _ase_points(structure):
+def _ase_points(structure: Structure) -> tuple[dict[str, npt.NDArray[np.float64]], str]:
     from ase.cell import Cell
 
     # ASE wants the plane of a layer in the first two vectors.
@@ -74,7 +76,7 @@ def _ase_points(structure):
     if len(periodic) < 3:
         cell = Cell(np.where(pbc[:, None], cell, 0.0)).complete()
     try:
-        path = cell.bandpath(npoints=0, pbc=pbc)
+        path = cell.bandpath(npoints=0, pbc=pbc.tolist())
     except Exception as error:
         raise MoireioError(
             f"ASE finds no Bravais lattice of this cell: {error}",
@@ -121,7 +123,7 @@ def seekpath_points(structure: Structure) -> tuple[Corners, str]:
     except Exception as error:
         raise MoireioError(f"SeeK-path fails on this structure: {error}") from error
 
-    def short(label):
+    def short(label: str) -> str:
         return "G" if label == "GAMMA" else label.replace("_", "")
 
     points = {short(label): np.array(k) for label, k in suggestion["point_coords"].items()}

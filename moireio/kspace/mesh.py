@@ -179,7 +179,9 @@ def make_mesh(
     return KMesh(tuple(shape.tolist()), tuple(offset.tolist()))
 
 
-def _along_axes(structure, values, parameter, neutral):
+def _along_axes(
+    structure: Structure, values: npt.ArrayLike, parameter: str, neutral: float
+) -> npt.NDArray[np.float64]:
     """Return three numbers from one per periodic axis, or check three."""
     numbers, pbc = np.asarray(values, dtype=float), structure.pbc
     if len(numbers) == 3:

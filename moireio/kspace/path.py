@@ -1,5 +1,6 @@
 """Paths through the Brillouin zone: points between corners, and places on a path."""
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +48,9 @@ def parse_path(text: str, points: Mapping[str, npt.ArrayLike]) -> list[list[Corn
     return pieces
 
 
-def _parse_letters(text, points):
+def _parse_letters(
+    text: str, points: Mapping[str, npt.ArrayLike]
+) -> list[list[tuple[str, npt.NDArray[np.float64]]]]:
     pieces = []
     for part in text.replace("Γ", "G").replace("′", "'").split(","):
         part = part.replace("-", "").replace(" ", "")
@@ -66,22 +69,22 @@ def _parse_letters(text, points):
     return pieces
 
 
-def _parse_points(text):
-    pieces = [[]]
+def _parse_points(text: str) -> list[list[tuple[str, npt.NDArray[np.float64]]]]:
+    pieces: list[list[tuple[str, npt.NDArray[np.float64]]]] = [[]]
     for word in text.split():
         if word == "|":
             pieces.append([])
             continue
         match = _POINT.match(word)
-        try:
-            k = np.array([float(v) for v in match.group("k").split(",")])
-        except (AttributeError, ValueError):
-            k = np.empty(0)
-        if k.shape != (3,) or not (np.abs(k) < 1e3).all():
+        k = np.empty(0)
+        if match is not None:
+            with contextlib.suppress(ValueError):
+                k = np.array([float(v) for v in match["k"].split(",")])
+        if match is None or k.shape != (3,) or not (np.abs(k) < 1e3).all():
             raise MoireioError(
                 f"{word!r} is not a k point", remedy="expected k1,k2,k3 or LABEL=k1,k2,k3"
             )
-        pieces[-1].append((match.group("label") or "", k))
+        pieces[-1].append((match["label"] or "", k))
     return pieces
 
 

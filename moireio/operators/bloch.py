@@ -6,10 +6,14 @@ last bit.
 """
 
 import copy
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.operators.blocks import (
+    OperatorSource,
     block_offsets,
     by_shape,
     components,
@@ -17,6 +21,9 @@ from moireio.operators.blocks import (
     slab_bounds,
     take_blocks,
 )
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 CHUNK = 2**20  # elements of blocks that are summed at once
 
@@ -42,7 +49,18 @@ class BlochSum:
         Repeat the blocks for both spins.
     """
 
-    def __init__(self, sizes, i, j, R, blocks, *, parity=1, half_diagonal=False, spinor=False):
+    def __init__(
+        self,
+        sizes: npt.ArrayLike,
+        i: npt.NDArray[np.integer],
+        j: npt.NDArray[np.integer],
+        R: npt.NDArray[np.integer],
+        blocks: npt.NDArray[Any],
+        *,
+        parity: int = 1,
+        half_diagonal: bool = False,
+        spinor: bool = False,
+    ) -> None:
         self.sizes = np.asarray(sizes, dtype=np.int64)
         self.parity = parity
         self.copies = 2 if spinor else 1
@@ -50,7 +68,7 @@ class BlochSum:
         self.n_orbitals = int(self.atom_start[-1])
         self.dtype = blocks.dtype
         offsets = block_offsets(self.sizes[i] * self.sizes[j])
-        self._groups = []
+        self._groups: list[_Group] = []
         for shape, members in by_shape(self.sizes[i], self.sizes[j]):
             for part in _chunks(i[members], j[members], max(1, CHUNK // (shape[0] * shape[1]))):
                 chosen = members[part]
@@ -63,11 +81,13 @@ class BlochSum:
                     lone = (gi == gj) & R[chosen].any(axis=1)
                 cells = R[chosen].astype(np.float64)
                 self._groups.append(_Group(shape, cells, values, new, gi[new], gj[new], lone))
-        self._pattern = None
-        self._upper = None
+        self._pattern: tuple[Any, ...] | None = None
+        self._upper: tuple[npt.NDArray[np.integer], int] | None = None
 
     @classmethod
-    def from_source(cls, source, *, component=0, spinor=False):
+    def from_source(
+        cls, source: OperatorSource, *, component: int = 0, spinor: bool = False
+    ) -> "BlochSum":
         """Read what is needed of an operator.
 
         Parameters
@@ -108,7 +128,7 @@ class BlochSum:
             spinor=spinor,
         )
 
-    def one_spin(self):
+    def one_spin(self) -> tuple["BlochSum", npt.NDArray[np.int64]]:
         """Return the sum of one spin, where blocks are repeated for both.
 
         Returns
@@ -128,14 +148,14 @@ class BlochSum:
         return one, first + spins * np.repeat(self.sizes, self.sizes)
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of the blocks, and of the patterns that were worked out."""
         arrays = [group.values for group in self._groups]
         for pattern in (self._pattern, self._upper):
             arrays += [a for a in pattern or () if isinstance(a, np.ndarray)]
         return sum(a.nbytes for a in arrays)
 
-    def is_real(self, k):
+    def is_real(self, k: npt.ArrayLike) -> bool:
         """Return whether O(k) is real: real blocks, and 2k a reciprocal lattice vector.
 
         Parameters
@@ -151,7 +171,7 @@ class BlochSum:
         twice = 2 * np.asarray(k, dtype=float)
         return self.dtype.kind == "f" and bool((np.abs(twice - np.rint(twice)) < 1e-14).all())
 
-    def _sums(self, k):
+    def _sums(self, k: npt.ArrayLike) -> Iterator[tuple["_Group", npt.NDArray[Any]]]:
         """Yield each group with its summed blocks, shape (unique pairs, rows, columns)."""
         k = np.asarray(k, dtype=float)
         real = self.is_real(k)
@@ -168,7 +188,7 @@ class BlochSum:
                 sums[same] = 0.5 * (sums[same] + self.parity * _turned(sums[same]))
             yield group, sums
 
-    def dense(self, k, *, upper=False):
+    def dense(self, k: npt.ArrayLike, *, upper: bool = False) -> npt.NDArray[Any]:
         """Return O(k) as an array.
 
         Parameters
@@ -202,12 +222,14 @@ class BlochSum:
                     ] = turned
         return out
 
-    def _corners(self, group, spin):
+    def _corners(
+        self, group: "_Group", spin: int
+    ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
         row = self.atom_start[group.i] + spin * group.shape[0]
         column = self.atom_start[group.j] + spin * group.shape[1]
         return row, column
 
-    def csr(self, k):
+    def csr(self, k: npt.ArrayLike) -> "csr_array":
         """Return O(k) as a sparse matrix.
 
         Parameters
@@ -235,7 +257,7 @@ class BlochSum:
         flat = np.concatenate(values)[order] if values else np.zeros(0)
         return csr_array((flat, indices, indptr), shape=(self.n_orbitals, self.n_orbitals))
 
-    def upper_pattern(self):
+    def upper_pattern(self) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
         """Return the pattern of the upper triangle of a Hermitian O(k), the same for every k.
 
         Returns
@@ -255,17 +277,19 @@ class BlochSum:
         indptr = block_offsets(np.bincount(rows[order], minlength=self.n_orbitals))
         return indptr, columns[order]
 
-    def _upper_places(self):
+    def _upper_places(self) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
         """Return row and column of every element that is summed, in the order of `_spread`."""
         places = [
             _places(*self._corners(group, spin), group.shape, _index_type(self.n_orbitals))
             for group in self._groups
             for spin in range(self.copies)
         ]
-        none = np.zeros(0, dtype=np.int64)
-        return tuple(np.concatenate([p[n] for p in places]) if places else none for n in (0, 1))
+        if not places:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        rows, columns = zip(*places, strict=True)
+        return np.concatenate(rows), np.concatenate(columns)
 
-    def upper_values(self, k):
+    def upper_values(self, k: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return the elements of the upper triangle at one k, in the order of `upper_pattern`.
 
         Parameters
@@ -282,12 +306,13 @@ class BlochSum:
             (sums for _, sums in self._sums(k)), float if self.is_real(k) else complex
         )
 
-    def _spread(self, sums, dtype):
+    def _spread(self, sums: Iterable[npt.NDArray[Any]], dtype: type) -> npt.NDArray[Any]:
         """Return the elements of the upper triangle from the blocks of each group."""
         if self._upper is None:
             self.upper_pattern()
+        assert self._upper is not None
         targets, count = self._upper
-        out = np.zeros(count + 1, dtype=dtype)
+        out: npt.NDArray[Any] = np.zeros(count + 1, dtype=dtype)
         done = 0
         for blocks in sums:
             for _ in range(self.copies):
@@ -295,7 +320,7 @@ class BlochSum:
                 done += blocks.size
         return out[:count]
 
-    def upper_magnitudes(self):
+    def upper_magnitudes(self) -> npt.NDArray[np.floating]:
         """Return how large every element of the upper triangle is at most in one cell.
 
         Returns
@@ -305,11 +330,14 @@ class BlochSum:
         """
         return self._spread((group.magnitudes() for group in self._groups), float)
 
-    def _make_pattern(self):
+    def _make_pattern(self) -> tuple[Any, ...]:
         """Return CSR's indptr and indices, and where each of its values stands in the sums."""
-        rows, columns = [], []
+        rows: list[npt.NDArray[np.integer]] = []
+        columns: list[npt.NDArray[np.integer]] = []
 
-        def add(row, column, shape):
+        def add(
+            row: npt.NDArray[np.integer], column: npt.NDArray[np.integer], shape: tuple[int, ...]
+        ) -> None:
             r, c = _places(row, column, shape, _index_type(self.n_orbitals))
             rows.append(r)
             columns.append(c)
@@ -327,36 +355,41 @@ class BlochSum:
                 np.zeros(0, dtype=np.int64),
                 slice(None),
             )
-        rows, columns = np.concatenate(rows), np.concatenate(columns)
-        order = np.argsort(rows * np.int64(self.n_orbitals) + columns, kind="stable")
-        indptr = block_offsets(np.bincount(rows, minlength=self.n_orbitals))
-        own = _index_type(len(order))
-        return indptr.astype(own), columns[order].astype(own), order.astype(own)
+        row, column = np.concatenate(rows), np.concatenate(columns)
+        order = np.argsort(row * np.int64(self.n_orbitals) + column, kind="stable")
+        indptr = block_offsets(np.bincount(row, minlength=self.n_orbitals))
+        index = _index_type(len(order))
+        return indptr.astype(index), column[order].astype(index), order.astype(index)
 
 
-def _chunks(i, j, most):
+def _chunks(i: npt.NDArray[np.integer], j: npt.NDArray[np.integer], most: int) -> Iterator[slice]:
     """Yield slices of about `most` blocks each, between which i or j changes."""
     new = np.append(_firsts(i, j), len(i))
     begin = 0
     while begin < len(i):
-        end = int(new[max(np.searchsorted(new, begin + most, "right") - 1, 0)])
+        end = int(new[max(int(np.searchsorted(new, begin + most, "right")) - 1, 0)])
         if end <= begin:
             end = int(new[np.searchsorted(new, begin, "right")])
         yield slice(begin, end)
         begin = end
 
 
-def _firsts(i, j):
+def _firsts(i: npt.NDArray[np.integer], j: npt.NDArray[np.integer]) -> npt.NDArray[np.intp]:
     """Return where a new pair (i, j) begins."""
     return np.flatnonzero(np.concatenate([[True], (np.diff(i) != 0) | (np.diff(j) != 0)]))
 
 
-def _index_type(count):
+def _index_type(count: int) -> type[np.integer]:
     """Return the type for whole numbers up to a count: half as long where that suffices."""
     return np.int32 if count < 2**31 else np.int64
 
 
-def _places(row, column, shape, dtype):
+def _places(
+    row: npt.NDArray[np.integer],
+    column: npt.NDArray[np.integer],
+    shape: tuple[int, ...],
+    dtype: type[np.integer],
+) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
     """Return row and column of every element of some blocks of one shape, block after block."""
     full = (len(row), *shape)
     r = (row[:, None, None] + np.arange(shape[0])[:, None]).astype(dtype)
@@ -364,18 +397,27 @@ def _places(row, column, shape, dtype):
     return np.broadcast_to(r, full).ravel(), np.broadcast_to(c, full).ravel()
 
 
-def _turned(blocks):
+def _turned(blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.swapaxes(blocks, 1, 2).conj()
 
 
 class _Group:
     """Blocks of one shape."""
 
-    def __init__(self, shape, R, values, first, i, j, lone):
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        R: npt.NDArray[np.float64],
+        values: npt.NDArray[Any],
+        first: npt.NDArray[np.intp],
+        i: npt.NDArray[np.integer],
+        j: npt.NDArray[np.integer],
+        lone: npt.NDArray[np.bool_],
+    ) -> None:
         self.shape, self.R, self.values = shape, R, values
         self.first, self.i, self.j, self.lone = first, i, j, lone
 
-    def magnitudes(self):
+    def magnitudes(self) -> npt.NDArray[Any]:
         """Return how large every element is at most in one cell, in the upper triangle."""
         most = np.maximum.reduceat(np.abs(self.values), self.first, axis=0)
         same = self.i == self.j

@@ -6,8 +6,9 @@ and the views below turn "full" storage into "upper" and back.
 """
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -57,11 +58,11 @@ class OperatorMeta:
     extra: dict = field(default_factory=dict)
 
     @property
-    def spin_factor(self):
+    def spin_factor(self) -> int:
         """2 where blocks are spinor blocks, else 1."""
         return 2 if self.spin == "spinor" else 1
 
-    def with_(self, **changes):
+    def with_(self, **changes: Any) -> Self:
         """Return a copy with some attributes changed."""
         return replace(self, **changes)
 
@@ -69,11 +70,19 @@ class OperatorMeta:
 class OperatorSource(Protocol):
     """An operator that gives its blocks by runs of atoms."""
 
-    meta: OperatorMeta
-    sizes: np.ndarray
-    pairs: Pairs
+    @property
+    def meta(self) -> OperatorMeta:
+        """Name, unit, spin and so on."""
 
-    def rows(self, i0, i1):
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Rows that each atom takes in a block, spin included, shape (N,)."""
+
+    @property
+    def pairs(self) -> Pairs:
+        """The pairs whose blocks there are."""
+
+    def rows(self, i0: int, i1: int) -> npt.NDArray[Any]:
         """Return all blocks of the atoms ``i0 <= i < i1``, pair after pair.
 
         The result has shape (n,), or (components, n) where there are several.
@@ -96,7 +105,7 @@ def residual_of(source: OperatorSource) -> float:
     return getattr(source, "residual", source.meta.residual)
 
 
-def gather(buffer, offsets, nbytes):
+def gather(buffer: Any, offsets: npt.NDArray[np.integer], nbytes: int) -> npt.NDArray[np.uint8]:
     """Copy equal-sized runs of bytes out of a buffer.
 
     Parameters
@@ -120,7 +129,9 @@ def gather(buffer, offsets, nbytes):
     return runs[offsets].view(np.uint8).reshape(len(offsets), nbytes)
 
 
-def scatter(flat, offsets, blocks):
+def scatter(
+    flat: npt.NDArray[Any], offsets: npt.NDArray[np.integer], blocks: npt.NDArray[Any]
+) -> None:
     """Write equal-sized blocks into a contiguous flat array.
 
     Parameters
@@ -145,7 +156,9 @@ def scatter(flat, offsets, blocks):
     runs[offsets] = blocks.view(runs.dtype).reshape(-1)
 
 
-def take_blocks(flat, offsets, shape):
+def take_blocks(
+    flat: npt.NDArray[Any], offsets: npt.NDArray[np.integer], shape: tuple[int, ...]
+) -> npt.NDArray[Any]:
     """Copy blocks of one shape out of a contiguous flat array.
 
     Parameters
@@ -170,7 +183,7 @@ def take_blocks(flat, offsets, shape):
     return runs.view(flat.dtype).reshape(len(offsets), *shape)
 
 
-def block_offsets(elements):
+def block_offsets(elements: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     """Return where each of consecutive blocks begins, and the end of the last.
 
     Parameters
@@ -188,7 +201,9 @@ def block_offsets(elements):
     return out
 
 
-def by_shape(rows, columns):
+def by_shape(
+    rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]
+) -> list[tuple[tuple[int, int], npt.NDArray[np.intp]]]:
     """Group blocks of the same shape.
 
     Parameters
@@ -212,7 +227,7 @@ def by_shape(rows, columns):
     return groups
 
 
-def adjoint(blocks, parity=1):
+def adjoint(blocks: npt.NDArray[Any], parity: int = 1) -> npt.NDArray[Any]:
     """Return the adjoint of each block times the parity.
 
     Parameters
@@ -231,7 +246,7 @@ def adjoint(blocks, parity=1):
     return turned if parity == 1 else -turned
 
 
-def components(data):
+def components(data: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
     """Return the flat arrays of the components of some data, a list.
 
     Parameters
@@ -247,7 +262,9 @@ def components(data):
     return [data] if data.ndim == 1 else list(data)
 
 
-def slab_bounds(row_bytes, target=SLAB_BYTES):
+def slab_bounds(
+    row_bytes: npt.NDArray[np.integer], target: int = SLAB_BYTES
+) -> list[tuple[int, int]]:
     """Cut the atoms into runs of about equal size.
 
     Parameters
@@ -262,7 +279,8 @@ def slab_bounds(row_bytes, target=SLAB_BYTES):
     list of (i0, i1)
         Consecutive runs that cover all atoms.
     """
-    bounds, first, total = [], 0, 0
+    bounds: list[tuple[int, int]] = []
+    first = total = 0
     for atom, size in enumerate(np.asarray(row_bytes).tolist()):
         if total and total + size > target:
             bounds.append((first, atom))
@@ -273,7 +291,7 @@ def slab_bounds(row_bytes, target=SLAB_BYTES):
     return bounds
 
 
-def row_bytes(source):
+def row_bytes(source: OperatorSource) -> npt.NDArray[np.int64]:
     """Return the bytes of every atom's blocks in a source.
 
     Parameters
@@ -291,7 +309,9 @@ def row_bytes(source):
     return per_row * np.dtype(source.meta.dtype).itemsize * source.meta.components
 
 
-def read_pairs(source, indices, max_gap=8):
+def read_pairs(
+    source: OperatorSource, indices: Sequence[int] | npt.NDArray[np.integer], max_gap: int = 8
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Read the blocks of any pairs of a source.
 
     Parameters
@@ -350,9 +370,9 @@ def checksum(j: npt.NDArray[Any], R: npt.NDArray[Any], data: npt.NDArray[Any]) -
     int
         The checksum.
     """
-    code = zlib.crc32(np.ascontiguousarray(j, dtype="<i4"))
-    code = zlib.crc32(np.ascontiguousarray(R, dtype="<i4"), code)
+    code = zlib.crc32(np.ascontiguousarray(j, dtype="<i4").data)
+    code = zlib.crc32(np.ascontiguousarray(R, dtype="<i4").data, code)
     for flat in components(data):
         flat = np.ascontiguousarray(flat, dtype=flat.dtype.newbyteorder("<"))
-        code = zlib.crc32(flat.view(np.uint8), code)
+        code = zlib.crc32(flat.view(np.uint8).data, code)
     return code

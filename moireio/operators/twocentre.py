@@ -1,10 +1,15 @@
 """Operators whose blocks are functions of the vector between two atoms, by runs of atoms."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from moireio.operators.blocks import block_offsets, scatter
+from moireio.operators.blocks import OperatorMeta, block_offsets, scatter
+from moireio.system.basis import Basis
+from moireio.system.pairs import Pairs
+from moireio.system.structure import Structure
 
 BATCH = 1024
 
@@ -24,7 +29,9 @@ class PairSource:
         Name, unit, storage and so on.
     """
 
-    def __init__(self, structure, basis, pairs, meta):
+    def __init__(
+        self, structure: Structure, basis: Basis, pairs: Pairs, meta: OperatorMeta
+    ) -> None:
         self.structure, self.pairs, self.meta = structure, pairs, meta
         self.sizes = basis.sizes(structure)
         names = list(basis.species)
@@ -33,7 +40,14 @@ class PairSource:
         self._species = index[structure.species]
         self._upper = pairs.upper()
 
-    def _fill(self, out, offsets, species, swapped, vectors):
+    def _fill(
+        self,
+        out: npt.NDArray[np.float64],
+        offsets: npt.NDArray[np.int64],
+        species: tuple[int, int],
+        swapped: bool,
+        vectors: npt.NDArray[np.float64],
+    ) -> None:
         """Compute the blocks of pairs of the same two species.
 
         Parameters
@@ -51,7 +65,7 @@ class PairSource:
         """
         raise NotImplementedError
 
-    def rows(self, i0, i1):
+    def rows(self, i0: int, i1: int) -> npt.NDArray[np.float64]:
         """Return all blocks of the atoms ``i0 <= i < i1``, as `OperatorSource.rows`.
 
         Parameters
@@ -88,11 +102,13 @@ class PairSource:
             species = divmod(pair, self._n_species)
             for start in range(begin, end, BATCH):
                 members = order[start : min(end, start + BATCH)]
-                self._fill(out, offsets[members], species, turned, vectors[:, members])
+                self._fill(out, offsets[members], species, bool(turned), vectors[:, members])
         return out
 
 
-def place_blocks(flat, offsets, blocks, swapped):
+def place_blocks(
+    flat: npt.NDArray[Any], offsets: npt.NDArray[np.int64], blocks: npt.NDArray[Any], swapped: bool
+) -> None:
     """Write blocks where they belong.
 
     Parameters

@@ -1,9 +1,14 @@
 """Views of operators: stored halves, whole ones, other precisions, blocks in memory."""
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import DamagedError
 from moireio.operators.blocks import (
+    OperatorMeta,
     OperatorSource,
     adjoint,
     block_offsets,
@@ -26,7 +31,7 @@ class View:
         The other.
     """
 
-    def __init__(self, source: OperatorSource):
+    def __init__(self, source: OperatorSource) -> None:
         self._source = source
         self.meta, self.pairs, self.sizes = source.meta, source.pairs, source.sizes
 
@@ -45,13 +50,13 @@ class UpperView(View):
         Stored "full", with parity +1 or −1.
     """
 
-    def __init__(self, source: OperatorSource):
+    def __init__(self, source: OperatorSource) -> None:
         super().__init__(source)
         self._kept = source.pairs.upper()
         self.pairs = source.pairs.select(self._kept)
         self.meta = source.meta.with_(storage="upper")
 
-    def rows(self, i0, i1):
+    def rows(self, i0: int, i1: int) -> npt.NDArray[Any]:
         """Return the kept blocks of the atoms ``i0 <= i < i1``."""
         pairs = self._source.pairs
         span = pairs.rows(i0, i1)
@@ -75,7 +80,7 @@ class FullView(View):
     neighbours too: memory is bounded by a run and its surroundings.
     """
 
-    def __init__(self, source: OperatorSource):
+    def __init__(self, source: OperatorSource) -> None:
         super().__init__(source)
         self.pairs = source.pairs.with_partners()
         self.meta = source.meta.with_(storage="full")
@@ -85,7 +90,7 @@ class FullView(View):
         self._turned = direct < 0
         self._from = np.where(self._turned, mirrored, direct)
 
-    def rows(self, i0, i1):
+    def rows(self, i0: int, i1: int) -> npt.NDArray[Any]:
         """Return all blocks of the atoms ``i0 <= i < i1``."""
         span = self.pairs.rows(i0, i1)
         data, offsets = read_pairs(self._source, self._from[span])
@@ -111,11 +116,11 @@ class CastView(View):
         Precision of the elements; complex operators take the complex type of that precision.
     """
 
-    def __init__(self, source: OperatorSource, precision: str):
+    def __init__(self, source: OperatorSource, precision: str) -> None:
         super().__init__(source)
         self.meta = source.meta.with_(dtype=_dtype(source, precision))
 
-    def rows(self, i0, i1):
+    def rows(self, i0: int, i1: int) -> npt.NDArray[Any]:
         """Return all blocks of the atoms ``i0 <= i < i1``, converted."""
         return self._source.rows(i0, i1).astype(self.meta.dtype)
 
@@ -149,13 +154,13 @@ def stored_as(
     return source
 
 
-def _dtype(source, precision):
+def _dtype(source: OperatorSource, precision: str) -> str:
     """Return the element type of an operator in a precision, as "complex64" for "float32"."""
     is_complex = np.dtype(source.meta.dtype).kind == "c"
     return {"float32": "complex64", "float64": "complex128"}[precision] if is_complex else precision
 
 
-def require_partners(pairs, label):
+def require_partners(pairs: Pairs, label: str) -> npt.NDArray[np.int64]:
     """Return the partner of every pair, or say which has none.
 
     Parameters
@@ -199,7 +204,9 @@ class ArraySource:
         Blocks one after another, each row-major.
     """
 
-    def __init__(self, meta, sizes, pairs, data):
+    def __init__(
+        self, meta: OperatorMeta, sizes: npt.ArrayLike, pairs: Pairs, data: npt.NDArray[Any]
+    ) -> None:
         self.meta, self.pairs = meta, pairs
         self.sizes = np.asarray(sizes, dtype=np.int64)
         self.data = data
@@ -208,7 +215,12 @@ class ArraySource:
             raise ValueError(f"{self._starts[-1]} elements expected, {data.shape[-1]} given")
 
     @classmethod
-    def from_blocks(cls, meta, sizes, blocks):
+    def from_blocks(
+        cls,
+        meta: OperatorMeta,
+        sizes: npt.NDArray[np.integer],
+        blocks: Mapping[tuple[int, int, tuple[int, int, int]], npt.ArrayLike],
+    ) -> Self:
         """Make a source from a dict of blocks.
 
         Parameters
@@ -232,13 +244,13 @@ class ArraySource:
         flat = [np.asarray(listed[o]).reshape(*lead, -1) for o in order]
         return cls(meta, sizes, pairs, np.concatenate(flat, axis=-1).astype(meta.dtype))
 
-    def rows(self, i0, i1):
+    def rows(self, i0: int, i1: int) -> npt.NDArray[Any]:
         """Return all blocks of the atoms ``i0 <= i < i1``."""
         span = self.pairs.rows(i0, i1)
         return self.data[..., self._starts[span.start] : self._starts[span.stop]]
 
 
-def symmetrised(source, label):
+def symmetrised(source: "ArraySource", label: str) -> "ArraySource":
     """Return a full operator in which every block is the mean with its partner's adjoint.
 
     Parameters

@@ -117,7 +117,7 @@ class MoireKind(ResultKind[Moire]):
     ) -> None:
         """Write a group for every layer."""
         repeat, axis = [int(n) for n in value.repeat], int(value.open_axis)
-        attributes = {"place": value.place, "repeat": repeat, "open_axis": axis}
+        attributes: dict[str, Any] = {"place": value.place, "repeat": repeat, "open_axis": axis}
         container.create_group(group, attributes)
         for number, layer in enumerate(value.layers):
             name = f"{group}/{number}"

@@ -5,9 +5,11 @@ import json
 import math
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 
@@ -34,7 +36,9 @@ def solver_key(choice: "SolverChoice") -> list:
 
 
 @contextlib.contextmanager
-def checkpointed(path, key, resume):
+def checkpointed(
+    path: str | None, key: Callable[[], Any], resume: bool
+) -> Iterator["Checkpoint | None"]:
     """Keep the finished k points of a run, unless no file is wanted.
 
     Parameters
@@ -84,25 +88,28 @@ class Checkpoint:
         If the file belongs to a run with another key.
     """
 
-    def __init__(self, path, key, resume):
+    def __init__(self, path: str, key: Any, resume: bool) -> None:
         self._path = path
-        self.values, self.finished = {}, {}
-        self._stream, self._waiting, self._write_at_once = None, [], False
+        self.values: dict[str, Any] = {}
+        self.finished: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
+        self._stream: IO[str] | None = None
+        self._waiting: list[str] = []
+        self._write_at_once = False
         self._begin = time.monotonic()
         size = self._read(key) if resume else None
         if size is None:
             self._write({"key": key})
         else:
-            self._stream = open(path, "r+", encoding="utf-8")  # noqa: SIM115
-            self._stream.seek(size)
-            self._stream.truncate()  # a line that was not finished
+            stream = self._stream = open(path, "r+", encoding="utf-8")  # noqa: SIM115
+            stream.seek(size)
+            stream.truncate()  # a line that was not finished
 
     @property
-    def array_path(self):
+    def array_path(self) -> str:
         """The file of the array."""
         return self._path.removesuffix(".jsonl") + ".states"
 
-    def once(self, name, compute):
+    def once(self, name: str, compute: Callable[[], Any]) -> Any:
         """Return a value that is computed once in a run, however often it is interrupted.
 
         Parameters
@@ -122,7 +129,7 @@ class Checkpoint:
             self._write({"fact": name, "value": self.values[name]})
         return self.values[name]
 
-    def array(self, shape, dtype):
+    def array(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.memmap:
         """Return an array in a file.
 
         Parameters
@@ -146,7 +153,7 @@ class Checkpoint:
             self.finished = {}
         return np.memmap(path, dtype, "r+" if exists else "w+", shape=shape)
 
-    def add(self, task, energies):
+    def add(self, task: tuple[int, int], energies: npt.NDArray[np.float64]) -> None:
         """Keep the energies of a k point.
 
         Parameters
@@ -158,7 +165,7 @@ class Checkpoint:
         """
         self._write({"task": list(task), "energies": [float(e) for e in energies]})
 
-    def close(self, done):
+    def close(self, done: bool) -> None:
         """Close the file, and remove it with the array if the run is done.
 
         Parameters
@@ -172,7 +179,7 @@ class Checkpoint:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
 
-    def _write(self, record):
+    def _write(self, record: dict[str, Any]) -> None:
         self._waiting.append(json.dumps(record) + "\n")
         late = self._write_at_once or time.monotonic() - self._begin >= SHORT
         if self._stream is None and late and "key" not in record:
@@ -182,7 +189,7 @@ class Checkpoint:
             self._stream.flush()
             self._waiting = []
 
-    def _read(self, key):
+    def _read(self, key: Any) -> int | None:
         """Read the file; return the bytes of its complete lines, None if there are none."""
         try:
             with open(self._path, "rb") as stream:

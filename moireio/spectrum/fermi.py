@@ -1,6 +1,7 @@
 """The Fermi level of given levels."""
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 
@@ -9,7 +10,13 @@ ROOM = 300.0  # K
 SHARP = 1e-6  # electrons
 
 
-def fermi_level(energies, weights, electrons, temperature=ROOM, degeneracy=1.0):
+def fermi_level(
+    energies: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    electrons: float,
+    temperature: float = ROOM,
+    degeneracy: float = 1.0,
+) -> float:
     """Return the level to which electrons fill some states.
 
     The sum of Fermi functions over all states is the number of electrons. Of an insulator, where
@@ -60,13 +67,15 @@ def fermi_level(energies, weights, electrons, temperature=ROOM, degeneracy=1.0):
 
     reach = 40 * kt + 1e-3
 
-    def missing(level):
+    def missing(level: float) -> float:
         return _filled(levels, held, level, kt) - electrons
 
     return float(brentq(missing, levels[0] - reach, levels[-1] + reach, xtol=1e-9))
 
 
-def _filled(levels, held, level, kt):
+def _filled(
+    levels: npt.NDArray[np.float64], held: npt.NDArray[np.float64], level: float, kt: float
+) -> float:
     """Return how many electrons there are with a Fermi level at `level`."""
     from scipy.special import expit
 

@@ -205,6 +205,7 @@ def find_filling(
         )
         levels = LevelsAround(sums, overlap, reduced_mesh, solver, progress)
         occupation = levels.occupation(electrons, degeneracy, temperature, file.electrons.fermi)
+    assert occupation is not None  # it is None only where `max_levels` is given
     return replace(occupation, mesh=mesh.shape)
 
 
@@ -291,7 +292,8 @@ class LevelsAround:
                     raise
                 occupation = None  # the spins are filled so differently that it is not among these
             if occupation is not None and (
-                count == n or self._others_are_full_or_empty(energies, firsts, sigma, reach)
+                count == n
+                or self._others_are_full_or_empty(energies, firsts, occupation.fermi, reach)
             ):
                 return occupation
             count = min(2 * count, n)
@@ -302,7 +304,13 @@ class LevelsAround:
                 below = [(e < sigma).sum(axis=1) @ weights for e in energies]
                 middle = [f + b for f, b in zip(firsts, below, strict=True)]
 
-    def _others_are_full_or_empty(self, energies, firsts, fermi, reach):
+    def _others_are_full_or_empty(
+        self,
+        energies: npt.NDArray[np.float64],
+        firsts: Sequence[int],
+        fermi: float,
+        reach: float,
+    ) -> bool:
         n, count = self._sums[0].n_orbitals, energies.shape[2]
         for levels, first in zip(energies, firsts, strict=True):
             if first > 0 and levels[:, 0].max() > fermi - reach:

@@ -1,20 +1,28 @@
 """Which symmetries of the crystal the Hamiltonian of a file obeys, tried on its own levels."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from moireio.kspace.mesh import reduce_mesh
-from moireio.projection.groups import flipped_rows
+from moireio.kspace.mesh import KMesh, ReducedMesh, reduce_mesh
+from moireio.projection.groups import Projection, flipped_rows
 from moireio.spectrum.populations import solve_populations
 from moireio.spectrum.problems import SolverChoice
 from moireio.symmetry.crystal import (
+    Symmetry,
     generated_group,
     generators,
     identity,
     point_group,
     with_time_reversal,
 )
+
+if TYPE_CHECKING:
+    from moireio.blockfile.reader import BlockFile
+    from moireio.operators.bloch import BlochSum
 
 TOLERANCE = 5e-3  # eV
 SMOOTH = 0.3  # eV, of populations that are compared
@@ -23,7 +31,17 @@ GENERAL = np.array([0.1237, 0.2891, 0.0713])
 ABOVE = 10.0  # eV above the filled states: higher levels of a small basis mean nothing
 
 
-def reduced(file, mesh, sums, overlap, projection, *, solver=None, use_group=True, band_range=None):
+def reduced(
+    file: "BlockFile",
+    mesh: KMesh,
+    sums: "Sequence[BlochSum]",
+    overlap: "BlochSum | None",
+    projection: Projection,
+    *,
+    solver: SolverChoice | None = None,
+    use_group: bool = True,
+    band_range: tuple[int, int] | None = None,
+) -> tuple[ReducedMesh, list[str]]:
     """Reduce a mesh by the symmetries that hold.
 
     Time reversal is taken from H itself: real blocks, or blocks of spinors that obey it. The
@@ -64,7 +82,7 @@ def reduced(file, mesh, sums, overlap, projection, *, solver=None, use_group=Tru
     if reverses:
         operations = with_time_reversal(operations)
         operations = [o for o in operations if projection.image(o, flipped) is not None]
-    notes = [] if reverses else ["the Hamiltonian breaks time reversal: k and −k are inequivalent"]
+    notes = [] if reverses else ["H breaks time reversal: k and −k are not equivalent"]
     plain = reduce_mesh(mesh, operations)
     if not use_group or len(plain) < 3:
         return plain, notes
@@ -87,7 +105,7 @@ def reduced(file, mesh, sums, overlap, projection, *, solver=None, use_group=Tru
     return best, notes
 
 
-def obeys_time_reversal(total, spinor):
+def obeys_time_reversal(total: "BlochSum", spinor: bool) -> bool:
     """Return whether H(−k) is the image of H(k) under time reversal.
 
     Parameters
@@ -120,7 +138,15 @@ def obeys_time_reversal(total, spinor):
     return bool(gap.nnz == 0 or gap.max() < TOLERANCE)
 
 
-def _levels_at_images(file, sums, overlap, projection, operations, solver, band_range):
+def _levels_at_images(
+    file: "BlockFile",
+    sums: "Sequence[BlochSum]",
+    overlap: "BlochSum | None",
+    projection: Projection,
+    operations: Sequence[Symmetry],
+    solver: SolverChoice | None,
+    band_range: tuple[int, int] | None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None]:
     """Return energies and populations at a general k point and at its images."""
     k = GENERAL * file.structure.pbc
     images = [k, *(o.rotation @ k for o in operations)]
@@ -141,17 +167,25 @@ def _levels_at_images(file, sums, overlap, projection, operations, solver, band_
     return energies, weights
 
 
-def _why_not(file, projection, flipped, operations, band_range, energies, weights):
+def _why_not(
+    file: "BlockFile",
+    projection: Projection,
+    flipped: npt.NDArray[np.integer],
+    operations: Sequence[Symmetry],
+    band_range: tuple[int, int] | None,
+    energies: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64] | None,
+) -> str | None:
     """Return how an operation fails, as a text; None if all hold."""
     for channel, (levels, *others) in enumerate(energies):
         limit = _limit(file, levels, len(energies)) if band_range is None else np.inf
         compared = levels < limit
-        populations = weights[channel, 0]
         for number, operation in enumerate(operations):
             gap = np.abs(others[number] - levels)[compared].max(initial=0)
             if gap > TOLERANCE:
                 return f"levels at equivalent k points differ by {1000 * gap:.0f} meV"
-            if len(projection):
+            if weights is not None:
+                populations = weights[channel, 0]
                 image = projection.image(operation, flipped)
                 moved = weights[channel, number + 1][:, image]
                 grid = np.arange(levels[0], limit + SMOOTH, SMOOTH / 2)
@@ -162,7 +196,7 @@ def _why_not(file, projection, flipped, operations, band_range, energies, weight
     return None
 
 
-def _limit(file, energies, channels):
+def _limit(file: "BlockFile", energies: npt.NDArray[np.float64], channels: int) -> float:
     """Return the energy up to which levels are compared."""
     known = file.electrons.fermi
     if known is None and file.electrons.count is not None:
@@ -172,12 +206,16 @@ def _limit(file, energies, channels):
     return energies[-1] + 1 if known is None else known + ABOVE
 
 
-def _smooth(energies, weights, grid):
+def _smooth(
+    energies: npt.NDArray[np.float64], weights: npt.NDArray[Any], grid: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     waves = np.exp(-0.5 * ((grid[:, None] - energies) / SMOOTH) ** 2)
     return waves @ weights
 
 
-def images(mesh, projection, flipped):
+def images(
+    mesh: ReducedMesh, projection: Projection, flipped: npt.NDArray[np.integer]
+) -> npt.NDArray[np.int64]:
     """Return where each operation of a reduced mesh takes each group.
 
     Parameters
@@ -194,11 +232,13 @@ def images(mesh, projection, flipped):
     (operations, ng) array of int
         Groups.
     """
-    found = [projection.image(o, flipped) for o in mesh.symmetries]
-    return np.array(found, dtype=np.int64).reshape(len(found), len(projection))
+    targets = [projection.image(o, flipped) for o in mesh.symmetries]
+    return np.array(targets, dtype=np.int64).reshape(len(targets), len(projection))
 
 
-def averaged(mesh, values, image):
+def averaged(
+    mesh: ReducedMesh, values: npt.NDArray[np.float64], image: npt.NDArray[np.integer]
+) -> npt.NDArray[np.float64]:
     """Average populations over all points of the mesh that a computed point stands for.
 
     Parameters

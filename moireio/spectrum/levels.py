@@ -1,21 +1,30 @@
 """Levels at all k points of a set of eigenproblems, kept and restored as they are found."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.runtime.memory import usable_memory
+from moireio.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    from moireio.spectrum.checkpoint import Checkpoint
+    from moireio.spectrum.problems import EigenproblemSet, Reduction
 
 
 def solve_levels(
-    problems,
-    band_range=None,
+    problems: "EigenproblemSet",
+    band_range: tuple[int, int] | None = None,
     *,
-    channels=None,
-    columns=None,
-    reduce=None,
-    checkpoint=None,
-    progress=None,
-):
+    channels: Sequence[int] | None = None,
+    columns: tuple[int, npt.DTypeLike] | None = None,
+    reduce: "Reduction | None" = None,
+    checkpoint: "Checkpoint | None" = None,
+    progress: Progress | None = None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any] | None]:
     """Solve a set of eigenproblems at all its k points.
 
     Parameters
@@ -52,15 +61,15 @@ def solve_levels(
     all_channels, points, n_orbitals = problems.shape
     channels = range(all_channels) if channels is None else channels
     width = n_orbitals if band_range is None else band_range[1] - band_range[0] + 1
-    shape = (len(channels), points, width)
+    shape: tuple[int, ...] = (len(channels), points, width)
     energies, counts = np.full(shape, np.nan), np.full(shape[:2], width)
-    kept = None
+    kept: npt.NDArray[Any] | None = None
     if columns is not None:
         count, dtype = columns
         shape = (*shape, count)
         kept = np.zeros(shape, dtype) if checkpoint is None else checkpoint.array(shape, dtype)
 
-    def put(task, levels):
+    def put(task: tuple[int, int], levels: npt.NDArray[np.float64]) -> tuple[int, int]:
         place = channels.index(task[0]), task[1]
         energies[place][: len(levels)] = levels
         counts[place] = len(levels)
@@ -85,7 +94,7 @@ def solve_levels(
     return energies[:, :, :fewest], None if kept is None else kept[:, :, :fewest]
 
 
-def check_result(numbers, memory, what, remedy):
+def check_result(numbers: float, memory: float | None, what: str, remedy: str) -> None:
     """Refuse a result that does not fit into memory.
 
     Parameters

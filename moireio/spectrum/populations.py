@@ -1,10 +1,23 @@
 """All levels on a mesh of k points, with the populations of groups of orbitals."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+import numpy.typing as npt
 
 from moireio.projection.mulliken import gross_populations
 from moireio.spectrum.levels import solve_levels
 from moireio.spectrum.problems import EigenproblemSet
+
+if TYPE_CHECKING:
+    from scipy.sparse import sparray
+
+    from moireio.operators.bloch import BlochSum
+    from moireio.runtime.progress import Progress
+    from moireio.solvers.base import EigenProblem
+    from moireio.spectrum.checkpoint import Checkpoint
+    from moireio.spectrum.problems import SolverChoice
 
 DEGENERATE = 1e-5  # eV
 
@@ -21,10 +34,15 @@ class GroupPopulations:
         A 1 where an orbital belongs to a group.
     """
 
-    def __init__(self, indicator):
+    def __init__(self, indicator: "sparray") -> None:
         self._indicator = indicator
 
-    def __call__(self, problem, energies, states):
+    def __call__(
+        self,
+        problem: "EigenProblem",
+        energies: npt.NDArray[np.float64],
+        states: npt.NDArray[Any],
+    ) -> npt.NDArray[np.float64]:
         """Return the gross populations, (nb, ng).
 
         Parameters
@@ -45,7 +63,9 @@ class GroupPopulations:
         return _mean_of_degenerate(energies, weights)
 
 
-def _mean_of_degenerate(energies, weights):
+def _mean_of_degenerate(
+    energies: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     first = np.flatnonzero(np.concatenate([[True], np.diff(energies) > DEGENERATE]))
     if len(first) == len(energies):
         return weights
@@ -55,17 +75,17 @@ def _mean_of_degenerate(energies, weights):
 
 
 def solve_populations(
-    sums,
-    overlap,
-    k,
-    solver,
-    indicator=None,
+    sums: "Sequence[BlochSum]",
+    overlap: "BlochSum | None",
+    k: npt.ArrayLike,
+    solver: "SolverChoice",
+    indicator: "sparray | None" = None,
     *,
-    band_range=None,
-    sigma=None,
-    checkpoint=None,
-    progress=None,
-):
+    band_range: tuple[int, int] | None = None,
+    sigma: float | None = None,
+    checkpoint: "Checkpoint | None" = None,
+    progress: "Progress | None" = None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None, list[str]]:
     """Return the levels at many k points, and the populations of groups of orbitals in them.
 
     Parameters

@@ -5,6 +5,7 @@ same rules; what a solver is able to do, it reads from its `SolverCapabilities`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,11 @@ from moireio.solvers.registry import automatic, make_solver
 
 if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum
+
+Task = tuple[int, int]  # spin channel, k point
+Solution = tuple[npt.NDArray[np.float64], npt.NDArray[Any] | None, SolverDiagnostics]
+# from a problem, its energies and its states
+Reduction = Callable[[EigenProblem, npt.NDArray[np.float64], Any], npt.NDArray[Any]]
 
 # Below this many multiplications in all, starting processes costs more than it saves.
 SERIAL_WORK = 5e8
@@ -290,13 +296,15 @@ class EigenproblemSet:
             )
         return notes
 
-    def _thread_limits(self):
+    def _thread_limits(self) -> AbstractContextManager:
         """Limit threads of BLAS: they pay only for large matrices, and never beside MKL's."""
         if self.solver.capabilities.own_threads:
             return blas_beside_mkl()
         return blas_threads(1 if self.shape[2] < THREADED_SIZE else self._choice.jobs)
 
-    def _solve(self, task, band_range, reduce):
+    def _solve(
+        self, task: Task, band_range: tuple[int, int] | None, reduce: Reduction | None
+    ) -> Solution:
         problem = self._problem(*task)
         if self._states:
             energies, states = self.solver.eigenpairs(problem, band_range)
@@ -306,16 +314,16 @@ class EigenproblemSet:
             states = reduce(problem, energies, states)
         return energies, states, self.solver.diagnostics
 
-    def _noted(self, solution):
+    def _noted(self, solution: Solution) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any] | None]:
         """Return energies and states of a solution; keep its diagnostics."""
         energies, states, diagnostics = solution
         self._diagnostics = self._diagnostics.merged(diagnostics)
         return energies, states
 
-    def _problem(self, channel, point):
+    def _problem(self, channel: int, point: int) -> EigenProblem:
         return EigenProblem(self._sums[channel], self._overlap, self._k[point])
 
-    def _processes(self, states):
+    def _processes(self, states: bool) -> int:
         """Return how many processes may solve problems, or refuse them for want of memory.
 
         Parameters
@@ -338,7 +346,7 @@ class EigenproblemSet:
             self._n_fitting[states] = max(1, int(limit / self.solver.memory(*largest)))
         return min(self._jobs, self._n_fitting[states]) if capabilities.forks else 1
 
-    def _share(self, jobs):
+    def _share(self, jobs: int) -> int:
         """Return how many copies of a solver with threads of its own fit, and prepare it.
 
         The precision that the first k point took is known, and with it the memory.
@@ -351,21 +359,24 @@ class EigenproblemSet:
             self.solver.use_threads(1)
         return jobs
 
-    def _largest_problem(self):
+    def _largest_problem(self) -> EigenProblem:
         """Return a problem that takes as much memory as any: one at a complex k, if there is."""
         real = [self._sums[0].is_real(k) for k in self._k]
         return self._problem(0, int(np.argmin(real)))
 
 
-_STATE = None
+_STATE: "tuple[EigenproblemSet, tuple[int, int] | None, Reduction | None] | None" = None
 
 
-def _initialise(state):
+def _initialise(
+    state: "tuple[EigenproblemSet, tuple[int, int] | None, Reduction | None]",
+) -> None:
     global _STATE
     _STATE = state
 
 
-def _work(task):
+def _work(task: Task) -> Solution:
+    assert _STATE is not None
     problems, band_range, reduce = _STATE
     with blas_threads(1):
         return problems._solve(task, band_range, reduce)

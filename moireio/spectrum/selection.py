@@ -1,13 +1,19 @@
 """Which bands of a set of eigenproblems are wanted: around an energy, or between two."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from moireio.errors import MoireioError
 
+if TYPE_CHECKING:
+    from moireio.blockfile.reader import BlockFile
+    from moireio.spectrum.problems import EigenproblemSet
+
 SAMPLE = 4  # k points at which the levels below an energy are counted
 
 
-def occupied_bands(file, electrons=None):
+def occupied_bands(file: "BlockFile", electrons: float | None = None) -> float:
     """Return the number of bands that the electrons fill.
 
     Parameters
@@ -37,7 +43,7 @@ def occupied_bands(file, electrons=None):
     return electrons / (1 if file.hamiltonian.meta.spin == "spinor" else 2)
 
 
-def mean_below(problems, energy):
+def mean_below(problems: "EigenproblemSet", energy: float) -> float:
     """Return the mean number of bands below an energy, over a few k points.
 
     Parameters
@@ -65,7 +71,7 @@ def mean_below(problems, energy):
     return float(np.mean(counts))
 
 
-def centred_range(n_orbitals, count, below):
+def centred_range(n_orbitals: int, count: int, below: float) -> tuple[int, int]:
     """Return a range of bands with as many above some number of bands as below.
 
     Parameters
@@ -93,7 +99,13 @@ def centred_range(n_orbitals, count, below):
     return first, first + count - 1
 
 
-def around(problems, count, energy, file, electrons=None):
+def around(
+    problems: "EigenproblemSet",
+    count: int,
+    energy: float | None,
+    file: "BlockFile",
+    electrons: float | None = None,
+) -> tuple[int, int]:
     """Return a range of bands around an energy, or without one around the gap.
 
     Parameters
@@ -123,7 +135,7 @@ def around(problems, count, energy, file, electrons=None):
     return centred_range(problems.shape[2], count, below)
 
 
-def check_energies(low, high):
+def check_energies(low: float, high: float) -> None:
     """Refuse an interval of energies that is none.
 
     Parameters
@@ -140,7 +152,9 @@ def check_energies(low, high):
         raise MoireioError(f"{low} to {high} eV is no interval of energies")
 
 
-def entering_range(problems, energy_range):
+def entering_range(
+    problems: "EigenproblemSet", energy_range: tuple[float, float]
+) -> tuple[int, int]:
     """Return the bands that have an energy inside an interval at some k point.
 
     Parameters

@@ -1,7 +1,8 @@
 """S-orthonormal states of a block file's Hamiltonian at any k points, in whole multiplets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -154,18 +155,27 @@ def solve_states(
                     )
                 ranges = dict.fromkeys(tasks, (first, last))
             states = _whole_multiplets(problems, ranges, k, tolerance, progress)
-            for line in problems.notes() if note else ():
-                note(line)
+            if note is not None:
+                for line in problems.notes():
+                    note(line)
     return states
 
 
-def _inside(problems, task, energy_window):
+def _inside(
+    problems: "EigenproblemSet", task: tuple[int, int], energy_window: tuple[float, float]
+) -> tuple[int, int]:
     """Return the first and the last band inside an interval of energies at one k point."""
     below, upto = (problems.count_below(*task, energy) for energy in energy_window)
     return below, upto - 1
 
 
-def _whole_multiplets(problems, ranges, k, tolerance, progress):
+def _whole_multiplets(
+    problems: "EigenproblemSet",
+    ranges: Mapping[tuple[int, int], tuple[int, int]],
+    k: npt.NDArray[np.float64],
+    tolerance: float,
+    progress: Progress | None,
+) -> list[BlochStates]:
     """Return the states of ranges of bands, extended to whole multiplets.
 
     Parameters
@@ -187,9 +197,14 @@ def _whole_multiplets(problems, ranges, k, tolerance, progress):
         In the order of `ranges`.
     """
     n_orbitals = problems.shape[2]
-    states = {}
+    states: dict[tuple[int, int], BlochStates] = {}
 
-    def put(task, energies, coefficients, first):
+    def put(
+        task: tuple[int, int],
+        energies: npt.NDArray[np.float64],
+        coefficients: npt.NDArray[Any],
+        first: int,
+    ) -> None:
         channel, point = task
         states[task] = BlochStates(k[point], energies, coefficients, first, channel)
         if progress:
@@ -200,7 +215,7 @@ def _whole_multiplets(problems, ranges, k, tolerance, progress):
             put(task, np.zeros(0), np.zeros((n_orbitals, 0)), first)
     margin = MARGIN
     while len(states) < len(ranges):
-        groups = {}
+        groups: dict[tuple[tuple[int, int], tuple[int, int]], list[tuple[int, int]]] = {}
         for task, (first, last) in ranges.items():
             if task not in states:
                 wider = max(first - margin, 0), min(last + margin, n_orbitals - 1)
@@ -220,7 +235,14 @@ def _whole_multiplets(problems, ranges, k, tolerance, progress):
     return [states[task] for task in ranges]
 
 
-def multiplet_bounds(energies, first, last, tolerance, at_bottom, at_top):
+def multiplet_bounds(
+    energies: npt.NDArray[np.float64],
+    first: int,
+    last: int,
+    tolerance: float,
+    at_bottom: bool,
+    at_top: bool,
+) -> tuple[int, int] | None:
     """Extend a range of levels to whole multiplets.
 
     Parameters

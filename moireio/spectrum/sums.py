@@ -1,7 +1,13 @@
 """H(k) and S(k) of a block file."""
 
+from typing import TYPE_CHECKING
 
-def bloch_sums(file):
+if TYPE_CHECKING:
+    from moireio.blockfile.reader import BlockFile
+    from moireio.operators.bloch import BlochSum
+
+
+def bloch_sums(file: "BlockFile") -> tuple[list["BlochSum"], "BlochSum | None", str]:
     """Return H(k) and S(k) of a block file.
 
     Parameters
@@ -16,11 +22,10 @@ def bloch_sums(file):
     overlap : BlochSum or None
         S of the same states; None if orthogonal.
     spin : {"none", "collinear", "spinor"}
-        What the states are.
+        Spin of the states.
     """
     spin = file.hamiltonian.meta.spin
-    channels = range(2) if spin == "collinear" else (None,)
-    overlap = file.overlap
-    if overlap is not None:
-        overlap = overlap.assembler(spinor=spin == "spinor")
+    channels = (0, 1) if spin == "collinear" else (None,)
+    operator = file.overlap
+    overlap = None if operator is None else operator.assembler(spinor=spin == "spinor")
     return [file.hamiltonian.assembler(component=c) for c in channels], overlap, spin

@@ -69,7 +69,7 @@ def harmonics(lmax: int, vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.flo
     return out
 
 
-def _odd_factorial(m):
+def _odd_factorial(m: int) -> float:
     """Return (2m − 1)!!."""
     return float(np.prod(np.arange(1, 2 * m, 2))) if m else 1.0
 

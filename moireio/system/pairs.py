@@ -233,19 +233,25 @@ def pair_name(i: int, j: int, R: Sequence[int] | npt.NDArray[np.integer]) -> str
     return f"pair ({int(i)}, {int(j)}, R = {int(R[0])} {int(R[1])} {int(R[2])})"
 
 
-def _keys(n_atoms, i, j, R, like=None):
+def _keys(
+    n_atoms: int,
+    i: npt.ArrayLike,
+    j: npt.ArrayLike,
+    R: npt.NDArray[np.integer],
+    like: npt.ArrayLike | None = None,
+) -> npt.NDArray[np.int64]:
     """Pack (i, j, R) into one int64 that sorts the same way."""
     bound = int(np.abs(np.asarray(R if like is None else like, dtype=np.int64)).max(initial=0))
     span = 2 * bound + 1
     if n_atoms**2 * span**3 >= 2**63:
         raise MoireioError(f"pairs: R reaches {bound}, too far for {n_atoms} atoms")
-    keys = np.asarray(i).astype(np.int64) * n_atoms + j
+    keys = np.asarray(i, dtype=np.int64) * n_atoms + np.asarray(j, dtype=np.int64)
     for axis in range(3):
         keys = keys * span + (R[:, axis].astype(np.int64) + bound)
     return keys
 
 
-def _lookup(keys, wanted):
+def _lookup(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     if len(keys) == 0:
         return np.full(len(wanted), -1, dtype=np.int64)
     place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
