@@ -12,9 +12,9 @@ from moireio.errors import MoireioError, first_line
 #: Options of another name than the library's parameter, for commands without an option of its name.
 OPTION_OF = {
     "check_coordinates": "ignore_text_coordinates",
-    "ema_decay": "ema",
     "energy": "gap_energy",
     "energy_window": "window",
+    "fractions": "split",
     "learning_rate": "lr",
     "min_learning_rate": "min_lr",
     "python": "slepc_python",

@@ -142,7 +142,7 @@ def _plugin(name: str) -> "tuple[Callable[..., Solver], type]":
     if not (callable(solver) and isinstance(kind, type) and is_dataclass(kind)):
         raise MoireioError(
             f"{name!r} ({GROUP}) of the distribution {plugins[name].distribution} is not a solver "
-            "class with a dataclass `Options`",
+            "class with a dataclass Options",
             remedy=f"update or uninstall {plugins[name].distribution}",
         )
     return solver, kind

@@ -141,7 +141,7 @@ def test_a_solver_of_another_distribution(toy):
     ("value", "text", "complaint"),
     [
         ("toy_bad:Toy", "raise ImportError('no licence')", "cannot be loaded.*no licence"),
-        ("toy_bad:Toy", "class Toy: pass", "is not a solver class with a dataclass `Options`"),
+        ("toy_bad:Toy", "class Toy: pass", "is not a solver class with a dataclass Options"),
         ("toy_bad:absent", "", "has no attribute 'absent'"),
     ],
 )
