@@ -5,15 +5,17 @@ an xsf Å; the numbers are 1/Å³ in both. An xsf repeats the first plane of the
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.runtime.files import write_text
+from moireio.system.structure import Structure
 
 SUFFIXES = (".cube", ".xsf")
 
 
-def check(path):
-    """Refuse a name whose suffix is of no known format.
+def check(path: str) -> None:
+    """Refuse a name whose suffix is neither .cube nor .xsf.
 
     Parameters
     ----------
@@ -29,7 +31,9 @@ def check(path):
         raise MoireioError("is neither .cube nor .xsf", path=path)
 
 
-def write(path, structure, values, comment=""):
+def write(
+    path: str, structure: Structure, values: npt.NDArray[np.floating], comment: str = ""
+) -> None:
     """Write numbers on a grid.
 
     Parameters

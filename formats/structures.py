@@ -18,6 +18,7 @@ from moireio.moire import layers
 from moireio.runtime.files import digest_files
 from moireio.runtime.workdirs import work_folder
 from moireio.store.containers import kind_of_name
+from moireio.system.basis import Basis
 from moireio.system.structure import Structure
 
 SUFFIXES = {
@@ -33,7 +34,7 @@ SUFFIXES = {
 }
 
 
-def kind(path):
+def kind(path: str) -> str | None:
     """Return the format that a file name asks for.
 
     Parameters
@@ -63,7 +64,7 @@ def kind(path):
     return form if form in ioformats and ioformats[form].can_write else None
 
 
-def read(path):
+def read(path: str) -> Structure:
     """Read a structure.
 
     Parameters
@@ -87,7 +88,7 @@ def read(path):
     return read_foreign(path)[0]
 
 
-def read_foreign(path):
+def read_foreign(path: str) -> tuple[Structure, Basis | None]:
     """Read a structure file of another program.
 
     Parameters
@@ -142,24 +143,24 @@ def _read_openmx(path):
 
     from moireio.formats.openmx import dat
 
-    found = dat.read(path)
-    if found.cell is None or found.positions is None:
+    text = dat.read(path)
+    if text.cell is None or text.positions is None:
         raise MoireioError("has no cell or no atoms", path=path)
-    basis, elements = found.basis()
-    names = list(found.species)
+    basis, elements = text.basis()
+    names = list(text.species)
     numbers = {name: atomic_numbers.get(elements[name], 0) for name in names}
     structure = Structure(
-        cell=found.cell,
-        positions=found.positions,
-        numbers=np.array([numbers[s] for s in found.symbols]),
-        species=np.array([names.index(s) for s in found.symbols]),
+        cell=text.cell,
+        positions=text.positions,
+        numbers=np.array([numbers[s] for s in text.symbols]),
+        species=np.array([names.index(s) for s in text.symbols]),
         species_names=names,
         pbc=[True] * 3,
     )
     return structure, basis
 
 
-def read_layer(name):
+def read_layer(name: str) -> layers.Layer:
     """Return a layer of the table, or that of a file.
 
     Parameters
@@ -190,7 +191,7 @@ def read_layer(name):
     return layer
 
 
-def write(path, structure, basis=None, comment=""):
+def write(path: str, structure: Structure, basis: Basis | None = None, comment: str = "") -> None:
     """Write a structure; it appears whole or not at all.
 
     Parameters
@@ -218,7 +219,7 @@ def write(path, structure, basis=None, comment=""):
                 from moireio.formats.openmx import dat_write
 
                 name = os.path.splitext(os.path.basename(path))[0]
-                text = dat_write.text(structure, dat_write.Settings(name=name), basis)
+                text = dat_write.text(structure, dat_write.OpenMXSettings(name=name), basis)
                 with open(part, "w", encoding="utf-8") as stream:
                     stream.write(text)
             else:

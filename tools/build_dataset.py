@@ -137,7 +137,7 @@ def make(ctx, sources, output, slide, supercell, twist, copies, displace, seed, 
     if settings["template"]:
         with open(settings["template"], encoding="utf-8", errors="replace") as stream:
             template = stream.read()
-    calculation = dat_write.Settings(
+    calculation = dat_write.OpenMXSettings(
         functional=settings["functional"],
         cutoff=settings["cutoff"],
         criterion=settings["criterion"],

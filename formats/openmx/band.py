@@ -6,11 +6,14 @@ Layout: number of states, spin (0 or 1), Fermi level (Hartree); three reciprocal
 and down alternate. Kept: k points, energies in eV, Fermi level, labels. Lost: nothing.
 """
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import DamagedError, unreadable
+from moireio.formats.openmx.dat import BandSegment
 from moireio.results.bands import BandStructure
 from moireio.results.kpath import KPath
 from moireio.units import BOHR_ANGSTROM, HARTREE_EV
@@ -30,17 +33,17 @@ class OpenMXBands:
         eV.
     reciprocal : (3, 3) array
         Reciprocal vectors as rows, Å⁻¹ with the 2π.
-    segments : list of (int, start, end, (str, str))
+    segments : list of BandSegment
         Points, fractional ends and labels of each segment.
     """
 
-    k: np.ndarray
-    energies: np.ndarray
+    k: npt.NDArray[np.float64]
+    energies: npt.NDArray[np.float64]
     fermi: float
-    reciprocal: np.ndarray
-    segments: list
+    reciprocal: npt.NDArray[np.float64]
+    segments: list[BandSegment]
 
-    def path(self):
+    def path(self) -> KPath:
         """Return the k points with their distances and labels (`KPath`)."""
         distance, labels, index, at, total = [], [], [], 0, 0.0
         for count, _, _, ends in self.segments:
@@ -55,12 +58,12 @@ class OpenMXBands:
             at += count
         return KPath(self.k, np.concatenate(distance), np.array(index), tuple(labels))
 
-    def band_structure(self):
+    def band_structure(self) -> BandStructure:
         """Return everything as a `BandStructure`."""
         return BandStructure(self.path(), self.energies, fermi=self.fermi, source="dft")
 
 
-def is_band_file(path):
+def is_band_file(path: str | os.PathLike[str]) -> bool:
     """Return whether a file name is that of a ``.Band`` file.
 
     Parameters
@@ -76,7 +79,7 @@ def is_band_file(path):
     return str(path).lower().endswith(".band")
 
 
-def read(path):
+def read(path: str | os.PathLike[str]) -> OpenMXBands:
     """Read a ``.Band`` file.
 
     Parameters
@@ -121,7 +124,7 @@ def _parse(lines):
         words = line.split()
         ends = [[float(v) for v in words[a : a + 3]] for a in (1, 4)]
         labels = (words[7], words[8]) if len(words) > 8 else ("", "")
-        segments.append((int(words[0]), *ends, labels))
+        segments.append(BandSegment(int(words[0]), *ends, labels))
     body = [line for line in lines[3 + count :] if line.strip()]
     channels = 2 if switch == 1 else 1
     points = sum(segment[0] for segment in segments)

@@ -8,6 +8,7 @@ the user's own, only what belongs to the structure is replaced, and everything e
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from moireio.errors import MoireioError
 from moireio.system.basis import Basis, SpeciesBasis, parse_name
+from moireio.system.structure import Structure
 
 FUNCTIONALS = {"GGA-PBE": "PBE", "LDA": "CA", "LSDA-CA": "CA", "LSDA-PW": "CA"}
 _STRUCTURAL = {
@@ -35,8 +37,8 @@ _STRUCTURAL = {
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How OpenMX shall compute.
+class OpenMXSettings:
+    """Settings of a calculation of OpenMX.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ def _species():
         return tomllib.load(stream)
 
 
-def default_basis(structure, names=None):
+def default_basis(structure: Structure, names: Mapping[str, str] | None = None) -> Basis:
     """Return a basis for every species of a structure.
 
     Parameters
@@ -107,19 +109,19 @@ def default_basis(structure, names=None):
     elements = dict(zip(structure.species_of_atoms, structure.element_symbols, strict=True))
     for name in structure.species_names:
         element = elements.get(name, name)
-        own = names.pop(name, None) or _species().get(element, {}).get("basis")
-        if own is None:
+        basis_name = names.pop(name, None) or _species().get(element, {}).get("basis")
+        if basis_name is None:
             raise MoireioError(
                 f"no default basis for {element}",
                 remedy=f"give `basis` {name}={element}7.0-s2p2d1",
             )
-        species[name] = named_basis(element, own)
+        species[name] = named_basis(element, basis_name)
     if names:
         raise MoireioError(f"`basis` names {min(names)}, of which there is no atom")
     return Basis(species)
 
 
-def named_basis(element, name):
+def named_basis(element: str, name: str) -> SpeciesBasis:
     """Return the basis of one species by its name.
 
     Parameters
@@ -139,14 +141,14 @@ def named_basis(element, name):
     MoireioError
         If the name is malformed or belongs to another element.
     """
-    parsed, own = parse_name(name)
-    if own != element:
+    parsed, symbol = parse_name(name)
+    if symbol != element:
         raise MoireioError(f"basis {name} is not one of {element}")
     electrons = _species().get(element, {}).get("electrons")
     return SpeciesBasis(l=parsed.l, name=name, cutoff=parsed.cutoff, valence=electrons)
 
 
-def mesh(structure, spacing):
+def mesh(structure: Structure, spacing: float) -> tuple[int, int, int]:
     """Return the k mesh with no larger distance than given.
 
     Parameters
@@ -166,15 +168,15 @@ def mesh(structure, spacing):
     return tuple(int(n) if p else 1 for n, p in zip(counts, structure.pbc, strict=True))
 
 
-def text(structure, settings, basis=None):
+def text(structure: Structure, settings: OpenMXSettings, basis: Basis | None = None) -> str:
     """Return a complete input.
 
     Parameters
     ----------
     structure : Structure
         Cell and atoms.
-    settings : Settings
-        How to compute.
+    settings : OpenMXSettings
+        Of the calculation.
     basis : Basis, optional
         With names; by default that of `default_basis`.
 
@@ -227,7 +229,7 @@ def text(structure, settings, basis=None):
 
 
 def _body(structure, settings, basis):
-    """Write what belongs to the structure."""
+    """Return the part of an input that belongs to the structure."""
     if settings.functional not in FUNCTIONALS:
         raise MoireioError(
             f"functional {settings.functional} is not known",
@@ -244,14 +246,14 @@ def _body(structure, settings, basis):
     ]
     half = {}
     for name in used:
-        own = basis[name]
-        if own.name is None or own.valence is None:
+        orbitals = basis[name]
+        if orbitals.name is None or orbitals.valence is None:
             raise MoireioError(
                 f"species {name}: the name of its basis or its electrons are unknown",
                 remedy="give `basis`",
             )
-        half[name] = own.valence / 2
-        lines.append(f" {name} {own.name} {elements[name]}_{suffix}")
+        half[name] = orbitals.valence / 2
+        lines.append(f" {name} {orbitals.name} {elements[name]}_{suffix}")
     lines += [
         "Definition.of.Atomic.Species>",
         f"Atoms.Number {len(structure)}",
@@ -270,7 +272,7 @@ def _body(structure, settings, basis):
 
 
 def _kept(template):
-    """Return a template without what belongs to its structure."""
+    """Return a template without the part that belongs to its structure."""
     kept, skipping = [], None
     for line in template.splitlines():
         word = line.split("#")[0].split()[:1]

@@ -1,9 +1,12 @@
 """Everything in a ``.scfout`` but its matrices, and the checks that its redundancy allows."""
 
+import mmap
+import os
 import struct
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import DamagedError, MoireioError
 from moireio.formats.openmx import dat as openmx_dat
@@ -55,12 +58,12 @@ class Header:
     layout: int
     switch: int
     order_max: int
-    orbitals: np.ndarray
-    pair_i: np.ndarray
-    pair_j: np.ndarray
-    pair_R: np.ndarray
-    cell: np.ndarray
-    positions: np.ndarray
+    orbitals: npt.NDArray[np.int64]
+    pair_i: npt.NDArray[np.int64]
+    pair_j: npt.NDArray[np.int64]
+    pair_R: npt.NDArray[np.int64]
+    cell: npt.NDArray[np.float64]
+    positions: npt.NDArray[np.float64]
     matrix_start: int
     matrix_bytes: int
     matrix_end: int
@@ -72,17 +75,17 @@ class Header:
     text: str
 
     @property
-    def n_atoms(self):
+    def n_atoms(self) -> int:
         """Number of atoms."""
         return len(self.orbitals)
 
     @property
-    def spin(self):
+    def spin(self) -> str:
         """Spin of H: "none", "collinear" or "spinor"."""
         return SPINS[self.switch]
 
-    def matrices_of(self, operator):
-        """Return which matrices of the file make up an operator, in the order of use.
+    def matrices_of(self, operator: str) -> list[int]:
+        """Return the matrices of the file that make up an operator, in the order of use.
 
         Parameters
         ----------
@@ -113,7 +116,9 @@ class Header:
             "density": density,
         }[operator]
 
-    def input_text(self, dat=None, check_coordinates=True):
+    def input_text(
+        self, dat: str | os.PathLike[str] | None = None, check_coordinates: bool = True
+    ) -> tuple[openmx_dat.OpenMXInput, list[str]]:
         """Return the parsed input text, compared with the header.
 
         Parameters
@@ -223,7 +228,7 @@ class _Cursor:
         return values.astype(np.int64 if kind == "i4" else np.float64)
 
 
-def read_header(data, path):
+def read_header(data: mmap.mmap | bytes, path: str) -> Header:
     """Read and check everything but the matrices.
 
     Parameters
@@ -320,7 +325,7 @@ def _byte_order(data, path):
         if 1 <= n_atoms <= len(data) // 40 and 0 <= n_cells <= len(data) // 48:
             return order
     if small:
-        return small[0]  # the counts are wrong; the reader says how
+        return small[0]  # the counts are wrong, which the reader reports
     raise DamagedError(
         "is not an OpenMX .scfout: its second number is no spin switch",
         path=path,

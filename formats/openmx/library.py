@@ -6,8 +6,9 @@ import os
 from moireio.blockfile.reader import read_basis
 from moireio.errors import MoireioError
 from moireio.formats.openmx import pao
-from moireio.integrals.library import FORMATS, BasisOfFile
+from moireio.integrals.library import FORMATS, BasisOfFile, RadialLibrary
 from moireio.store.containers import open_container
+from moireio.system.basis import SpeciesBasis
 
 
 class PaoFolder:
@@ -21,10 +22,10 @@ class PaoFolder:
 
     fallback = False
 
-    def __init__(self, path):
+    def __init__(self, path: str):
         self.label = path
 
-    def default(self, species, element):
+    def default(self, species: str, element: str) -> None:
         """Return None: a folder has no default basis.
 
         Parameters
@@ -38,7 +39,7 @@ class PaoFolder:
             Always.
         """
 
-    def find(self, species, element, name):
+    def find(self, species: str, element: str, name: str) -> SpeciesBasis:
         """Return a basis by its name.
 
         Parameters
@@ -56,7 +57,7 @@ class PaoFolder:
         return pao.species_basis(self.label, name, element)
 
 
-def open_library(path):
+def open_library(path: str) -> RadialLibrary:
     """Return a library of radial functions.
 
     Parameters

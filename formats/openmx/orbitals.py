@@ -1,6 +1,9 @@
 """OpenMX's order of the orbitals inside a shell."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 
 # OpenMX: p = (x, y, z); d = (3z²−r², x²−y², xy, xz, yz);
 # f = (5z²−3r², 5xz²−xr², 5yz²−yr², zx²−zy², xyz, x³−3xy², 3yx²−y³).
@@ -8,7 +11,7 @@ import numpy as np
 _SHELL = {0: (0,), 1: (1, 2, 0), 2: (2, 4, 0, 3, 1), 3: (6, 4, 2, 0, 1, 3, 5)}
 
 
-def permutation(momenta):
+def permutation(momenta: Sequence[int]) -> npt.NDArray[np.int64]:
     """Return where each orbital of a block file stands in OpenMX's order.
 
     Parameters

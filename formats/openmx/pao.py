@@ -11,9 +11,10 @@ import os
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError, unreadable
-from moireio.system.basis import SHELL_LETTERS, parse_name
+from moireio.system.basis import SHELL_LETTERS, SpeciesBasis, parse_name
 from moireio.units import BOHR_ANGSTROM
 
 SAME = 1e-9
@@ -21,7 +22,7 @@ SAME = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Pao:
-    """What moireio keeps of an orbital file.
+    """Contents of an orbital file, as far as moireio uses them.
 
     Parameters
     ----------
@@ -36,12 +37,12 @@ class Pao:
     """
 
     path: str
-    r: np.ndarray
-    functions: dict
+    r: npt.NDArray[np.float64]
+    functions: dict[int, npt.NDArray[np.float64]]
     electrons: float | None
 
 
-def read(path):
+def read(path: str | os.PathLike[str]) -> Pao:
     """Read an orbital file.
 
     Parameters
@@ -98,7 +99,7 @@ def _number(word, path):
         raise MoireioError(f"{word[:20]!r} stands where a number is expected", path=path) from None
 
 
-def species_basis(folder, name, element=None):
+def species_basis(folder: str, name: str, element: str | None = None) -> SpeciesBasis:
     """Return a basis with its radial functions.
 
     Parameters
@@ -120,8 +121,8 @@ def species_basis(folder, name, element=None):
     MoireioError
         If the file is missing, or has too few functions.
     """
-    parsed, own = parse_name(name)
-    if element is not None and own != element:
+    parsed, symbol = parse_name(name)
+    if element is not None and symbol != element:
         raise MoireioError(f"basis {name} is not one of {element}")
     if parsed.cutoff is None:
         raise MoireioError(f"basis {name} gives no cutoff", remedy="as in Mo7.0-s3p2d1")

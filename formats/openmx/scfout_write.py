@@ -4,19 +4,27 @@ The layout is that of `moireio.formats.openmx.scfout`. Only what that reader kee
 over; unused numbers are written as 0.
 """
 
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
-from moireio.formats.openmx.header import LINE_BYTES
+from moireio.formats.openmx.header import LINE_BYTES, Header
 from moireio.formats.openmx.scfout import open_scfout
 from moireio.units import BOHR_ANGSTROM
 
 PIECE_BYTES = 16 << 20
 
 
-def write(path, header, matrices, byte_order="="):
+def write(
+    path: str | os.PathLike[str],
+    header: Header,
+    matrices: Iterable[Iterable[npt.NDArray[np.float64]]],
+    byte_order: str = "=",
+) -> None:
     """Write a ``.scfout``.
 
     Parameters
@@ -71,7 +79,13 @@ def write(path, header, matrices, byte_order="="):
             stream.write((line + "\n").encode()[: LINE_BYTES - 1].ljust(LINE_BYTES, b"\0"))
 
 
-def repeat(source, target, counts=(1, 1, 1), byte_order="=", text=True):
+def repeat(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    counts: Sequence[int] = (1, 1, 1),
+    byte_order: str = "=",
+    text: bool = True,
+) -> None:
     """Write a ``.scfout`` of a repeated cell: the same physics, any size.
 
     Parameters

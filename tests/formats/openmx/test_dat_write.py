@@ -13,7 +13,7 @@ def bilayer():
 
 
 def test_input_says_what_was_asked(bilayer):
-    settings = dat_write.Settings(name="x", spin_orbit=True, cutoff=250, criterion=1e-7)
+    settings = dat_write.OpenMXSettings(name="x", spin_orbit=True, cutoff=250, criterion=1e-7)
     text = dat_write.text(bilayer, settings)
     found = dat.parse(text, "x.dat")
     assert np.abs(found.positions - bilayer.positions).max() < 1e-11
@@ -31,7 +31,7 @@ def test_input_says_what_was_asked(bilayer):
 def test_input_is_like_one_that_openmx_has_read(shared, bilayer):
     """Every keyword but the band path of a real input, with the same meaning."""
     theirs = dat.read(shared / "openmx" / "tmt_2-1" / "tmt_2-1.dat")
-    settings = dat_write.Settings(name="tmt_2-1", spin_orbit=True)
+    settings = dat_write.OpenMXSettings(name="tmt_2-1", spin_orbit=True)
     ours = dat.parse(dat_write.text(bilayer, settings), "x")
     skipped = {"band.dispersion", "band.nkpath", "data.path", "scf.kgrid", "scf.maxiter"}
     for name, value in theirs.keywords.items():
@@ -59,7 +59,7 @@ def test_template_keeps_the_users_settings(bilayer):
         "<Atoms.SpeciesAndCoordinates\n 1 H 0 0 0 0.5 0.5\nAtoms.SpeciesAndCoordinates>\n"
         "<MO.kpoint\n 0 0 0\nMO.kpoint>\nscf.Hubbard.U on\n"
     )
-    text = dat_write.text(bilayer, dat_write.Settings(name="new", template=template))
+    text = dat_write.text(bilayer, dat_write.OpenMXSettings(name="new", template=template))
     found = dat.parse(text, "x")
     assert found.keywords["system.name"] == "new"
     assert found.keywords["scf.xctype"] == "LDA"
