@@ -7,6 +7,7 @@ keeps a second copy of every member that is written again.
 import itertools
 import logging
 import os
+import warnings
 import zipfile
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -120,19 +121,25 @@ class ZarrContainer:
 
     def groups(self, name: str = "") -> list[str]:
         """Return the names of the groups directly inside a group, sorted."""
-        group = self._group(name)
-        try:
-            groups = sorted(group.group_keys())
-            self._require_metadata(name, [*groups, *group.array_keys()])
-            return groups
-        except Exception as error:
-            raise self._damaged(name, error) from error
+        return self._children(name)[0]
 
     def arrays(self, name: str = "") -> list[str]:
         """Return the names of the arrays directly inside a group, sorted."""
+        return self._children(name)[1]
+
+    def _children(self, name: str) -> tuple[list[str], list[str]]:
+        """Return the names of the groups and of the arrays inside a group."""
+        import zarr
+
         group = self._group(name)
         try:
-            return sorted(group.array_keys())
+            with warnings.catch_warnings():
+                # of a member without metadata, which is an error here
+                warnings.filterwarnings("ignore", "Object at .* is not recognized")
+                members = dict(group.members())
+            self._require_metadata(name, members)
+            groups = [key for key, member in members.items() if isinstance(member, zarr.Group)]
+            return sorted(groups), sorted(members.keys() - set(groups))
         except Exception as error:
             raise self._damaged(name, error) from error
 
