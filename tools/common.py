@@ -14,9 +14,6 @@ OPTION_OF = {
     "check_coordinates": "ignore_text_coordinates",
     "energy": "gap_energy",
     "energy_window": "window",
-    "fractions": "split",
-    "learning_rate": "lr",
-    "min_learning_rate": "min_lr",
     "python": "slepc_python",
 }
 _PARAMETER = re.compile(r"`([A-Za-z_]\w*)`")

@@ -203,6 +203,7 @@ def main(ctx, sources, output, force, processes, **settings):
         TrainingConfig,
     )
     from moireio.network.training.run import train
+    from moireio.runtime.threads import cores
 
     going_on = os.path.exists(os.path.join(f"{output}.train", "state.pt"))
     check_outputs([output], sources, force or going_on)
@@ -238,7 +239,7 @@ def main(ctx, sources, output, force, processes, **settings):
         config,
         ComputeSettings(
             settings["device"],
-            settings["threads"] or max(1, (os.cpu_count() or 1) // local),
+            settings["threads"] or max(1, cores() // local),
             settings["precision"] or "float32",
             settings["memory"],
             settings["hours"],

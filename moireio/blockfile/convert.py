@@ -14,6 +14,7 @@ from moireio.operators.blocks import OperatorSource, residual_of
 from moireio.operators.views import stored_as
 from moireio.runtime.processes import worker_pool
 from moireio.runtime.progress import Progress
+from moireio.runtime.threads import cores
 
 SUFFIX = {"h5": ".h5", "zarr": ".zarr", "zip": ".zarr.zip"}
 SLAB_BYTES = 1 << 20  # small slabs stay in the processor's cache
@@ -266,7 +267,7 @@ def convert_all(
     (Task, MoireioError or str or None, list of str)
         As they end: the task, what went wrong, the notes.
     """
-    jobs = min(jobs or os.cpu_count() or 1, len(tasks) or 1)
+    jobs = min(jobs or cores(), len(tasks) or 1)
     with worker_pool(jobs) as pool:
         futures = {}
         for task in tasks:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from moireio.blockfile.reader import BlockFile, open_blockfile
 from moireio.blockfile.writer import BlockWriter
-from moireio.errors import MissingFileError, MoireioError, unreadable
+from moireio.errors import MissingFileError, MoireioError, unreadable, unwritable
 from moireio.runtime.workdirs import work_folder
 from moireio.store.containers import kind_of_bytes, kind_of_name
 from moireio.store.transaction import check_target, write_container
@@ -194,9 +194,7 @@ def write_target(
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise MoireioError(
-                f"cannot be written: {error.strerror}", path="standard output"
-            ) from error
+            raise unwritable(error, "standard output") from error
 
 
 def check_stdout() -> None:

@@ -24,7 +24,7 @@ def _command(function):
     @click.argument("source", default="-")
     @click.option("-m", "--memory")
     @click.option("--overlap-cutoff", type=float)
-    @click.option("--lr", "rate", type=float)
+    @click.option("--window", type=float)
     @click.option("--json", "as_json", is_flag=True)
     @click.pass_context
     def main(ctx, **_):
@@ -83,8 +83,8 @@ def test_standard_input_has_a_name():
         ("name another `source`", "name another SOURCE"),
         ("choose fewer `bands`", "choose fewer bands"),
         ("ask for `json`", "ask for --json"),
-        ("raise the `learning_rate`", "raise the --lr"),
-        ("enlarge `energy_window`", "enlarge energy_window"),
+        ("enlarge `energy_window`", "enlarge --window"),
+        ("see `check_coordinates`", "see check_coordinates"),
         ("run `mkdir -p x`", "run `mkdir -p x`"),
     ],
 )
