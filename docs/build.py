@@ -132,21 +132,24 @@ def commands():
     ]
     context = click.Context(main, info_name="moireio")
     for name in main.list_commands(context):
-        command = main.get_command(context, name)
-        parts += [f"## {name}", *of_command(command, click.Context(command, info_name=name))]
+        parts += of_command(main.get_command(context, name), name, "##")
     return "\n\n".join(parts) + "\n"
 
 
-def of_command(command, context):
-    """Yield the parts of one command's section."""
-    usage = " ".join([context.info_name, *command.collect_usage_pieces(context)])
-    yield f"```text\n{usage}\n```"
+def of_command(command, name, level):
+    """Yield the parts of one command's section, and those of its subcommands."""
+    context = click.Context(command, info_name=name)
+    yield f"{level} {name}"
+    yield f"```text\n{' '.join([name, *command.collect_usage_pieces(context)])}\n```"
     for paragraph in re.split(r"\n\s*\n", cleandoc(command.help or "")):
         verbatim = paragraph.startswith("\b\n")
         yield f"```text\n{paragraph[2:]}\n```" if verbatim else escaped(paragraph)
     records = [parameter.get_help_record(context) for parameter in command.params]
     for names, text in filter(all, filter(None, records)):
         yield f"`{names}`\n: {' '.join(escaped(text).split())}"
+    if isinstance(command, click.Group):
+        for sub in command.list_commands(context):
+            yield from of_command(command.get_command(context, sub), f"{name} {sub}", f"{level}#")
 
 
 def escaped(text):
