@@ -176,7 +176,7 @@ def text(structure: Structure, settings: OpenMXSettings, basis: Basis | None = N
     structure : Structure
         Cell and atoms.
     settings : OpenMXSettings
-        Of the calculation.
+        Settings of the calculation.
     basis : Basis, optional
         With names; by default that of `default_basis`.
 
