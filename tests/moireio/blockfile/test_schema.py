@@ -1,0 +1,66 @@
+"""The schema and what is written agree: names, and the prose that explains them."""
+
+import re
+from pathlib import Path
+
+import pytest
+from result_examples import EXAMPLES
+
+from moireio.blockfile.schema import is_foreign, load_schema, tree, violations
+from moireio.operators.catalogue import CATALOGUE
+from moireio.results.registry import KINDS
+from moireio.store.containers import open_container
+from moireio.store.transaction import write_container
+
+PROSE = (Path(__file__).parents[3] / "schemas" / "blockfile-1.md").read_text("utf-8")
+RESERVED = {"symmetry", "irreps", "chern", "edges", "flat", "relax", "anchors"}
+
+
+def names(schema):
+    """All names of attributes and arrays below a schema of a group."""
+    out = set()
+    for part in ("attributes", "arrays"):
+        out |= set(schema.get("properties", {}).get(part, {}).get("properties", {}))
+    groups = schema.get("properties", {}).get("groups", {})
+    inner = [*groups.get("properties", {}).values(), *groups.get("patternProperties", {}).values()]
+    inner += [groups[key] for key in ("additionalProperties",) if groups.get(key)]
+    return out.union(*(names(group) for group in inner if isinstance(group, dict)))
+
+
+def test_groups_of_the_core():
+    schema = load_schema()
+    groups = set(schema["properties"]["groups"]["properties"])
+    assert groups == {"structure", "basis", *CATALOGUE, *KINDS, *RESERVED}
+    for group in groups:
+        assert f"`{group}`" in PROSE
+
+
+def test_the_prose_explains_every_name():
+    words = set(re.findall(r"`([^`\s]+)`", PROSE))
+    schema = load_schema()
+    everything = names(schema).union(*(names(s) for s in schema["$defs"].values()))
+    assert len(everything) > 50
+    assert everything <= words
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".zarr"])
+def test_violations_of_results(tmp_path, suffix):
+    with write_container(tmp_path / f"x{suffix}") as out:
+        for group in ("bands", "bands-a", "dos-b", "electrons"):
+            KINDS[group.partition("-")[0]].write(out, group, EXAMPLES[group.partition("-")[0]])
+        out.set_attributes("bands-a", {"colour": "red"})
+        out.create_group("novelty")
+        out.create_group("x_other/deep")
+    container = open_container(tmp_path / f"x{suffix}")
+    assert is_foreign("x_other")
+    assert "x_other" not in tree(container)["groups"]
+    found = violations(container)
+    assert ("/bands-a", "unknown attribute colour") in found
+    assert ("/", "unknown group novelty") in found
+    assert not any("x_other" in what or "dos" in where for where, what in found)
+    later = violations(container, newer=True)
+    assert {what for _, what in found} - {what for _, what in later} == {
+        "unknown attribute colour",
+        "unknown group novelty",
+    }
+    container.close()
