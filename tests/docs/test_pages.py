@@ -4,7 +4,10 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
+
+from moireio.tools.main import main
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted(
@@ -55,6 +58,24 @@ def test_files_exist(page):
     text = page.read_text("utf-8")
     paths = set(re.findall(r"`((?:moireio|formats|tools|tests|schemas|docs)/[\w./-]*)`", text))
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
+def test_options_exist():
+    """Options on the pages are those of the commands, or of other programs."""
+
+    def options_of(command):
+        context = click.Context(command)
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                yield from options_of(command.get_command(context, name))
+        for parameter in command.get_params(context):
+            yield from parameter.opts
+
+    others = "--allow-run-as-root --all-files --hostfile --mca --nproc-per-node --version"
+    known = {*options_of(main), *others.split()}
+    for page in PAGES:
+        written = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", page.read_text("utf-8")))
+        assert sorted(written - known) == [], page.name
 
 
 @pytest.mark.parametrize("page", ["docs/house.md", "CONTRIBUTING.md"])
