@@ -15,7 +15,6 @@ from moireio.blockfile.calculation import is_block_file
 from moireio.blockfile.stream import open_source
 from moireio.errors import MissingFileError, MoireioError, first_line, unwritable
 from moireio.moire import layers
-from moireio.runtime.files import digest_files
 from moireio.runtime.workdirs import work_folder
 from moireio.store.containers import kind_of_name
 from moireio.system.basis import Basis
@@ -130,11 +129,6 @@ def read_foreign(path: str) -> tuple[Structure, Basis | None]:
     if layer is not None and layer.shape == (len(atoms),) and layer.dtype.kind in "iu":
         structure = replace(structure, layer=layer)
     return structure, None
-
-
-def digest(path: str) -> str:
-    """Return a digest of a file's bytes, as `moireio.runtime.files.digest_files`."""
-    return digest_files(path)
 
 
 def _read_openmx(path):

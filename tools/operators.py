@@ -29,17 +29,19 @@ def structure_source(stack, source, in_place):
     inputs : list of (str, str)
         Its name and digest, for the history.
     """
+    from moireio.blockfile.calculation import is_block_file
     from moireio.blockfile.stream import open_source
     from moireio.formats import structures
+    from moireio.runtime.files import digest_files
 
-    if structures.is_block_file(source):
+    if is_block_file(source):
         file = stack.enter_context(open_source(source))
         known = file.basis if "basis" in file else None
         return file, file.structure, known, [(file.label, file.digest())]
     if in_place:
         raise click.UsageError("--in-place needs a block file as SOURCE.")
     structure, known = structures.read_foreign(source)
-    return None, structure, known, [(source, structures.digest(source))]
+    return None, structure, known, [(source, digest_files(source))]
 
 
 def write_operators(ctx, writer, sources, precision, jobs, label):

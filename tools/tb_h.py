@@ -30,8 +30,8 @@ def main(ctx, source, model, as_list, output, in_place, jobs, **settings):
     default one of each pair of partners is stored (--storage upper).
     """
     from moireio.blockfile.stream import check_container, check_outputs, write_target
-    from moireio.formats import structures
     from moireio.results.electrons import Electrons
+    from moireio.runtime.files import digest_files
     from moireio.tightbinding import modelfile
     from moireio.tightbinding.source import TightBindingSource, bonded_pairs
 
@@ -80,7 +80,7 @@ def main(ctx, source, model, as_list, output, in_place, jobs, **settings):
         write.basis(basis)
         write.electrons(Electrons(count=basis.valence(structure)))
         write_operators(ctx, write, sources, settings["precision"], jobs, "tb-h")
-        write.history("tb-h", arguments(), [*inputs, (model, structures.digest(path))])
+        write.history("tb-h", arguments(), [*inputs, (model, digest_files(path))])
 
 
 def _table():

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from moireio.blockfile.operator import Operator
 from moireio.errors import DamagedError, MoireioError
-from moireio.operators.catalogue import operator_names, operator_type
+from moireio.operators.catalogue import CATALOGUE, operator_names, operator_type
 from moireio.results.bands import BandStructure, has_states, read_states
 from moireio.results.dos import DensityOfStates
 from moireio.results.electrons import Electrons
@@ -257,7 +257,9 @@ class BlockFile:
         return read_states(self._container, group, self.bands(group), point, channel)
 
     def digest(self) -> str:
-        """Return a digest of structure, basis and operators, the same in every container.
+        """Return a digest of structure and operators, the same in every container.
+
+        Operators of other packages do not count, so that it is the same without them.
 
         Returns
         -------
@@ -267,7 +269,7 @@ class BlockFile:
         state = hashlib.blake2b(digest_size=16)
         for array in ("cell", "positions", "numbers"):
             state.update(np.ascontiguousarray(getattr(self.structure, array)).tobytes())
-        for name in self.operators:
+        for name in filter(CATALOGUE.__contains__, self.operators):
             state.update(name.encode())
             state.update(np.ascontiguousarray(self.operator(name).crc, dtype="<u4").tobytes())
         return f"blake2b:{state.hexdigest()}"

@@ -67,6 +67,10 @@ def test_a_row_of_another_package_is_written_read_checked_and_validated(tmp_path
         back = operator.block(j, i, tuple(-v for v in R))
         assert (back == adjoint(block, -1)).all()
         assert [f for f in moireio.validate(file) if f.level == "error"] == []
+        digest = file.digest()
+    plain = write_file(tmp_path / "plain.h5", structure, basis, s)
+    with moireio.open(plain) as file:
+        assert file.digest() == digest  # the same where the package is not installed
 
 
 def test_its_pairs_and_unit_are_checked_too(tmp_path, torque):
