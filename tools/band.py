@@ -132,7 +132,9 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     SOURCE holds H and (unless its basis is orthogonal) S; one that holds only bands is drawn.
     Without -o, --plot, --text or --json the energies (eV) are printed as a table.
     """
-    from moireio.bands.overlay import bands_json, bands_table, choose_path, overlay_points
+    from moireio.bands.overlay import overlay_points
+    from moireio.bands.paths import choose_path
+    from moireio.bands.report import bands_json, bands_table
     from moireio.bands.solve import solve_bands
     from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
     from moireio.plots import bands as plots
@@ -274,7 +276,7 @@ def _check_numbers(opts):
 
 def _foreign(path, kpoints, overlays):
     """Read files of other programs that the options name."""
-    from moireio.bands.overlay import read_kpoints
+    from moireio.bands.paths import read_kpoints
     from moireio.formats.openmx import band as openmx_band
     from moireio.formats.openmx import dat as openmx_dat
 

@@ -94,7 +94,7 @@ def main(ctx, files, **opts):
 
 def _row(first, second, opts, progress, note):
     """Return the comparison of two files, with all that tables and pictures show."""
-    from moireio.bands.overlay import choose_path
+    from moireio.bands.paths import choose_path
     from moireio.compare.hamiltonians import compare, compare_bands, twist_angle
     from moireio.formats.calculations import open_calculation
 

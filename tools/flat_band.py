@@ -98,7 +98,7 @@ def main(ctx, files, **opts):
 def _row(ctx, name, opts, solver, checkpoint):
     """Return the results of one file; draw and write where its states live."""
     from moireio.bands.flat import flat_bands
-    from moireio.bands.overlay import choose_path
+    from moireio.bands.paths import choose_path
     from moireio.blockfile.stream import open_source
 
     with open_source(name) as file:

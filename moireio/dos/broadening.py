@@ -1,24 +1,33 @@
-"""From levels on a mesh to a density of states on a grid of energies.
+"""From levels on a mesh of k points to a density of states on a grid of energies.
 
 Both methods give the mean over each interval of the grid, from differences of the number of
 states below its ends. So the integral over a grid that covers all states is their number exactly,
 however coarse it is.
 """
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 
 CHUNK = 2_000_000  # numbers in a temporary array
 REACH = 6.0  # standard deviations
 
 
-def edges(grid):
+def edges(grid: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the ends of the intervals around the points of a regular grid; shape (ne + 1,)."""
     step = grid[1] - grid[0]
     return np.append(grid - step / 2, grid[-1] + step / 2)
 
 
-def gaussian_dos(energies, shares, weights, grid, width):
-    """Sum Gaussians.
+def gaussian_dos(
+    energies: npt.NDArray[np.float64],
+    shares: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64],
+    grid: npt.NDArray[np.float64],
+    width: float,
+) -> npt.NDArray[np.float64]:
+    """Return the sum of Gaussians at all levels.
 
     Parameters
     ----------
@@ -36,7 +45,7 @@ def gaussian_dos(energies, shares, weights, grid, width):
     Returns
     -------
     (1 + ng, ne) array
-        Density of states in 1/eV: of all states, then in every group.
+        Density of states in 1/eV: total, then of every group.
     """
     from scipy.special import ndtr
 
@@ -66,8 +75,15 @@ def gaussian_dos(energies, shares, weights, grid, width):
     return out
 
 
-def simplex_dos(energies, simplices, grid, point=None, populations=None, groups=0):
-    """Interpolate linearly in segments, triangles or tetrahedra.
+def simplex_dos(
+    energies: npt.NDArray[np.float64],
+    simplices: npt.NDArray[np.integer],
+    grid: npt.NDArray[np.float64],
+    point: npt.NDArray[np.integer] | None = None,
+    populations: Callable[[int], npt.NDArray[np.float64]] | None = None,
+    groups: int = 0,
+) -> npt.NDArray[np.float64]:
+    """Return the density of levels interpolated linearly in segments, triangles or tetrahedra.
 
     In each, the part of λ_i (the barycentric coordinate of corner i) below an energy is 1/(d+1)
     times the volume below it in a simplex with corner i twice: both are distribution functions of
@@ -85,15 +101,15 @@ def simplex_dos(energies, simplices, grid, point=None, populations=None, groups=
     point : (mesh points,) array of int, optional
         Row of `energies` for every point of the mesh, where only some were computed.
     populations : callable, optional
-        From a band to the populations of the groups at every point of the mesh, shape
+        Returns the populations of the groups in a band at every point of the mesh, shape
         (mesh points, ng). They are interpolated as the energies are.
     groups : int
-        ng.
+        Number of groups, ng.
 
     Returns
     -------
     (1 + ng, ne) array
-        Density of states in 1/eV: of all states, then in every group.
+        Density of states in 1/eV: total, then of every group.
     """
     rows = simplices if point is None else point[simplices]
     share = np.full(len(rows), 1 / len(rows))
@@ -104,19 +120,19 @@ def simplex_dos(energies, simplices, grid, point=None, populations=None, groups=
     below = np.zeros((1 + groups, len(bound)))
     for band in range(energies.shape[1]):
         levels = energies[rows, band]
-        own = None if populations is None else populations(band)
+        in_groups = None if populations is None else populations(band)
         for part in _chunks(np.arange(len(rows)), (groups + 1) * rows.shape[1]):
             order = np.argsort(levels[part], axis=1, kind="stable")
             ascending = np.take_along_axis(levels[part], order, axis=1)
             held = None
-            if own is not None:
-                held = own[np.take_along_axis(simplices[part], order, axis=1)]
+            if in_groups is not None:
+                held = in_groups[np.take_along_axis(simplices[part], order, axis=1)]
             _add(below, bound, ascending, share[part], held)
     return np.diff(below, axis=1) / (grid[1] - grid[0])
 
 
 def _add(below, bound, levels, share, populations):
-    """Add what a band holds below the bounds; levels (m, d + 1) ascending."""
+    """Add the number of states of a band below the bounds; levels (m, d + 1) ascending."""
     size, count = levels.shape[1], len(bound)
     first = np.searchsorted(bound, levels[:, 0], side="right")
     last = np.searchsorted(bound, levels[:, -1], side="left")
@@ -140,17 +156,17 @@ def _add(below, bound, levels, share, populations):
             twice = np.insert(offset, corner, offset[:, corner], axis=1)
             part_below = share[which] * volume_below(twice) / size
             for g in range(populations.shape[2]):
-                own = part_below * populations[which, corner, g]
-                below[1 + g] += np.bincount(at, own, count)
+                in_group = part_below * populations[which, corner, g]
+                below[1 + g] += np.bincount(at, in_group, count)
 
 
-def volume_below(offset):
+def volume_below(offset: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the part of a simplex in which a linear function is negative.
 
     Parameters
     ----------
     offset : (m, d + 1) array
-        Its values at the corners, ascending.
+        Values at the corners, ascending.
 
     Returns
     -------

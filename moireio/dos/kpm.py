@@ -16,23 +16,30 @@ E is its Mulliken population Re φᴴ P S φ / φᴴ S φ. States there mix in �
 that alone is noise.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.runtime.memory import usable_memory
+from moireio.runtime.progress import Progress
 from moireio.solvers import mkl
-from moireio.solvers.base import NotPositiveError, not_positive, too_large
+from moireio.solvers.base import EigenProblem, NotPositiveError, not_positive, too_large
 from moireio.solvers.cholesky import factorise
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 RANGE_STEPS = 60
 MARGIN = 0.01  # of the width of the spectrum, on either side
-MOST_MOMENTS = 200_000
-STEP = 1.5  # of filters, in parts of what they resolve
+MAX_MOMENTS = 200_000
+STEP = 1.5  # distance of filters, in parts of their resolution
 BATCH, ROWS = 32, 8192
-MOST_BYTES = 4e9  # of filtered vectors
-VECTORS = 8  # arrays of all random vectors that are in memory at once
+FILTER_BYTES = 4e9  # filtered vectors take at most so much
+VECTORS = 8  # arrays of all random vectors are in memory at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +51,7 @@ class Moments:
     centre, half : float
         Levels lie between centre ± half, eV.
     values : (vectors, n) array
-        Σ over states of T_n, of each random vector.
+        Moments from each random vector, the sums of T_n over states.
     places : (np,) array
         Energies at which shares are known, eV, ascending.
     shares : (ng, np) array
@@ -53,17 +60,17 @@ class Moments:
 
     centre: float
     half: float
-    values: np.ndarray
-    places: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    shares: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    values: npt.NDArray[np.float64]
+    places: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    shares: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
-    def width(self):
+    def width(self) -> float:
         """Standard deviation of a single level in the middle of the spectrum, eV."""
         return np.pi * self.half / self.values.shape[1]
 
-    def below(self, energies):
-        """Return how many states lie below some energies.
+    def below(self, energies: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the numbers of states below some energies.
 
         Parameters
         ----------
@@ -87,7 +94,7 @@ class Moments:
             out[..., part] += damped[..., 1:] @ waves
         return out
 
-    def parts(self, energies):
+    def parts(self, energies: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the share of each group at some energies.
 
         Parameters
@@ -100,11 +107,11 @@ class Moments:
         (ng, ne) array
             Interpolated.
         """
-        found = [np.interp(energies, self.places, own) for own in self.shares]
-        return np.array(found).reshape(len(self.shares), len(energies))
+        rows = [np.interp(energies, self.places, share) for share in self.shares]
+        return np.array(rows).reshape(len(self.shares), len(energies))
 
 
-def jackson(count):
+def jackson(count: int) -> npt.NDArray[np.float64]:
     """Return the damping factors of Jackson's kernel.
 
     Parameters
@@ -122,37 +129,41 @@ def jackson(count):
 
 
 def moments(
-    problem,
+    problem: EigenProblem,
     *,
-    width,
-    count=None,
-    vectors=8,
-    seed=0,
-    indicator=None,
-    energy_window=None,
-    threads=1,
-    memory=None,
-    progress=None,
-):
-    """Find the moments at one k point.
+    width: float,
+    count: int | None = None,
+    vectors: int = 8,
+    seed: int | Sequence[int] = 0,
+    noise: npt.NDArray[np.inexact] | None = None,
+    indicator: "csr_array | None" = None,
+    energy_window: Callable[[float, float], npt.ArrayLike] | None = None,
+    threads: int = 1,
+    memory: float | None = None,
+    progress: Progress | None = None,
+) -> Moments:
+    """Return the moments at one k point.
 
     Parameters
     ----------
     problem : EigenProblem
         H and S at a k point.
     width : float
-        Resolution wanted: standard deviation of a level, eV. It sets the number of moments.
+        Resolution: standard deviation of a level, eV, from which the number of moments follows.
     count : int, optional
         Number of moments instead.
     vectors : int
         Random vectors; the error falls with the square root of their number.
     seed : int or sequence of int
         Seed of the random numbers.
-    indicator : (ng, n) sparse array, optional
+    noise : (n_orbitals, vectors) array, optional
+        Vectors r with E[r rᴴ] = 1, instead of random phases; with those of a whole basis the sum
+        of the moments over the vectors is exact.
+    indicator : (ng, n_orbitals) sparse array, optional
         A 1 where an orbital belongs to a group.
     energy_window : callable, optional
-        From the lowest and the highest level to the energies between which shares of groups are
-        wanted; by default all.
+        Returns from the lowest and the highest level the energies between which shares of groups
+        are wanted; by default all.
     threads : int
         Threads of MKL, if it is installed.
     memory : float, optional
@@ -163,7 +174,7 @@ def moments(
     Returns
     -------
     Moments
-        With a trace of exactly n states.
+        The first is the number of states.
 
     Raises
     ------
@@ -171,19 +182,22 @@ def moments(
         If S is not positive definite, memory does not suffice, or more moments are needed than is
         sensible.
     """
+    vectors = vectors if noise is None else noise.shape[1]
     operator = _Operator(problem, threads, vectors, usable_memory(memory))
     rng = np.random.default_rng(seed)
     low, high = _range(operator, rng)
     centre, half = 0.5 * (low + high), 0.5 * (high - low)
     if count is None:
         count = int(np.ceil(np.pi * half / width))
-        if count > MOST_MOMENTS:
+        if count > MAX_MOMENTS:
             raise MoireioError(
                 f"a width of {width:g} eV in a spectrum of {2 * half:.0f} eV takes {count} moments",
                 remedy="choose a larger `width`",
             )
     count = max(4, count + count % 2)
-    t = operator.whiten(_noise(rng, problem.n_orbitals, vectors, operator.complex))
+    if noise is None:
+        noise = _random_phases(rng, problem.n_orbitals, vectors, operator.complex)
+    t = operator.whiten(noise.astype(operator.dtype))
     u = operator.overlap(t)
     values = np.empty((vectors, count))
     filtered = None
@@ -221,18 +235,18 @@ def moments(
 
 
 class _Filter:
-    """Random vectors of which only states next to each of many energies are left.
+    """Random vectors, filtered so that only states next to each of many energies are left.
 
     Parameters
     ----------
-    t : (n, b) array
-        Vectors before.
+    t : (n_orbitals, b) array
+        Vectors before they are filtered.
     centre, half : float
         Centre and half width of the spectrum, eV.
     bounds : (float, float)
-        Energies wanted, eV.
+        Lowest and highest energy wanted, eV.
     count : int
-        Moments of the filter.
+        Number of moments of the filter.
     free : float
         Bytes that may be used.
     """
@@ -245,7 +259,7 @@ class _Filter:
         self._places = centre + half * np.cos(angles)
         self._angles = angles
         size = len(t) * len(angles) * t.itemsize
-        limit = min(MOST_BYTES, free)
+        limit = min(FILTER_BYTES, free)
         self._vectors = min(t.shape[1], int(limit // size))
         if not self._vectors:
             raise MoireioError(
@@ -285,9 +299,9 @@ class _Filter:
             part = slice(begin, begin + BATCH)
             for vector in range(self._vectors):
                 phi = np.ascontiguousarray(states[:, vector, part])
-                own = (phi.conj() * overlap(phi)).real
-                held[:, part] += indicator @ own
-                norm[part] += own.sum(axis=0)
+                populations = (phi.conj() * overlap(phi)).real
+                held[:, part] += indicator @ populations
+                norm[part] += populations.sum(axis=0)
         return self._places, held / np.maximum(norm, 1e-300)
 
 
@@ -329,8 +343,8 @@ def _product(matrix, threads):
     return matrix.__matmul__ if mkl.library() is None else mkl.Product(matrix, threads)
 
 
-def _noise(rng, n, vectors, is_complex):
-    """Return random phases, which have the smallest variance; signs for real matrices."""
+def _random_phases(rng, n, vectors, is_complex):
+    """Return random phases, whose traces have the smallest variance; signs for real matrices."""
     if is_complex:
         return np.exp(2j * np.pi * rng.random((n, vectors)))
     return rng.choice([-1.0, 1.0], size=(n, vectors))
@@ -366,7 +380,9 @@ def _range(operator, rng):
     return low - margin, high + margin
 
 
-def chemical_potential(parts, electrons, degeneracy):
+def chemical_potential(
+    parts: list[tuple[float, Moments]], electrons: float, degeneracy: float
+) -> tuple[float, float]:
     """Return the level to which electrons fill the states, and its error.
 
     Parameters
@@ -395,8 +411,7 @@ def chemical_potential(parts, electrons, degeneracy):
     high = max(m.centre + m.half for _, m in parts)
 
     def filled(energy):
-        own = sum(w * m.below(np.array([energy]))[:, 0] for w, m in parts)
-        return degeneracy * own
+        return degeneracy * sum(w * m.below(np.array([energy]))[:, 0] for w, m in parts)
 
     most = filled(high).mean()
     if not 0 < electrons < most:

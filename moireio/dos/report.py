@@ -1,19 +1,20 @@
-"""A density of states, and how it is stored, printed and read."""
+"""Tables of a density of states."""
 
 import json
 
 import numpy as np
+import numpy.typing as npt
 
-from moireio.results.dos import SCALARS
+from moireio.results.dos import SCALARS, DensityOfStates
 
 
-def header(dos):
-    """Return lines that describe how a density of states was computed.
+def header(dos: DensityOfStates) -> list[str]:
+    """Return lines that describe how a density of states was made.
 
     Parameters
     ----------
     dos : DensityOfStates
-        Any.
+        The density of states.
 
     Returns
     -------
@@ -32,7 +33,7 @@ def header(dos):
     return lines
 
 
-def fermi_line(dos):
+def fermi_line(dos: DensityOfStates) -> str:
     """Return one line with the Fermi level, and the gap if there is one.
 
     Parameters
@@ -56,13 +57,13 @@ def fermi_line(dos):
     return text
 
 
-def columns(dos):
+def columns(dos: DensityOfStates) -> tuple[list[str], npt.NDArray[np.float64]]:
     """Return names and values of the columns of a table.
 
     Parameters
     ----------
     dos : DensityOfStates
-        Any.
+        The density of states.
 
     Returns
     -------
@@ -87,13 +88,13 @@ def columns(dos):
     return names, np.stack(values, axis=1)
 
 
-def dos_table(dos):
+def dos_table(dos: DensityOfStates) -> str:
     """Return a density of states as a text table.
 
     Parameters
     ----------
     dos : DensityOfStates
-        What to print.
+        The density of states.
 
     Returns
     -------
@@ -107,18 +108,19 @@ def dos_table(dos):
     return "\n".join(lines) + "\n"
 
 
-def dos_json(dos):
+def dos_json(dos: DensityOfStates) -> str:
     """Return a density of states as JSON.
 
     Parameters
     ----------
     dos : DensityOfStates
-        What to print.
+        The density of states.
 
     Returns
     -------
     str
-        An object with energies, total, projected, labels, projection and what else is known.
+        An object with energies, total, projected, labels, projection, method and all numbers that
+        are known.
     """
     out = {"energies": dos.energies.tolist(), "total": dos.total.tolist()}
     out |= {"projected": dos.projected.tolist(), "labels": list(dos.labels)}

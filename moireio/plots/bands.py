@@ -1,11 +1,19 @@
-"""Figures, with matplotlib."""
+"""Figures of bands, and files of all figures, with matplotlib."""
 
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError, unwritable
 from moireio.runtime.workdirs import work_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from moireio.results.bands import BandStructure
 
 LINE, DOTS = "#1f4e8c", "#c8442b"
 SPIN_COLOURS = (("#1f4e8c", "#4f9bd9"), ("#c8442b", "#e39b2d"))
@@ -13,8 +21,8 @@ WINDOW = 6.0
 FORMATS = (".png", ".pdf", ".svg")
 
 
-def check_format(path):
-    """Refuse a picture of an unknown format before any work is done.
+def check_format(path: str | os.PathLike[str]) -> None:
+    """Refuse a figure of an unknown format before any work is done.
 
     Parameters
     ----------
@@ -27,10 +35,18 @@ def check_format(path):
         If the suffix is not .png, .pdf or .svg.
     """
     if not str(path).lower().endswith(FORMATS):
-        raise MoireioError("is no picture format that is known", path=path, remedy="png, pdf, svg")
+        raise MoireioError("has no known format of figures", path=path, remedy="png, pdf, svg")
 
 
-def plot_bands(bands, overlays=(), *, zero="fermi", energy_window=None, title=None, labels=None):
+def plot_bands(
+    bands: "BandStructure",
+    overlays: Sequence[tuple[npt.NDArray, npt.NDArray]] = (),
+    *,
+    zero: str | float = "fermi",
+    energy_window: tuple[float, float] | None = None,
+    title: str | None = None,
+    labels: Sequence[str] | None = None,
+) -> "Figure":
     """Draw a band structure, and others over it.
 
     Parameters
@@ -45,7 +61,7 @@ def plot_bands(bands, overlays=(), *, zero="fermi", energy_window=None, title=No
         Lowest and highest energy shown, eV, counted from the zero. By default everything, or
         6 eV on both sides of the zero where the bands reach further.
     title : str, optional
-        Above the picture.
+        Title of the figure.
     labels : sequence of str, optional
         Names of the band structure and of the overlays, for a legend.
 
@@ -115,17 +131,17 @@ def _dress(axes, bands, zero, energy_window):
     ticks, names = [], []
     for index, label in zip(path.label_index, path.labels, strict=True):
         label = "Γ" if label in ("G", "GAMMA") else label.replace("'", "′")
-        where = float(path.distance[index])
-        if ticks and abs(where - ticks[-1]) < 1e-9:
+        place = float(path.distance[index])
+        if ticks and abs(place - ticks[-1]) < 1e-9:
             if label != names[-1]:
                 names[-1] = f"{names[-1]}|{label}"
         else:
-            ticks.append(where)
+            ticks.append(place)
             names.append(label)
     if ticks:
         axes.set_xticks(ticks, names)
-        for where in ticks[1:-1]:
-            axes.axvline(where, color="0.75", lw=0.6, zorder=0)
+        for place in ticks[1:-1]:
+            axes.axvline(place, color="0.75", lw=0.6, zorder=0)
     else:
         axes.set_xlabel("distance along the path (Å⁻¹)")
     if len(path) > 1 and path.distance[-1] > path.distance[0]:
@@ -138,7 +154,7 @@ def _dress(axes, bands, zero, energy_window):
         axes.set_ylim(*energy_window)
 
 
-def save(figure, path):
+def save(figure: "Figure", path: str) -> None:
     """Write a figure; its suffix chooses the format.
 
     Parameters

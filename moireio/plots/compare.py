@@ -1,15 +1,22 @@
-"""Pictures of the errors of Hamiltonians."""
+"""Figures of the errors of Hamiltonians."""
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def plot_errors(comparison, labels):
-    """Draw the mean errors by orbitals, a panel for each pair of species.
+    from moireio.compare.hamiltonians import Comparison
+
+
+def plot_errors(comparison: "Comparison", labels: dict[str, list[tuple[str, int]]]) -> "Figure":
+    """Draw the mean errors of all pairs of orbitals, a panel for each pair of species.
 
     Parameters
     ----------
     comparison : Comparison
-        What to draw.
+        The errors.
     labels : dict of str to list of (str, int)
         Names and lengths of every species' runs of orbitals (`SpeciesBasis.groups`), for the ticks.
 
@@ -57,7 +64,7 @@ def plot_errors(comparison, labels):
     return figure
 
 
-def plot_series(rows):
+def plot_series(rows: list[dict[str, Any]]) -> "Figure":
     """Draw the errors of a series of structures against their twist angle.
 
     Parameters

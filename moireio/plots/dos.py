@@ -1,11 +1,17 @@
 """Pictures of densities of states."""
 
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from moireio.errors import MoireioError
 from moireio.plots.bands import WINDOW
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from moireio.results.dos import DensityOfStates
 
 TOTAL = "#3a3a3a"
 COLOURS = (
@@ -21,26 +27,34 @@ COLOURS = (
     "#5f6f80",
 )
 MOST = len(COLOURS)
-FEW, SMALL = 6, 0.01  # of more groups those are left out that hold less than this part
-SAME = 0.05  # of its area: lines that hide one another
+FEW, SMALL = 6, 0.01  # of more groups, those with less than this part are left out
+SAME = 0.05  # part of its area by which a line differs from one that hides it
 UNIT = "states/eV/cell"
 ENERGY = {"fermi": "E − E$_F$ (eV)", "vbm": "E − E$_{VBM}$ (eV)", "none": "E (eV)"}
 
 
-def plot_dos(dos, *, zero=None, energy_window=None, title=None, stacked=False, vertical=False):
+def plot_dos(
+    dos: "DensityOfStates",
+    *,
+    zero: str | float | None = None,
+    energy_window: tuple[float, float] | None = None,
+    title: str | None = None,
+    stacked: bool = False,
+    vertical: bool = False,
+) -> "Figure":
     """Draw a density of states, spin down below the axis.
 
     Parameters
     ----------
     dos : DensityOfStates
-        What to draw.
+        The density of states.
     zero : {"fermi", "vbm", "none"} or float, optional
         Energy that becomes 0; by default the Fermi level if it is known.
     energy_window : tuple of two float, optional
         Lowest and highest energy shown, eV, counted from the zero; by default 6 eV on both sides
         of it, or everything.
     title : str, optional
-        Above the picture.
+        Title of the figure.
     stacked : bool
         Projections as areas on top of each other instead of lines.
     vertical : bool
@@ -49,7 +63,7 @@ def plot_dos(dos, *, zero=None, energy_window=None, title=None, stacked=False, v
     Returns
     -------
     matplotlib.figure.Figure
-        With the groups that hold most in the energy_window, at most ten.
+        With the groups that hold most in the window, at most ten.
 
     Raises
     ------
@@ -60,7 +74,7 @@ def plot_dos(dos, *, zero=None, energy_window=None, title=None, stacked=False, v
 
     if stacked and len(set(dos.projection)) > 1:
         raise MoireioError(
-            "areas of several projections cannot be stacked", remedy="give one --project"
+            "areas of several projections cannot be stacked", remedy="give `project` once"
         )
     if zero is None:
         zero = "none" if dos.fermi is None else "fermi"
@@ -102,8 +116,8 @@ def plot_dos(dos, *, zero=None, energy_window=None, title=None, stacked=False, v
     return figure
 
 
-def pretty(label):
-    """Return a label with its indices set low.
+def pretty(label: str) -> str:
+    """Return a label with its indices as subscripts.
 
     Parameters
     ----------
@@ -116,9 +130,9 @@ def pretty(label):
         In matplotlib's notation.
     """
 
-    def index(found):
-        text = re.sub(r"(?<=[xyz])(\d)", r"^\1", found[2]).replace("-", "−")
-        return f"{found[1]}$_{{{text}}}$"
+    def index(match):
+        text = re.sub(r"(?<=[xyz])(\d)", r"^\1", match[2]).replace("-", "−")
+        return f"{match[1]}$_{{{text}}}$"
 
     return re.sub(r"\b([pdf])((?:[xyz]|\()[xyz0-9()−-]*)(?= |$)", index, label)
 
@@ -177,10 +191,10 @@ def _curves(axes, dos, energies, shown, chosen, stacked, vertical):
 
 def _hidden(projected, chosen, number):
     """Return whether a curve lies on an earlier one."""
-    own = projected[:, chosen[number]]
+    curve = projected[:, chosen[number]]
     earlier = projected[:, chosen[:number]]
-    gap = np.abs(earlier - own[:, None]).sum(axis=(0, 2))
-    return bool((gap < SAME * np.abs(own).sum()).any())
+    gap = np.abs(earlier - curve[:, None]).sum(axis=(0, 2))
+    return bool((gap < SAME * np.abs(curve).sum()).any())
 
 
 def _line(axes, energies, values, vertical, **style):

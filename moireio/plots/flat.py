@@ -1,18 +1,27 @@
-"""Pictures of flat bands: a series over angles, and the weight of states in space."""
+"""Figures of flat bands: a series over angles, and the weight of states on the atoms."""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from moireio.bands.flat import FlatBands
+    from moireio.system.structure import Structure
 
 PANELS = 6
 COLOURS = {"flat": "#c0392b", "other": "0.6", "gaps": "#2471a3"}
 
 
-def plot_flat(rows):
+def plot_flat(rows: "list[tuple[str, float | None, FlatBands]]") -> "Figure":
     """Draw the bands of one cell, or of some and their widths against the angle.
 
     Parameters
     ----------
     rows : list of tuple (str, float or None, FlatBands)
-        A name, the twist angle in degrees, and the bands, of every cell.
+        Name, twist angle in degrees, and bands of every cell.
 
     Returns
     -------
@@ -47,9 +56,9 @@ def _draw_bands(axes, flat):
     energies = flat.bands.energies[0] - middle
     start = flat.first - flat.bands.first_band
     for index in range(energies.shape[1]):
-        own = start <= index < start + flat.count
-        colour = COLOURS["flat" if own else "other"]
-        axes.plot(path.distance, energies[:, index], color=colour, lw=0.9, zorder=2 + own)
+        is_flat = start <= index < start + flat.count
+        colour = COLOURS["flat" if is_flat else "other"]
+        axes.plot(path.distance, energies[:, index], color=colour, lw=0.9, zorder=2 + is_flat)
     gap = min(max(flat.gap_above or 0, flat.gap_below or 0, 0), flat.width)
     reach = 0.6 * flat.width + 1.2 * gap
     axes.set_ylim(-reach, reach)
@@ -63,18 +72,19 @@ def _draw_bands(axes, flat):
 
 
 def _draw_widths(axes, rows):
-    known = sorted((abs(angle), flat) for _, angle, flat in rows if angle is not None)
-    angles = np.array([angle for angle, _ in known])
+    series = [(abs(angle), flat) for _, angle, flat in rows if angle is not None]
+    series.sort(key=lambda pair: pair[0])
+    angles = np.array([angle for angle, _ in series])
     axes.plot(
         angles,
-        [1e3 * flat.width for _, flat in known],
+        [1e3 * flat.width for _, flat in series],
         "o-",
         color=COLOURS["flat"],
         ms=5,
-        label=f"width of the {known[0][1].count} bands",
+        label=f"width of the {series[0][1].count} bands",
     )
     for label, marker, side in (("gap above", "^", "gap_above"), ("gap below", "v", "gap_below")):
-        gaps = np.array([getattr(flat, side) or np.nan for _, flat in known]) * 1e3
+        gaps = np.array([getattr(flat, side) or np.nan for _, flat in series]) * 1e3
         gaps[gaps <= 0] = np.nan
         if np.isfinite(gaps).any():
             axes.plot(angles, gaps, marker, color=COLOURS["gaps"], ms=5, label=label)
@@ -93,24 +103,29 @@ def _draw_widths(axes, rows):
     axes.legend(frameon=False, fontsize=8)
 
 
-def plot_weights(structure, atoms, title=None, repeat=2):
+def plot_weights(
+    structure: "Structure",
+    atoms: npt.NDArray[np.float64],
+    title: str | None = None,
+    repeat: int = 2,
+) -> "Figure":
     """Draw the weight of states on every atom, seen from above, a panel for each layer.
 
     Parameters
     ----------
     structure : Structure
-        Where the atoms are.
+        The atoms.
     atoms : (N,) array
         Weights that add up to the number of states.
     title : str, optional
-        Above the panels.
+        Title of the figure.
     repeat : int
         Cells drawn along both vectors.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Weights relative to their mean over all atoms.
+        With the weights relative to their mean over all atoms.
     """
     from matplotlib.figure import Figure
 
@@ -130,8 +145,8 @@ def plot_weights(structure, atoms, title=None, repeat=2):
     area = abs(np.linalg.det(structure.cell[:2, :2])) / max((layer == layers[0]).sum(), 1)
     points = 0.8 * np.sqrt(area) / extent[0] * size * 72
     image = None
-    for axes, one in zip(np.atleast_1d(figure.subplots(1, len(layers))), layers, strict=True):
-        members = layer == one
+    for axes, number in zip(np.atleast_1d(figure.subplots(1, len(layers))), layers, strict=True):
+        members = layer == number
         places = np.concatenate([structure.positions[members, :2] + s[:2] for s in shifts])
         image = axes.scatter(
             *places.T,
@@ -146,7 +161,7 @@ def plot_weights(structure, atoms, title=None, repeat=2):
         axes.set_aspect("equal")
         axes.set_axis_off()
         share = atoms[members].sum() / atoms.sum()
-        axes.set_title(f"layer {one + 1}: {100 * share:.0f} %", fontsize=9)
+        axes.set_title(f"layer {number + 1}: {100 * share:.0f} %", fontsize=9)
     figure.colorbar(image, ax=figure.axes, shrink=0.8, label="weight on an atom / mean")
     if title:
         figure.suptitle(title, fontsize=10)

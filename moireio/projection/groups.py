@@ -1,16 +1,21 @@
-"""Groups of orbitals onto which states are projected, and Mulliken's populations in them.
+"""Groups of orbitals onto which states are projected (by `moireio.projection.mulliken`)."""
 
-The gross population of orbital μ in state n is w_μn = Re[c*_μn (S c)_μn] (Mulliken, J. Chem. Phys.
-23, 1833 (1955)). Over all orbitals the sum is 1; single ones may be slightly negative.
-"""
-
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.system.basis import SHELL_LETTERS
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from moireio.blockfile.reader import BlockFile
+    from moireio.symmetry.crystal import Symmetry
 
 KEYS = ("element", "atom", "shell", "orbital", "layer", "spin")
 HARMONICS = (
@@ -33,25 +38,25 @@ class Projection:
         Labels of all groups, one projection after another.
     way : (ng,) array of int
         Index into `names` of every group.
-    groups : (nw, n) array of int
+    groups : (nw, n_orbitals) array of int
         Group of every row of H in every way.
-    atoms : (n,) array of int
+    atoms : (n_orbitals,) array of int
         Atom of every row.
     """
 
-    names: tuple
-    labels: tuple
-    way: np.ndarray
-    groups: np.ndarray
-    atoms: np.ndarray
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    way: npt.NDArray[np.integer]
+    groups: npt.NDArray[np.integer]
+    atoms: npt.NDArray[np.integer]
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of groups."""
         return len(self.labels)
 
     @cached_property
-    def indicator(self):
-        """Sparse matrix (ng, n) with a 1 where a row of H belongs to a group."""
+    def indicator(self) -> "csr_array":
+        """Sparse matrix (ng, n_orbitals) with a 1 where a row of H belongs to a group."""
         from scipy.sparse import csr_array
 
         ways, n = self.groups.shape
@@ -59,14 +64,16 @@ class Projection:
         ones = np.ones(len(columns))
         return csr_array((ones, (self.groups.ravel(), columns)), shape=(len(self), n))
 
-    def image(self, operation, flipped):
+    def image(
+        self, operation: "Symmetry", flipped: npt.NDArray[np.integer]
+    ) -> npt.NDArray[np.integer] | None:
         """Return the group that every group goes to under an operation.
 
         Parameters
         ----------
         operation : Symmetry
             Operation of the crystal, time reversal, or both.
-        flipped : (n,) array of int
+        flipped : (n_orbitals,) array of int
             Row with the other spin, for every row; the rows themselves where there is no spin.
 
         Returns
@@ -82,14 +89,14 @@ class Projection:
         if operation.time_reversal:
             rows = flipped[rows]
         out = np.full(len(self), -1)
-        for own in self.groups:
-            out[own] = own[rows]
-            if (out[own] != own[rows]).any():
+        for group in self.groups:
+            out[group] = group[rows]
+            if (out[group] != group[rows]).any():
                 return None
         return out
 
 
-def make_projection(file, ways):
+def make_projection(file: "BlockFile", ways: Sequence[str]) -> Projection:
     """Sort the orbitals of a block file into groups.
 
     Parameters
@@ -97,7 +104,7 @@ def make_projection(file, ways):
     file : BlockFile
         With structure, basis and Hamiltonian.
     ways : sequence of str
-        Each one or several of "element", "atom", "shell", "orbital", "layer" and "spin", joined
+        One or several each of "element", "atom", "shell", "orbital", "layer" and "spin", joined
         by commas.
 
     Returns
@@ -114,7 +121,7 @@ def make_projection(file, ways):
     atoms, degrees, orders, spins = _rows(file, 2 if spinor else 1)
     symbols = structure.element_symbols
     elements = {s: n for n, s in enumerate(dict.fromkeys(symbols))}
-    known = {
+    rank_and_text = {
         "element": lambda r: (elements[symbols[atoms[r]]], symbols[atoms[r]]),
         "atom": lambda r: (atoms[r], f"{symbols[atoms[r]]}{atoms[r]}"),
         "shell": lambda r: (degrees[r], SHELL_LETTERS[degrees[r]]),
@@ -129,9 +136,9 @@ def make_projection(file, ways):
         # atom includes element: "C C0" would be redundant
         words = [w for w in KEYS if w in words and not (w == "element" and "atom" in words)]
         words = [w for w in words if not (w == "shell" and "orbital" in words)]
-        found = [[known[w](r) for w in words] for r in range(len(atoms))]
-        keys = [tuple(rank for rank, _ in entry) for entry in found]
-        texts = {k: " ".join(t for _, t in e) for k, e in zip(keys, found, strict=True)}
+        entries = [[rank_and_text[w](r) for w in words] for r in range(len(atoms))]
+        keys = [tuple(rank for rank, _ in entry) for entry in entries]
+        texts = {k: " ".join(t for _, t in e) for k, e in zip(keys, entries, strict=True)}
         ordered = {k: n + len(labels) for n, k in enumerate(sorted(texts))}
         groups.append([ordered[k] for k in keys])
         way += [len(names)] * len(ordered)
@@ -164,7 +171,7 @@ def _check(file, words, spinor):
 def _rows(file, copies):
     """Return atom, l, m and spin of every row of H."""
     structure = file.structure
-    own = {}
+    of_species = {}
     for name in structure.species_names:
         basis = file.basis[name]
         degrees = np.concatenate([np.full(2 * v + 1, v) for v in basis.l])
@@ -172,10 +179,10 @@ def _rows(file, copies):
         if basis.m is not None:
             # an incomplete shell: one function for each m, each of its radial function
             degrees, orders = _incomplete(basis)
-        own[name] = degrees, orders
+        of_species[name] = degrees, orders
     parts = [[], [], [], []]
     for atom, name in enumerate(structure.species_of_atoms):
-        degrees, orders = own[name]
+        degrees, orders = of_species[name]
         for spin in range(copies):
             row = np.full(len(degrees), atom), degrees, orders, np.full(len(degrees), spin)
             for part, values in zip(parts, row, strict=True):
@@ -207,7 +214,7 @@ def _harmonic(degree, order):
     return f"{SHELL_LETTERS[degree]}{order:+d}"
 
 
-def flipped_rows(sizes, spinor):
+def flipped_rows(sizes: npt.NDArray[np.integer], spinor: bool) -> npt.NDArray[np.integer]:
     """Return the row with the other spin, for every row.
 
     Parameters
@@ -219,8 +226,8 @@ def flipped_rows(sizes, spinor):
 
     Returns
     -------
-    (n,) array of int
-        The rows themselves without spin.
+    (n_orbitals,) array of int
+        Without spin the rows themselves.
     """
     first = np.concatenate([[0], np.cumsum(sizes)])
     rows = np.arange(first[-1])

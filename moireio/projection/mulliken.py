@@ -5,14 +5,28 @@ The gross population of orbital μ in state n is w_μn = Re[c*_μn (S c)_μn] (M
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from moireio.blockfile.reader import BlockFile
+    from moireio.operators.bloch import BlochSum
+    from moireio.spectrum.states import BlochStates
 
 CHUNK = 256  # states whose images under S are in memory at once
 FEW = 20  # for fewer states than one of so many orbitals, products with a sparse S are faster
 
 
-def gross_populations(overlap, k, states, indicator=None):
+def gross_populations(
+    overlap: "BlochSum | None",
+    k: npt.ArrayLike,
+    states: npt.NDArray[np.inexact],
+    indicator: "csr_array | None" = None,
+) -> npt.NDArray[np.float64]:
     """Return the gross populations of states, by orbital or summed over groups of orbitals.
 
     Parameters
@@ -39,9 +53,9 @@ def gross_populations(overlap, k, states, indicator=None):
     populations = np.empty((groups, count))
     for begin in range(0, count, CHUNK):
         part = slice(begin, begin + CHUNK)
-        own = states[:, part]
-        images = own if matrix is None else matrix @ own
-        products = (own.conj() * images).real
+        coefficients = states[:, part]
+        images = coefficients if matrix is None else matrix @ coefficients
+        products = (coefficients.conj() * images).real
         populations[:, part] = products if indicator is None else indicator @ products
     return populations
 
@@ -58,10 +72,10 @@ class MullikenPopulations:
         Populations Re Σ_α∈atom c_α* (S c)_α; each row adds up to 1.
     """
 
-    energies: np.ndarray
-    atoms: np.ndarray
+    energies: npt.NDArray[np.float64]
+    atoms: npt.NDArray[np.float64]
 
-    def by_layer(self, layer):
+    def by_layer(self, layer: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Return the sums over layers.
 
         Parameters
@@ -79,7 +93,7 @@ class MullikenPopulations:
         )
 
 
-def atomic_populations(file, states):
+def atomic_populations(file: "BlockFile", states: "BlochStates") -> MullikenPopulations:
     """Return the populations of the atoms in the states at one k point.
 
     Parameters

@@ -1,12 +1,24 @@
 """Densities of states in space, from coefficients and radial functions."""
 
 import numpy as np
+import numpy.typing as npt
 
+from moireio.runtime.progress import Progress
+from moireio.system.basis import Basis
 from moireio.system.orbitals import orbital_values
 from moireio.system.radial import radial_functions
+from moireio.system.structure import Structure
 
 
-def density_on_grid(structure, basis, k, states, spacing, spinor=False, progress=None):
+def density_on_grid(
+    structure: Structure,
+    basis: Basis,
+    k: npt.NDArray[np.float64],
+    states: npt.NDArray[np.inexact],
+    spacing: float,
+    spinor: bool = False,
+    progress: Progress | None = None,
+) -> npt.NDArray[np.float64]:
     """Return Σ_n |ψ_nk(r)|² on a grid over the cell.
 
     ψ_k(r) = Σ_R e^{2πi k·R} Σ_α c_α φ_α(r − τ_α − R).
@@ -18,8 +30,8 @@ def density_on_grid(structure, basis, k, states, spacing, spinor=False, progress
     basis : Basis
         With radial functions.
     k : (3,) array
-        Fractional.
-    states : (n, nb) array
+        Fractional coordinates.
+    states : (n_orbitals, nb) array
         Coefficients.
     spacing : float
         Largest distance of grid points along a cell vector, Å.
@@ -63,9 +75,9 @@ def density_on_grid(structure, basis, k, states, spacing, spinor=False, progress
         index, vectors = index[near], vectors[near]
         values = orbital_values(species, vectors)
         width = values.shape[1]
-        own = states[start : start + spins * width].reshape(spins, width, -1)
+        coefficients = states[start : start + spins * width].reshape(spins, width, -1)
         start += spins * width
-        wave = np.concatenate([values @ part for part in own], axis=1)
+        wave = np.concatenate([values @ part for part in coefficients], axis=1)
         cells, home = np.divmod(index, counts)
         # seen from the home cell, the orbital there belongs to the atom's copy in −cells
         np.add.at(psi, tuple(home.T), np.exp(-2j * np.pi * (cells @ k))[:, None] * wave)

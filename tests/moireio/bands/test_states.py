@@ -55,10 +55,10 @@ def test_killed_and_resumed(made, tmp_path, run):
     """kill -9: energies and states of finished k points are taken from what was kept."""
     out = tmp_path / "b.h5"
     code = (
-        "import time\nfrom moireio.spectrum import problems\n"
-        "old = problems.EigenproblemSet._solve\n"
+        "import time\nfrom moireio.solvers.lapack import LapackSolver\n"
+        "old = LapackSolver.eigenpairs\n"
         "def slow(*a):\n    time.sleep(0.2)\n    return old(*a)\n"
-        "problems.EigenproblemSet._solve = slow\n"
+        "LapackSolver.eigenpairs = slow\n"
         "from moireio.tools.band import main; main()"
     )
     words = [made["gr_ab"], "-p", "GMK", "-n", "30", "-j", "1", "--states", "-o", out]

@@ -305,13 +305,7 @@ def test_moments_without_noise(spin):
 
     hk, sk = BlochSum.from_source(h), BlochSum.from_source(s, spinor=spin == "spinor")
     problem = EigenProblem(hk, sk, [0.1, 0.3, 0])
-    n = problem.n_orbitals
-    original = kpm._noise
-    kpm._noise = lambda rng, n, vectors, c: np.eye(n)[:, :vectors].astype(complex if c else float)
-    try:
-        found = kpm.moments(problem, width=1.0, count=20, vectors=n)
-    finally:
-        kpm._noise = original
+    found = kpm.moments(problem, width=1.0, count=20, noise=np.eye(problem.n_orbitals))
     energies = eigh(hk.dense(problem.k), sk.dense(problem.k), eigvals_only=True)
     assert found.centre - found.half < energies[0]
     assert found.centre + found.half > energies[-1]

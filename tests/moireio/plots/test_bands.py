@@ -63,7 +63,7 @@ def test_wide_bands_are_cut_and_unknown_levels_refused(bands):
 def test_saving(bands, tmp_path):
     save(moireio.plot_bands(bands), str(tmp_path / "x.svg"))
     assert b"<svg" in (tmp_path / "x.svg").read_bytes()
-    with pytest.raises(MoireioError, match="no picture format"):
+    with pytest.raises(MoireioError, match="no known format of figures"):
         check_format("x.gif")
     with pytest.raises(MoireioError, match="cannot be written"):
         save(moireio.plot_bands(bands), str(tmp_path / "absent" / "x.png"))

@@ -12,7 +12,8 @@ import pytest
 
 import moireio
 from moireio.errors import MoireioError
-from moireio.spectrum import checkpoint, problems
+from moireio.solvers.lapack import LapackSolver
+from moireio.spectrum import checkpoint
 from moireio.spectrum.checkpoint import Checkpoint
 
 
@@ -46,16 +47,10 @@ def test_record_goes_on(graphene, tmp_path, monkeypatch):
     record.write_text("\n".join(kept) + '\n{"task": [0, 8], "ener')
     again = []
     solved = []
-    monkeypatch.setattr(
-        problems.EigenproblemSet,
-        "_solve",
-        _counting(problems.EigenproblemSet._solve, solved),
-        raising=True,
-    )
-    assert (
-        run(resume=True, progress=lambda count, total: again.append(count)).energies
-        == whole.energies
-    ).all()
+    counted = _counting(LapackSolver.eigenvalues, solved)
+    monkeypatch.setattr(LapackSolver, "eigenvalues", counted)
+    resumed = run(resume=True, progress=lambda count, total: again.append(count))
+    assert (resumed.energies == whole.energies).all()
     assert len(solved) == len(path) - 4
     assert sum(again) == len(path)
     assert not record.exists()
@@ -86,10 +81,11 @@ def test_killed_band_is_resumed(made, tmp_path):
     """kill -9 in the middle; --resume does the rest, and says so by its record."""
     out = tmp_path / "bands.txt"
     code = (
-        "from moireio.spectrum import checkpoint, problems; checkpoint.SHORT = 0.0\n"
-        "import time; old = problems.EigenproblemSet._solve\n"
+        "from moireio.spectrum import checkpoint; checkpoint.SHORT = 0.0\n"
+        "import time; from moireio.solvers.lapack import LapackSolver\n"
+        "old = LapackSolver.eigenvalues\n"
         "def slow(*a):\n    time.sleep(0.2)\n    return old(*a)\n"
-        "problems.EigenproblemSet._solve = slow\n"
+        "LapackSolver.eigenvalues = slow\n"
         "from moireio.tools.band import main; main()"
     )
     words = [made["gr_ab"], "-p", "GMK", "-n", "30", "-j", "1", "--text", str(out)]

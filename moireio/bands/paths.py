@@ -1,0 +1,112 @@
+"""The k points along which bands are wanted."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from moireio.errors import MoireioError, naming, unreadable
+from moireio.kspace.path import make_path, path_of_points, path_of_segments
+from moireio.results.kpath import KPath
+
+if TYPE_CHECKING:
+    from moireio.blockfile.reader import BlockFile
+
+
+def choose_path(
+    file: "BlockFile",
+    path: str | KPath | list | None = None,
+    points: int = 200,
+    kpoints: npt.NDArray[np.float64] | None = None,
+    convention: str = "ase",
+) -> KPath:
+    """Return the k points that were asked for, in any of the ways to give them.
+
+    Parameters
+    ----------
+    file : BlockFile
+        With the cell, and perhaps a path.
+    path : str, KPath or list, optional
+        Corners or points (see `moireio.kspace.path.parse_path`), "input" for the path in the file,
+        a path from another file, or OpenMX's segments; by default the usual path of the lattice.
+    points : int
+        k points along a path of corners.
+    kpoints : (nk, 3) array, optional
+        Fractional coordinates of points, instead.
+    convention : {"ase", "seekpath"}
+        Names of the corners of three-dimensional crystals.
+
+    Returns
+    -------
+    KPath
+        With distances in this cell.
+
+    Raises
+    ------
+    MoireioError
+        If a label is unknown, or no path is stored.
+    """
+    structure = file.structure
+    if kpoints is not None:
+        return path_of_points(structure, kpoints)
+    if isinstance(path, KPath):
+        return path_of_points(structure, path.k, path.label_index, path.labels)
+    if isinstance(path, list):
+        if not path:
+            raise MoireioError("the OpenMX input has no Band.kpath", remedy="give another `path`")
+        return path_of_segments(structure, path)
+    if path == "input":
+        stored = file.kpath
+        if stored is None:
+            raise MoireioError(
+                "no path came with this file", path=file.label, remedy="give `path`, as GMKG"
+            )
+        starts, ends = stored.points[:, 0], stored.points[:, 1]
+        segments = zip(stored.counts.tolist(), starts, ends, stored.labels, strict=True)
+        return path_of_segments(structure, segments)
+    with naming(file.label):
+        return make_path(structure, path, points, convention=convention)
+
+
+def read_kpoints(path: str) -> npt.NDArray[np.float64]:
+    """Read a text file of k points.
+
+    Parameters
+    ----------
+    path : str
+        File with three fractional coordinates a line; further columns and ``#`` comments are
+        ignored.
+
+    Returns
+    -------
+    (nk, 3) array
+        Fractional coordinates.
+
+    Raises
+    ------
+    MoireioError
+        If a line has no three numbers, or there is none.
+    """
+    points = []
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            for number, line in enumerate(stream, 1):
+                words = line.split("#")[0].split()
+                if not words:
+                    continue
+                try:
+                    point = [float(v) for v in words[:3]]
+                except ValueError:
+                    point = []
+                if len(point) != 3 or not (np.abs(point) < 1e3).all():
+                    raise MoireioError(
+                        f"line {number} has no three coordinates",
+                        path=path,
+                        remedy="one k point a line: k1 k2 k3, fractional",
+                    )
+                points.append(point)
+    except OSError as error:
+        raise unreadable(error, path) from error
+    if not points:
+        raise MoireioError("has no k points", path=path)
+    return np.array(points)

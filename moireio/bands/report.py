@@ -1,0 +1,73 @@
+"""Tables of a band structure."""
+
+import json
+
+import numpy as np
+
+from moireio.results.bands import BandStructure
+
+
+def bands_table(bands: BandStructure) -> str:
+    """Return energies as a text table, for gnuplot, numpy.loadtxt or people.
+
+    Parameters
+    ----------
+    bands : BandStructure
+        The bands.
+
+    Returns
+    -------
+    str
+        A line for each k point: distance (Å⁻¹), k, energies (eV); spin up and down are two blocks
+        (gnuplot's index 0 and 1), pieces of a broken path are separated by an empty line.
+    """
+    path = bands.path
+    marks = ", ".join(
+        f"{label or '·'} {path.distance[i]:.6f}"
+        for i, label in zip(path.label_index, path.labels, strict=True)
+    )
+    lines = ["# energies in eV; distance along the path in 1/Å (with the 2π), k fractional"]
+    if bands.fermi is not None:
+        lines.append(f"# Fermi level {bands.fermi:.9f} eV")
+    if marks:
+        lines.append(f"# corners: {marks}")
+    lines.append(f"# distance k1 k2 k3 E{bands.first_band + 1} …")
+    breaks = set(path.breaks.tolist())
+    for channel, energies in enumerate(bands.energies):
+        if len(bands.energies) == 2:
+            lines += (["", ""] if channel else []) + [f"# spin {('up', 'down')[channel]}"]
+        for n, values in enumerate(energies):
+            if n in breaks:
+                lines.append("")
+            k = " ".join(f"{v:11.8f}" for v in path.k[n])
+            lines.append(f"{path.distance[n]:.8f} {k} " + " ".join(f"{v:.9f}" for v in values))
+    return "\n".join(lines) + "\n"
+
+
+def bands_json(bands: BandStructure) -> str:
+    """Return a band structure as JSON.
+
+    Parameters
+    ----------
+    bands : BandStructure
+        The bands.
+
+    Returns
+    -------
+    str
+        An object with k, distance, labels, label_index, energies (eV), first_band (from 0), fermi
+        and unit.
+    """
+    path = bands.path
+    return json.dumps(
+        {
+            "k": path.k.tolist(),
+            "distance": path.distance.tolist(),
+            "labels": list(path.labels),
+            "label_index": np.asarray(path.label_index).tolist(),
+            "energies": bands.energies.tolist(),
+            "first_band": bands.first_band,
+            "fermi": bands.fermi,
+            "unit": "eV",
+        }
+    )
