@@ -160,7 +160,7 @@ def _states(ctx, file, flat, solver, opts, note):
     extra = len(states.energies) - flat.count
     if extra:
         note(f"at {opts['k']} {extra} more states are degenerate with these bands, and included")
-    populations = atomic_populations(file, states)
+    populations = atomic_populations(file, k, states.coefficients)
     structure = file.structure
     if opts["weights_plot"]:
         title = f"{len(states.energies)} bands at {opts['k'].replace('G', 'Γ')}"

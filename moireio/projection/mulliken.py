@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from moireio.blockfile.reader import BlockFile
     from moireio.operators.bloch import BlochSum
-    from moireio.spectrum.states import BlochStates
 
 CHUNK = 256  # states whose images under S are in memory at once
 FEW = 20  # for fewer states than one of so many orbitals, products with a sparse S are faster
@@ -66,13 +65,10 @@ class MullikenPopulations:
 
     Parameters
     ----------
-    energies : (nb,) array
-        eV.
     atoms : (nb, N) array
         Populations Re Σ_α∈atom c_α* (S c)_α; each row adds up to 1.
     """
 
-    energies: npt.NDArray[np.float64]
     atoms: npt.NDArray[np.float64]
 
     def by_layer(self, layer: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
@@ -93,15 +89,19 @@ class MullikenPopulations:
         )
 
 
-def atomic_populations(file: "BlockFile", states: "BlochStates") -> MullikenPopulations:
-    """Return the populations of the atoms in the states at one k point.
+def atomic_populations(
+    file: "BlockFile", k: npt.ArrayLike, states: npt.NDArray[np.inexact]
+) -> MullikenPopulations:
+    """Return the populations of the atoms in some states at one k point.
 
     Parameters
     ----------
     file : BlockFile
         With the overlap, unless its basis is orthogonal.
-    states : BlochStates
-        From `moireio.spectrum.states.solve_states`.
+    k : (3,) array
+        Fractional coordinates.
+    states : (n_orbitals, nb) array
+        Coefficients, S-orthonormal, as of `moireio.spectrum.states.solve_states`.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def atomic_populations(file: "BlockFile", states: "BlochStates") -> MullikenPopu
     overlap = file.overlap
     if overlap is not None:
         overlap = overlap.assembler(spinor=copies == 2)
-    orbitals = gross_populations(overlap, states.k, states.coefficients)
+    orbitals = gross_populations(overlap, k, states)
     sizes = copies * file.basis.sizes(file.structure)
     first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    return MullikenPopulations(states.energies, np.add.reduceat(orbitals, first, axis=0).T)
+    return MullikenPopulations(np.add.reduceat(orbitals, first, axis=0).T)

@@ -64,13 +64,13 @@ def test_weights_and_density(made, name):
         filled = round(file.electrons.count / (1 if spinor else 2))
         k = np.array([0.2, 0.1, 0.0])
         (states,) = solve_states(file, k, band_range=(filled - 2, filled + 1))
-        found = atomic_populations(file, states)
+        found = atomic_populations(file, k, states.coefficients)
         h = file.hamiltonian.at_k(k).toarray()
         s = file.overlap.at_k(k).toarray()
         if spinor:
             s = found_overlap(file, k)
         levels, vectors = eigh(h, s)
-        assert found.energies == pytest.approx(levels[filled - 2 : filled + 2], abs=1e-9)
+        assert states.energies == pytest.approx(levels[filled - 2 : filled + 2], abs=1e-9)
         assert found.atoms.sum(axis=1) == pytest.approx(np.ones(4), abs=1e-9)
         n = filled - 2
         own = np.real(vectors[:, n].conj() * (s @ vectors[:, n]))
