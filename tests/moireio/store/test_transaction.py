@@ -1,10 +1,15 @@
-"""What a block file holds goes into another container as it is."""
+"""Writing that completes or leaves no trace; copies into any container."""
 
 import itertools
+import os
 
 import numpy as np
 import pytest
+from helpers import random_operator, random_system, write_file
 
+import moireio
+from moireio.blockfile.stream import write_target
+from moireio.errors import MoireioError
 from moireio.store.containers import open_container
 from moireio.store.transaction import copy_tree, write_container
 
@@ -55,3 +60,91 @@ def test_arrays_of_any_shape_and_type(tmp_path, first, second):
         assert copy.groups("x_mine") == ["inner"]
         assert_filled(copy, "x_mine/inner")
         copy.close()
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(SUFFIXES, SUFFIXES)))
+def test_conversion_keeps_everything(tmp_path, made, first, second):
+    """HDF5 ⇄ zarr ⇄ zip, upper ⇄ full, on the real spinor and collinear files."""
+    for name in ("hbn_soc", "o2_col"):
+        one, two = tmp_path / f"{name}1{first}", tmp_path / f"{name}2{second}"
+        with moireio.open(made[name]) as file:
+            with write_target(str(one), base=file):
+                pass
+            with moireio.open(one) as middle, write_target(str(two), base=middle):
+                pass
+            with moireio.open(two) as last:
+                assert last.digest() == file.digest()
+                assert last.attributes == file.attributes
+                assert last.history == file.history
+                assert last.electrons == file.electrons
+                assert last.basis["B" if name == "hbn_soc" else "O"].label == (
+                    "B7.0-s2p2d1" if name == "hbn_soc" else "O6.0-s2p2d1"
+                )
+                for operator in file.operators:
+                    n = len(file.structure)
+                    a, b = file.operator(operator), last.operator(operator)
+                    assert a.meta == b.meta
+                    assert (a.rows(0, n) == b.rows(0, n)).all()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_in_place_adds_and_replaces(tmp_path, made, suffix):
+    path = tmp_path / f"x{suffix}"
+    with moireio.open(made["o2_col"]) as file, write_target(str(path), base=file):
+        pass
+    for points in (5, 7):
+        with moireio.open(path) as file:
+            bands = moireio.solve_bands(file, moireio.make_path(file.structure, "GX", points))
+            with write_target(None, base=file, in_place=True, drop=("bands",)) as out:
+                out.bands(bands)
+                out.history("band")
+        with moireio.open(path) as file:
+            assert len(file.bands().path) == points
+            assert moireio.validate(file) == []
+    with moireio.open(path) as file:
+        assert [e.command for e in file.history] == ["openmx2h5", "band", "band"]
+    assert sorted(os.listdir(tmp_path)) == [path.name]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_failure_leaves_no_trace(tmp_path, suffix):
+    structure, basis = random_system(0)
+    path = tmp_path / f"x{suffix}"
+
+    def fail():
+        with write_target(str(path), force=True) as out:
+            out.structure(structure)
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    source, _ = random_operator(0, basis.sizes(structure))
+    write_file(path, structure, basis, source)
+    with pytest.raises(RuntimeError):
+        fail()
+    with moireio.open(path) as file:
+        assert "hamiltonian" in file
+    with pytest.raises(MoireioError, match="`force` replaces it"):
+        write_file(path, structure, basis, source)
+    write_file(path, structure, basis, source, force=True)
+    assert sorted(os.listdir(tmp_path)) == [path.name]
+
+
+def test_what_must_not_be_replaced(tmp_path):
+    structure, basis = random_system(0)
+    source, _ = random_operator(0, basis.sizes(structure))
+    folder = tmp_path / "papers.zarr"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("...")
+    with pytest.raises(MoireioError, match="no zarr store"):
+        write_file(folder, structure, basis, source, force=True)
+    os.mkfifo(tmp_path / "pipe.h5")
+    with pytest.raises(MoireioError, match="neither a file nor a folder"):
+        write_file(tmp_path / "pipe.h5", structure, basis, source, force=True)
+    real = tmp_path / "real.h5"
+    write_file(real, structure, basis, source)
+    (tmp_path / "link.h5").symlink_to(real)
+    write_file(tmp_path / "link.h5", structure, basis, source, force=True)
+    assert (tmp_path / "link.h5").is_symlink()
+    assert (folder / "thesis.tex").exists()
