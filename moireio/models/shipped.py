@@ -3,22 +3,24 @@
 import contextlib
 import functools
 import os
+from collections.abc import Iterable
 from importlib.resources import files
 
 from moireio.blockfile.reader import read_basis
 from moireio.errors import MoireioError
 from moireio.store.containers import open_container
+from moireio.system.basis import Basis
 
 FORMAT = "moireio-model"
 
 
-def is_model_file(path):
+def is_model_file(path: str) -> bool:
     """Return whether a file is a model file.
 
     Parameters
     ----------
     path : str
-        Any.
+        Path of any file or folder.
 
     Returns
     -------
@@ -35,7 +37,7 @@ def is_model_file(path):
 
 
 @functools.cache
-def shipped():
+def shipped() -> dict[str, Basis]:
     """Return the models that come with moireio.
 
     Returns
@@ -43,15 +45,15 @@ def shipped():
     dict of str to Basis
         Orbitals of each model, by the path of its file.
     """
-    found = {}
+    bases = {}
     for entry in sorted(files(__package__).iterdir(), key=lambda e: e.name):
         if entry.name.endswith(".h5"):
             with contextlib.closing(open_container(str(entry))) as container:
-                found[str(entry)] = read_basis(container)
-    return found
+                bases[str(entry)] = read_basis(container)
+    return bases
 
 
-def model_with(elements):
+def model_with(elements: Iterable[str]) -> str | None:
     """Return the path of a shipped model that knows some elements.
 
     Parameters
@@ -65,4 +67,4 @@ def model_with(elements):
         The first that does; None if there is none.
     """
     wanted = set(elements)
-    return next((path for path, own in shipped().items() if wanted <= set(own.species)), None)
+    return next((path for path, basis in shipped().items() if wanted <= set(basis.species)), None)

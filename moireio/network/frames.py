@@ -1,11 +1,13 @@
 """Rotations into the frames of edges, in which the vector of the edge is the z axis."""
 
+from collections.abc import Mapping
+
 import torch
 
 from moireio.network.wigner import about_y
 
 
-def edge_frames(vectors, lmax, dtype):
+def edge_frames(vectors: torch.Tensor, lmax: int, dtype: torch.dtype) -> list[torch.Tensor]:
     """Return the matrices that turn features into the frames of edges.
 
     Parameters
@@ -47,7 +49,9 @@ def edge_frames(vectors, lmax, dtype):
     return out
 
 
-def _multiples(cosine, sine, count):
+def _multiples(
+    cosine: torch.Tensor, sine: torch.Tensor, count: int
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Return cos kθ and sin kθ for k = 0 … count, two lists."""
     c, s = [torch.ones_like(cosine)], [torch.zeros_like(sine)]
     for _ in range(count):
@@ -57,7 +61,7 @@ def _multiples(cosine, sine, count):
     return c, s
 
 
-def into_frames(parts, frames):
+def into_frames(parts: list[torch.Tensor], frames: list[torch.Tensor] | None) -> list[torch.Tensor]:
     """Turn features into the frames of edges.
 
     Parameters
@@ -77,7 +81,9 @@ def into_frames(parts, frames):
     return [p if p.shape[1] == 1 else torch.bmm(D, p) for p, D in zip(parts, frames, strict=False)]
 
 
-def out_of_frames(parts, frames):
+def out_of_frames(
+    parts: list[torch.Tensor], frames: list[torch.Tensor] | None
+) -> list[torch.Tensor]:
     """Turn features back, the inverse of `into_frames`.
 
     Parameters
@@ -100,7 +106,7 @@ def out_of_frames(parts, frames):
     ]
 
 
-def by_order(parts):
+def by_order(parts: list[torch.Tensor]) -> torch.Tensor:
     """Rearrange features from degrees to orders, m = 0, +1, −1, +2 and so on.
 
     Parameters
@@ -122,7 +128,7 @@ def by_order(parts):
     return torch.cat(pieces, dim=1)
 
 
-def by_degree(orders, counts):
+def by_degree(orders: Mapping[int, torch.Tensor], counts: list[int]) -> list[torch.Tensor]:
     """Rearrange features from orders to degrees, the inverse of `by_order`.
 
     Parameters

@@ -6,16 +6,20 @@ coupling it is (h0 + h·σ)/√2, where h0 is such a sum and h_a, a = y, z, x, o
 halves of the output.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from moireio.errors import MoireioError
 from moireio.network.irreps import Irrep, Irreps
 from moireio.network.wigner import coupling
+
+# Blocks that share channels: (species, species) to (shell, shell)
+Target = dict[tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -39,24 +43,24 @@ class Targets:
         there is one half then. Without, they are complex.
     """
 
-    numbers: tuple
-    shells: tuple
+    numbers: tuple[int, ...]
+    shells: tuple[tuple[int, ...], ...]
     spinful: bool
-    targets: tuple
+    targets: tuple[Target, ...]
     even: bool = False
     time_reversal: bool = False
 
     @property
-    def halves(self):
+    def halves(self) -> int:
         """Number of copies of the channels: real and imaginary parts."""
         return 2 if self.spinful and not self.time_reversal else 1
 
-    def degrees(self, target):
+    def degrees(self, target: Target) -> tuple[int, int]:
         """Return (l1, l2) of a target."""
         (one, two), (a, b) = next(iter(target.items()))
         return self.shells[one][a], self.shells[two][b]
 
-    def irreps(self):
+    def irreps(self) -> Irreps:
         """Return the list of the network's output."""
         out = []
         for target in self.targets:
@@ -90,7 +94,14 @@ class Targets:
         return cls(**{**values, "targets": blocks, "shells": shells, "numbers": numbers})
 
 
-def all_targets(numbers, shells, spinful, even=False, merge=True, time_reversal=False):
+def all_targets(
+    numbers: Sequence[int],
+    shells: Sequence[Sequence[int]],
+    spinful: bool,
+    even: bool = False,
+    merge: bool = True,
+    time_reversal: bool = False,
+) -> Targets:
     """Return the targets of every block, as DeepH-E3 numbers them.
 
     Parameters
@@ -114,19 +125,19 @@ def all_targets(numbers, shells, spinful, even=False, merge=True, time_reversal=
         Blocks of like degrees that have like numbers among the shells of their degree share
         channels.
     """
-    found = {}
+    targets: dict[tuple, Target] = {}
     for one, first in enumerate(shells):
         for two, second in enumerate(shells):
             for a, l1 in enumerate(first):
                 for b, l2 in enumerate(second):
                     key = (l1, first[:a].count(l1), l2, second[:b].count(l2))
                     key = key if merge else (one, two, *key)
-                    found.setdefault(key, {})[one, two] = (a, b)
-    own = tuple(tuple(s) for s in shells)
-    return Targets(tuple(numbers), own, spinful, tuple(found.values()), even, time_reversal)
+                    targets.setdefault(key, {})[one, two] = (a, b)
+    degrees = tuple(tuple(s) for s in shells)
+    return Targets(tuple(numbers), degrees, spinful, tuple(targets.values()), even, time_reversal)
 
 
-def channels_of(l1, l2, spinful):
+def channels_of(l1: int, l2: int, spinful: bool) -> list[int]:
     """Return the degrees of the channels of a block between two shells.
 
     Parameters
@@ -146,7 +157,7 @@ def channels_of(l1, l2, spinful):
     return singlet + triplet
 
 
-def _change(l1, l2, spinful, old_signs):
+def _change(l1: int, l2: int, spinful: bool, old_signs: bool) -> npt.NDArray:
     """Return the matrix from channels to a block, (channels, components, (2 l1 + 1)(2 l2 + 1)).
 
     The components are h0 and, with spin, h_y, h_z, h_x.
@@ -170,7 +181,7 @@ def _change(l1, l2, spinful, old_signs):
 _PAULI = np.array([[[1, 0], [0, 1]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]], [[0, 1], [1, 0]]])
 
 
-def _with_spin(change, targets):
+def _with_spin(change: npt.NDArray, targets: Targets) -> npt.NDArray:
     """Return the real matrix from channels to spin components of blocks.
 
     Parameters
@@ -185,13 +196,13 @@ def _with_spin(change, targets):
     (halves, channels, 2, 2, size, 2) array
         Spins of row and column, elements, real and imaginary part.
     """
-    made = np.einsum("kas,aij->kijs", change, _PAULI) / np.sqrt(2)
+    blocks = np.einsum("kas,aij->kijs", change, _PAULI) / np.sqrt(2)
     if targets.time_reversal:
         singlet = np.abs(change[:, 0]).max(axis=1) > 0
-        made = np.where(singlet[:, None, None, None], made, 1j * made)[None]
+        blocks = np.where(singlet[:, None, None, None], blocks, 1j * blocks)[None]
     else:
-        made = np.stack([made, 1j * made])
-    return np.stack([made.real, made.imag], axis=-1)
+        blocks = np.stack([blocks, 1j * blocks])
+    return np.stack([blocks.real, blocks.imag], axis=-1)
 
 
 class Head:
@@ -212,11 +223,13 @@ class Head:
         If some elements between the species are not predicted.
     """
 
-    def __init__(self, targets, one, two, old_signs=False):
+    def __init__(self, targets: Targets, one: int, two: int, old_signs: bool = False) -> None:
         self.targets = targets
         first = [np.cumsum([0, *(2 * n + 1 for n in targets.shells[k])]) for k in (one, two)]
         self.shape = int(first[0][-1]), int(first[1][-1])
-        groups, self.entries, at, number = {}, [], 0, 0
+        groups: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+        self.entries: list[int] = []
+        at = number = 0
         for target in targets.targets:
             l1, l2 = targets.degrees(target)
             channels = channels_of(l1, l2, targets.spinful)
@@ -257,10 +270,10 @@ class Head:
             )
         self._place = torch.tensor(place.ravel())
         self._columns = [torch.tensor(c) for c, _, _ in self._steps]
-        self._changes = {}
+        self._changes: dict[tuple[torch.dtype, torch.device], tuple] = {}
 
-    def reads(self, places):
-        """Take output in another order of components.
+    def reads(self, places: npt.NDArray[np.int64]) -> "Head":
+        """Read output in another order of components.
 
         Parameters
         ----------
@@ -276,7 +289,7 @@ class Head:
         self._columns = [places[torch.tensor(c)] for c, _, _ in self._steps]
         return self
 
-    def inverse(self, blocks):
+    def inverse(self, blocks: torch.Tensor) -> torch.Tensor:
         """Return the output that gives some blocks, or comes closest to them.
 
         Parameters
@@ -296,13 +309,13 @@ class Head:
         out, at = flat.new_zeros(n, dim), 0
         for columns, (_, change, count) in zip(self._columns, self._steps, strict=True):
             size = change.shape[1] * count
-            own = flat[:, at : at + size].reshape(n * count, -1)
+            elements = flat[:, at : at + size].reshape(n * count, -1)
             back = torch.linalg.pinv(change).to(flat)
-            out[:, columns] = (own @ back).reshape(n, -1)
+            out[:, columns] = (elements @ back).reshape(n, -1)
             at += size
         return out
 
-    def _constants(self, like):
+    def _constants(self, like: torch.Tensor) -> tuple:
         key = like.dtype, like.device
         if key not in self._changes:
             self._changes[key] = (
@@ -312,7 +325,7 @@ class Head:
             )
         return self._changes[key]
 
-    def __call__(self, output):
+    def __call__(self, output: torch.Tensor) -> torch.Tensor:
         """Return blocks.
 
         Parameters
@@ -326,11 +339,11 @@ class Head:
             Orbitals in moireio's order; complex, all up orbitals before the down ones, with spin.
         """
         all_columns, changes, place = self._constants(output)
-        n, made = len(output), []
+        n, elements = len(output), []
         for columns, change, (_, _, count) in zip(all_columns, changes, self._steps, strict=True):
             x = output.index_select(1, columns).reshape(n * count, -1)
-            made.append((x @ change).reshape(n, -1))
-        flat = torch.cat(made, dim=1).index_select(1, place)
+            elements.append((x @ change).reshape(n, -1))
+        flat = torch.cat(elements, dim=1).index_select(1, place)
         rows, columns = self.shape
         if not self.targets.spinful:
             return flat.reshape(n, rows, columns)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from moireio.errors import MoireioError
 
@@ -31,20 +32,20 @@ class Irrep(NamedTuple):
     p: int
 
     @property
-    def kind(self):
+    def kind(self) -> tuple[int, int]:
         """(l, p)."""
         return self.l, self.p
 
-    def __str__(self):
+    def __str__(self) -> str:
         """Return a text such as ``32x1o``."""
         return f"{self.mul}x{self.l}{'e' if self.p == 1 else 'o'}"
 
 
-class Irreps(tuple):
+class Irreps(tuple[Irrep, ...]):
     """A list of representations, as e3nn writes them: ``64x0e+32x1o``."""
 
     @classmethod
-    def parse(cls, text):
+    def parse(cls, text: str) -> "Irreps":
         """Read a list.
 
         Parameters
@@ -64,37 +65,37 @@ class Irreps(tuple):
         """
         entries = []
         for term in text.replace(" ", "").split("+"):
-            found = _TERM.match(term)
-            if not found:
+            match = _TERM.match(term)
+            if not match:
                 raise MoireioError(f"{term!r} is not a representation", remedy="as in 64x0e+32x1o")
-            mul, l, p = found.groups()  # noqa: E741
+            mul, l, p = match.groups()  # noqa: E741
             entries.append(Irrep(int(mul or 1), int(l), 1 if p == "e" else -1))
         return cls(entries)
 
-    def __str__(self):
+    def __str__(self) -> str:
         """Return the text of the list."""
         return "+".join(str(e) for e in self)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Return the text of the list."""
         return f"<{self}>"
 
     @property
-    def channels(self):
+    def channels(self) -> int:
         """Number of channels."""
         return sum(e.mul for e in self)
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         """Number of components."""
         return sum(e.mul * (2 * e.l + 1) for e in self)
 
     @property
-    def lmax(self):
+    def lmax(self) -> int:
         """Highest degree."""
         return max((e.l for e in self), default=0)
 
-    def sort(self):
+    def sort(self) -> tuple["Irreps", list[int]]:
         """Return the list sorted by degree, odd before even, otherwise in order.
 
         Returns
@@ -107,7 +108,7 @@ class Irreps(tuple):
         order = sorted(range(len(self)), key=lambda n: self[n].kind)
         return Irreps(self[n] for n in order), order
 
-    def simplify(self):
+    def simplify(self) -> "Irreps":
         """Return the list with equal neighbours merged and empty entries left out.
 
         Returns
@@ -115,7 +116,7 @@ class Irreps(tuple):
         Irreps
             The same channels.
         """
-        out = []
+        out: list[Irrep] = []
         for entry in self:
             if entry.mul == 0:
                 continue
@@ -126,7 +127,7 @@ class Irreps(tuple):
         return Irreps(out)
 
 
-def reachable(one, two, wanted):
+def reachable(one: Irreps, two: Irreps, wanted: tuple[int, int]) -> bool:
     """Return whether a product of two lists contains a representation.
 
     Parameters
@@ -168,7 +169,7 @@ class Layout:
     irreps: Irreps
 
     @cached_property
-    def per_degree(self):
+    def per_degree(self) -> list[int]:
         """Channels of each degree 0 … lmax, a list."""
         out = [0] * (self.irreps.lmax + 1)
         for entry in self.irreps:
@@ -176,7 +177,7 @@ class Layout:
         return out
 
     @cached_property
-    def entry_starts(self):
+    def entry_starts(self) -> list[int]:
         """First channel of every entry among those of its degree, a list."""
         seen, out = [0] * (self.irreps.lmax + 1), []
         for entry in self.irreps:
@@ -185,15 +186,16 @@ class Layout:
         return out
 
     @cached_property
-    def order(self):
+    def order(self) -> npt.NDArray[np.int64]:
         """Place in the list of every channel here, an (n,) array."""
-        place, groups = 0, [[] for _ in self.per_degree]
+        groups: list[list[int]] = [[] for _ in self.per_degree]
+        place = 0
         for entry in self.irreps:
             groups[entry.l].extend(range(place, place + entry.mul))
             place += entry.mul
         return np.array([n for group in groups for n in group], dtype=np.int64)
 
-    def width(self, m):
+    def width(self, m: int) -> int:
         """Return how many channels have components ±m.
 
         Parameters
@@ -209,12 +211,12 @@ class Layout:
         return sum(self.per_degree[m:])
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         """Numbers in a feature."""
         return self.irreps.dim
 
     @cached_property
-    def slices(self):
+    def slices(self) -> dict[int, slice]:
         """Where each m lies in the frame of an edge: a dict of m (signed) to slice."""
         out, at = {}, 0
         for m in range(self.irreps.lmax + 1):
@@ -223,7 +225,7 @@ class Layout:
                 at += self.width(m)
         return out
 
-    def split(self, features):
+    def split(self, features: torch.Tensor) -> list[torch.Tensor]:
         """Return the degrees of features in the frame of the crystal.
 
         Parameters

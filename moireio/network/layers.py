@@ -5,6 +5,7 @@ atoms are turned into it for a convolution, and its messages are turned back.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,8 +13,11 @@ from torch import nn
 
 from moireio.network.frames import by_degree, by_order, into_frames
 from moireio.network.irreps import Irrep, Irreps, Layout, reachable
-from moireio.network.linear import AlignedProduct, Linear
+from moireio.network.linear import AlignedProduct, Convention, Linear
 from moireio.network.norms import GraphNorm, LocalNorm, scaled
+
+if TYPE_CHECKING:
+    from moireio.network.net import NetworkSettings
 
 # e3nn's second-moment constants, from a million fixed samples.
 SILU, TANH, SIGMOID = 1.6791767923989418, 1.5937334472592695, 1.8467055342154763
@@ -42,20 +46,20 @@ class Edges:
     j: torch.Tensor
     kind: torch.Tensor
     distance: torch.Tensor
-    frames: list | None
+    frames: list[torch.Tensor] | None
     envelope: torch.Tensor | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return the number of edges."""
         return len(self.i)
 
     @property
-    def site(self):
+    def site(self) -> bool:
         """Whether they have length zero."""
         return self.frames is None
 
 
-def harmonics_irreps(lmax, even=False):
+def harmonics_irreps(lmax: int, even: bool = False) -> Irreps:
     """Return the list of an edge's harmonics.
 
     Parameters
@@ -84,7 +88,7 @@ class GateLists:
         What shall come out.
     """
 
-    def __init__(self, source, harmonics, wanted):
+    def __init__(self, source: Irreps, harmonics: Irreps, wanted: Irreps) -> None:
         kept = [e for e in wanted if reachable(source, harmonics, e.kind)]
         gate = 1 if reachable(source, harmonics, (0, 1)) else -1
         self.scalars = Irreps(e for e in kept if e.l == 0).simplify()
@@ -127,7 +131,16 @@ class EdgeConvolution(nn.Module):
         All harmonics count as even.
     """
 
-    def __init__(self, nodes, edges, wanted, lmax, radial, convention, even=False):
+    def __init__(
+        self,
+        nodes: Irreps,
+        edges: Irreps,
+        wanted: Irreps,
+        lmax: int,
+        radial: int,
+        convention: Convention,
+        even: bool = False,
+    ) -> None:
         super().__init__()
         self.gate = GateLists(Irreps(nodes + edges), harmonics_irreps(lmax, even), wanted)
         self.out = self.gate.out
@@ -153,7 +166,7 @@ class EdgeConvolution(nn.Module):
         self.register_buffer("odd", torch.tensor(odd, dtype=torch.bool), persistent=False)
         self._any_odd = bool(odd.any())
 
-    def prepare(self, edge_map=None):
+    def prepare(self, edge_map: Linear | None = None) -> "PreparedConvolution":
         """Make the matrices out of the weights.
 
         Parameters
@@ -175,17 +188,17 @@ class PreparedConvolution:
     Parameters
     ----------
     module : EdgeConvolution
-        Whose.
+        The convolution.
     edge_map : Linear, optional
         Applied to the edges' features first.
     """
 
-    def __init__(self, module, edge_map=None):
+    def __init__(self, module: EdgeConvolution, edge_map: Linear | None = None) -> None:
         self.module, tp = module, module.tp
         matrices = tp.matrices()
         before = edge_map.by_order()[0] if edge_map is not None else None
         offset = edge_map.offset() if edge_map is not None else None
-        self.steps = {}
+        self.steps: dict[tuple, Any] = {}
         degrees = tp.layouts[0].per_degree
         for kind in ("keep", "turn", "site"):
             for m in range(tp.orders):
@@ -205,12 +218,14 @@ class PreparedConvolution:
         last = module.fc[4]
         self.last = last.weight[module.order], last.bias[module.order]
 
-    def factors(self, radial):
+    def factors(self, radial: torch.Tensor) -> torch.Tensor:
         """Return the factor of every channel of `out`, from the radial functions."""
         fc = self.module.fc
         return nn.functional.linear(fc[:4](radial), *self.last)
 
-    def __call__(self, pair, edge, radial, site=False):
+    def __call__(
+        self, pair: torch.Tensor, edge: torch.Tensor, radial: torch.Tensor, site: bool = False
+    ) -> list[torch.Tensor]:
         """Convolve.
 
         Parameters
@@ -257,7 +272,15 @@ class PreparedConvolution:
                 out.append(scaled(part, own[:, None]))
         return out
 
-    def _apply(self, kind, m, pair, edge, signed, offset=None):
+    def _apply(
+        self,
+        kind: str,
+        m: int,
+        pair: dict[int, torch.Tensor],
+        edge: dict[int, torch.Tensor],
+        signed: int,
+        offset: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         nodes, edges = self.steps[kind, m]
         out = None
         if len(nodes):
@@ -272,19 +295,19 @@ class PreparedConvolution:
 class _Splitter:
     """Splits features into a dict by signed m."""
 
-    def __init__(self, layout, times):
+    def __init__(self, layout: Layout, times: int) -> None:
         self._keys = list(layout.slices)
         self._sizes = [times * (s.stop - s.start) for s in layout.slices.values()]
 
-    def __call__(self, features):
+    def __call__(self, features: torch.Tensor) -> dict[int, torch.Tensor]:
         return dict(zip(self._keys, features.split(self._sizes, dim=1), strict=True))
 
 
-def _pad(offset, length):
+def _pad(offset: torch.Tensor, length: int) -> torch.Tensor:
     return torch.nn.functional.pad(offset, (0, length - len(offset)))
 
 
-def gather_pair(parts, edges):
+def gather_pair(parts: list[torch.Tensor], edges: Edges) -> torch.Tensor:
     """Return the features of both atoms of edges in the frames of the edges.
 
     Parameters
@@ -292,7 +315,7 @@ def gather_pair(parts, edges):
     parts : list of (N, 2l + 1, channels) tensors
         Features of the atoms.
     edges : Edges
-        Which.
+        The edges.
 
     Returns
     -------
@@ -306,7 +329,7 @@ def gather_pair(parts, edges):
 
 
 class Update(nn.Module):
-    """What the two halves of a block share: maps, convolution, norm, what is carried over.
+    """Half of a block, for atoms or for edges: maps, convolution, norm, skip connection.
 
     Parameters
     ----------
@@ -322,7 +345,15 @@ class Update(nn.Module):
         Settings of the network.
     """
 
-    def __init__(self, nodes, edges, wanted, own, kinds, settings):
+    def __init__(
+        self,
+        nodes: Irreps,
+        edges: Irreps,
+        wanted: Irreps,
+        own: Irreps,
+        kinds: int,
+        settings: "NetworkSettings",
+    ) -> None:
         super().__init__()
         convention = settings.convention
         self.lin_pre = Linear(own, own, convention, bias=True)
@@ -341,7 +372,7 @@ class Update(nn.Module):
         self.norm = (LocalNorm if settings.local else GraphNorm)(self.out)
         self.skip = None if own == self.out else Linear(own, self.out, convention)
 
-    def prepare(self, fold):
+    def prepare(self, fold: bool) -> "PreparedUpdate":
         """Make the matrices.
 
         Parameters
@@ -363,12 +394,12 @@ class PreparedUpdate:
     Parameters
     ----------
     module : Update
-        Whose.
+        The update.
     fold : bool
         Take `lin_pre` into the convolution.
     """
 
-    def __init__(self, module, fold):
+    def __init__(self, module: Update, fold: bool) -> None:
         self.norm = module.norm
         self.convolve = module.conv.prepare(module.lin_pre if fold else None)
         self.counts = module.conv.layout.per_degree
@@ -376,13 +407,15 @@ class PreparedUpdate:
         self._own = module.sc.prepare()
         self._skip = None if module.skip is None else module.skip.prepare()
 
-    def combine(self, convolved, old, kind):
+    def combine(
+        self, convolved: list[torch.Tensor], old: list[torch.Tensor], kind: torch.Tensor
+    ) -> list[torch.Tensor]:
         """Return the features to be normalised.
 
         Parameters
         ----------
         convolved, old : lists of tensors
-            What the convolution gave, and the features before, degree by degree.
+            Result of the convolution, and the features before, degree by degree.
         kind : (n,) tensor of int
             Species, or pairs of species.
 
@@ -393,7 +426,7 @@ class PreparedUpdate:
         """
         return self._own(old, kind, self._post(convolved))
 
-    def finish(self, normed, old):
+    def finish(self, normed: list[torch.Tensor], old: list[torch.Tensor]) -> list[torch.Tensor]:
         """Return the new features.
 
         Parameters
@@ -413,7 +446,7 @@ class PreparedUpdate:
         return [n.add_(o) for n, o in zip(normed, old, strict=True)]
 
 
-def add(one, two):
+def add(one: list[torch.Tensor], two: list[torch.Tensor]) -> list[torch.Tensor]:
     """Add features degree by degree.
 
     Parameters

@@ -16,13 +16,13 @@ from moireio.network.linear import Convention, Linear
 EXPANSION_STOP = 6.0
 CALIBRATION_GAUSSIANS = 48
 CALIBRATION_BINS = 24
-# What a layer handles of so many edges fits into a core's cache.
+# The features of so many edges fit into a core's cache.
 EDGES_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """What defines a network, apart from its weights.
+    """Settings that define a network, apart from its weights.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class NetworkSettings:
     embed_node, edge_init, mid_node, mid_edge, post_node, post_edge, out_edge : Irreps
         Lists of the features, as DeepH-E3 names them.
     blocks : int
-        How many.
+        Number of blocks.
     harmonics_lmax : int
         Largest l of the edges' harmonics.
     cutoff : float
@@ -68,7 +68,7 @@ class NetworkSettings:
     radial: int = 128
     convention: Convention = field(default_factory=Convention)
     local: bool = False
-    reaches: tuple = ()
+    reaches: tuple[float, ...] = ()
     neighbours: float = 1.0
     calibrated: bool = False
 
@@ -129,17 +129,17 @@ class Gaussians(nn.Module):
     stop : float
         Centre of the last, Å; the first is at 0.
     count : int
-        How many.
+        Number of Gaussians.
     """
 
-    def __init__(self, stop, count):
+    def __init__(self, stop: float, count: int) -> None:
         super().__init__()
         offsets = torch.linspace(0.0, stop, count)
         self.register_buffer("offsets", offsets)
         step = stop / (count - 1) if count > 1 else 1.0
         self.register_buffer("width", torch.full((count,), step))
 
-    def forward(self, distance):
+    def forward(self, distance: torch.Tensor) -> torch.Tensor:
         """Return their values, (n, count)."""
         # Below e^−60 nothing counts, and numbers near underflow are slow.
         power = -0.5 * ((distance[:, None] - self.offsets) / self.width) ** 2
@@ -147,7 +147,7 @@ class Gaussians(nn.Module):
 
 
 class Calibration(nn.Module):
-    """What a network's output is multiplied with, and added to.
+    """Factors and offsets of a network's output.
 
     Between two atoms every channel is multiplied by a factor that depends on their distance. Added
     is a sum of Gaussians of the distance for the component m = 0 in the frame of the edge: the part
@@ -159,7 +159,7 @@ class Calibration(nn.Module):
         Settings of the network.
     """
 
-    def __init__(self, settings):
+    def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
         count, end = settings.out_edge.channels, settings.cutoff
         self.radial = Gaussians(end, CALIBRATION_GAUSSIANS)
@@ -169,14 +169,20 @@ class Calibration(nn.Module):
         self.register_buffer("site_scale", torch.ones(count))
         self.site_shift = nn.Parameter(torch.zeros(count))
 
-    def scale(self, distance):
+    def scale(self, distance: torch.Tensor) -> torch.Tensor:
         """Return the factors at some distances, (n, channels): linear pieces of their logarithm."""
         x = (distance / self.step).clamp(max=CALIBRATION_BINS - 1.001)
         low = x.long()
         t = (x - low)[:, None]
         return torch.exp((1 - t) * self.log_scale[low] + t * self.log_scale[low + 1])
 
-    def forward(self, parts, distance, channels, site):
+    def forward(
+        self,
+        parts: list[torch.Tensor],
+        distance: torch.Tensor,
+        channels: list[torch.Tensor],
+        site: bool,
+    ) -> list[torch.Tensor]:
         """Calibrate the output.
 
         Parameters
@@ -186,7 +192,7 @@ class Calibration(nn.Module):
         distance : (n,) tensor
             Å.
         channels : list of (channels,) tensors of int
-            For every degree, which of all channels they are.
+            For every degree, numbers of its channels among all.
         site : bool
             Whether the edges have length zero.
 
@@ -201,9 +207,9 @@ class Calibration(nn.Module):
             return out
         scale, base = self.scale(distance), self.radial(distance) @ self.baseline
         out = []
-        for degree, (part, own) in enumerate(zip(parts, channels, strict=True)):
-            axial = nn.functional.pad(base[:, own][:, None], (0, 0, degree, degree))
-            out.append(torch.addcmul(axial, part, scale[:, own][:, None]))
+        for degree, (part, chosen) in enumerate(zip(parts, channels, strict=True)):
+            axial = nn.functional.pad(base[:, chosen][:, None], (0, 0, degree, degree))
+            out.append(torch.addcmul(axial, part, scale[:, chosen][:, None]))
         return out
 
 
@@ -220,7 +226,14 @@ class Block(nn.Module):
         Settings of the network.
     """
 
-    def __init__(self, nodes, edges, wanted_nodes, wanted_edges, settings):
+    def __init__(
+        self,
+        nodes: Irreps,
+        edges: Irreps,
+        wanted_nodes: Irreps,
+        wanted_edges: Irreps,
+        settings: NetworkSettings,
+    ) -> None:
         super().__init__()
         self.node = Update(nodes, edges, wanted_nodes, nodes, settings.species, settings)
         kinds = settings.species**2
@@ -236,7 +249,7 @@ class Network(nn.Module):
         Its hyperparameters.
     """
 
-    def __init__(self, settings):
+    def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
         self.settings = settings
         self.embedding = nn.Parameter(torch.randn(settings.species, settings.embed_node.channels))
@@ -261,11 +274,11 @@ class Network(nn.Module):
         self.lmax = max(one.lmax for one in (*lists, *(b.edge.out for b in blocks)))
 
     @property
-    def dtype(self):
+    def dtype(self) -> torch.dtype:
         """Type of the weights."""
         return self.embedding.dtype
 
-    def initial_nodes(self, species):
+    def initial_nodes(self, species: torch.Tensor) -> list[torch.Tensor]:
         """Return the features of atoms that the first block gets.
 
         Parameters
@@ -280,7 +293,13 @@ class Network(nn.Module):
         """
         return [self.embedding[species][:, None] / np.sqrt(self.settings.species)]
 
-    def edges(self, i, j, species, vectors):
+    def edges(
+        self,
+        i: torch.Tensor,
+        j: torch.Tensor,
+        species: torch.Tensor,
+        vectors: torch.Tensor | None,
+    ) -> Edges:
         """Make the geometry of some edges.
 
         Parameters
@@ -311,7 +330,9 @@ class Network(nn.Module):
         frames = edge_frames(vectors, self.lmax, self.dtype)
         return Edges(i, j, kind, distance.to(self.dtype), frames, envelope)
 
-    def chunks(self, species, i, j, vectors):
+    def chunks(
+        self, species: torch.Tensor, i: torch.Tensor, j: torch.Tensor, vectors: torch.Tensor
+    ) -> list[Edges]:
         """Make the geometry of all edges, in pieces.
 
         Parameters
@@ -333,7 +354,7 @@ class Network(nn.Module):
         groups = [self.edges(i[p], j[p], species, vectors[p]) for p in pieces]
         return [*groups, self.edges(atoms, atoms, species, None)]
 
-    def initial_edges(self, group):
+    def initial_edges(self, group: Edges) -> list[torch.Tensor]:
         """Return the features of edges that the first block gets.
 
         Parameters
@@ -348,7 +369,7 @@ class Network(nn.Module):
         """
         return [self.expansion(group.distance)[:, None]]
 
-    def forward(self, species, groups):
+    def forward(self, species: torch.Tensor, groups: list[Edges]) -> list[list[torch.Tensor]]:
         """Evaluate the blocks on one structure.
 
         Parameters
@@ -371,7 +392,7 @@ class Network(nn.Module):
             features = self._update_edges(block.edge, nodes, groups, features, radial)
         return features
 
-    def output(self, species, groups):
+    def output(self, species: torch.Tensor, groups: list[Edges]) -> list[torch.Tensor]:
         """Evaluate the network on one structure.
 
         Parameters
@@ -388,11 +409,11 @@ class Network(nn.Module):
             e3nn's layout.
         """
         last, places = self.lin_edge.prepare(), e3nn_places(self.settings.out_edge)
-        made = [
-            out_of_frames(last(own), group.frames)
-            for group, own in zip(groups, self(species, groups), strict=True)
+        turned = [
+            out_of_frames(last(features), group.frames)
+            for group, features in zip(groups, self(species, groups), strict=True)
         ]
-        return [torch.cat([p.flatten(1) for p in parts], dim=1)[:, places] for parts in made]
+        return [torch.cat([p.flatten(1) for p in parts], dim=1)[:, places] for parts in turned]
 
     def _update_nodes(self, update, nodes, groups, features, radial, species):
         ready, before = update.prepare(fold=False), update.lin_pre(nodes)
@@ -425,7 +446,7 @@ class Network(nn.Module):
         ]
 
 
-def smooth_end(x):
+def smooth_end(x: torch.Tensor) -> torch.Tensor:
     """Return an envelope: 1 to x = 0.85, 0 from x = 1, twice continuously differentiable.
 
     Parameters

@@ -1,16 +1,18 @@
 """Norms of features: DeepH-E3's over a whole graph, and one of every feature by itself."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
 
-from moireio.network.irreps import Layout
+from moireio.network.irreps import Irreps, Layout
 
 EPSILON = 1e-5
 SMALLEST_SQUARE = 1e-24
 
 
-def scaled(value, factor):
+def scaled(value: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     """Return a product, in place where no gradient is wanted.
 
     Parameters
@@ -29,7 +31,7 @@ def scaled(value, factor):
 class _Norm(nn.Module):
     """Weights of a norm: a factor for every channel, an offset for every even scalar."""
 
-    def __init__(self, irreps):
+    def __init__(self, irreps: Irreps) -> None:
         super().__init__()
         self.layout = Layout(irreps)
         self.weight = nn.Parameter(torch.ones(irreps.channels))
@@ -39,7 +41,7 @@ class _Norm(nn.Module):
         self.register_buffer("order", torch.tensor(self.layout.order), persistent=False)
         self.bias = nn.Parameter(torch.zeros(int(even.sum())))
 
-    def _weights(self):
+    def _weights(self) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Return the factors by degree, and the offsets of all scalars."""
         offset = self.weight.new_zeros(len(self.even)).masked_scatter(self.even, self.bias)
         return self.weight[self.order].split(self.layout.per_degree), offset
@@ -57,18 +59,20 @@ class GraphNorm(_Norm):
         The list.
     """
 
-    def __init__(self, irreps):
+    def __init__(self, irreps: Irreps) -> None:
         super().__init__(irreps)
         # entries of each degree, in order
         self.sizes = [[] for _ in self.layout.per_degree]
         for entry in irreps:
             self.sizes[entry.l].append(entry.mul)
 
-    def _split(self, part, degree):
+    def _split(self, part: torch.Tensor, degree: int) -> Sequence[torch.Tensor]:
         sizes = self.sizes[degree]
         return [part] if len(sizes) == 1 else part.split(sizes, dim=2)
 
-    def sums(self, parts, frames=None):
+    def sums(
+        self, parts: list[torch.Tensor], frames: list[torch.Tensor] | None = None
+    ) -> list[torch.Tensor]:
         """Return sums over features that the moments follow from.
 
         Parameters
@@ -101,7 +105,13 @@ class GraphNorm(_Norm):
                     out.append(mean.sum(dim=0, dtype=torch.float64))
         return out
 
-    def forward(self, parts, sums, count, frames=None):
+    def forward(
+        self,
+        parts: list[torch.Tensor],
+        sums: Sequence[torch.Tensor],
+        count: int,
+        frames: list[torch.Tensor] | None = None,
+    ) -> list[torch.Tensor]:
         """Normalise.
 
         Parameters
@@ -157,11 +167,19 @@ class LocalNorm(_Norm):
         The list.
     """
 
-    def sums(self, parts, frames=None):
-        """Return no sums: nothing of the graph is needed."""
+    def sums(
+        self, parts: list[torch.Tensor], frames: list[torch.Tensor] | None = None
+    ) -> list[torch.Tensor]:
+        """Return an empty list: the norm needs no sums over the graph."""
         return []
 
-    def forward(self, parts, sums=(), count=0, frames=None):
+    def forward(
+        self,
+        parts: list[torch.Tensor],
+        sums: Sequence[torch.Tensor] = (),
+        count: int = 0,
+        frames: list[torch.Tensor] | None = None,
+    ) -> list[torch.Tensor]:
         """Normalise.
 
         Parameters
@@ -169,7 +187,7 @@ class LocalNorm(_Norm):
         parts : list of (n, 2l + 1, channels) tensors
             In any frame.
         sums, count, frames : object
-            As `GraphNorm` needs them; not used.
+            Arguments of `GraphNorm`, not used.
 
         Returns
         -------

@@ -4,11 +4,12 @@ from functools import lru_cache
 from math import factorial
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.system.harmonics import harmonics
 
 
-def _complex_coefficient(l1, m1, l2, m2, l3, m3):
+def _complex_coefficient(l1: int, m1: int, l2: int, m2: int, l3: int, m3: int) -> float:
     """Return ⟨l1 m1 l2 m2 | l3 m3⟩ (Racah; Varshalovich et al. 1988, 8.2.1(3))."""
     if m1 + m2 != m3:
         return 0.0
@@ -24,7 +25,7 @@ def _complex_coefficient(l1, m1, l2, m2, l3, m3):
     return float(np.sqrt(triangle * norm) * total)
 
 
-def _to_real(l):  # noqa: E741
+def _to_real(l: int) -> npt.NDArray[np.complex128]:  # noqa: E741
     """Return the matrix from real (columns) to complex (rows) components, times (−i)^l."""
     q = np.zeros((2 * l + 1, 2 * l + 1), dtype=complex)
     q[l, l] = 1
@@ -37,7 +38,7 @@ def _to_real(l):  # noqa: E741
 
 
 @lru_cache(maxsize=1024)
-def coupling(l1, l2, l3, old_signs=False):
+def coupling(l1: int, l2: int, l3: int, old_signs: bool = False) -> npt.NDArray[np.float64]:
     """Return the real coupling coefficients of three degrees.
 
     Parameters
@@ -45,7 +46,7 @@ def coupling(l1, l2, l3, old_signs=False):
     l1, l2, l3 : int
         Degrees that obey the triangle rule.
     old_signs : bool
-        With the signs that e3nn had before 0.5: for sorted degrees the central coefficient, or else
+        Use the signs that e3nn had before 0.5: for sorted degrees the central coefficient, or else
         the first one that is not zero, is positive.
 
     Returns
@@ -76,7 +77,7 @@ def coupling(l1, l2, l3, old_signs=False):
 
 
 @lru_cache(maxsize=32)
-def about_y(l):  # noqa: E741
+def about_y(l: int) -> npt.NDArray[np.float64]:  # noqa: E741
     """Return the rotation about y as a trigonometric sum.
 
     Parameters
