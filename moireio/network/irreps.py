@@ -241,7 +241,7 @@ class Layout:
         out, at = [], 0
         for l, channels in enumerate(self.per_degree):  # noqa: E741
             size = (2 * l + 1) * channels
-            out.append(features[:, at : at + size].reshape(-1, 2 * l + 1, channels))
+            out.append(features[:, at : at + size].reshape(len(features), 2 * l + 1, channels))
             at += size
         return out
 

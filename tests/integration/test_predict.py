@@ -7,10 +7,11 @@ import sys
 import numpy as np
 import pytest
 import torch
+from deeph_folders import write_folder
+from e3_runs import export
 from killing import kill_when
 from orbitals import write_pao
 from systems import small_model
-from test_e3 import export, write_folder
 
 import moireio
 from moireio.network.modelfile import write

@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 from deeph_folders import write_dock_folder
+from e3_runs import export
 from killing import kill_when
 from orbitals import write_pao
-from test_e3 import export
 
 import moireio
 from moireio.network.modelfile import read

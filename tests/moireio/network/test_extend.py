@@ -5,7 +5,7 @@ import pytest
 import torch
 from orbitals import gaussian_basis
 from systems import blocks_of, hamiltonian, random_structure, small_model
-from test_loop import HIDDEN, data, samples
+from training_data import HIDDEN, data, samples
 
 from moireio.errors import MoireioError
 from moireio.network.create import new_model

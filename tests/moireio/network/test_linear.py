@@ -1,0 +1,44 @@
+"""Linear maps of features."""
+
+import pytest
+import torch
+
+from moireio.network.frames import by_order
+from moireio.network.irreps import Irreps
+from moireio.network.linear import CONVENTIONS, Convention, Linear, path_weights
+
+SOURCE, TARGET = Irreps.parse("3x0e+2x1o+1x0e+1x2e"), Irreps.parse("2x0e+3x1o+2x2e+1x0o")
+
+
+@pytest.mark.parametrize("kinds", [1, 3])
+def test_matrices_and_back(kinds):
+    module = Linear(SOURCE, TARGET, Convention(), kinds=kinds).double()
+    weight = module.weight.detach().clone()
+    matrices = [[m.detach() for m in of_kind] for of_kind in module.matrices()]
+    with torch.no_grad():
+        module.weight.zero_()
+    module.set_matrices(matrices)
+    torch.testing.assert_close(module.weight.detach(), weight)
+
+
+def test_both_orders_give_the_same():
+    """Mapped degree by degree, or order by order in the frames of edges."""
+    module = Linear(SOURCE, TARGET, Convention(), bias=True).double()
+    with torch.no_grad():
+        module.bias.normal_()
+    parts = [torch.randn(5, 2 * d + 1, c).double() for d, c in enumerate((4, 2, 1))]
+    mapped = by_order(module(parts))
+    orders, features = module.by_order()[0], by_order(parts)
+    for m, where in module.source.slices.items():
+        expected = features[:, where] @ orders[abs(m)]
+        if m == 0:
+            expected[:, : len(module.offset())] += module.offset()
+        torch.testing.assert_close(mapped[:, module.target.slices[m]], expected)
+
+
+def test_normalisations():
+    """By element every path into an output has one factor, by path each has its own."""
+    paths = [(0, 4), (0, 12), (1, 9)]
+    assert path_weights(paths, CONVENTIONS["0.5"]) == pytest.approx([0.25, 0.25, 1 / 3])
+    expected = [1 / 8**0.5, 1 / 24**0.5, 1 / 3]
+    assert path_weights(paths, CONVENTIONS["0.3.5"]) == pytest.approx(expected)

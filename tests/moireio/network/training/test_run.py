@@ -1,0 +1,63 @@
+"""A training from calculations to a model file."""
+
+import contextlib
+
+import pytest
+import torch
+from training_data import HIDDEN, data
+
+from moireio.errors import MoireioError
+from moireio.network.modelfile import read
+from moireio.network.training.config import (
+    Architecture,
+    ComputeSettings,
+    DataSplit,
+    TrainingConfig,
+)
+from moireio.network.training.run import train
+
+
+@contextlib.contextmanager
+def opened(path):
+    yield data(int(path))
+
+
+def trained(output, epochs=2, notes=None, **options):
+    return train(
+        str(output),
+        DataSplit(["0", "1"], ["2"]),
+        opened,
+        Architecture(HIDDEN, blocks=1, lmax=2),
+        TrainingConfig(epochs=epochs),
+        ComputeSettings(threads=1, memory=1e3),
+        note=(lambda text: None) if notes is None else notes.append,
+        **options,
+    )
+
+
+def test_a_model_and_its_record(tmp_path):
+    """The file is the model; torch's random numbers and threads are as before."""
+    before, threads, notes = torch.get_rng_state(), torch.get_num_threads(), []
+    model = trained(tmp_path / "m.h5", notes=notes)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+    again = read(str(tmp_path / "m.h5"))
+    assert again.digest() == model.digest()
+    assert again.training["structures"]["training"].keys() == {"0", "1"}
+    assert again.training["plan"]["rate"] == 2e-3
+    assert again.training["epochs"] == 2
+    assert "not all structures fit into memory: the others are read in every epoch" in notes
+    notes.clear()
+    longer = trained(tmp_path / "m.h5", epochs=3, notes=notes)
+    assert "going on after epoch 2" in notes
+    assert longer.training["epochs"] == 3
+
+
+def test_frozen_weights_stay(tmp_path):
+    initial = trained(tmp_path / "a.h5", epochs=0)
+    embedding = initial.network.embedding.detach().clone()
+    final = trained(tmp_path / "b.h5", initial=initial, freeze=["embedding"])
+    assert torch.equal(final.network.embedding, embedding)
+    assert final.training["init_from"] == "the model"
+    with pytest.raises(MoireioError, match="has no weights 'block0'"):
+        trained(tmp_path / "c.h5", freeze=["block0"])
