@@ -7,6 +7,7 @@ keeps a second copy of every member that is written again.
 import itertools
 import logging
 import os
+import traceback
 import warnings
 import zipfile
 from collections.abc import Collection, Mapping
@@ -25,6 +26,13 @@ from moireio.store.base import (
     long_axis,
     plain,
 )
+
+
+def _is_no_failure_of_zarr(record: logging.LogRecord) -> bool:
+    """Drop records of failures inside zarr: a listing that fails twice is raised and logged."""
+    error = record.exc_info[1] if record.exc_info else None
+    frames = traceback.walk_tb(error.__traceback__ if error else None)
+    return not any(f.f_globals.get("__name__", "").startswith("zarr.") for f, _ in frames)
 
 
 class ZarrContainer:
@@ -57,8 +65,7 @@ class ZarrContainer:
         self.label = label or self.path
         self._arrays: dict[str, Any] = {}
         self._members: frozenset[str] = frozenset()
-        # zarr reports a second failure of one listing as a traceback of its own.
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        logging.getLogger("asyncio").addFilter(_is_no_failure_of_zarr)
         self._store: LocalStore | ZipStore
         try:
             if kind == "zip":
