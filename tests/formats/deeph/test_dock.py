@@ -26,7 +26,7 @@ def test_dock_folder(tmp_path, spin):
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "complaint"),
     [
         (lambda d: (d / "info.json").write_text("{}"), "lacks or has a wrong"),
         (lambda d: (d / "info.json").write_text("{"), "is not JSON"),
@@ -41,12 +41,12 @@ def test_dock_folder(tmp_path, spin):
         (lambda d: os.remove(d / "hamiltonian.h5"), "has no hamiltonian.h5"),
     ],
 )
-def test_damaged_dock_folders(tmp_path, damage, told):
+def test_damaged_dock_folders(tmp_path, damage, complaint):
     write_dock_folder(tmp_path / "a")
     damage(tmp_path / "a")
     with pytest.raises(MoireioError) as error:
         dock.open_folder(str(tmp_path / "a")).operator("hamiltonian")
-    assert told in str(error.value)
+    assert complaint in str(error.value)
 
 
 def test_dock_folder_is_openmx(shared):

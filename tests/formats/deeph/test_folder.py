@@ -40,7 +40,7 @@ def test_data_folder(tmp_path, spin):
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "complaint"),
     [
         (lambda d: os.remove(d / "lat.dat"), "has no lat.dat"),
         (lambda d: (d / "element.dat").write_text("6\n"), "do not fit"),
@@ -51,12 +51,12 @@ def test_data_folder(tmp_path, spin):
         (lambda d: (d / "info.json").write_text("["), "is not JSON"),
     ],
 )
-def test_damaged_data_folders(tmp_path, damage, told):
+def test_damaged_data_folders(tmp_path, damage, complaint):
     folder = write_folder(tmp_path / "a")
     damage(folder)
     with pytest.raises(MoireioError) as error:
         deeph.open_folder(str(folder)).operator("hamiltonian")
-    assert told in str(error.value)
+    assert complaint in str(error.value)
 
 
 def test_unknown_operator(tmp_path):

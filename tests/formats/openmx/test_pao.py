@@ -42,7 +42,7 @@ def test_folder_of_openmx(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "complaint"),
     [
         ("N7.0-s1", "has no N7.0.pao"),
         ("C7.0-s3", "has 2 functions with l = 0 (s), C7.0-s3 needs 3"),
@@ -51,10 +51,10 @@ def test_folder_of_openmx(folder):
         ("carbon", "is not a basis name"),
     ],
 )
-def test_what_a_folder_lacks(folder, name, told):
+def test_what_a_folder_lacks(folder, name, complaint):
     with pytest.raises(MoireioError) as error:
         pao.species_basis(str(folder), name)
-    assert told in str(error.value)
+    assert complaint in str(error.value)
 
 
 def test_element_of_a_basis(folder):
@@ -63,7 +63,7 @@ def test_element_of_a_basis(folder):
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "complaint"),
     [
         (lambda t: t[: len(t) // 2], "the table of l = .* is damaged"),
         (lambda t: t.replace("1.", "x.", 40), "stands where a number is expected"),
@@ -71,10 +71,10 @@ def test_element_of_a_basis(folder):
         (lambda t: t.replace(".L=1>", ".L=9>"), "'pseudo.atomic.orbita' stands where a number"),
     ],
 )
-def test_damaged_files(folder, damage, told):
+def test_damaged_files(folder, damage, complaint):
     path = folder / "C7.0.pao"
     path.write_text(damage(path.read_text()))
-    with pytest.raises(MoireioError, match=told) as error:
+    with pytest.raises(MoireioError, match=complaint) as error:
         pao.read(str(path))
     assert str(path) in str(error.value)
 
