@@ -1,7 +1,9 @@
 """HDF5 container, through h5py.
 
 Files use the layout of HDF5 1.10, whose metadata carry checksums (a damaged header is found
-by the library instead of being followed) and which every library since 2016 reads.
+by the library instead of being followed) and which every library since 2016 reads. Texts have a
+fixed length: those of variable length lie in HDF5's global heap, which has no checksum, and the
+library can read a damaged heap for ever. Files of other programs that have such texts are read.
 """
 
 import io
@@ -41,6 +43,7 @@ class Hdf5Container:
         self.path, self.mode = str(path), mode
         self.label = label or self.path
         self._stream: io.IOBase | None = None
+        self._texts: dict[str, tuple[int, ...]] = {}  # shapes of arrays of texts to be written
         try:
             options = {"libver": LAYOUT} if mode == "w" else {}
             if mode == "w":
@@ -174,7 +177,14 @@ class Hdf5Container:
         """Set attributes of an existing group."""
         attrs = (self._file[name] if name else self._file).attrs
         for key, value in attributes.items():
-            attrs[key] = value
+            text = isinstance(value, str) or (
+                isinstance(value, (list, tuple)) and value and isinstance(value[0], str)
+            )
+            if text:
+                encoded = _encoded(value)
+                attrs.create(key, encoded, encoded.shape, encoded.dtype)
+            else:
+                attrs[key] = value
 
     def create_array(
         self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, compression: str = "none"
@@ -182,7 +192,10 @@ class Hdf5Container:
         """Make an empty array; return the length of the runs in which it is best written."""
         shape = tuple(int(n) for n in shape)
         if str(dtype) == "string":
-            self._file.create_dataset(name, shape, dtype=h5py.string_dtype())
+            if 0 in shape:
+                self._file.create_dataset(name, shape, dtype=h5py.string_dtype(length=1))
+            else:  # made once the longest text is known
+                self._texts[name] = shape
             return None
         dtype = np.dtype(dtype)
         if 0 in shape or shape == ():
@@ -215,10 +228,13 @@ class Hdf5Container:
         self, name: str, values: npt.ArrayLike, start: int | None = None, axis: int = -1
     ) -> None:
         """Write all of an array, or a run from `start` along its first or last axis."""
-        dataset = self._file[name]
         values = np.asarray(values)
         if values.size == 0:
             return
+        if name in self._texts:
+            shape, values = self._texts.pop(name), _encoded(values)
+            self._file.create_dataset(name, shape, dtype=values.dtype)
+        dataset = self._file[name]
         if start is None:
             dataset[...] = values
         else:
@@ -248,6 +264,14 @@ class Hdf5Container:
         if self._stream is not None:
             self._stream.close()
             self._check_space()
+
+
+def _encoded(texts: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return texts in UTF-8 as an array of strings of the same length."""
+    values = np.asarray(texts, dtype=object)
+    encoded = [str(text).encode() for text in values.ravel()]
+    dtype = h5py.string_dtype("utf-8", max(1, *map(len, encoded)))
+    return np.array(encoded, dtype=dtype).reshape(values.shape)
 
 
 class _Sink(io.RawIOBase):

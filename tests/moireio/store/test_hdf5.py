@@ -1,9 +1,15 @@
-"""HDF5: damaged headers, full disks."""
+"""HDF5: damaged headers, full disks, texts outside the heap that has no checksum."""
 
 import os
 
+import h5py
+import numpy as np
+import pytest
+
 import moireio
 from moireio.errors import MoireioError
+from moireio.store.containers import open_container
+from moireio.store.transaction import write_container
 
 SUFFIXES = [".h5", ".zarr", ".zarr.zip"]
 
@@ -52,3 +58,51 @@ def test_a_full_disk(tmp_path):
         assert len(done.stderr.splitlines()) == 1, done.stderr
         assert f"x{suffix}: cannot be written: File too large" in done.stderr
         assert os.listdir(tmp_path) == []
+
+
+def texts(path):
+    """Type of every text in a file, by its place."""
+    out = {}
+    with h5py.File(path) as file:
+
+        def visit(name, item):
+            if isinstance(item, h5py.Dataset):
+                out[name] = h5py.check_string_dtype(item.dtype)
+            for key in item.attrs:
+                kind = h5py.check_string_dtype(item.attrs.get_id(key).dtype)
+                out[f"{name}@{key}"] = kind
+
+        visit("", file)
+        file.visititems(visit)
+    return {place: kind for place, kind in out.items() if kind is not None}
+
+
+def test_texts_have_a_fixed_length(made):
+    kinds = texts(made["o2_col"])
+    assert {"@creator", "structure/species_names", "hamiltonian@unit"} <= set(kinds)
+    assert {(kind.length is None, kind.encoding) for kind in kinds.values()} == {(False, "utf-8")}
+
+
+@pytest.mark.parametrize("values", [["Å", "", "Γ → K"], [], [""]])
+def test_texts_come_back(tmp_path, values):
+    path = tmp_path / "x.h5"
+    with write_container(str(path)) as out:
+        out.create_group("a", {"text": "⟨i| ∂ |j⟩", "empty": "", "list": ["Å", "ħħ"]})
+        out.create_array("a/b", (len(values),), "string")
+        out.write("a/b", np.array(values, dtype=object))
+    container = open_container(str(path))
+    assert container.attributes("a") == {"text": "⟨i| ∂ |j⟩", "empty": "", "list": ["Å", "ħħ"]}
+    assert container.read("a/b").tolist() == values
+    assert container.info("a/b").dtype == "string"
+    container.close()
+
+
+def test_texts_of_variable_length_are_read(tmp_path):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["text"] = "Å"
+        file["b"] = np.array(["Γ", "M"], dtype=h5py.string_dtype())
+    container = open_container(str(path))
+    assert container.attributes() == {"text": "Å"}
+    assert container.read("b").tolist() == ["Γ", "M"]
+    container.close()
