@@ -184,7 +184,7 @@ def _why_not(
             gap = np.abs(others[number] - levels)[compared].max(initial=0)
             if gap > TOLERANCE:
                 return f"levels at equivalent k points differ by {1000 * gap:.0f} meV"
-            if weights is not None:
+            if weights is not None and len(projection):
                 populations = weights[channel, 0]
                 image = projection.image(operation, flipped)
                 moved = weights[channel, number + 1][:, image]
