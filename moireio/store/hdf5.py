@@ -8,7 +8,8 @@ library can read a damaged heap for ever. Files of other programs that have such
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import h5py
@@ -281,43 +282,43 @@ class _Sink(io.RawIOBase):
     sink keeps the error, and pretends to go on.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self._file = open(path, "w+b", buffering=0)  # noqa: SIM115
-        self.error = None
+        self.error: OSError | None = None
 
-    def readable(self):
+    def readable(self) -> bool:
         return True
 
-    def writable(self):
+    def writable(self) -> bool:
         return True
 
-    def seekable(self):
+    def seekable(self) -> bool:
         return True
 
-    def seek(self, offset, whence=0):
+    def seek(self, offset: int, whence: int = 0) -> int:
         return self._file.seek(offset, whence)
 
-    def tell(self):
+    def tell(self) -> int:
         return self._file.tell()
 
-    def truncate(self, size=None):
+    def truncate(self, size: int | None = None) -> int:
         return self._try(lambda: self._file.truncate(size), size)
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         count = self._file.readinto(buffer)
         if self.error is not None and count < len(buffer):
             buffer[count:] = bytes(len(buffer) - count)
             count = len(buffer)
         return count
 
-    def write(self, data):
+    def write(self, data: Any) -> int:
         view, done = memoryview(data).cast("B"), 0
         while done < len(view):
-            step = self._try(lambda rest=view[done:]: self._file.write(rest), len(view) - done)
+            step = self._try(partial(self._file.write, view[done:]), len(view) - done)
             done += step
         return len(view)
 
-    def _try(self, action, pretended):
+    def _try(self, action: Callable[[], Any], pretended: Any) -> Any:
         if self.error is not None:
             return pretended
         try:
@@ -326,7 +327,7 @@ class _Sink(io.RawIOBase):
             self.error = error
             return pretended
 
-    def close(self):
+    def close(self) -> None:
         if not self.closed:
             self._file.close()
         super().close()
