@@ -48,7 +48,7 @@ def lanczos(
     overlap : callable
         From (n, b) vectors to their products with S.
     n : int
-        Number of states.
+        Number of orbitals.
     dtype : numpy dtype
         Type of the vectors.
     sigma : float
@@ -101,40 +101,40 @@ def lanczos(
             basis, images = _longer(basis, longer), _longer(images, longer)
         basis[:, count : count + width], images[:, count : count + width] = fresh, mapped
         old, count = count, count + width
-        own, shadow = basis[:, :count], images[:, :count]
+        vectors, mapped_vectors = basis[:, :count], images[:, :count]
         new = solve(mapped)
-        h = _inner(shadow, new)
-        new -= own @ h
-        again = _inner(shadow, new)
-        new -= own @ again
+        h = _inner(mapped_vectors, new)
+        new -= vectors @ h
+        again = _inner(mapped_vectors, new)
+        new -= vectors @ again
         projected[:count, old:count] = h + again
         projected[old:count, :count] = projected[:count, old:count].conj().T
         # no more directions than the space still has
         fresh, mapped, rest = _orthonormal(new, overlap, dimension - count)
         if len(rest) and np.linalg.norm(rest, axis=1).min() < SMALL * np.linalg.norm(h):
             # what was nearly lost has grown, and with it its rounding errors
-            fresh -= own @ _inner(shadow, fresh)
+            fresh -= vectors @ _inner(mapped_vectors, fresh)
             fresh, mapped, turn = _orthonormal(fresh, overlap, dimension - count)
             rest = turn @ rest
         step += 1
         # of large matrices a look costs little beside a block
         if step % CHECKED and n < LARGE * count and fresh.shape[1] and count < most:
             continue
-        small = projected[:count, :count]
-        theta, y = np.linalg.eigh((small + small.conj().T) / 2)
+        operator = projected[:count, :count]
+        theta, y = np.linalg.eigh((operator + operator.conj().T) / 2)
         error = np.linalg.norm(rest @ y[old:count], axis=0) / np.maximum(theta**2, 1e-300)
         largest = theta[np.argmax(np.abs(theta))]
         if abs(largest) * NEAREST > 1:
             raise TooNearError(sigma + 1 / largest)
         if only_levels:
-            found = _contiguous(theta, error, sigma, ROUGH)
-            bounds = _bounds(theta, error, found)
-            found = _contiguous(theta, bounds, sigma, ACCURATE)
+            converged = _contiguous(theta, error, sigma, ROUGH)
+            bounds = _bounds(theta, error, converged)
+            converged = _contiguous(theta, bounds, sigma, ACCURATE)
         else:
-            found = _contiguous(theta, error, sigma, TOLERANCE)
-        levels = sigma + 1 / theta[found]
+            converged = _contiguous(theta, error, sigma, TOLERANCE)
+        levels = sigma + 1 / theta[converged]
         if enough(levels) or fresh.shape[1] == 0:
-            return levels, own @ y[:, found]
+            return levels, vectors @ y[:, converged]
         if count >= most:
             raise MoireioError(f"the levels near {sigma:g} eV do not converge")
 
@@ -152,24 +152,24 @@ def _contiguous(theta, error, sigma, tolerance):
 
 
 def _bounds(theta, error, found):
-    """Return how wrong levels may be, eV, if `found` holds all between its first and its last.
+    """Return bounds of the errors of levels, eV, if `found` holds all between its ends.
 
     The residual, or its square over the distance to what was not found, both of the operator's
     eigenvalues 1/(E − σ) (Kato, J. Phys. Soc. Jpn. 4, 334 (1949)).
     """
-    own, residual = theta[found], error[found]
+    converged, residual = theta[found], error[found]
     bounds = np.full(len(theta), np.inf)
     others = np.ones(len(theta), dtype=bool)
     others[found] = False
     other, radius = theta[others], error[others] * theta[others] ** 2
-    gap = np.abs(own)  # to levels far away
+    gap = np.abs(converged)  # to levels far away
     for side in (other > 0, other < 0):
         if not side.any():
             continue
         # of those that did not converge, the nearest to the shift
         nearest = np.argmax(np.abs(other[side]))
-        gap = np.minimum(gap, np.abs(own - other[side][nearest]) - radius[side][nearest])
-    gap = gap / own**2  # eV
+        gap = np.minimum(gap, np.abs(converged - other[side][nearest]) - radius[side][nearest])
+    gap = gap / converged**2  # eV
     with np.errstate(divide="ignore"):
         bounds[found] = residual * np.where(gap > residual, residual / gap, 1.0)
     return bounds

@@ -60,16 +60,16 @@ class _Complex(ctypes.Structure):
 class Product:
     """Products of a square sparse matrix with blocks of vectors.
 
-    Three to five times as fast as SciPy's (4732 states, blocks of 4 to 12).
+    Three to five times as fast as SciPy's (4732 orbitals, blocks of 4 to 12).
 
     Parameters
     ----------
     matrix : scipy.sparse.csr_array
         float64 or complex128, square.
     threads : int
-        That MKL uses.
+        Threads of MKL.
     upper : bool
-        The matrix is the upper triangle of a Hermitian one, with which products are wanted; they
+        The matrix is the upper triangle of a Hermitian one, whose products are wanted; they
         take half the memory and twice the time.
     """
 
@@ -151,6 +151,6 @@ class Product:
         return out
 
     def __del__(self):
-        """Give MKL's copy back."""
+        """Free MKL's copy."""
         if getattr(self, "_handle", None):
             getattr(self._mkl, f"mkl_sparse_destroy{self._suffix}")(self._handle)

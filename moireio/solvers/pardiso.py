@@ -3,7 +3,7 @@
 The interface is that of Intel's manual of oneMKL: ``pardiso``, or ``pardiso_64`` where numbers of
 four bytes are too short (the analysis of the former takes three fifths of the memory). Pivots are
 Bunch and Kaufman's. With them MKL gives the inertia of real matrices only. With pivots on the
-diagonal (iparm(21) = 0) it gives that of complex ones too, but from a few thousand states on those
+diagonal (iparm(21) = 0) it gives that of complex ones too, but from a few thousand rows on those
 factors are wrong, without a warning (MKL 2026.2, twisted graphene of 4732 orbitals). So the factor
 D of LDLᴴ is read with the phase that solves with D alone, and its blocks of one or two rows are
 counted.

@@ -100,7 +100,7 @@ class Pencil:
         h, s : (nnz,) arrays
             Elements of H and S.
         share : float
-            Which: this share of their levels lies below it.
+            Share of their levels that lies below it.
 
         Returns
         -------

@@ -148,7 +148,7 @@ class InertiaSearch(Solver):
         factor : object
             Factor of H − σS.
         below : int
-            How many levels lie below the shift.
+            Number of levels below the shift.
         """
         wanted, target = last - first + 1, (first + last + 1) / 2
         tolerance = max(min(3 * wanted / 4, ASTRAY), 1)
@@ -188,11 +188,11 @@ class _Span:
     sigma : float
         The shift, eV.
     below : int
-        How many levels lie below it.
+        Number of levels below it.
     first, last : int
         Index of the first and the last level that is wanted.
     n : int
-        How many levels there are.
+        Number of all levels.
     block : int
         Lanczos finds as many copies of a level, or all if there are fewer.
     verify_count : bool

@@ -37,7 +37,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def fail(text):
-    """Say in one line why this process ends, and end it: MPI then ends the others."""
+    """Print in one line why this process ends, and end it: MPI then ends the others."""
     sys.stderr.write(f"{MARK}{' '.join(str(text).split())}\n")
     sys.stderr.flush()
     os._exit(3)
