@@ -146,7 +146,7 @@ def _levels_at_images(
     operations: Sequence[Symmetry],
     solver: SolverChoice | None,
     band_range: tuple[int, int] | None,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None]:
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return energies and populations at a general k point and at its images."""
     k = GENERAL * file.structure.pbc
     images = [k, *(o.rotation @ k for o in operations)]
@@ -174,7 +174,7 @@ def _why_not(
     operations: Sequence[Symmetry],
     band_range: tuple[int, int] | None,
     energies: npt.NDArray[np.float64],
-    weights: npt.NDArray[np.float64] | None,
+    weights: npt.NDArray[np.float64],
 ) -> str | None:
     """Return how an operation fails, as a text; None if all hold."""
     for channel, (levels, *others) in enumerate(energies):
@@ -184,7 +184,7 @@ def _why_not(
             gap = np.abs(others[number] - levels)[compared].max(initial=0)
             if gap > TOLERANCE:
                 return f"levels at equivalent k points differ by {1000 * gap:.0f} meV"
-            if weights is not None and len(projection):
+            if len(projection):
                 populations = weights[channel, 0]
                 image = projection.image(operation, flipped)
                 moved = weights[channel, number + 1][:, image]

@@ -85,7 +85,7 @@ def solve_populations(
     sigma: float | None = None,
     checkpoint: "Checkpoint | None" = None,
     progress: "Progress | None" = None,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None, list[str]]:
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], list[str]]:
     """Return the levels at many k points, and the populations of groups of orbitals in them.
 
     Parameters
@@ -103,7 +103,7 @@ def solve_populations(
     band_range : tuple of two int, optional
         First and last band (inclusive, from 0); by default all.
     sigma : float, optional
-        Where a solver for some bands begins to look for them, eV.
+        Energy near the bands, eV.
     checkpoint : Checkpoint, optional
         Keeps what is finished, and has what an interrupted run finished.
     progress : Progress, optional

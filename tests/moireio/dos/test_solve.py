@@ -2,18 +2,16 @@
 
 import numpy as np
 import pytest
-from helpers import overlap_like, random_operator, random_system, write_file
+from helpers import write_file
 from scipy.special import ellipk
 
 import moireio
 from moireio.dos import kpm, solve
-from moireio.dos.broadening import gaussian_dos, simplex_dos, volume_below
 from moireio.dos.solve import Chebyshev, EnergyGrid, density_of_states
 from moireio.errors import MoireioError
-from moireio.kspace.mesh import KMesh, make_mesh
+from moireio.kspace.mesh import make_mesh
 from moireio.operators.blocks import OperatorMeta
 from moireio.operators.views import ArraySource
-from moireio.projection.groups import make_projection
 from moireio.solvers.base import EigenProblem
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
@@ -54,55 +52,6 @@ def exact_honeycomb(x):
 
 def integral(dos, curve=None):
     return (dos.total if curve is None else curve).sum() * (dos.energies[1] - dos.energies[0])
-
-
-def test_volume_below():
-    rng = np.random.default_rng(0)
-    for size in (2, 3, 4, 5):
-        values = np.sort(rng.normal(size=(30, size)), axis=1)
-        points = rng.dirichlet(np.ones(size), size=40000)
-        sampled = np.array([(points @ v < 0).mean() for v in values])
-        assert np.abs(volume_below(values) - sampled).max() < 0.015
-    # the formula of a tetrahedron with one corner below
-    e = np.array([[-1.0, 0.5, 1.0, 2.0]])
-    assert volume_below(e)[0] == pytest.approx(1 / (1.5 * 2 * 3))
-    assert volume_below(np.array([[-1.0, -1.0, 1.0]]))[0] == pytest.approx(0.75)
-    assert volume_below(np.array([[-1.0, -1.0, -1.0], [0.0, 0.0, 0.0]])).tolist() == [1, 0]
-
-
-def test_a_parabola_in_every_dimension():
-    """Free electrons: D ~ E^(d/2 − 1), with weights that vary across the cell too."""
-    for shape, volume in (((400, 1, 1), 2), ((120, 120, 1), np.pi), ((40, 40, 40), 4 * np.pi / 3)):
-        mesh = KMesh(shape)
-        d = sum(n > 1 for n in shape)
-        k = (mesh.k + 0.5) % 1 - 0.5
-        energies = (k**2).sum(axis=1)[:, None]
-        grid = np.linspace(0.0, 0.2, 21)
-
-        def weights(band, k=k):
-            return np.stack([np.ones(len(k)), np.cos(2 * np.pi * k[:, 0]) ** 2], axis=1)
-
-        found = simplex_dos(energies, mesh.simplices(np.eye(3)), grid, None, weights, 2)
-        expected = volume * d / 2 * grid[4:20] ** (d / 2 - 1)
-        assert found[0, 4:20] == pytest.approx(expected, rel=0.03)
-        assert found[1] == pytest.approx(found[0], abs=1e-12)
-        assert (found[2, 4:20] < found[0, 4:20]).all()
-
-
-def test_gaussians_keep_every_state():
-    rng = np.random.default_rng(1)
-    energies, weights = rng.normal(size=(5, 8)), rng.random((5, 8, 2))
-    shares = rng.dirichlet(np.ones(5))
-    for points, width in ((41, 0.01), (2001, 0.1)):
-        grid = np.linspace(-8, 8, points)
-        found = gaussian_dos(energies, shares, weights, grid, width)
-        step = grid[1] - grid[0]
-        assert found[0].sum() * step == pytest.approx(8, rel=1e-9)
-        held = np.einsum("k,kbg->g", shares, weights)
-        assert found[1:].sum(axis=1) * step == pytest.approx(held, rel=1e-9)
-    x = (grid[:, None, None] - energies) / width
-    direct = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi) / width @ np.ones(8) @ shares
-    assert found[0] == pytest.approx(direct, abs=1e-3 * direct.max())
 
 
 def test_honeycomb_against_the_elliptic_integral(tmp_path):
@@ -257,61 +206,6 @@ def test_spin_of_spinors(made):
         assert dos.projected[0, :2].sum(axis=0) == pytest.approx(dos.total[0], abs=1e-9)
         whole = density_of_states(file, mesh, project=["spin"], grid=EVERYTHING, use_symmetry=False)
         assert np.abs(whole.projected - dos.projected[:, :2]).max() < 1e-9
-    with moireio.open(made["o2_col"]) as file, pytest.raises(MoireioError, match="apart anyway"):
-        make_projection(file, ["spin"])
-    with moireio.open(made["gr_ab"]) as file:
-        for wrong, text in ((["spin"], "no spin"), (["layer"], "no layers"), (["x"], "'x'")):
-            with pytest.raises(MoireioError, match=text):
-                make_projection(file, wrong)
-
-
-def test_labels_of_orbitals(made):
-    with moireio.open(made["gr_ab"]) as file:
-        projection = make_projection(file, ["element,orbital", "atom,shell"])
-        assert projection.labels[:4] == ("C s", "C py", "C pz", "C px")
-        assert "C dx2-y2" in projection.labels
-        assert projection.labels[9:12] == ("C0 s", "C0 p", "C0 d")
-        # s2p2d1 on four atoms
-        assert projection.indicator.sum(axis=1)[:4].tolist() == [8, 8, 8, 8]
-
-
-def test_the_series_is_the_damped_one():
-    """Moments of known levels: a level becomes Jackson's kernel, close to a Gaussian."""
-    count, half, level = 400, 10.0, 1.5
-    values = np.cos(np.arange(count) * np.arccos(level / half))[None]
-    found = kpm.Moments(0.0, half, values)
-    edges = np.linspace(-10, 10, 4001)
-    density = np.diff(found.below(edges)[0]) / (edges[1] - edges[0])
-    centre = 0.5 * (edges[1:] + edges[:-1])
-    mean = (density * centre).sum() * (edges[1] - edges[0])
-    spread = np.sqrt((density * (centre - mean) ** 2).sum() * (edges[1] - edges[0]))
-    assert mean == pytest.approx(level, abs=0.01)
-    assert spread == pytest.approx(found.width, rel=0.05)
-    assert density.min() > -1e-6
-    assert density.sum() * (edges[1] - edges[0]) == pytest.approx(1)
-    assert kpm.jackson(100)[0] == pytest.approx(1)
-
-
-@pytest.mark.parametrize("spin", ["none", "spinor"])
-def test_moments_without_noise(spin):
-    """Summed over all unit vectors instead of random ones the traces are exact."""
-    structure, basis = random_system(3)
-    sizes = basis.sizes(structure)
-    h, _ = random_operator(3, sizes, spin=spin)
-    s, _ = overlap_like(3, sizes)
-    from scipy.linalg import eigh
-
-    from moireio.operators.bloch import BlochSum
-
-    hk, sk = BlochSum.from_source(h), BlochSum.from_source(s, spinor=spin == "spinor")
-    problem = EigenProblem(hk, sk, [0.1, 0.3, 0])
-    found = kpm.moments(problem, width=1.0, count=20, noise=np.eye(problem.n_orbitals))
-    energies = eigh(hk.dense(problem.k), sk.dense(problem.k), eigvals_only=True)
-    assert found.centre - found.half < energies[0]
-    assert found.centre + found.half > energies[-1]
-    angles = np.arccos((energies - found.centre) / found.half)
-    expected = np.cos(np.arange(20) * angles[:, None]).sum(axis=0)
-    assert np.abs(found.values.sum(axis=0) - expected).max() < 1e-8
 
 
 def supercell(path, size):

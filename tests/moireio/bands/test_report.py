@@ -1,0 +1,40 @@
+"""Tables of bands."""
+
+import json
+
+import numpy as np
+
+from moireio.bands.report import bands_json, bands_table
+from moireio.results.bands import BandStructure
+from moireio.results.kpath import KPath
+
+PATH = KPath(
+    np.array([[0.0, 0, 0], [0.5, 0, 0], [0.5, 0, 0]]),
+    np.array([0.0, 1.25, 1.25]),
+    np.array([0, 1, 2]),
+    ("G", "M", "X"),
+)
+
+
+def test_table_of_two_spins():
+    energies = np.arange(12.0).reshape(2, 3, 2)
+    bands = BandStructure(PATH, energies, fermi=0.5, first_band=3)
+    text = bands_table(bands)
+    assert "# Fermi level 0.500000000 eV" in text
+    assert "G 0.000000, M 1.250000, X 1.250000" in text
+    assert "E4 …" in text
+    assert "# spin up" in text
+    assert "# spin down" in text
+    rows = np.loadtxt(text.splitlines())
+    assert (rows[:, 4:] == energies.reshape(6, 2)).all()
+    assert (rows[:3, 0] == PATH.distance).all()
+
+
+def test_json_keys():
+    bands = BandStructure(PATH, np.zeros((1, 3, 2)), first_band=3)
+    out = json.loads(bands_json(bands))
+    names = ["k", "distance", "labels", "label_index", "energies", "first_band", "fermi", "unit"]
+    assert list(out) == names
+    assert out["first_band"] == 3
+    assert out["fermi"] is None
+    assert out["unit"] == "eV"
