@@ -262,9 +262,11 @@ class Solver(Protocol):
         count : int
             Threads.
         """
+        return None
 
     def close(self) -> None:
         """Free memory, and end processes that were started."""
+        return None
 
 
 class SingularError(Exception):

@@ -1,5 +1,7 @@
 """Dense eigenproblems: what LAPACK's and torch's solvers share."""
 
+from typing import Any
+
 import numpy as np
 
 from moireio.solvers.base import EigenProblem, Solver, SolverDiagnostics, too_large
@@ -66,6 +68,6 @@ class DenseSolver(Solver):
                 "choose a few `bands` with the sparse solver, or raise `memory`",
             )
 
-    def _note(self, **properties) -> None:
+    def _note(self, **properties: Any) -> None:
         """Add to the diagnostics."""
         self.diagnostics = self.diagnostics.merged(SolverDiagnostics(**properties))

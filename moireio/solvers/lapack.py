@@ -3,11 +3,13 @@
 from contextlib import nullcontext
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.runtime.threads import blas_threads
-from moireio.solvers.base import SolverCapabilities, not_positive
+from moireio.solvers.base import EigenProblem, SolverCapabilities, not_positive
 from moireio.solvers.dense import DenseSolver
 from moireio.solvers.near_dependence import canonical_orthogonalisation, smallest_eigenvalue
+from moireio.solvers.options import DenseOptions
 
 # From this size on S is factorised by one thread: OpenBLAS 0.3.30 crashes with more above some
 # 14,000 rows (a buffer of its Cholesky factorisation overflows), and the rest takes far longer.
@@ -25,15 +27,19 @@ class LapackSolver(DenseSolver):
 
     capabilities = SolverCapabilities(forks=True)
 
-    def __init__(self, options):
+    def __init__(self, options: DenseOptions):
         super().__init__(options)
         self._checked = False
 
-    def eigenvalues(self, problem, band_range=None):
+    def eigenvalues(
+        self, problem: EigenProblem, band_range: tuple[int, int] | None = None
+    ) -> npt.NDArray:
         """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
         return self._solve(problem, band_range, eigvals_only=True)
 
-    def eigenpairs(self, problem, band_range=None):
+    def eigenpairs(
+        self, problem: EigenProblem, band_range: tuple[int, int] | None = None
+    ) -> tuple[npt.NDArray, npt.NDArray]:
         """Return energies and states (see `moireio.solvers.base.Solver`)."""
         return self._solve(problem, band_range, eigvals_only=False)
 

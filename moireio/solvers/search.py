@@ -1,9 +1,10 @@
 """The search for levels by their index: where to shift, and whether none is missing."""
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
-from moireio.solvers.base import SingularError, Solver, SolverDiagnostics
+from moireio.solvers.base import EigenProblem, SingularError, Solver, SolverDiagnostics
 from moireio.solvers.lanczos import BLOCK, NEAREST, TooNearError
 
 STEPS = 60
@@ -29,7 +30,7 @@ class InertiaSearch(Solver):
         Count on both sides at every k.
     """
 
-    def __init__(self, sigma, verify_count):
+    def __init__(self, sigma: float | None, verify_count: bool):
         self._verify_count = verify_count
         self.diagnostics = SolverDiagnostics()
         # the shift, and a step of the search
@@ -54,7 +55,7 @@ class InertiaSearch(Solver):
         """
         raise NotImplementedError
 
-    def count_below(self, problem, energy):
+    def count_below(self, problem: EigenProblem, energy: float) -> int:
         """Return the number of levels below an energy (see `moireio.solvers.base.Solver`)."""
         for shift in (0.0, 1e-7, -1e-7, 3e-6):  # off a level that is hit
             try:
@@ -65,11 +66,15 @@ class InertiaSearch(Solver):
             f"levels at {energy:g} eV prevent counting", remedy="choose another energy"
         )
 
-    def eigenvalues(self, problem, band_range=None):
+    def eigenvalues(
+        self, problem: EigenProblem, band_range: tuple[int, int] | None = None
+    ) -> npt.NDArray:
         """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
         return np.concatenate([levels for levels, _ in self._slices(problem, band_range)])
 
-    def eigenpairs(self, problem, band_range=None):
+    def eigenpairs(
+        self, problem: EigenProblem, band_range: tuple[int, int] | None = None
+    ) -> tuple[npt.NDArray, npt.NDArray]:
         """Return energies and states (see `moireio.solvers.base.Solver`)."""
         levels, states = zip(*self._slices(problem, band_range), strict=True)
         if len(levels) == 1:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.solvers.base import SingularError, SolverCapabilities, not_positive
+from moireio.solvers.base import EigenProblem, SingularError, SolverCapabilities, not_positive
 from moireio.solvers.lanczos import NEAREST, TooNearError
 from moireio.solvers.options import SlepcOptions
 from moireio.solvers.pencil import Pencil
@@ -38,19 +38,19 @@ class SlepcSolver(InertiaSearch):
     Options = SlepcOptions
     capabilities = SolverCapabilities(finds_range=True, counts_levels=True, elsewhere=True)
 
-    def __init__(self, options, sigma=None):
+    def __init__(self, options: SlepcOptions, sigma: float | None = None):
         super().__init__(sigma, verify_count=True)
         self.options, self._link = options, None
         self._pencil = self._matrices = self._k = self._eigenpairs = None
         self._copies = 1
 
-    def close(self):
+    def close(self) -> None:
         """End the processes."""
         if self._link is not None:
             self._link.close()
         self._link = self._pencil = self._matrices = self._k = self._eigenpairs = None
 
-    def memory(self, problem, bands, states):
+    def memory(self, problem: EigenProblem, bands: int, states: bool) -> float:
         """Return about how many bytes matrices and states take in this process.
 
         Factors are in the memory of the processes under MPI.

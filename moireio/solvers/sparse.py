@@ -1,6 +1,7 @@
 """Sparse eigenproblems on factors by Pardiso or SuperLU."""
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.solvers import mkl, pardiso
@@ -59,7 +60,7 @@ class SparseSolver(InertiaSearch):
         finds_range=True, counts_levels=True, forks=True, own_threads=True
     )
 
-    def __init__(self, options, sigma=None):
+    def __init__(self, options: SparseOptions, sigma: float | None = None):
         super().__init__(sigma, options.verify_count)
         self.options = options
         self._mkl = mkl.library() is not None
@@ -73,7 +74,7 @@ class SparseSolver(InertiaSearch):
         self._mode = self._careful_mode
 
     @property
-    def mode(self):
+    def mode(self) -> str:
         """How the last levels were found: DOUBLE, SINGLE_RECYCLED or SINGLE_RITZ."""
         return self._mode
 
@@ -87,15 +88,19 @@ class SparseSolver(InertiaSearch):
         """The mode for states and counts."""
         return SINGLE_RECYCLED if self._single and self._mkl else DOUBLE
 
-    def eigenvalues(self, problem, band_range=None):
+    def eigenvalues(
+        self, problem: EigenProblem, band_range: tuple[int, int] | None = None
+    ) -> npt.NDArray:
         """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
         return self._in_some_mode(super().eigenvalues, problem, band_range, False)
 
-    def eigenpairs(self, problem, band_range=None):
+    def eigenpairs(
+        self, problem: EigenProblem, band_range: tuple[int, int] | None = None
+    ) -> tuple[npt.NDArray, npt.NDArray]:
         """Return energies and states (see `moireio.solvers.base.Solver`)."""
         return self._in_some_mode(super().eigenpairs, problem, band_range, True)
 
-    def count_below(self, problem, energy):
+    def count_below(self, problem: EigenProblem, energy: float) -> int:
         """Return the number of levels below an energy (see `moireio.solvers.base.Solver`)."""
         before, self._mode = self._mode, self._careful_mode
         try:
@@ -155,26 +160,26 @@ class SparseSolver(InertiaSearch):
         """Add to the diagnostics."""
         self.diagnostics = self.diagnostics.merged(SolverDiagnostics(**properties))
 
-    def use_threads(self, count):
+    def use_threads(self, count: int) -> None:
         """Set the number of threads (see `moireio.solvers.base.Solver`)."""
         if count != self._threads:
             self._threads = count
             if self._pencil is not None:
                 self._factoriser = Factoriser(self._pencil, count)
 
-    def close(self):
+    def close(self) -> None:
         """Free the memory of matrices and factors."""
         self._pencil = self._factoriser = None
         self._removed = None, None
 
-    def memory(self, problem, bands, states):
+    def memory(self, problem: EigenProblem, bands: int, states: bool) -> float:
         """Return about how many bytes a problem takes (see `moireio.solvers.base.Solver`).
 
         Factors, as MKL estimates from the pattern, matrices and the vectors of Lanczos.
         """
         return self._memory(problem, bands, states)
 
-    def fit(self, problem, bands, states, limit):
+    def fit(self, problem: EigenProblem, bands: int, states: bool, limit: float) -> None:
         """Save memory as far as a limit demands (see `moireio.solvers.base.Solver`)."""
         if self.memory(problem, bands, states) > limit:
             self._economical |= {DOUBLE, SINGLE_RECYCLED, SINGLE_RITZ}

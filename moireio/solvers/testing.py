@@ -69,7 +69,15 @@ def random_problem(
     return EigenProblem(hamiltonian, overlap, np.asarray(k, dtype=float))
 
 
-def _random_sum(rng, copies, spins, *, scale=1.0, onsite=0.0, repeat=1):
+def _random_sum(
+    rng: np.random.Generator,
+    copies: int,
+    spins: int,
+    *,
+    scale: float = 1.0,
+    onsite: float = 0.0,
+    repeat: int = 1,
+) -> BlochSum:
     """Return the Bloch sum of random blocks, Hermitian, the same for every copy."""
     rows, blocks = [], []
     sizes = np.array(SIZES) * spins
@@ -111,7 +119,7 @@ def exact_levels(problem: EigenProblem) -> npt.NDArray:
     return eigh(*_matrices(problem), eigvals_only=True)
 
 
-def _matrices(problem):
+def _matrices(problem: EigenProblem) -> tuple[npt.NDArray, npt.NDArray]:
     h = problem.hamiltonian.dense(problem.k)
     s = np.eye(len(h)) if problem.overlap is None else problem.overlap.dense(problem.k)
     return h, s
@@ -161,7 +169,7 @@ class SolverContract:
         """Return the solver; to be replaced."""
         raise NotImplementedError("the class of tests needs a fixture `solver`")
 
-    def test_attributes(self, solver):
+    def test_attributes(self, solver: Solver) -> None:
         """It has a name, capabilities, and a frozen dataclass of options with defaults."""
         assert solver.name
         assert isinstance(solver.name, str)
@@ -173,7 +181,7 @@ class SolverContract:
 
     @pytest.mark.parametrize("k", [GENERAL, REAL])
     @pytest.mark.parametrize("kind", [{}, {"orthogonal": True}, {"spinor": True}])
-    def test_levels_and_states(self, solver, k, kind):
+    def test_levels_and_states(self, solver: Solver, k: tuple, kind: dict) -> None:
         """All of them, and ranges at both ends and in the middle."""
         problem = random_problem(8, k, **kind)
         exact = exact_levels(problem)
@@ -190,7 +198,7 @@ class SolverContract:
             check_states(problem, energies, states)
 
     @pytest.mark.parametrize("copies", [2, 10])
-    def test_degenerate_levels(self, solver, copies):
+    def test_degenerate_levels(self, solver: Solver, copies: int) -> None:
         """Every copy of a level is found, in ranges that cut through copies too."""
         problem = random_problem(2, copies=copies)
         exact = exact_levels(problem)
@@ -201,7 +209,7 @@ class SolverContract:
             check_states(problem, energies, states)
 
     @pytest.mark.parametrize("k", [GENERAL, REAL])
-    def test_count_below(self, solver, k):
+    def test_count_below(self, solver: Solver, k: tuple) -> None:
         """Between levels, and beyond all of them."""
         problem = random_problem(3, k)
         exact = exact_levels(problem)
@@ -211,7 +219,7 @@ class SolverContract:
         assert solver.count_below(problem, exact[-1] + 1) == len(exact)
 
     @pytest.mark.parametrize("smallest", [1e-3, 1e-7])
-    def test_nearly_singular_overlap(self, solver, smallest):
+    def test_nearly_singular_overlap(self, solver: Solver, smallest: float) -> None:
         """Errors are divided by the smallest eigenvalue of S, which is noted if it is looked at."""
         problem = random_problem(4, min_overlap=smallest)
         exact = exact_levels(problem)
@@ -221,7 +229,7 @@ class SolverContract:
         assert not np.isfinite(seen) or abs(seen / smallest - 1) < 0.1
 
     @pytest.mark.parametrize("smallest", [-1e-3, -0.3])
-    def test_overlap_that_is_not_positive(self, solver, smallest):
+    def test_overlap_that_is_not_positive(self, solver: Solver, smallest: float) -> None:
         """One clear line with the k point, whatever is asked for, and again the second time."""
         problem = random_problem(5, min_overlap=smallest)
         asked = (
@@ -233,7 +241,7 @@ class SolverContract:
             with pytest.raises(MoireioError, match=r"not positive definite at k = 0\.1 0\.23 0"):
                 ask()
 
-    def test_memory(self, solver):
+    def test_memory(self, solver: Solver) -> None:
         """It is positive, and grows; what does not fit is refused in a line."""
         small, large = random_problem(6), random_problem(6, copies=8)
         need = solver.memory(small, 4, True)
@@ -242,7 +250,7 @@ class SolverContract:
         with pytest.raises(MoireioError, match=r"orbitals need .* GB may be used"):
             solver.fit(small, 4, True, 1.0)
 
-    def test_threads_and_close(self, solver):
+    def test_threads_and_close(self, solver: Solver) -> None:
         """It works on after a change of threads, and after its memory was freed, also twice."""
         problem = random_problem(7)
         exact = exact_levels(problem)

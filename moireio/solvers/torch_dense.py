@@ -1,11 +1,13 @@
 """Dense eigenproblems with torch, on a GPU or on the CPU."""
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import MoireioError
-from moireio.solvers.base import SolverCapabilities, not_positive
+from moireio.solvers.base import EigenProblem, SolverCapabilities, not_positive
 from moireio.solvers.dense import DenseSolver
 from moireio.solvers.near_dependence import smallest_eigenvalue
+from moireio.solvers.options import DenseOptions
 
 
 class TorchSolver(DenseSolver):
@@ -22,7 +24,7 @@ class TorchSolver(DenseSolver):
         If torch or the device is absent.
     """
 
-    def __init__(self, options):
+    def __init__(self, options: DenseOptions):
         super().__init__(options)
         try:
             import torch
@@ -39,12 +41,16 @@ class TorchSolver(DenseSolver):
         self._torch, self._checked = torch, False
         self.capabilities = SolverCapabilities(elsewhere=self._device.type != "cpu")
 
-    def eigenvalues(self, problem, band_range=None):
+    def eigenvalues(
+        self, problem: EigenProblem, band_range: tuple[int, int] | None = None
+    ) -> npt.NDArray:
         """Return energies in eV, ascending (see `moireio.solvers.base.Solver`)."""
         h, _ = self._standard_form(problem)
         return self._torch.linalg.eigvalsh(h).cpu().numpy()[_columns(band_range)]
 
-    def eigenpairs(self, problem, band_range=None):
+    def eigenpairs(
+        self, problem: EigenProblem, band_range: tuple[int, int] | None = None
+    ) -> tuple[npt.NDArray, npt.NDArray]:
         """Return energies and states (see `moireio.solvers.base.Solver`)."""
         h, transform = self._standard_form(problem)
         energies, states = self._torch.linalg.eigh(h)
