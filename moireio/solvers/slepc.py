@@ -41,7 +41,8 @@ class SlepcSolver(InertiaSearch):
     def __init__(self, options: SlepcOptions, sigma: float | None = None):
         super().__init__(sigma, verify_count=True)
         self.options, self._link = options, None
-        self._pencil = self._matrices = self._k = self._eigenpairs = None
+        self._pencil: Pencil | None = None
+        self._matrices = self._k = self._eigenpairs = None
         self._copies = 1
 
     def close(self) -> None:
@@ -55,9 +56,8 @@ class SlepcSolver(InertiaSearch):
 
         Factors are in the memory of the processes under MPI.
         """
-        self._take_pattern(problem)
         itemsize = 8 if problem.is_real else 16
-        held, solving = self._pencil.memory(itemsize, False, False)
+        held, solving = self._take_pattern(problem).memory(itemsize, False, False)
         return max(held, solving + 2 * bands * problem.n_orbitals * itemsize)
 
     def _slice(self, problem, first, last):
@@ -151,9 +151,10 @@ class SlepcSolver(InertiaSearch):
         self._matrices, self._k = matrices, k
 
     def _take_pattern(self, problem):
-        """Take over the pattern of a problem, if it is another one."""
+        """Return the pattern of a problem; take it over, if it is another one."""
         if self._pencil is None or not self._pencil.fits(problem):
             self._pencil, self._overlap_checked = Pencil(problem), False
+        return self._pencil
 
     def _check(self, problem):
         """Refuse an overlap that is not positive definite."""

@@ -68,9 +68,11 @@ class SparseSolver(InertiaSearch):
         self._pencil = self._factoriser = None
         self._overlap_checked = False
         self._removed = None, None  # a problem, and the eigenvectors of S that it leaves out
-        self._failed, self._states, self._moves = set(), True, 0
+        self._failed: set[str] = set()
+        self._states, self._moves = True, 0
         # modes in which memory is saved at the cost of time; whether there is none for DOUBLE
-        self._economical, self._only_single = set(), False
+        self._economical: set[str] = set()
+        self._only_single = False
         self._mode = self._careful_mode
 
     @property
