@@ -313,7 +313,7 @@ def compare_bands(
 
 def _digest(calculation):
     """Return the digest that identifies a calculation in the checkpoint of a run."""
-    return calculation.label if calculation.file is None else calculation.file.digest()
+    return calculation.digest([n for n in ("hamiltonian", "overlap") if n in calculation.operators])
 
 
 def _bloch_overlap(first, second, spinor):

@@ -18,6 +18,7 @@ from moireio.operators.bloch import BlochSum
 from moireio.operators.blocks import read_pairs
 from moireio.operators.views import ArraySource
 from moireio.results.electrons import Electrons
+from moireio.spectrum import checkpoint
 from moireio.spectrum.problems import SolverChoice
 
 
@@ -39,7 +40,8 @@ def calculation(seed, spin="none", mu=0.0, noise=0.0, label="made"):
     if noise:
         values = np.random.default_rng(seed).normal(size=H.data.shape)
         H = ArraySource(H.meta, H.sizes, H.pairs, H.data + noise * values)
-    return Calculation(label, structure, basis, H, S, electrons=Electrons(fermi=mu))
+    operators = {"hamiltonian": H, "overlap": S}
+    return Calculation(label, structure, basis, operators, electrons=Electrons(fermi=mu))
 
 
 @pytest.mark.parametrize("spin", ["none", "spinor"])
@@ -101,7 +103,7 @@ def test_bands_that_are_refused(tmp_path):
         compare_bands(A, A, path, n_orbitals)
     with pytest.raises(MoireioError, match="neither the number of electrons nor the Fermi level"):
         compare_bands(A, replace(A, electrons=None), path, 1)
-    bare = replace(A, overlap=None)
+    bare = replace(A, operators={"hamiltonian": A.hamiltonian})
     with pytest.raises(MoireioError, match="has no /overlap"):
         compare_bands(bare, bare, path, 1)
     with pytest.raises(MoireioError, match="GB may be used"):
@@ -144,7 +146,8 @@ def test_pairs_of_one_alone_are_counted():
     inside = ~H.pairs.R.any(axis=1)
     values, _ = read_pairs(H, np.flatnonzero(inside))
     cut = H.pairs.select(inside)
-    few = replace(original, hamiltonian=ArraySource(H.meta, H.sizes, cut, values))
+    operators = {**original.operators, "hamiltonian": ArraySource(H.meta, H.sizes, cut, values)}
+    few = replace(original, operators=operators)
     errors = compare(few, original)
     assert errors.unmatched == (0, len(H.pairs) - len(cut))
     assert compare(original, few).unmatched == (len(H.pairs) - len(cut), 0)
@@ -174,6 +177,36 @@ def test_twist_angles_come_from_the_file_that_has_them():
     assert twist_angle(A, replace(A, moire=Moire)) == 3.5
 
 
+def test_an_interrupted_comparison_goes_on(tmp_path):
+    """The finished k points of both Hamiltonians are kept, and give the same errors."""
+    A, B = calculation(3, noise=0.01), calculation(3)
+    path, record, calls = make_path(B.structure, "0,0,0 0.5,0.2,0", 4), tmp_path / "r", []
+
+    def stop(steps, total):
+        calls.append(steps)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    whole = compare_bands(A, B, path, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "SHORT", 0.0)  # short runs leave no file
+        with pytest.raises(KeyboardInterrupt):
+            compare_bands(A, B, path, 2, checkpoint=str(record), progress=stop)
+    again = []
+    resumed = compare_bands(
+        A,
+        B,
+        path,
+        2,
+        checkpoint=str(record),
+        resume=True,
+        progress=lambda steps, total: again.append(steps),
+    )
+    assert again == [5, 1, 1, 1]
+    assert (resumed.below == whole.below).all()
+    assert not record.exists()
+
+
 def test_command(run, made, shared, tmp_path):
     """OpenMX's AB graphene against DeepH's folder of the same calculation."""
     folder = shared / "deephe3" / "graphene" / "structures" / "gr_ab"
@@ -195,7 +228,7 @@ def test_command_on_the_clone(invoke, made, tmp_path):
     assert 0 <= errors["mean"] < 1.0
     assert set(errors) >= {"a", "b", "unit", "mu", "onsite", "only"}
     assert {side: len(v) for side, v in errors["bands"].items()} == {"below": 1, "above": 1}
-    words = ["--plot", tmp_path / "b.png"]
+    words = ["--plot", tmp_path / "b.png", "--bands", 1, "--points", 3]
     assert invoke("compare-h", made["hbn_soc"], made["hbn_soc"], *words).exit_code == 0
     done = invoke("compare-h", made["gr_ab"], made["hbn_soc"])
     assert done.exit_code == 1

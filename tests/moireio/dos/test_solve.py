@@ -13,6 +13,7 @@ from moireio.kspace.mesh import make_mesh
 from moireio.operators.blocks import OperatorMeta
 from moireio.operators.views import ArraySource
 from moireio.solvers.base import EigenProblem
+from moireio.spectrum.problems import SolverChoice
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
 
@@ -333,3 +334,47 @@ def test_results_in_files(tmp_path, made):
                 assert moireio.validate(other) == []
         with pytest.raises(MoireioError, match="has no /dos"):
             file.dos()
+
+
+def test_an_interrupted_run_goes_on(made, tmp_path):
+    """Finished k points are kept with their populations, and lead to the same densities."""
+    record = tmp_path / "r.part.jsonl"
+    calls = []
+
+    def stop(steps, total):
+        calls.append(steps)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    with moireio.open(made["gr_ab"]) as file:
+        mesh = make_mesh(file.structure, [4, 4])
+        how = {"project": ["shell"], "use_symmetry": False, "jobs": 1}
+        whole = density_of_states(file, mesh, **how)
+        how["checkpoint"] = str(record)
+        with pytest.raises(KeyboardInterrupt):
+            density_of_states(file, mesh, progress=stop, **how)
+        assert record.exists()
+        ticks = []
+        again = density_of_states(
+            file, mesh, resume=True, progress=lambda steps, total: ticks.append(steps), **how
+        )
+        assert ticks[0] == 5
+        assert (again.total == whole.total).all()
+        assert (again.projected == whole.projected).all()
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(MoireioError, match="cannot be resumed"):
+            density_of_states(file, mesh, solver="kpm", resume=True, **how)
+
+
+def test_solvers_that_do_not_fit(made):
+    with moireio.open(made["gr_ab"]) as file:
+        mesh = make_mesh(file.structure, [2, 2])
+        for choice, text in (
+            (SolverChoice("kpm", device="cuda"), "runs on the CPU"),
+            (SolverChoice("kpm", options={"overlap_cutoff": 1e-5}), "leaves no combinations"),
+            (SolverChoice("dense", memory=2e4), "may be used"),
+            (SolverChoice("kpm", memory=2e4), "may be used"),
+        ):
+            with pytest.raises(MoireioError, match=text) as error:
+                density_of_states(file, mesh, solver=choice)
+            assert error.value.path == file.label
