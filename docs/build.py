@@ -52,6 +52,7 @@ CONTENTS = {
 # What notebooks call beside the names of `moireio` itself.
 LIBRARY = [
     "moireio.spectrum.states.solve_states",
+    "moireio.projection.mulliken.atomic_populations",
     "moireio.spectrum.states.BlochStates",
     "moireio.kspace.mesh.make_mesh",
     "moireio.dos.solve.density_of_states",
