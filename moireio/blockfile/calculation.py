@@ -1,23 +1,27 @@
 """A structure with its basis and operators, wherever they come from."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from moireio.blockfile.reader import open_blockfile
 from moireio.errors import MoireioError
 from moireio.operators.blocks import OperatorSource
 from moireio.operators.views import stored_as
-from moireio.results.electrons import Electrons
-from moireio.results.kpath import KPathSegments
-from moireio.results.moire import Moire
 from moireio.store.containers import kind_of_file, kind_of_name
 from moireio.system.basis import Basis
 from moireio.system.structure import Structure
+
+if TYPE_CHECKING:
+    from moireio.results.electrons import Electrons
+    from moireio.results.kpath import KPathSegments
+    from moireio.results.moire import Moire
 
 
 class Operators(Mapping[str, OperatorSource]):

@@ -1,11 +1,13 @@
 """The block file, open for reading."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 from dataclasses import fields
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +15,19 @@ import numpy.typing as npt
 from moireio.blockfile.operator import Operator
 from moireio.errors import DamagedError, MoireioError
 from moireio.operators.catalogue import CATALOGUE, operator_names, operator_type
-from moireio.results.bands import BandStructure, has_states, read_states
-from moireio.results.dos import DensityOfStates
 from moireio.results.electrons import Electrons
-from moireio.results.history import HistoryEntry
-from moireio.results.kpath import KPathSegments
-from moireio.results.moire import Moire
 from moireio.results.registry import require_kind
 from moireio.store.base import Container, verify
 from moireio.store.containers import open_container
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
+
+if TYPE_CHECKING:
+    from moireio.results.bands import BandStructure
+    from moireio.results.dos import DensityOfStates
+    from moireio.results.history import HistoryEntry
+    from moireio.results.kpath import KPathSegments
+    from moireio.results.moire import Moire
 
 FORMAT = "moireio"
 FORMAT_VERSION = "1.0"
@@ -233,6 +237,8 @@ class BlockFile:
 
     def has_states(self, group: str = "bands") -> bool:
         """Return whether states were kept with bands."""
+        from moireio.results.bands import has_states
+
         return has_states(self._container, group)
 
     def states(
@@ -254,6 +260,8 @@ class BlockFile:
         (n, nb) complex array
             S-orthonormal, a column for every band that is kept.
         """
+        from moireio.results.bands import read_states
+
         return read_states(self._container, group, self.bands(group), point, channel)
 
     def digest(self) -> str:

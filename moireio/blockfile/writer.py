@@ -1,11 +1,13 @@
 """Writing the parts of a block file."""
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +22,7 @@ from moireio.operators.blocks import (
     slab_bounds,
 )
 from moireio.operators.views import require_partners
-from moireio.results.bands import BandStructure
-from moireio.results.dos import DensityOfStates
-from moireio.results.electrons import Electrons
 from moireio.results.history import HistoryEntry
-from moireio.results.kpath import KPathSegments
-from moireio.results.moire import Moire
 from moireio.results.registry import require_kind
 from moireio.runtime.processes import worker_pool
 from moireio.runtime.progress import Progress, share
@@ -33,6 +30,13 @@ from moireio.store.base import CHUNK_BYTES, SHARD_CHUNKS, Container, seal, write
 from moireio.system.basis import Basis
 from moireio.system.structure import Structure
 from moireio.units import BOHR_ANGSTROM, HARTREE_EV
+
+if TYPE_CHECKING:
+    from moireio.results.bands import BandStructure
+    from moireio.results.dos import DensityOfStates
+    from moireio.results.electrons import Electrons
+    from moireio.results.kpath import KPathSegments
+    from moireio.results.moire import Moire
 
 
 class BlockWriter:

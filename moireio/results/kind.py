@@ -1,7 +1,6 @@
 """What every kind of result provides: to read, write, check and show its group."""
 
 import json
-from importlib import resources
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -153,6 +152,8 @@ def read_schema(name: str) -> dict[str, Any]:
     dict
         From ``schemas/results/NAME.json``, to stand in a larger schema.
     """
+    from importlib import resources
+
     file = resources.files("moireio.schemas").joinpath("results", f"{name}.json")
     schema = json.loads(file.read_text("utf-8"))
     return {key: value for key, value in schema.items() if key != "$schema"}

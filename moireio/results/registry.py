@@ -4,28 +4,60 @@ A result of moireio's own is one file of this folder and one row of `KINDS`. Ano
 one with an entry point in the group ``moireio.results`` (see `moireio.results.kind.ResultKind`).
 """
 
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 from moireio.errors import MoireioError
-from moireio.results.bands import BandsKind
-from moireio.results.dos import DensityOfStatesKind
-from moireio.results.electrons import ElectronsKind
-from moireio.results.history import HistoryKind
 from moireio.results.kind import SECTIONS, ResultKind
-from moireio.results.kpath import KPathKind
-from moireio.results.moire import MoireKind
 from moireio.runtime import plugins
 
-KINDS: dict[str, ResultKind[Any]] = {
-    "moire": MoireKind(),
-    "electrons": ElectronsKind(),
-    "kpath": KPathKind(),
-    "bands": BandsKind(),
-    "dos": DensityOfStatesKind(),
-    "history": HistoryKind(),
-}
 GROUP = "moireio.results"
 FOREIGN = "x_"
+
+
+class Kinds(Mapping[str, ResultKind[Any]]):
+    """Kinds of results by group; the module of each is imported when it is first asked for.
+
+    Parameters
+    ----------
+    rows : dict of str to str
+        By group, the class of the kind, "package.module:Class".
+    """
+
+    def __init__(self, rows: dict[str, str]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, group: str) -> ResultKind[Any]:
+        """Return the kind of a group."""
+        return _made(self._rows[group])
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the groups."""
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        """Return their number."""
+        return len(self._rows)
+
+
+@cache
+def _made(place: str) -> ResultKind[Any]:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)()
+
+
+KINDS = Kinds(
+    {
+        "moire": "moireio.results.moire:MoireKind",
+        "electrons": "moireio.results.electrons:ElectronsKind",
+        "kpath": "moireio.results.kpath:KPathKind",
+        "bands": "moireio.results.bands:BandsKind",
+        "dos": "moireio.results.dos:DensityOfStatesKind",
+        "history": "moireio.results.history:HistoryKind",
+    }
+)
 
 
 def result_kind(group: str) -> ResultKind[Any] | None:
@@ -46,13 +78,13 @@ def result_kind(group: str) -> ResultKind[Any] | None:
     MoireioError
         If another package's kind cannot be used.
     """
-    return KINDS.get(group) or _named(group, KINDS) or _of_plugin(group)
+    return KINDS.get(group) or _named(group) or _of_plugin(group)
 
 
-def _named(group: str, kinds: dict[str, ResultKind[Any]]) -> ResultKind[Any] | None:
+def _named(group: str) -> ResultKind[Any] | None:
     """Return the kind of which a group GROUP-NAME is one that is kept apart."""
-    rows = (kind for name, kind in kinds.items() if group.startswith(f"{name}-") and kind.named)
-    return next(rows, None)
+    names = (name for name in KINDS if group.startswith(f"{name}-") and KINDS[name].named)
+    return next((KINDS[name] for name in names), None)
 
 
 def _of_plugin(group: str) -> ResultKind[Any] | None:

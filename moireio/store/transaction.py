@@ -6,6 +6,8 @@ array by array otherwise. In place, a zarr folder only gains (or swaps) whole gr
 renaming; HDF5 and zip are written anew beside and renamed.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil
@@ -25,10 +27,10 @@ from moireio.errors import (
 from moireio.runtime.workdirs import work_folder
 from moireio.store.base import CHUNK_BYTES, Container, long_axis
 from moireio.store.containers import kind_of_name
-from moireio.store.overlay import METADATA, Overlay
 
 if TYPE_CHECKING:
     from moireio.store.hdf5 import Hdf5Container
+    from moireio.store.overlay import Overlay
 
 COPY_BYTES = 8 * CHUNK_BYTES
 
@@ -87,6 +89,8 @@ def write_container(
             if base is not None and base.kind == kind and kind != "h5":
                 # In a folder and from zip to zip, what stays is not written a second time.
                 if kind == "zip" or in_place:
+                    from moireio.store.overlay import Overlay
+
                     container = overlay = Overlay(_new(fresh, "zarr", target), base, drop)
                 else:
                     _copy_folder(base.path, fresh, drop, target)
@@ -254,6 +258,8 @@ def _pack(folder: str, packed: str, overlay: Overlay | None) -> None:
 
 def _carry(overlay: Overlay, target: zipfile.ZipFile) -> set[str]:
     """Copy the members of a zip that an overlay keeps; return their names."""
+    from moireio.store.overlay import METADATA
+
     base, written = overlay.base, set[str]()
     dropped = tuple(f"{group}/" for group in overlay.drop)
     replaced = {f"{group}/{METADATA}".lstrip("/") for group in overlay.changed}
