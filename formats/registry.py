@@ -5,6 +5,8 @@ A format is one row here and one module with `detect`, `read` and, where moireio
 `Format`. Modules are imported when they are first needed.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module

@@ -1,5 +1,7 @@
 """The exceptions that the library raises for bad input and for runs that cannot go on."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os

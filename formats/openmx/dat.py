@@ -5,6 +5,8 @@ keywords in any case. Kept: species and their basis names, cell, positions, init
 spin settings, the band path. Everything else is ignored.
 """
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass, field
 from typing import NamedTuple

@@ -1,5 +1,7 @@
 """Everything in a ``.scfout`` but its matrices, and the checks that its redundancy allows."""
 
+from __future__ import annotations
+
 import mmap
 import os
 import struct

@@ -1,5 +1,7 @@
 """Operators of a ``.scfout``: blocks gathered from its matrices, in moireio's units and order."""
 
+from __future__ import annotations
+
 import mmap
 from typing import TYPE_CHECKING
 
@@ -44,7 +46,7 @@ class ScfoutOperator:
         Which operator.
     """
 
-    def __init__(self, file: "Scfout", name: str):
+    def __init__(self, file: Scfout, name: str):
         self._file, self._header = file, file.header
         self.pairs = file.pairs
         self.meta = operator_type(name).meta(

@@ -22,6 +22,8 @@ Orbitals are reordered to m = −l … l, units are eV and Å, and every operato
 its partner rule exactly; how far it was from it is its `residual`.
 """
 
+from __future__ import annotations
+
 import hashlib
 import mmap
 import os

@@ -1,5 +1,7 @@
 """Calculations of any code into block files, one or many."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence

@@ -1,5 +1,7 @@
 """Operators of a block file: H, S, position, momentum and density as sparse blocks."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -301,7 +303,7 @@ class Operator:
         component: int | None = None,
         dense: bool = False,
         spinor: bool = False,
-    ) -> "csr_array | npt.NDArray[Any]":
+    ) -> csr_array | npt.NDArray[Any]:
         """Return the operator at a k point, Σ_R e^{+2πi k·R} O(R).
 
         Parameters
@@ -323,7 +325,7 @@ class Operator:
         assembler = self.assembler(component=component, spinor=spinor)
         return assembler.dense(k) if dense else assembler.csr(k)
 
-    def assembler(self, *, component: int | None = None, spinor: bool = False) -> "BlochSum":
+    def assembler(self, *, component: int | None = None, spinor: bool = False) -> BlochSum:
         """Return (and keep) the `moireio.operators.bloch.BlochSum` that `at_k` uses.
 
         Parameters

@@ -4,6 +4,8 @@ A stream is the bytes of a whole block file, HDF5 or zip. A reader spools them t
 past 256 MiB to a file in ``$TMPDIR``; a writer makes the file and copies it.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil

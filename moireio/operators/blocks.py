@@ -5,6 +5,8 @@ the blocks of a run of atoms; a file's operator is one, a reader of a foreign fo
 and the views below turn "full" storage into "upper" and back.
 """
 
+from __future__ import annotations
+
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

@@ -6,6 +6,8 @@ components and spin from here. Another package adds an operator with an entry po
 block file.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Views of operators: stored halves, whole ones, other precisions, blocks in memory."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -250,7 +252,7 @@ class ArraySource:
         return self.data[..., self._starts[span.start] : self._starts[span.stop]]
 
 
-def symmetrised(source: "ArraySource", label: str) -> "ArraySource":
+def symmetrised(source: ArraySource, label: str) -> ArraySource:
     """Return a full operator in which every block is the mean with its partner's adjoint.
 
     Parameters

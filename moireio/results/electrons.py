@@ -1,5 +1,7 @@
 """Occupation of the bands, the group ``/electrons``."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, fields
 from typing import Any
 

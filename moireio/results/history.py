@@ -1,5 +1,7 @@
 """The commands that made a file, the group ``/history``."""
 
+from __future__ import annotations
+
 import datetime
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -44,7 +46,7 @@ class HistoryEntry:
         command: str,
         arguments: Sequence[str] = (),
         inputs: Sequence[tuple[str, str]] = (),
-    ) -> "HistoryEntry":
+    ) -> HistoryEntry:
         """Return the entry of a command that has just run.
 
         Parameters

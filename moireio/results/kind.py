@@ -1,5 +1,7 @@
 """What every kind of result provides: to read, write, check and show its group."""
 
+from __future__ import annotations
+
 import json
 from typing import Any, Protocol, TypeVar, runtime_checkable
 

@@ -1,5 +1,7 @@
 """Paths in the Brillouin zone: their points, and the segments in the group ``/kpath``."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 

@@ -4,6 +4,8 @@ A result of moireio's own is one file of this folder and one row of `KINDS`. Ano
 one with an entry point in the group ``moireio.results`` (see `moireio.results.kind.ResultKind`).
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module

@@ -1,5 +1,7 @@
 """Files: text that appears whole or not at all, digests."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import os

@@ -8,6 +8,8 @@ The ``entry_points.txt`` of the distributions on ``sys.path`` are read here dire
 ``importlib.metadata`` alone takes longer to import than the help of a command may take.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import sys

@@ -1,5 +1,7 @@
 """Worker processes that end with their parent."""
 
+from __future__ import annotations
+
 import contextlib
 import multiprocessing
 import os

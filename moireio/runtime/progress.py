@@ -1,5 +1,7 @@
 """Progress of long work: one contract for the whole library."""
 
+from __future__ import annotations
+
 from typing import Protocol
 
 

@@ -1,5 +1,7 @@
 """Signals while a command runs: neither work folders nor child processes outlive it."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import signal

@@ -4,6 +4,8 @@ NumPy's BLAS, MKL and torch each start as many threads as there are cores. Two o
 one of them in each of several processes, run slower than a single thread would.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Iterator
@@ -61,7 +63,7 @@ def blas_beside_mkl() -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
-def mkl_threads(library: "CDLL", count: int) -> Iterator[int]:
+def mkl_threads(library: CDLL, count: int) -> Iterator[int]:
     """Set the threads of MKL for calls from this thread, and restore their number.
 
     Limits by threadpoolctl (`blas_threads`) do not hold inside.

@@ -1,5 +1,7 @@
 """Work folders that vanish, also when a signal ends the process."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil

@@ -1,5 +1,7 @@
 """The interface that every container offers."""
 
+from __future__ import annotations
+
 import json
 import zlib
 from collections.abc import Mapping

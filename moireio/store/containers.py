@@ -4,6 +4,8 @@ Only this package knows that they differ. Everything else sees a tree of groups,
 attributes through the `Container` interface.
 """
 
+from __future__ import annotations
+
 import os
 
 from moireio.errors import MoireioError, unreadable

@@ -1,5 +1,7 @@
 """What a check of a block file finds."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 

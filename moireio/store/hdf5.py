@@ -6,6 +6,8 @@ fixed length: those of variable length lie in HDF5's global heap, which has no c
 library can read a damaged heap for ever. Files of other programs that have such texts are read.
 """
 
+from __future__ import annotations
+
 import io
 import os
 from collections.abc import Callable, Mapping
@@ -242,7 +244,7 @@ class Hdf5Container:
             dataset[axis_slice(start, start + values.shape[axis], axis)] = values
         self._check_space()
 
-    def copy_group(self, source: "Hdf5Container", name: str) -> None:
+    def copy_group(self, source: Hdf5Container, name: str) -> None:
         """Copy a group of another HDF5 container, chunks and checksums as they are.
 
         Parameters

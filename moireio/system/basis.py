@@ -1,5 +1,7 @@
 """Atomic-orbital bases: the orbitals of every species."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -97,7 +99,7 @@ class SpeciesBasis:
         pairs = zip(map(SHELL_LETTERS.__getitem__, self.l), self.l, self.m, strict=True)
         return [(ORBITALS[a][m + v] if a in ORBITALS else f"{a} {m}", 1) for a, v, m in pairs]
 
-    def same_radial(self, other: "SpeciesBasis") -> bool:
+    def same_radial(self, other: SpeciesBasis) -> bool:
         """Return whether two bases have the same radial functions.
 
         Parameters

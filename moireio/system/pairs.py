@@ -1,5 +1,7 @@
 """Lists of atom pairs (i, j, R): the sparse pattern of an operator."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -164,7 +166,7 @@ class Pairs:
         positive = (first > 0) | ((first == 0) & ((second > 0) | ((second == 0) & (third >= 0))))
         return (i < self.j) | ((i == self.j) & positive)
 
-    def select(self, mask: npt.NDArray[np.bool_]) -> "Pairs":
+    def select(self, mask: npt.NDArray[np.bool_]) -> Pairs:
         """Return the pairs of a mask, still sorted.
 
         Parameters
@@ -185,7 +187,7 @@ class Pairs:
         atoms = np.arange(self.n_atoms)
         return self.find(atoms, atoms, np.zeros((self.n_atoms, 3), dtype=np.int64))
 
-    def with_partners(self) -> "Pairs":
+    def with_partners(self) -> Pairs:
         """Return the pairs together with every absent partner.
 
         Returns

@@ -1,5 +1,7 @@
 """Atomic structures."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -162,7 +164,7 @@ class Structure:
             if count
         )
 
-    def to_ase(self) -> "Atoms":
+    def to_ase(self) -> Atoms:
         """Return the structure as ``ase.Atoms``.
 
         Returns
@@ -183,7 +185,7 @@ class Structure:
         )
 
     @classmethod
-    def from_ase(cls, atoms: "Atoms") -> Self:
+    def from_ase(cls, atoms: Atoms) -> Self:
         """Make a structure from ``ase.Atoms``, one species per element.
 
         Parameters
