@@ -5,8 +5,9 @@ import os
 
 import click
 
-from moireio.tools.common import Command, arguments, say
+from moireio.tools.common import Command, say
 from moireio.tools.energies import (
+    add_result,
     check_name,
     check_window,
     energy,
@@ -136,7 +137,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     from moireio.bands.paths import choose_path
     from moireio.bands.report import bands_json, bands_table
     from moireio.bands.solve import solve_bands
-    from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
+    from moireio.blockfile.stream import check_container, check_outputs, open_source
     from moireio.plots import bands as plots
 
     destination(opts["output"], opts["in_place"])
@@ -201,17 +202,8 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                 labels=[_short(n) for n in names] if overlays else None,
             )
             plots.save(figure, opts["plot"])
-        if (opts["output"] or opts["in_place"]) and not stored:
-            with write_target(
-                opts["output"],
-                base=file,
-                in_place=opts["in_place"],
-                force=opts["force"],
-                container=opts["container"],
-                drop=(group,),
-            ) as writer:
-                writer.bands(bands, group)
-                writer.history("band", arguments(), [(file.label, file.digest())])
+        if not stored:
+            add_result(ctx, opts, file, group, bands)
     print_result(opts, lambda: bands_table(bands), lambda: bands_json(bands))
 
 

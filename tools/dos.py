@@ -4,8 +4,9 @@ import math
 
 import click
 
-from moireio.tools.common import Command, arguments, say
+from moireio.tools.common import Command, say
 from moireio.tools.energies import (
+    add_result,
     check_name,
     check_window,
     join_numbers,
@@ -130,7 +131,7 @@ def main(ctx, source, **opts):
     spin; projections are Mulliken's gross populations, and add up to the total. Without -o,
     --plot, --text or --json a table is printed.
     """
-    from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
+    from moireio.blockfile.stream import check_container, check_outputs, open_source
     from moireio.dos.report import dos_json, dos_table, fermi_line
     from moireio.plots.bands import check_format, save
     from moireio.plots.dos import plot_dos
@@ -161,17 +162,8 @@ def main(ctx, source, **opts):
                 vertical=opts["vertical"],
             )
             save(figure, opts["plot"])
-        if (opts["output"] or opts["in_place"]) and not stored:
-            with write_target(
-                opts["output"],
-                base=file,
-                in_place=opts["in_place"],
-                force=opts["force"],
-                container=opts["container"],
-                drop=(group,),
-            ) as writer:
-                writer.dos(dos, group)
-                writer.history("dos", arguments(), [(file.label, file.digest())])
+        if not stored:
+            add_result(ctx, opts, file, group, dos)
     print_result(opts, lambda: dos_table(dos), lambda: dos_json(dos))
 
 

@@ -5,6 +5,8 @@ import re
 
 import click
 
+from moireio.tools.common import arguments
+
 
 def level(text):
     """Read the value of ``--zero``.
@@ -128,6 +130,38 @@ def join_numbers(args, names):
             if found:
                 joined.append("x".join(found))
     return joined
+
+
+def add_result(ctx, opts, file, group, value):
+    """Write a result into the file that ``-o`` or ``--in-place`` names, if one does.
+
+    Parameters
+    ----------
+    ctx : click.Context
+        The running command.
+    opts : dict
+        The options output, in_place, force and container.
+    file : BlockFile
+        The file that the result belongs to.
+    group : str
+        Its group, which is replaced.
+    value : object
+        The dataclass of the group's kind.
+    """
+    from moireio.blockfile.stream import write_target
+
+    if not (opts["output"] or opts["in_place"]):
+        return
+    with write_target(
+        opts["output"],
+        base=file,
+        in_place=opts["in_place"],
+        force=opts["force"],
+        container=opts["container"],
+        drop=(group,),
+    ) as writer:
+        writer.result(group, value)
+        writer.history(ctx.command.name, arguments(), [(file.label, file.digest())])
 
 
 def print_result(opts, table, as_json):
