@@ -43,6 +43,9 @@ def random_structure(seed, n=3, size=5.0):
             return made
 
 
+CASES = [(False, False), (True, False), (False, True), (True, True)]
+
+
 def small_model(
     spin=False, local=False, dtype=torch.float64, seed=0, mid="6x0e+4x1o+3x2e+2x3o", **shells
 ):

@@ -1,21 +1,12 @@
 """How far structures lie outside the training data."""
 
-import pytest
 from systems import (
     graph_of,
     random_structure,
-    small_model,
     structure,
 )
 
 from moireio.network.inference.environments import Environments
-
-CASES = [(False, False), (True, False), (False, True), (True, True)]
-
-
-@pytest.fixture(scope="module")
-def models():
-    return {case: small_model(*case) for case in CASES}
 
 
 def test_surroundings(models):

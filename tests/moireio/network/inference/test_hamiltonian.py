@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from systems import (
+    CASES,
     blocks_of,
     hamiltonian,
     random_structure,
@@ -14,13 +15,6 @@ from systems import (
     small_model,
     structure,
 )
-
-CASES = [(False, False), (True, False), (False, True), (True, True)]
-
-
-@pytest.fixture(scope="module")
-def models():
-    return {case: small_model(*case) for case in CASES}
 
 
 def turned(block, own, i, j, atoms, turn, spin):

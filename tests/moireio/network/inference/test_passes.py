@@ -3,23 +3,16 @@
 import numpy as np
 import pytest
 from systems import (
+    CASES,
     graph_of,
     hamiltonian,
     random_structure,
-    small_model,
 )
 
 from moireio.errors import MoireioError
 from moireio.network.inference import passes as predict
 from moireio.network.inference.hamiltonian import HamiltonianSource
 from moireio.network.net import Network
-
-CASES = [(False, False), (True, False), (False, True), (True, True)]
-
-
-@pytest.fixture(scope="module")
-def models():
-    return {case: small_model(*case) for case in CASES}
 
 
 @pytest.mark.parametrize("case", CASES)
