@@ -1,7 +1,8 @@
-"""Numbers on a grid over the cell: Gaussian's ``.cube`` and XCrySDen's ``.xsf``, written by ASE.
+"""Numbers on a grid over the cell: Gaussian's ``.cube`` and XCrySDen's ``.xsf``.
 
-Kept: structure, grid, numbers (cube: in the file's own five digits). Lengths in a cube are Bohr, in
-an xsf Å; the numbers are 1/Å³ in both. An xsf repeats the first plane of the grid after the last.
+Kept: structure, grid, numbers (five decimals of each in a cube, eight in an xsf). Lengths in a
+cube are Bohr, in an xsf Å; the numbers are 1/Å³ in both. An xsf repeats the first plane of the
+grid after the last.
 """
 
 import numpy as np
@@ -56,4 +57,19 @@ def write(
         if path.lower().endswith(".cube"):
             write_cube(stream, atoms, values, comment=comment)
         else:
-            write_xsf(stream, [atoms], np.pad(values, [(0, 1)] * 3, mode="wrap"))
+            write_xsf(stream, [atoms])
+            _write_grid(stream, structure.cell, np.pad(values, [(0, 1)] * 3, mode="wrap"))
+
+
+def _write_grid(stream, cell, values):
+    """Write the grid of an xsf, which spans the cell from corner to corner.
+
+    ASE's own stretches it beyond the cell, moves it where the cell is not periodic, and writes
+    six decimals, in which a density of few states in a large cell vanishes.
+    """
+    stream.write("BEGIN_BLOCK_DATAGRID_3D\n data\n BEGIN_DATAGRID_3Dgrid#1\n")
+    stream.write("  {} {} {}\n".format(*values.shape))
+    np.savetxt(stream, [np.zeros(3), *cell], "%.14f")
+    for plane in values.T:
+        np.savetxt(stream, plane, "%.8e")
+    stream.write(" END_DATAGRID_3D\nEND_BLOCK_DATAGRID_3D\n")

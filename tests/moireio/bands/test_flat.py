@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from ase.io.cube import read_cube
 from scipy.linalg import eigh
 
 import moireio
@@ -130,17 +129,3 @@ def test_density_file_and_errors(made, tmp_path):
     assert done.returncode == 1
     assert "radial" in done.stderr
     assert not (tmp_path / "a.cube").exists()
-
-
-def test_volumetric_round_trip(made, tmp_path):
-    from moireio.formats import grids as volumetric
-
-    values = np.random.default_rng(0).random((3, 4, 5))
-    with moireio.open(made["gr_ab"]) as file:
-        for name in ("a.cube", "a.xsf"):
-            volumetric.write(str(tmp_path / name), file.structure, values)
-        with open(tmp_path / "a.cube") as stream:
-            found = read_cube(stream)
-        assert np.abs(found["data"] - values).max() < 1e-5
-        assert np.abs(found["atoms"].cell - file.structure.cell).max() < 1e-5
-    assert "DATAGRID_3D" in (tmp_path / "a.xsf").read_text()
