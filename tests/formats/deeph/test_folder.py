@@ -57,34 +57,3 @@ def test_damaged_data_folders(tmp_path, damage, complaint):
     with pytest.raises(MoireioError) as error:
         deeph.open_folder(str(folder)).operator("hamiltonian")
     assert complaint in str(error.value)
-
-
-def test_unknown_operator(tmp_path):
-    with pytest.raises(MoireioError, match=r"has no overlaps\.h5"):
-        deeph.open_folder(str(write_folder(tmp_path / "a"))).operator("overlap")
-
-
-def test_calculations_take_the_hamiltonian_asked_for(tmp_path):
-    folder = write_folder(tmp_path / "a")
-    os.rename(folder / "hamiltonians.h5", folder / "hamiltonians_pred.h5")
-    with pytest.raises(MoireioError, match="has no Hamiltonian or overlap"):
-        deeph.read(str(folder))
-    with deeph.read(str(folder), predicted=True, label="a model's") as calculation:
-        assert calculation.label == "a model's"
-        assert list(calculation.operators) == ["hamiltonian"]
-        assert calculation.hamiltonian.meta.source == "model"
-        assert calculation.overlap is None
-        assert calculation.electrons.fermi == -1.0
-    write_folder(tmp_path / "b")
-    with pytest.raises(MoireioError, match="has no predicted Hamiltonian"):
-        deeph.read(str(tmp_path / "b"), predicted=True)
-
-
-def test_the_digest_is_that_of_all_files_that_are_read(tmp_path):
-    folder = write_folder(tmp_path / "a")
-    first = deeph.read(str(folder)).digest(["hamiltonian"])
-    assert deeph.read(str(folder)).digest(["hamiltonian"]) == first
-    (folder / "notes.txt").write_text("not read")
-    assert deeph.read(str(folder)).digest(["hamiltonian"]) == first
-    np.savetxt(folder / "site_positions.dat", np.array([[0.0, 0, 0], [1.5, 0, 0]]).T)
-    assert deeph.read(str(folder)).digest(["hamiltonian"]) != first

@@ -1,9 +1,7 @@
-import numpy as np
 import pytest
 
 from moireio.errors import MoireioError
-from moireio.formats.openmx import band, dat
-from moireio.formats.openmx.orbitals import permutation
+from moireio.formats.openmx import dat
 from moireio.system.basis import parse_name
 
 
@@ -74,57 +72,3 @@ def test_basis_names(name, momenta, element, radius):
 def test_bad_basis_names(name):
     with pytest.raises(MoireioError, match="basis name"):
         parse_name(name)
-
-
-def test_orbital_order_is_that_of_the_functions():
-    """Evaluate both lists of functions: OpenMX's, and real harmonics by m, on random points."""
-    from scipy.special import sph_harm_y
-
-    rng = np.random.default_rng(0)
-    x, y, z = rng.normal(size=(3, 50))
-    r = np.sqrt(x**2 + y**2 + z**2)
-    openmx = {
-        0: [np.ones(50)],
-        1: [x, y, z],
-        2: [3 * z**2 - r**2, x**2 - y**2, x * y, x * z, y * z],
-        3: [
-            5 * z**3 - 3 * z * r**2,
-            x * (5 * z**2 - r**2),
-            y * (5 * z**2 - r**2),
-            z * (x**2 - y**2),
-            x * y * z,
-            x**3 - 3 * x * y**2,
-            3 * y * x**2 - y**3,
-        ],
-    }
-    theta, phi = np.arccos(z / r), np.arctan2(y, x)
-    for momentum, functions in openmx.items():
-        order = permutation([momentum])
-        for m in range(-momentum, momentum + 1):
-            # real harmonics without the Condon–Shortley phase
-            complex_value = sph_harm_y(momentum, abs(m), theta, phi) * (-1) ** m
-            real = complex_value.real if m >= 0 else complex_value.imag
-            ours = functions[order[m + momentum]]
-            scale = (ours * real).sum() / (real * real).sum()
-            assert scale > 0, (momentum, m)
-            assert (
-                np.abs(ours - scale * real * r**0).max() < 1e-9
-                or np.abs(
-                    ours / r**momentum - (ours / r**momentum * real).sum() / (real**2).sum() * real
-                ).max()
-                < 1e-9
-            )
-
-
-def test_band_file(data, tmp_path):
-    found = band.read(data / "o2_col.Band")
-    assert found.energies.shape == (2, 8, 26)
-    path = found.path()
-    assert path.labels == ("G", "Z", "R")
-    length = np.linalg.norm(found.reciprocal[2]) / 2
-    assert path.distance[3] == pytest.approx(length)
-    whole = (data / "gr_ab.Band").read_text()
-    for cut in (0, 10, 300, 3000, len(whole) - 40):
-        (tmp_path / "x.Band").write_text(whole[:cut])
-        with pytest.raises(MoireioError, match=r"x\.Band"):
-            band.read(tmp_path / "x.Band")
