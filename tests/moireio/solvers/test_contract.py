@@ -1,4 +1,4 @@
-"""One set of tests for all solvers."""
+"""The tests of every solver, with the sparse solvers; each dense one has them in its own file."""
 
 import numpy as np
 import pytest
@@ -6,26 +6,10 @@ from mpi import slepc_launcher
 
 from moireio.errors import MoireioError
 from moireio.solvers import mkl, sparse
-from moireio.solvers.options import DenseOptions
 from moireio.solvers.registry import make_solver
 from moireio.solvers.testing import SolverContract, exact_levels, random_problem
 
 needs_mkl = pytest.mark.skipif(mkl.library() is None, reason="MKL is not installed")
-
-
-class TestLapack(SolverContract):
-    @pytest.fixture
-    def solver(self):
-        return make_solver("dense")
-
-
-class TestTorch(SolverContract):
-    @pytest.fixture
-    def solver(self):
-        pytest.importorskip("torch")
-        from moireio.solvers.torch_dense import TorchSolver
-
-        return TorchSolver(DenseOptions())
 
 
 @needs_mkl

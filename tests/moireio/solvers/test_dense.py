@@ -1,6 +1,5 @@
 """Dense solvers: which one, and whether it fits."""
 
-import numpy as np
 import pytest
 
 from moireio.errors import MoireioError
@@ -17,14 +16,6 @@ def test_devices():
         dense_solver(DenseOptions(device="abacus"))
 
 
-def test_a_gpu_that_is_absent():
-    torch = pytest.importorskip("torch")
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    with pytest.raises(MoireioError, match=r"finds no CUDA device \(use `device` cpu\)"):
-        dense_solver(DenseOptions(device="cuda"))
-
-
 def test_what_fits():
     """Two matrices at least, which are half as large where they are real."""
     solver = dense_solver(DenseOptions())
@@ -36,18 +27,3 @@ def test_what_fits():
     for problem, limit in ((complex_problem, 1.9 * matrix), (real_problem, 0.9 * matrix)):
         with pytest.raises(MoireioError, match=r"sparse solver, or raise `memory`"):
             solver.fit(problem, 4, True, limit)
-
-
-def test_the_smallest_eigenvalue_of_s_is_looked_at_once():
-    """At the first k point."""
-    solver = dense_solver(DenseOptions())
-    first, second = (random_problem(1, min_overlap=value) for value in (1e-3, 1e-4))
-    for problem in (first, second):
-        solver.eigenvalues(problem)
-    assert solver.diagnostics.min_overlap_eigenvalue == pytest.approx(1e-3, rel=0.01)
-    cutoff = dense_solver(DenseOptions(overlap_cutoff=1e-2))
-    energies = [cutoff.eigenvalues(problem) for problem in (first, second)]
-    assert [len(e) for e in energies] == [17, 17]
-    assert cutoff.diagnostics.n_removed == 1
-    assert cutoff.diagnostics.min_overlap_eigenvalue == pytest.approx(1e-4, rel=0.01)
-    assert np.isfinite(energies).all()

@@ -74,11 +74,8 @@ def test_names_are_listed_without_heavy_imports():
         ("dense", {"verify_count": True}, "the dense solver has no `verify_count`"),
         ("dense", {"drop": 0.1}, r"the dense solver has no `drop` \(choose the solver sparse\)"),
         ("dense", {"launcher": "mpirun"}, "the dense solver has no `launcher`"),
-        ("dense", {"precision": "float32"}, "the dense solver works in double precision"),
         ("sparse", {"device": "cuda"}, r"the sparse solver has no `device` .*solver dense"),
-        ("sparse", {"precision": "half"}, "no `precision` is called 'half'"),
         ("slepc", {"overlap_cutoff": 1e-5}, "the slepc solver has no `overlap_cutoff`"),
-        ("slepc", {"precision": "float32"}, "the slepc solver works in double precision"),
         ("slepc", {"colour": "red"}, r"the slepc solver has no `colour` \(leave it out\)"),
     ],
 )
