@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-TRAPS = ["numpy", "zarr", "h5py", "types", "click", "inspect", "json", "pathlib", "typing"]
+# Not types: Python's own -m imports it before any code of moireio runs.
+TRAPS = ["numpy", "zarr", "h5py", "click", "inspect", "json", "pathlib", "typing"]
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from helpers import random_system
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from moireio.operators.catalogue import operator_type
 from moireio.operators.twocentre import PairSource, place_blocks
 from moireio.operators.views import FullView, UpperView
-from moireio.system.neighbours import close_pairs
+from moireio.system.neighbours import TOO_CLOSE, close_pairs
 
 
 class Toy(PairSource):
@@ -30,6 +30,7 @@ class Toy(PairSource):
 
 def toy(seed):
     structure, basis = random_system(seed)
+    assume(structure.closest_pair(TOO_CLOSE) is None)
     pairs = close_pairs(structure, np.full((3, 3), 4.0))
     source = Toy(structure, basis, pairs, operator_type("overlap").meta())
     source.shells = [sum(2 * n + 1 for n in basis[name].l) for name in basis.species]
