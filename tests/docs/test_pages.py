@@ -71,7 +71,7 @@ def test_options_exist():
         for parameter in command.get_params(context):
             yield from parameter.opts
 
-    others = "--allow-run-as-root --all-files --hostfile --mca --nproc-per-node --version"
+    others = "--allow-run-as-root --all-files --dist --hostfile --mca --nproc-per-node --version"
     known = {*options_of(main), *others.split()}
     for page in PAGES:
         written = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", page.read_text("utf-8")))
