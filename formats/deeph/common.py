@@ -1,6 +1,7 @@
 """What DeepH's two layouts of data folders have in common."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -20,7 +21,7 @@ from moireio.system.structure import Structure
 
 
 @dataclass(eq=False)
-class DataFolder:
+class DataFolder(ABC):
     """A structure with operators; each layout is a class with its own `_read`.
 
     Parameters
@@ -132,11 +133,11 @@ class DataFolder:
         source = ArraySource(meta, sizes, pairs, data)
         return symmetrised(source, path) if symmetrise else source
 
+    @abstractmethod
     def _read(
         self, path: str, sizes: npt.NDArray[np.int64], spinor: bool
     ) -> tuple[Pairs, npt.NDArray[np.inexact]]:
         """Return the pairs and the blocks of a file, flat and in the order of the pairs."""
-        raise NotImplementedError
 
 
 def files_of(path: str, names: Mapping[str, str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Operators whose blocks are functions of the vector between two atoms, by runs of atoms."""
 
+from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,7 @@ from moireio.system.structure import Structure
 BATCH = 1024
 
 
-class PairSource:
+class PairSource(ABC):
     """An operator made of two-centre integrals; a subclass fills them in.
 
     Parameters
@@ -40,6 +41,7 @@ class PairSource:
         self._species = index[structure.species]
         self._upper = pairs.upper()
 
+    @abstractmethod
     def _fill(
         self,
         out: npt.NDArray[np.float64],
@@ -63,7 +65,6 @@ class PairSource:
         vectors : (3, p) array
             From the atom of the first species to that of the second, Å.
         """
-        raise NotImplementedError
 
     def rows(self, i0: int, i1: int) -> npt.NDArray[np.float64]:
         """Return all blocks of the atoms ``i0 <= i < i1``, as `OperatorSource.rows`.

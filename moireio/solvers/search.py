@@ -1,5 +1,7 @@
 """The search for levels by their index: where to shift, and whether none is missing."""
 
+from abc import abstractmethod
+
 import numpy as np
 import numpy.typing as npt
 
@@ -36,9 +38,9 @@ class InertiaSearch(Solver):
         # the shift, and a step of the search
         self._sigma, self._step = sigma, 1.0
 
+    @abstractmethod
     def _factorised(self, problem, sigma):
         """Factorise H − σS; return the factors and the number of levels below σ."""
-        raise NotImplementedError
 
     def _guess(self, problem, target):
         """Return an energy, eV, below which perhaps `target` levels lie."""
@@ -48,12 +50,12 @@ class InertiaSearch(Solver):
         """Return the number of all levels."""
         return problem.n_orbitals
 
+    @abstractmethod
     def _levels_around(self, factor, problem, span, block):
         """Return the levels around the shift, until `span` is content, and their states.
 
         A larger `block` finds copies of a level that were missing.
         """
-        raise NotImplementedError
 
     def count_below(self, problem: EigenProblem, energy: float) -> int:
         """Return the number of levels below an energy (see `moireio.solvers.base.Solver`)."""

@@ -167,7 +167,7 @@ class SolverContract:
     @pytest.fixture
     def solver(self) -> Solver:
         """Return the solver; to be replaced."""
-        raise NotImplementedError("the class of tests needs a fixture `solver`")
+        pytest.fail("the class of tests needs a fixture `solver`")
 
     def test_attributes(self, solver: Solver) -> None:
         """It has a name, capabilities, and a frozen dataclass of options with defaults."""

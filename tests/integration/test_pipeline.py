@@ -161,7 +161,7 @@ def test_a_folder_of_files(tmp_path, data, run):
     again = run("openmx2h5", *sources, "-o", f"{out}/")
     assert "3 of 3 are converted already" in again.stderr
     assert os.path.getmtime(out / "run0/openmx.h5") == stamp
-    # one of them breaks, one is new: the others are not touched, the exit code tells
+    # one of them breaks, one is new: the others are not touched, the exit code is 1
     sources[1].write_bytes(sources[1].read_bytes()[:9999])
     os.utime(sources[1], (time.time() + 5, time.time() + 5))
     os.remove(out / "run2/openmx.h5")

@@ -170,10 +170,10 @@ def test_refusals(run, cell, model, tmp_path, made):
     }
     if torch.cuda.is_available():
         cases.pop("there is no CUDA device")
-    for told, words in cases.items():
+    for message, words in cases.items():
         done = run("predict-h", *words, "-o", tmp_path / "x.h5", check=False)
         done.assert_one_line_error()
-        assert told in done.stderr
+        assert message in done.stderr
         assert not (tmp_path / "x.h5").exists()
 
 

@@ -43,8 +43,8 @@ def test_a_folder_gives_the_network_back(tmp_path, spin, generation):
         assert (a == b).all()
 
 
-def test_versions_that_are_not_told(tmp_path):
-    """Without buffers DeepH-E3's own requirement counts; options overrule what is told."""
+def test_versions_that_are_not_recorded(tmp_path):
+    """Without buffers the version is that of DeepH-E3's requirements; one that is given wins."""
     export(small_model(dtype=torch.float32), tmp_path / "run")
     path = tmp_path / "run" / "best_model.pkl"
     state = torch.load(path, weights_only=True)["state_dict"]
@@ -60,7 +60,7 @@ def test_versions_that_are_not_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda d: os.remove(d / "best_model.pkl"), "no such file"),
         (lambda d: (d / "best_model.pkl").write_bytes(b"nothing"), "is not a checkpoint"),
@@ -83,12 +83,12 @@ def test_versions_that_are_not_told(tmp_path):
         ),
     ],
 )
-def test_damaged_folders(tmp_path, damage, told):
+def test_damaged_folders(tmp_path, damage, message):
     export(small_model(dtype=torch.float32), tmp_path / "run")
     damage(tmp_path / "run")
     with pytest.raises(MoireioError) as error:
         deephe3.model(str(tmp_path / "run"))
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "run" in str(error.value)
 
 

@@ -130,7 +130,7 @@ def test_symmetry_that_h_breaks_is_not_used(tmp_path):
 
 
 def test_haldane_breaks_time_reversal(tmp_path):
-    """Complex blocks without spin: k and −k are told apart by the data."""
+    """Complex blocks without spin: the data distinguish k and −k."""
     with moireio.open(honeycomb(tmp_path / "x.h5")) as file:
         structure, basis = file.structure, file.basis
     blocks = {(n, n, (0, 0, 0)): np.full((1, 1), 0.1 * (-1) ** n + 0j) for n in (0, 1)}

@@ -124,7 +124,7 @@ def test_given_levels(run, made, tmp_path):
 
 
 def test_too_many_levels_are_not_sought(made):
-    """Where a limit is given, giving up is told."""
+    """Where a limit is given, giving up is reported."""
     with moireio.open(str(made["gr_ab"])) as file:
         mesh = make_mesh(file.structure, [3, 3, 1])
         sums = [file.hamiltonian.assembler()]

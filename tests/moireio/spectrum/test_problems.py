@@ -55,7 +55,7 @@ def test_window_of_energies(graphene, solver):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_small_elements_left_out(graphene, jobs):
-    """The correction brings energies back to within its square, and it is told."""
+    """The correction brings energies back to within its square, and it is reported."""
     file, path = graphene
     exact = moireio.solve_bands(file, path, bands=6, solver="dense").energies
     said = []
