@@ -4,9 +4,9 @@
 
     build-twist graphene --index N M | overlap | predict-h | band --path GMKG --bands B
 
-is a process of its own here, so that its time and its peak memory can be measured. A second call goes
-on with the files that are there, and with the k points that are done; --points takes fewer
-of them, for times alone.
+is a process of its own here, so that its time and its peak memory can be measured. A second
+call goes on with the files that are there, and with the k points that are done; --points takes
+fewer of them, for times alone.
 """
 
 import argparse
