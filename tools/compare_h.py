@@ -35,8 +35,8 @@ from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_
 def main(ctx, files, **opts):
     """Compare the Hamiltonian of A with that of B, the reference, on the same structure.
 
-    Both are block files or data folders of DeepH. Printed in meV, by pair of elements: the mean of
-    |ΔH| over all elements of all blocks (directed pairs, on-site blocks among them; |ΔH| is the
+    Both are block files, OpenMX's .scfout or data folders of DeepH. Printed in meV, by pair of
+    elements: the mean of |ΔH| over all elements of all blocks (directed pairs, on-site blocks among them; |ΔH| is the
     complex modulus); the maximum over pairs of orbitals of the mean over pairs of atoms, which
     papers call the maximum; the largest single |ΔH|. A common shift μ·S is removed first, and
     printed.

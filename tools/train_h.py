@@ -182,7 +182,7 @@ PRESETS = {
 def main(ctx, sources, output, force, processes, **settings):
     """Train a network on structures with Hamiltonians; go on where it was stopped.
 
-    DATA are block files with /hamiltonian and /overlap, data folders of DeepH (either layout),
+    DATA are block files with /hamiltonian and /overlap, OpenMX's .scfout, data folders of DeepH,
     folders of these, glob patterns, or @FILE with one name a line. The state is kept in
     OUT.train/ every 20 seconds, with log.csv; the same command goes on from there. Errors are
     printed in meV. Data beyond --memory are read again in every epoch. With --init-from, elements
