@@ -36,10 +36,10 @@ def main(ctx, files, **opts):
     """Compare the Hamiltonian of A with that of B, the reference, on the same structure.
 
     Both are block files, OpenMX's .scfout or data folders of DeepH. Printed in meV, by pair of
-    elements: the mean of |ΔH| over all elements of all blocks (directed pairs, on-site blocks among them; |ΔH| is the
-    complex modulus); the maximum over pairs of orbitals of the mean over pairs of atoms, which
-    papers call the maximum; the largest single |ΔH|. A common shift μ·S is removed first, and
-    printed.
+    elements: the mean of |ΔH| over all elements of all blocks (directed pairs, on-site blocks among
+    them; |ΔH| is the complex modulus); the maximum over pairs of orbitals of the mean over pairs of
+    atoms, which papers call the maximum; the largest single |ΔH|. A common shift μ·S is removed
+    first, and printed.
 
     More pairs A B make a series, such as one over twist angles: a line for each, and a picture of
     the errors against the angle.
