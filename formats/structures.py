@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from moireio.blockfile.calculation import is_block_file
 from moireio.blockfile.stream import open_source
-from moireio.errors import MissingFileError, MoireioError, first_line, unwritable
+from moireio.errors import MissingFileError, MoireioError, first_line
 from moireio.moire import layers
-from moireio.runtime.workdirs import work_folder
+from moireio.runtime.files import descriptor, write_whole
 from moireio.store.containers import kind_of_name
 from moireio.system.basis import Basis
 from moireio.system.structure import Structure
@@ -48,6 +48,8 @@ def kind(path: str) -> str | None:
         suffix is unknown.
     """
     if path == "-" or kind_of_name(path) is not None:
+        return "block"
+    if descriptor(path) is not None or os.path.dirname(path) == "/dev":
         return "block"
     base, suffix = os.path.basename(path), os.path.splitext(path)[1].lower()
     if base.upper().startswith(("POSCAR", "CONTCAR")):
@@ -205,22 +207,16 @@ def write(path: str, structure: Structure, basis: Basis | None = None, comment: 
         If the format is unknown or the file cannot be written.
     """
     form = kind(path)
-    folder = os.path.dirname(os.path.realpath(path))
-    try:
-        with work_folder(".moireio-", folder) as work:
-            part = os.path.join(work, os.path.basename(path))
-            if form == "openmx":
-                from moireio.formats.openmx import dat_write
+    with write_whole(path) as part:
+        if form == "openmx":
+            from moireio.formats.openmx import dat_write
 
-                name = os.path.splitext(os.path.basename(path))[0]
-                text = dat_write.text(structure, dat_write.OpenMXSettings(name=name), basis)
-                with open(part, "w", encoding="utf-8") as stream:
-                    stream.write(text)
-            else:
-                _write_ase(part, form, structure, comment)
-            os.replace(part, os.path.realpath(path))
-    except OSError as error:
-        raise unwritable(error, path) from error
+            name = os.path.splitext(os.path.basename(path))[0]
+            text = dat_write.text(structure, dat_write.OpenMXSettings(name=name), basis)
+            with open(part, "w", encoding="utf-8") as stream:
+                stream.write(text)
+        else:
+            _write_ase(part, form, structure, comment)
 
 
 def _write_ase(path, form, structure, comment):

@@ -16,7 +16,7 @@ from moireio.tools.energies import (
     numbers,
     print_result,
 )
-from moireio.tools.options import destination, options, source_argument
+from moireio.tools.options import destination, one_to_stdout, options, source_argument
 from moireio.tools.progress import show_progress
 from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_options
 
@@ -148,6 +148,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
         plots.check_format(opts["plot"])
     zero = level(opts["zero"])
     _check_numbers(opts)
+    one_to_stdout(opts, "output", "text", "plot")
     outputs = [opts["plot"], opts["text"], opts["output"]]
     inputs = [source, kpoints, path and os.path.exists(path) and path, *opts["overlay"]]
     check_outputs(outputs, inputs, opts["force"])

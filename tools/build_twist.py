@@ -7,7 +7,7 @@ import click
 
 from moireio.tools.common import Command, arguments, say
 from moireio.tools.layer_options import layer_options, read_stack
-from moireio.tools.options import options
+from moireio.tools.options import one_to_stdout, options
 from moireio.tools.progress import show_progress
 
 TABLE_HEADER = (
@@ -122,6 +122,7 @@ def main(ctx, sources, output, force, container, plot, as_json, **settings):
         from moireio.plots.bands import check_format
 
         check_format(plot)
+    one_to_stdout({"output": output, "plot": plot}, "output", "plot")
     target = "-" if output is None else output
     stack = read_stack(sources, settings)
     form = "block" if container else structures.kind(target)

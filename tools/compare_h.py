@@ -3,7 +3,7 @@
 import click
 
 from moireio.tools.common import Command, say
-from moireio.tools.options import options
+from moireio.tools.options import OutputFile, one_to_stdout, options
 from moireio.tools.progress import show_progress
 from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_options
 
@@ -27,7 +27,7 @@ from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_
     "--points", type=click.IntRange(2), default=40, show_default=True, help="k points on the path."
 )
 @click.option(
-    "--csv", type=click.Path(), help="Write the mean over atoms of every pair of orbitals."
+    "--csv", type=OutputFile(), help="Write the mean over atoms of every pair of orbitals."
 )
 @solver_options("dense", "sparse", "slepc")
 @options("plot", "json", "force")
@@ -53,6 +53,7 @@ def main(ctx, files, **opts):
 
     if len(files) % 2:
         raise click.UsageError("Files come in pairs: A and its reference B.")
+    one_to_stdout(opts, "csv", "plot")
     plot, csv = opts["plot"], opts["csv"]
     if plot:
         check_format(plot)
@@ -85,6 +86,8 @@ def main(ctx, files, **opts):
             save(compare_plots.plot_series(rows), plot)
         else:
             save(compare_plots.plot_errors(rows[0]["errors"], rows[0]["orbitals"]), plot)
+    if "-" in (csv, plot):
+        return
     if opts["as_json"]:
         objects = [_object(row) for row in rows]
         click.echo(_dump(objects if series else objects[0]))

@@ -14,7 +14,7 @@ from moireio.tools.energies import (
     numbers,
     print_result,
 )
-from moireio.tools.options import destination, options, source_argument
+from moireio.tools.options import destination, one_to_stdout, options, source_argument
 from moireio.tools.progress import show_progress
 from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_options
 
@@ -142,6 +142,7 @@ def main(ctx, source, **opts):
     zero = _check(opts)
     if opts["plot"] is not None:
         check_format(opts["plot"])
+    one_to_stdout(opts, "output", "text", "plot")
     check_outputs([opts["plot"], opts["text"], opts["output"]], [source], opts["force"])
     check_container(opts["output"], opts["container"])
     group = f"dos-{opts['name']}" if opts["name"] else "dos"

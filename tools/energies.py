@@ -176,12 +176,10 @@ def print_result(opts, table, as_json):
     """
     from moireio.runtime.files import write_text
 
-    text = opts["text"]
-    if text and text != "-":
-        with write_text(text) as stream:
+    if opts["text"]:
+        with write_text(opts["text"]) as stream:
             stream.write(table())
-    to_stdout = opts.get("output") == "-"
     if opts["as_json"]:
-        click.echo(as_json(), err=to_stdout)
-    elif text == "-" or not any(opts.get(name) for name in ("text", "plot", "output", "in_place")):
-        click.echo(table(), nl=False, err=to_stdout)
+        click.echo(as_json(), err=opts.get("output") == "-")
+    elif not any(opts.get(name) for name in ("text", "plot", "output", "in_place")):
+        click.echo(table(), nl=False)

@@ -6,7 +6,7 @@ import click
 
 from moireio.tools.common import Command, say
 from moireio.tools.energies import print_result
-from moireio.tools.options import options
+from moireio.tools.options import OutputFile, one_to_stdout, options
 from moireio.tools.progress import show_progress
 from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_options
 
@@ -45,12 +45,12 @@ from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_
 )
 @click.option(
     "--weights-plot",
-    type=click.Path(),
+    type=OutputFile(),
     help="Draw the weight of the bands on every atom, layer by layer: FILE.png, .pdf or .svg.",
 )
 @click.option(
     "--density",
-    type=click.Path(),
+    type=OutputFile(),
     help="Write |ψ|² of the bands in space (1/Å³): FILE.cube or .xsf; needs radial functions.",
 )
 @click.option(
@@ -82,6 +82,7 @@ def main(ctx, files, **opts):
         volumetric.check(opts["density"])
     if len(files) > 1 and (opts["weights_plot"] or opts["density"]):
         raise click.UsageError("--weights-plot and --density look at one file.")
+    one_to_stdout(opts, "text", "plot", "weights_plot", "density")
     named = [opts[n] for n in ("plot", "weights_plot", "density", "text") if opts[n]]
     check_outputs(named, files, opts["force"])
     solver = solver_choice(opts)
@@ -92,7 +93,8 @@ def main(ctx, files, **opts):
     if opts["plot"]:
         drawn = [(row["name"], row["angle"], row["flat"]) for row in rows]
         plots.save(flat_plots.plot_flat(drawn), opts["plot"])
-    print_result(opts | {"plot": None}, lambda: _table(rows), lambda: _json(rows))
+    to_stdout = "-" in (opts["plot"], opts["weights_plot"], opts["density"])
+    print_result(opts | {"plot": to_stdout}, lambda: _table(rows), lambda: _json(rows))
 
 
 def _row(ctx, name, opts, solver, checkpoint):

@@ -5,6 +5,20 @@ import re
 import click
 
 
+class OutputFile(click.Path):
+    """Name of a file to write; those of standard output, as ``/dev/stdout``, become "-"."""
+
+    def __init__(self):
+        super().__init__(allow_dash=True)
+
+    def convert(self, value, param, ctx):
+        """Return the name."""
+        from moireio.runtime.files import descriptor
+
+        path = super().convert(value, param, ctx)
+        return "-" if descriptor(path) == 1 else path
+
+
 def source_argument(function):
     """Add the argument SOURCE, by default standard input."""
     return click.argument("source", default="-", type=click.Path(allow_dash=True))(function)
@@ -65,7 +79,7 @@ _OPTIONS = {
     "output": click.option(
         "-o",
         "--output",
-        type=click.Path(allow_dash=True),
+        type=OutputFile(),
         help="File to write: .h5, .zarr (folder) or .zarr.zip; '-' is standard output.",
     ),
     "in_place": click.option("--in-place", is_flag=True, help="Add the result to SOURCE itself."),
@@ -132,11 +146,9 @@ _OPTIONS = {
         "--name", help="Keep the result apart under this name instead of replacing the last one."
     ),
     "plot": click.option(
-        "--plot", type=click.Path(), help="Draw the result: FILE.png, .pdf or .svg."
+        "--plot", type=OutputFile(), help="Draw the result: FILE.png, .pdf or .svg."
     ),
-    "text": click.option(
-        "--text", type=click.Path(allow_dash=True), help="Write the result as a text table."
-    ),
+    "text": click.option("--text", type=OutputFile(), help="Write the result as a text table."),
     "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
 }
 
@@ -162,6 +174,23 @@ def options(*names):
         return function
 
     return decorate
+
+
+def one_to_stdout(opts, *names):
+    """Refuse several results on standard output.
+
+    Parameters
+    ----------
+    opts : dict
+        Values of the options; JSON goes there too, unless the block file does.
+    *names : str
+        Options whose value may be "-".
+    """
+    there = ["--" + name.replace("_", "-") for name in names if opts.get(name) == "-"]
+    if opts.get("as_json") and "--output" not in there:
+        there.append("--json")
+    if len(there) > 1:
+        raise click.UsageError(f"{' and '.join(there)} go to standard output: name a file.")
 
 
 def destination(output, in_place):

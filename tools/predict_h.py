@@ -49,6 +49,7 @@ def main(ctx, source, model, e3nn, raw, output, in_place, memory, threads, devic
     """
     from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
     from moireio.network.inference.predict import predict, prepare
+    from moireio.runtime.files import is_stream
     from moireio.runtime.threads import torch_threads
 
     destination(output, in_place)
@@ -76,7 +77,7 @@ def main(ctx, source, model, e3nn, raw, output, in_place, memory, threads, devic
                 task,
                 writer,
                 memory=memory,
-                work=None if target == "-" else f"{target.rstrip('/')}.work",
+                work=None if is_stream(target) else f"{target.rstrip('/')}.work",
                 raw=raw,
                 storage=settings["storage"],
                 progress=progress,

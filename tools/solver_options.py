@@ -168,7 +168,9 @@ def checkpoint_path(opts, names, allowed=True):
     str or None
         None if no output has a name, or the run cannot be resumed.
     """
-    name = next((n for n in names if n and n != "-"), None)
+    from moireio.runtime.files import is_stream
+
+    name = next((n for n in names if n and not is_stream(n)), None)
     if opts["resume"] and not allowed:
         raise click.UsageError("--resume is for one file, or one pair of files.")
     if opts["resume"] and name is None:

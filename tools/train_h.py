@@ -203,9 +203,14 @@ def main(ctx, sources, output, force, processes, **settings):
         TrainingConfig,
     )
     from moireio.network.training.run import train
+    from moireio.runtime.files import is_stream
     from moireio.runtime.threads import cores
 
     going_on = os.path.exists(os.path.join(f"{output}.train", "state.pt"))
+    if is_stream(output):
+        raise MoireioError(
+            "is a pipe or device; training goes on from its file", path=output, remedy="name a file"
+        )
     check_outputs([output], sources, force or going_on)
     config = TrainingConfig(**_optimisation(settings))
     team = int(os.environ.get("WORLD_SIZE", processes))

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from moireio.blockfile.reader import BlockFile, open_blockfile
 from moireio.blockfile.writer import BlockWriter
 from moireio.errors import MissingFileError, MoireioError, unreadable, unwritable
+from moireio.runtime.files import copy_to_stream, descriptor, is_stream
 from moireio.runtime.workdirs import work_folder
 from moireio.store.containers import kind_of_bytes, kind_of_name
 from moireio.store.transaction import check_target, write_container
@@ -147,7 +148,7 @@ def write_target(
     Parameters
     ----------
     target : str or None
-        A path, or "-" for standard output; ignored in place.
+        A path, "-" for standard output, a pipe or a device; ignored in place.
     base : BlockFile, optional
         The file that the output extends.
     in_place : bool
@@ -176,13 +177,15 @@ def write_target(
         with write_container(path, in_place=True, base=kept, drop=drop) as out:
             yield BlockWriter(out, compression)
         return
-    if target is not None and target != "-":
+    if target is not None and not is_stream(target):
         kind = container or kind_of_name(target)
         with write_container(target, kind=kind, force=force, base=kept, drop=drop) as out:
             yield BlockWriter(out, compression)
         return
-    check_stdout()
-    kind = container or (kept.kind if kept is not None else "h5")
+    target = "-" if target is None else target
+    if descriptor(target) == 1:
+        check_stdout()
+    kind = container or kind_of_name(target) or (kept.kind if kept is not None else "h5")
     kind = "zip" if kind == "zarr" else kind
     suffix = "h5" if kind == "h5" else "zarr.zip"
     with work_folder("moireio-") as folder:
@@ -190,13 +193,11 @@ def write_target(
         with write_container(path, kind=kind, base=kept, drop=drop) as out:
             yield BlockWriter(out, compression)
         try:
-            with open(path, "rb") as stream:
-                shutil.copyfileobj(stream, sys.stdout.buffer, PIECE_BYTES)
-            sys.stdout.buffer.flush()
+            copy_to_stream(path, target)
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise unwritable(error, "standard output") from error
+            raise unwritable(error, "standard output" if target == "-" else target) from error
 
 
 def check_stdout() -> None:
@@ -223,7 +224,7 @@ def check_outputs(
     Parameters
     ----------
     outputs : sequence of str or None
-        Files that will be made; None and "-" are passed over.
+        Files that will be made; None, "-", pipes and devices are passed over.
     inputs : sequence of str or None
         Files that are read.
     force : bool
@@ -235,7 +236,7 @@ def check_outputs(
         If an output is an input, lies inside one or holds one, is named twice, or must not be
         replaced.
     """
-    wanted = [p for p in outputs if p is not None and p != "-"]
+    wanted = [p for p in outputs if p is not None and not is_stream(p)]
     read = {os.path.realpath(p): p for p in inputs if p and p != "-"}
     seen = set()
     for path in wanted:
@@ -263,7 +264,7 @@ def check_container(output: str | None, container: str | None = None) -> None:
     Parameters
     ----------
     output : str or None
-        File to make; None and "-" are passed over.
+        File to make; None, "-", pipes and devices are passed over.
     container : str, optional
         Its container, if it is given.
 
@@ -272,7 +273,9 @@ def check_container(output: str | None, container: str | None = None) -> None:
     MoireioError
         If neither name nor `container` determines it.
     """
-    if output not in (None, "-") and container is None and kind_of_name(output) is None:
+    if output is None or is_stream(output) or container is not None:
+        return
+    if kind_of_name(output) is None:
         raise MoireioError(
             "has no suffix of a block file", path=output, remedy="use .h5, .zarr or .zarr.zip"
         )

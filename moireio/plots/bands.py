@@ -1,14 +1,15 @@
 """Figures of bands, and files of all figures, with matplotlib."""
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from moireio.errors import MoireioError, unwritable
-from moireio.runtime.workdirs import work_folder
+from moireio.errors import MoireioError
+from moireio.runtime.files import is_stream, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,14 +28,19 @@ def check_format(path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     path : str
-        File name.
+        File name. Standard output ("-"), pipes and devices need no suffix.
 
     Raises
     ------
     MoireioError
-        If the suffix is not .png, .pdf or .svg.
+        If the suffix is not .png, .pdf or .svg, or the figure would go to a terminal.
     """
-    if not str(path).lower().endswith(FORMATS):
+    name = str(path)
+    if name == "-" and sys.stdout is not None and sys.stdout.isatty():
+        raise MoireioError(
+            "a picture does not go to a terminal", remedy="name a file, or redirect the output"
+        )
+    if not (name.lower().endswith(FORMATS) or is_stream(name)):
         raise MoireioError("has no known format of figures", path=path, remedy="png, pdf, svg")
 
 
@@ -155,7 +161,7 @@ def _dress(axes, bands, zero, energy_window):
 
 
 def save(figure: "Figure", path: str) -> None:
-    """Write a figure; its suffix chooses the format.
+    """Write a figure; its suffix chooses the format, png where a pipe or device has none.
 
     Parameters
     ----------
@@ -169,11 +175,8 @@ def save(figure: "Figure", path: str) -> None:
     MoireioError
         If it cannot be written.
     """
-    folder = os.path.dirname(path) or "."
-    try:
-        with work_folder(".moireio-", folder) as work:
-            part = os.path.join(work, os.path.basename(path))
-            figure.savefig(part, metadata={"Creator": "moireio"} if path.endswith("pdf") else None)
-            os.replace(part, path)
-    except OSError as error:
-        raise unwritable(error, path) from error
+    suffix = os.path.splitext(path)[1].lower()
+    form = suffix.removeprefix(".") if suffix in FORMATS else "png"
+    metadata = {"Creator": "moireio"} if form == "pdf" else None
+    with write_whole(path) as part:
+        figure.savefig(part, format=form, metadata=metadata)

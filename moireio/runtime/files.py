@@ -1,42 +1,150 @@
-"""Files: text that appears whole or not at all, digests."""
+"""Files that appear whole or not at all, outputs that are pipes or devices, digests."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
+import re
+import shutil
+import stat
+import sys
 from collections.abc import Iterator
 from typing import TextIO
 
 from moireio.errors import MoireioError, unwritable
 from moireio.runtime.workdirs import work_folder
 
+PIECE_BYTES = 1 << 20
 
-@contextlib.contextmanager
-def write_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
-    """Make a text file that appears whole or not at all.
+
+#: Names of the descriptors that the process has open already.
+_DESCRIPTOR = re.compile(r"/dev/(?:fd/(\d+)|(stdout)|(stderr))|/proc/self/fd/(\d+)")
+
+
+def descriptor(path: str | os.PathLike[str]) -> int | None:
+    """Return the open descriptor that a name stands for.
 
     Parameters
     ----------
     path : str
-        File to make.
+        Name of an output.
+
+    Returns
+    -------
+    int or None
+        1 for "-" and ``/dev/stdout``, N for ``/dev/fd/N``; None for every other name.
+    """
+    name = os.fspath(path)
+    if name == "-":
+        return 1
+    found = _DESCRIPTOR.fullmatch(name)
+    if found is None:
+        return None
+    return 1 if found[2] else 2 if found[3] else int(found[1] or found[4])
+
+
+def is_stream(path: str | os.PathLike[str]) -> bool:
+    """Return whether an output is written into, as pipes and devices are, and never replaced.
+
+    Parameters
+    ----------
+    path : str
+        Name of an output, which need not exist.
+
+    Returns
+    -------
+    bool
+        True for open descriptors, FIFOs and devices without a place, such as ``/dev/null``.
+    """
+    if descriptor(path) is not None:
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def copy_to_stream(source: str, path: str | os.PathLike[str]) -> None:
+    """Copy a finished file into a pipe, a device or an open descriptor.
+
+    Parameters
+    ----------
+    source : str
+        The file.
+    path : str
+        Where it goes; `is_stream` is true for it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written. A reader that has gone is a BrokenPipeError.
+    """
+    number = descriptor(path)
+    with open(source, "rb") as part:
+        if number in (1, 2):
+            out = sys.stdout if number == 1 else sys.stderr
+            out.flush()
+            shutil.copyfileobj(part, out.buffer, PIECE_BYTES)
+            out.buffer.flush()
+            return
+        with open(path if number is None else os.dup(number), "wb") as stream:
+            shutil.copyfileobj(part, stream, PIECE_BYTES)
+
+
+@contextlib.contextmanager
+def write_whole(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Make a file that appears whole or not at all; pipes and devices get it when it is whole.
+
+    Parameters
+    ----------
+    path : str
+        File to make; "-" is standard output.
+
+    Yields
+    ------
+    str
+        Name of a file that is to be made instead, with the suffix of `path`.
+
+    Raises
+    ------
+    MoireioError
+        If it cannot be written.
+    """
+    name = os.fspath(path)
+    stream = is_stream(name)
+    folder = None if stream else os.path.dirname(os.path.realpath(name))
+    try:
+        with work_folder(".moireio-", folder) as work:
+            part = os.path.join(work, os.path.basename(name))
+            yield part
+            if stream:
+                copy_to_stream(part, name)
+            else:
+                os.replace(part, os.path.realpath(name))
+    except (MoireioError, BrokenPipeError):
+        raise
+    except OSError as error:
+        raise unwritable(error, "standard output" if name == "-" else name) from error
+
+
+@contextlib.contextmanager
+def write_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    """Make a text file that appears whole or not at all, as `write_whole` does.
+
+    Parameters
+    ----------
+    path : str
+        File to make; "-" is standard output.
 
     Yields
     ------
     file object
         To be written.
     """
-    folder = os.path.dirname(os.path.realpath(path))
-    try:
-        with work_folder(".moireio-", folder) as work:
-            part = os.path.join(work, "text")
-            with open(part, "w", encoding="utf-8") as stream:
-                yield stream
-            os.replace(part, os.path.realpath(path))
-    except MoireioError:
-        raise
-    except OSError as error:
-        raise unwritable(error, path) from error
+    with write_whole(path) as part, open(part, "w", encoding="utf-8") as stream:
+        yield stream
 
 
 def digest_files(*paths: str) -> str:

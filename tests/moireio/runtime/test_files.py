@@ -2,11 +2,12 @@
 
 import os
 import stat
+import threading
 
 import pytest
 
 from moireio.errors import MissingFileError, MoireioError
-from moireio.runtime.files import write_text
+from moireio.runtime.files import descriptor, is_stream, write_text
 
 
 def test_text_appears_whole_or_not_at_all(tmp_path):
@@ -42,3 +43,54 @@ def test_errors_name_the_file_that_is_at_fault(tmp_path):
     with pytest.raises(MissingFileError) as caught, write_text(str(tmp_path / "t.txt")):
         raise wanted
     assert caught.value is wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("-", 1), ("/dev/stdout", 1), ("/dev/fd/2", 2), ("/dev/stderr", 2), ("/proc/self/fd/7", 7)],
+)
+def test_names_of_open_descriptors(name, number):
+    assert descriptor(name) == number
+    assert is_stream(name)
+
+
+def test_pipes_and_devices_are_written_into_not_replaced(tmp_path):
+    pipe, plain = tmp_path / "pipe", tmp_path / "plain"
+    os.mkfifo(pipe)
+    plain.touch()
+    assert [is_stream(p) for p in (pipe, "/dev/null", plain, tmp_path, tmp_path / "absent")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text(encoding="utf-8")))
+    reader.start()
+    with write_text(pipe) as out:
+        out.write("wholé\n")
+    reader.join()
+    assert read == ["wholé\n"]
+    assert stat.S_ISFIFO(os.stat(pipe).st_mode)
+    with write_text("/dev/null") as out:
+        out.write("gone")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_an_open_descriptor_goes_on_from_its_place(tmp_path):
+    with open(tmp_path / "f", "w+b") as file:
+        file.write(b"one ")
+        file.flush()
+        with write_text(f"/dev/fd/{file.fileno()}") as out:
+            out.write("two")
+    assert (tmp_path / "f").read_bytes() == b"one two"
+
+
+def test_half_a_text_never_reaches_a_pipe(tmp_path):
+    with open(tmp_path / "f", "w+b") as file:
+        path = f"/dev/fd/{file.fileno()}"
+        with pytest.raises(KeyError), write_text(path) as out:  # noqa: PT012
+            out.write("half")
+            raise KeyError
+    assert (tmp_path / "f").read_bytes() == b""

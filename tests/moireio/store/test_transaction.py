@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import socket
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -131,7 +133,7 @@ def test_failure_leaves_no_trace(tmp_path, suffix):
     assert sorted(os.listdir(tmp_path)) == [path.name]
 
 
-def test_what_must_not_be_replaced(tmp_path):
+def test_what_must_not_be_replaced(tmp_path, monkeypatch):
     structure, basis = random_system(0)
     source, _ = random_operator(0, basis.sizes(structure))
     folder = tmp_path / "papers.zarr"
@@ -139,9 +141,11 @@ def test_what_must_not_be_replaced(tmp_path):
     (folder / "thesis.tex").write_text("...")
     with pytest.raises(MoireioError, match="no zarr store"):
         write_file(folder, structure, basis, source, force=True)
-    os.mkfifo(tmp_path / "pipe.h5")
-    with pytest.raises(MoireioError, match="neither a file nor a folder"):
-        write_file(tmp_path / "pipe.h5", structure, basis, source, force=True)
+    monkeypatch.chdir(tmp_path)  # names of sockets are short
+    with closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind("socket.h5")
+        with pytest.raises(MoireioError, match="neither a file nor a folder"):
+            write_file(tmp_path / "socket.h5", structure, basis, source, force=True)
     real = tmp_path / "real.h5"
     write_file(real, structure, basis, source)
     (tmp_path / "link.h5").symlink_to(real)
