@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, unreadable
-from moireio.formats.openmx.dat import BandSegment
+from moireio.formats.openmx.kpath import BandSegment
 from moireio.results.bands import BandStructure
 from moireio.results.kpath import KPath
 from moireio.units import BOHR_ANGSTROM, HARTREE_EV
@@ -128,8 +128,12 @@ def _parse(lines):
     body = [line for line in lines[3 + count :] if line.strip()]
     channels = 2 if switch == 1 else 1
     points = sum(segment[0] for segment in segments)
+    if segments and min(segment[0] for segment in segments) < 1:
+        raise ValueError("a segment has no k points")
     if not segments or len(body) < 2 * channels * points:
         raise ValueError(f"{points} k points expected, {len(body) // (2 * channels)} found")
+    if len(body[1].split()) != states:
+        raise ValueError(f"the first k point has {len(body[1].split())} of {states} energies")
     k = np.empty((points, 3))
     energies = np.empty((channels, points, states))
     for record in range(channels * points):
@@ -138,6 +142,7 @@ def _parse(lines):
             raise ValueError(f"record {record + 1} has {len(values)} of {states} energies")
         k[record // channels] = [float(v) for v in where[1:4]]
         energies[record % channels, record // channels] = [float(v) for v in values]
-    if not (np.isfinite(k).all() and np.isfinite(energies).all() and np.isfinite(fermi)):
+    numbers = (k, energies, fermi, reciprocal)
+    if not all(np.isfinite(values).all() for values in numbers):
         raise ValueError("a number is not finite")
     return OpenMXBands(k, energies * HARTREE_EV, fermi * HARTREE_EV, reciprocal, segments)

@@ -9,33 +9,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import MoireioError, unreadable
+from moireio.formats.openmx.kpath import BandSegment, read_segments
 from moireio.system.basis import Basis, SpeciesBasis, parse_name
 from moireio.units import BOHR_ANGSTROM
-
-
-class BandSegment(NamedTuple):
-    """A segment of OpenMX's ``Band.kpath``.
-
-    Parameters
-    ----------
-    count : int
-        Points.
-    start, end : list of float
-        Ends, fractional.
-    labels : (str, str)
-        Their labels.
-    """
-
-    count: int
-    start: list[float]
-    end: list[float]
-    labels: tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +44,7 @@ class OpenMXInput:
     spin : str or None
         "none", "collinear" or "spinor", where the text gives it.
     kpath : list of BandSegment
-        The band path.
+        The band path, fractional in the reciprocal cell of `cell`.
     keywords : dict of str to str
         All keywords (lower case) with their values.
     """
@@ -168,7 +149,8 @@ def parse(text: str, label: str) -> OpenMXInput:
         unit = _unit(keywords, "atoms.speciesandcoordinates.unit", "ang")
         positions, digit = _positions(rows, unit, cell)
         charges = np.array([float(row[5]) + float(row[6]) for row in rows])
-        kpath = [_segment(row) for row in tables.get("band.kpath", [])]
+        unit_cell = _cell(tables.get("band.kpath.unitcell"), cell_unit, "Band.KPath.UnitCell")
+        kpath = read_segments(tables.get("band.kpath", []), unit_cell, cell)
         charge = float(keywords.get("scf.system.charge", "0").split()[0])
     except (IndexError, ValueError, KeyError) as error:
         raise MoireioError(f"the OpenMX input text is malformed: {error}", path=label) from error
@@ -222,12 +204,12 @@ def _unit(keywords, name, default):
     return unit
 
 
-def _cell(rows, unit):
+def _cell(rows, unit, table="Atoms.UnitVectors"):
     if not rows:
         return None
     cell = np.array([[float(v) for v in row[:3]] for row in rows])
     if cell.shape != (3, 3):
-        raise ValueError("Atoms.UnitVectors has not three rows")
+        raise ValueError(f"{table} has not three rows")
     return cell * (BOHR_ANGSTROM if unit == "au" else 1.0)
 
 
@@ -246,11 +228,3 @@ def _positions(rows, unit, cell):
     if cell is None:
         raise ValueError("fractional coordinates without Atoms.UnitVectors")
     return numbers @ cell, digit * float(np.linalg.norm(cell, axis=1).max())
-
-
-def _segment(row):
-    if len(row) < 7:
-        raise ValueError("a line of Band.kpath is cut short")
-    labels = (row[7], row[8]) if len(row) > 8 else ("", "")
-    start, end = ([float(v) for v in row[a : a + 3]] for a in (1, 4))
-    return BandSegment(int(row[0]), start, end, labels)

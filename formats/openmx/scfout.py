@@ -37,8 +37,8 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation, Operators
 from moireio.errors import DamagedError, MoireioError, unreadable
-from moireio.formats.openmx.dat import BandSegment
 from moireio.formats.openmx.header import VERSIONS, Header, read_header
+from moireio.formats.openmx.kpath import BandSegment
 from moireio.formats.openmx.matrices import USUAL_RESIDUAL, ScfoutOperator
 from moireio.operators.blocks import block_offsets
 from moireio.results.electrons import Electrons

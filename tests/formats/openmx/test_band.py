@@ -59,3 +59,20 @@ def test_names_of_band_files():
     assert band.is_band_file("a/b.Band")
     assert band.is_band_file("B.BAND")
     assert not band.is_band_file("a.Band/b.txt")
+
+
+@pytest.mark.parametrize(
+    ("line", "old", "new", "message"),
+    [
+        (0, "52", "999999999999", "the first k point has 52 of 999999999999 energies"),
+        (1, " ", " inf ", "reshape|not finite"),
+        (3, "8", "-8", "a segment has no k points"),
+    ],
+)
+def test_a_head_that_makes_no_sense(data, tmp_path, line, old, new, message):
+    lines = (data / "gr_ab.Band").read_text().splitlines()
+    assert old in lines[line]
+    lines[line] = lines[line].replace(old, new, 1)
+    (tmp_path / "x.Band").write_text("\n".join(lines))
+    with pytest.raises(MoireioError, match=rf"x\.Band: is no complete .*({message})"):
+        band.read(tmp_path / "x.Band")
