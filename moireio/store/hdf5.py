@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from moireio.errors import DamagedError, MoireioError, first_line
 from moireio.store.base import ArrayInfo, axis_slice, chunk_shape, fill_value, long_axis, plain
+from moireio.store.hdf5_guard import own_dataset, own_object
 
 LAYOUT = ("v110", "v110")
 CACHE_BYTES = 8 << 20
@@ -47,6 +48,7 @@ class Hdf5Container:
         self.label = label or self.path
         self._stream: io.IOBase | None = None
         self._texts: dict[str, tuple[int, ...]] = {}  # shapes of arrays of texts to be written
+        self._datasets: dict[str, h5py.Dataset] = {}  # those that were checked
         try:
             options = {"libver": LAYOUT} if mode == "w" else {}
             if mode == "w":
@@ -89,15 +91,12 @@ class Hdf5Container:
 
     def _children(self, name: str, wanted: type) -> list[str]:
         try:
-            group = self._file[name] if name else self._file
-            names = []
-            for key in group:
-                # A damaged object raises here; group.get() would pass it over in silence.
-                if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-                    raise TypeError(f"{key} is a link to elsewhere")
-                if isinstance(group[key], wanted):
-                    names.append(key)
+            group = own_object(self._file, name, self.label)
+            # A damaged object raises here; group.get() would pass it over in silence.
+            names = (k for k in group if isinstance(own_object(group, k, self.label), wanted))
             return sorted(names)
+        except MoireioError:
+            raise
         except Exception as error:
             raise self._damaged(name, error) from error
 
@@ -118,19 +117,24 @@ class Hdf5Container:
     def attributes(self, name: str = "") -> dict[str, Any]:
         """Return a group's attributes as a dict of plain Python values."""
         try:
-            attrs = (self._file[name] if name else self._file).attrs
+            attrs = own_object(self._file, name, self.label).attrs
             return {key: plain(attrs[key]) for key in attrs}
+        except MoireioError:
+            raise
         except Exception as error:
             raise self._damaged(name, error) from error
 
     def _dataset(self, name: str) -> h5py.Dataset:
-        try:
-            dataset = self._file[name]
-            if not isinstance(dataset, h5py.Dataset):
-                raise KeyError(f"{name} is a group")
-            return dataset
-        except Exception as error:
-            raise self._damaged(name, error) from error
+        if name not in self._datasets:
+            try:
+                if self.mode == "w":
+                    return self._file[name]
+                self._datasets[name] = own_dataset(self._file, name, self.label)
+            except MoireioError:
+                raise
+            except Exception as error:
+                raise self._damaged(name, error) from error
+        return self._datasets[name]
 
     def info(self, name: str) -> ArrayInfo:
         """Return the `ArrayInfo` of an array."""

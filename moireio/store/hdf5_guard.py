@@ -1,0 +1,109 @@
+"""What lies in an HDF5 file itself, and is no larger than the file can hold.
+
+HDF5 can point elsewhere: links into other files, raw data in any file of the disk, datasets
+composed of those of other files. None of these is followed: a file that the user did not name is
+not read. And a shape is only a claim: HDF5 allocates all of it, though no chunk was ever written.
+"""
+
+from __future__ import annotations
+
+import math
+
+import h5py
+
+from moireio.errors import DamagedError, MoireioError
+
+# No filter makes more than so much out of a byte (deflate: 1032).
+EXPANSION = 1100
+REMEDY = "only what lies in the file itself is read"
+
+
+def own_object(file: h5py.Group, name: str, label: str) -> h5py.Group | h5py.Dataset:
+    """Return a group or dataset that lies in the file itself.
+
+    Parameters
+    ----------
+    file : h5py.File or h5py.Group
+        Open for reading.
+    name : str
+        Its path inside.
+    label : str
+        The file, for messages.
+
+    Returns
+    -------
+    h5py.Group or h5py.Dataset
+        The object.
+
+    Raises
+    ------
+    KeyError
+        If there is none of that name.
+    MoireioError
+        If a link on the way leads elsewhere.
+    """
+    found: h5py.Group | h5py.Dataset = file
+    for part in filter(None, name.split("/")):
+        if not isinstance(found, h5py.Group):
+            raise KeyError(f"{found.name} is no group")
+        link = found.get(part, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise MoireioError(
+                f"/{name} is a link into another file, {link.filename}", path=label, remedy=REMEDY
+            )
+        if isinstance(link, h5py.SoftLink):
+            raise MoireioError(f"/{name} is a link to {link.path}", path=label, remedy=REMEDY)
+        found = found[part]
+    return found
+
+
+def own_dataset(file: h5py.Group, name: str, label: str) -> h5py.Dataset:
+    """Return a dataset whose values lie in the file itself, all of them.
+
+    Parameters
+    ----------
+    file : h5py.File or h5py.Group
+        Open for reading.
+    name : str
+        Its path inside.
+    label : str
+        The file, for messages.
+
+    Returns
+    -------
+    h5py.Dataset
+        The dataset, unread.
+
+    Raises
+    ------
+    KeyError
+        If there is none of that name.
+    MoireioError
+        If a link on the way, or its values, lie elsewhere.
+    DamagedError
+        If its shape claims more than the file holds of it.
+    """
+    dataset = own_object(file, name, label)
+    if not isinstance(dataset, h5py.Dataset):
+        raise KeyError(f"{name} is a group")
+    plan = dataset.id.get_create_plist()
+    layout = plan.get_layout()
+    if plan.get_external_count() or layout == h5py.h5d.VIRTUAL:
+        whose = "of another file" if plan.get_external_count() else "composed of other datasets"
+        raise MoireioError(f"the values of /{name} are {whose}", path=label, remedy=REMEDY)
+    if not dataset.shape or 0 in dataset.shape:
+        return dataset
+    chunk = plan.get_chunk() if layout == h5py.h5d.CHUNKED else dataset.shape
+    chunks = math.prod(-(-n // c) for n, c in zip(dataset.shape, chunk, strict=True))
+    claimed = chunks * math.prod(chunk) * dataset.dtype.itemsize
+    stored = dataset.id.get_storage_size()
+    filters = {plan.get_filter(n)[0] for n in range(plan.get_nfilters())}
+    packed = filters - {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+    if claimed > stored * (EXPANSION if packed else 1):
+        raise DamagedError(
+            f"the shape {dataset.shape} of /{name} stands for {claimed} bytes, of which the file "
+            f"holds {stored}",
+            path=label,
+            remedy="the file is damaged, or was not written to its end",
+        )
+    return dataset
