@@ -160,10 +160,15 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
         if stored:
             bands = file.bands(group)
         else:
-            kpath = choose_path(
-                file, foreign.get("path", path), points, foreign.get("kpoints"), convention
-            )
             notes = []
+            kpath = choose_path(
+                file,
+                foreign.get("path", path),
+                points,
+                foreign.get("kpoints"),
+                convention,
+                note=notes.append,
+            )
             filling = _filling(ctx, file, opts, choice, notes)
             with show_progress(ctx, "band") as update:
                 bands = solve_bands(

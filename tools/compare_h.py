@@ -107,7 +107,7 @@ def _row(first, second, opts, progress, note):
             bands = compare_bands(
                 a,
                 b,
-                choose_path(b, opts["path"], opts["points"]),
+                choose_path(b, opts["path"], opts["points"], note=note),
                 opts["bands"],
                 errors.mu,
                 solver=opts["choice"],

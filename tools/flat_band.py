@@ -104,11 +104,13 @@ def _row(ctx, name, opts, solver, checkpoint):
     from moireio.blockfile.stream import open_source
 
     with open_source(name) as file:
+        notes = {}  # each once, in their order
         path = None
         asked = opts["path"] or opts["points"]
         if "hamiltonian" in file and (asked or "bands" not in file):
-            path = choose_path(file, opts["path"] or "GMKG", opts["points"] or 40)
-        notes = {}  # each once, in their order
+            path = choose_path(
+                file, opts["path"] or "GMKG", opts["points"] or 40, note=notes.setdefault
+            )
         with show_progress(ctx, "flat-band") as update:
             flat = flat_bands(
                 file,
@@ -149,7 +151,7 @@ def _states(ctx, file, flat, solver, opts, note):
 
     if "hamiltonian" not in file:
         raise MoireioError("holds bands only", path=file.label, remedy="give the file with H")
-    k = make_path(file.structure, opts["k"], 1).k[0]
+    k = make_path(file.structure, opts["k"], 1, note=note).k[0]
     band_range = flat.first, flat.first + flat.count - 1
     states = solve_states(
         file,

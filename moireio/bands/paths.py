@@ -1,5 +1,6 @@
 """The k points along which bands are wanted."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ def choose_path(
     points: int = 200,
     kpoints: npt.NDArray[np.float64] | None = None,
     convention: str = "ase",
+    note: Callable[[str], object] | None = None,
 ) -> KPath:
     """Return the k points that were asked for, in any of the ways to give them.
 
@@ -35,6 +37,8 @@ def choose_path(
         Fractional coordinates of points, instead.
     convention : {"ase", "seekpath"}
         Names of the corners of three-dimensional crystals.
+    note : callable, optional
+        Takes a remark on what the letters mean, where it is not obvious.
 
     Returns
     -------
@@ -65,7 +69,7 @@ def choose_path(
         segments = zip(stored.counts.tolist(), starts, ends, stored.labels, strict=True)
         return path_of_segments(structure, segments)
     with naming(file.label):
-        return make_path(structure, path, points, convention=convention)
+        return make_path(structure, path, points, convention=convention, note=note)
 
 
 def read_kpoints(path: str) -> npt.NDArray[np.float64]:

@@ -7,7 +7,9 @@ from moireio.errors import MoireioError
 from moireio.system.structure import Structure
 
 Corners = dict[str, npt.NDArray[np.float64]]
-HEXAGONAL_TOLERANCE = 1e-3
+# Anisotropic strain: below the first a layer counts as hexagonal, up to the second as strained.
+HEXAGONAL_TOLERANCE = 3e-4
+MOST_STRAIN = 0.05
 
 
 def special_points(structure: Structure) -> tuple[Corners, str]:
@@ -33,7 +35,9 @@ def special_points(structure: Structure) -> tuple[Corners, str]:
     Notes
     -----
     In hexagonal layers K lies along the first lattice vector: (2/3, 1/3) for a cell of 60°,
-    (2/3, −1/3) for one of 120°; K' = −K, M = (1/2, 0). All other lattices follow ASE.
+    (2/3, −1/3) for one of 120°, for any direction and handedness of the vectors; K' = −K,
+    M = (1/2, 0). A layer that is strained by up to 5 % keeps these fractional coordinates (see
+    `continued_corners`). All other lattices follow ASE.
     """
     periodic = np.flatnonzero(structure.pbc)
     if len(periodic) == 0:
@@ -45,18 +49,53 @@ def special_points(structure: Structure) -> tuple[Corners, str]:
     return _ase_points(structure)
 
 
+def continued_corners(structure: Structure) -> str | None:
+    """Return what the letters K, K' and M mean in a layer without a threefold axis.
+
+    Parameters
+    ----------
+    structure : Structure
+        The cell and its periodic axes.
+
+    Returns
+    -------
+    str or None
+        A remark on strained hexagonal layers; None for all other cells.
+    """
+    periodic = np.flatnonzero(structure.pbc)
+    if len(periodic) != 2:
+        return None
+    strain, _ = _hexagonal_strain(structure.cell, periodic)
+    if not HEXAGONAL_TOLERANCE < strain <= MOST_STRAIN:
+        return None
+    return (
+        f"the lattice is hexagonal but for a strain of {100 * strain:.2g} %, and has no threefold "
+        "axis: K, K' and M keep the fractional coordinates that they have without strain"
+    )
+
+
+def _hexagonal_strain(
+    cell: npt.NDArray[np.float64], axes: npt.NDArray[np.intp]
+) -> tuple[float, int]:
+    """Return the difference of the principal strains of a hexagonal lattice, and its setting.
+
+    The setting is 1 for cells of about 60°, −1 for cells of about 120°.
+    """
+    vectors = cell[axes]
+    metric = vectors @ vectors.T
+    setting = 1 if metric[0, 1] > 0 else -1
+    hexagonal = np.array([[1, setting / 2], [setting / 2, 1]])
+    stretches = np.sqrt(np.linalg.eigvals(np.linalg.solve(hexagonal, metric)).real)
+    return float(2 * np.ptp(stretches) / stretches.sum()), setting
+
+
 def _hexagonal_layer(
     cell: npt.NDArray[np.float64], axes: npt.NDArray[np.intp]
 ) -> dict[str, npt.NDArray[np.float64]] | None:
-    """Return the corners of a hexagonal layer, or None for another lattice."""
-    a, b = cell[axes]
-    length, other_length = np.linalg.norm(a), np.linalg.norm(b)
-    cosine = a @ b / (length * other_length)
-    if abs(length - other_length) > HEXAGONAL_TOLERANCE * length:
+    """Return the corners of a hexagonal layer, strained or not; None for another lattice."""
+    strain, sign = _hexagonal_strain(cell, axes)
+    if strain > MOST_STRAIN:
         return None
-    if abs(abs(cosine) - 0.5) > HEXAGONAL_TOLERANCE:
-        return None
-    sign = 1 if cosine > 0 else -1
     in_plane = {"G": (0, 0), "M": (1 / 2, 0), "K": (2 / 3, sign / 3), "K'": (-2 / 3, -sign / 3)}
     points = {}
     for label, pair in in_plane.items():

@@ -3,14 +3,14 @@
 import contextlib
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import MoireioError
-from moireio.kspace.corners import seekpath_points, special_points
+from moireio.kspace.corners import continued_corners, seekpath_points, special_points
 from moireio.results.kpath import KPath
 from moireio.system.structure import Structure
 
@@ -41,11 +41,16 @@ def parse_path(text: str, points: Mapping[str, npt.ArrayLike]) -> list[list[Corn
     MoireioError
         If a label is unknown or the text is neither letters nor points.
     """
-    pieces = _parse_points(text) if re.search(r"\d\s*,|=", text) else _parse_letters(text, points)
+    pieces = _parse_letters(text, points) if _has_letters(text) else _parse_points(text)
     pieces = [piece for piece in pieces if piece]
     if not pieces:
         raise MoireioError(f"the path {text!r} has no points")
     return pieces
+
+
+def _has_letters(text: str) -> bool:
+    """Return whether a path is given by letters, not by points."""
+    return re.search(r"\d\s*,|=", text) is None
 
 
 def _parse_letters(
@@ -94,6 +99,7 @@ def make_path(
     points: int = 200,
     *,
     convention: Literal["ase", "seekpath"] = "ase",
+    note: Callable[[str], object] | None = None,
 ) -> KPath:
     """Return a path with points spread evenly over its length.
 
@@ -107,6 +113,8 @@ def make_path(
         Approximate number of points in all; every corner is one.
     convention : {"ase", "seekpath"}
         Source of the letters in three-dimensional crystals.
+    note : callable, optional
+        Takes a remark on what the letters mean, where it is not obvious.
 
     Returns
     -------
@@ -123,6 +131,9 @@ def make_path(
     else:
         corners, default = special_points(structure)
     pieces = parse_path(path or default, corners)
+    remark = continued_corners(structure) if _has_letters(path or default) else None
+    if note is not None and remark and any(label != "G" for piece in pieces for label, _ in piece):
+        note(remark)
     reciprocal = structure.reciprocal
     lengths = [
         np.linalg.norm(np.diff([k for _, k in piece], axis=0) @ reciprocal, axis=1)
