@@ -50,7 +50,7 @@ def special_points(structure: Structure) -> tuple[Corners, str]:
 
 
 def continued_corners(structure: Structure) -> str | None:
-    """Return what the letters K, K' and M mean in a layer without a threefold axis.
+    """Return a remark on the letters K, K' and M in a layer without a threefold axis.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def bands(invoke, path, *options):
-    """Return what band prints as JSON, and its notes."""
+    """Return the JSON of band, and its notes."""
     done = invoke("band", path, "--json", *options)
     assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout), done.stderr
