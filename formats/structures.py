@@ -1,28 +1,37 @@
-"""Structure files of other programs, by ASE; block files and OpenMX inputs besides.
+"""Structure files of other programs; block files and OpenMX inputs besides.
 
-Read: whatever ASE reads (its first or only image), block files, OpenMX's ``.dat``. Kept: cell,
-positions, elements, periodicity, initial magnetic moments. Lost: everything else.
+Read: POSCAR, xyz, LAMMPS data, OpenMX's input, block files, and by ASE the formats of `ase_text`;
+gzip, bzip2 or xz over any of them. A format is chosen by the suffix or, where that is none of the
+known ones, by the text. Of several images the last is taken. Kept: cell, positions, elements,
+periodicity, magnetic moments, layers. Lost: everything else.
 
-Written: POSCAR, cif, extended xyz (with the layers), LAMMPS data (its cell is turned into LAMMPS's
-own axes), OpenMX's ``.dat``, and what else ASE recognises by the suffix. Lost there: the record of
-how a moiré cell was built, and the order of atoms in POSCAR, which is by element.
+Written: POSCAR, cif, extended xyz and LAMMPS data (with the layers), OpenMX's ``.dat``, xsf, gen.
+Lost there: the record of how a moiré cell was built, and the order of atoms in POSCAR, which is by
+element.
 """
 
+import contextlib
 import os
-from dataclasses import replace
+import warnings
+
+import numpy as np
 
 from moireio.blockfile.calculation import is_block_file
 from moireio.blockfile.stream import open_source
 from moireio.errors import MissingFileError, MoireioError, first_line
+from moireio.formats import ase_text, lammps, poscar, xyz
+from moireio.formats.structure_text import COMPRESSED, StructureText, plain_name, read_text
 from moireio.moire import layers
 from moireio.runtime.files import descriptor, write_whole
 from moireio.store.containers import kind_of_name
 from moireio.system.basis import Basis
-from moireio.system.structure import Structure
+from moireio.system.boxes import complete_cell
+from moireio.system.structure import HIGHEST_NUMBER, Structure
 
 SUFFIXES = {
     ".vasp": "vasp",
     ".poscar": "vasp",
+    ".contcar": "vasp",
     ".cif": "cif",
     ".xyz": "extxyz",
     ".extxyz": "extxyz",
@@ -31,10 +40,29 @@ SUFFIXES = {
     ".data": "lammps-data",
     ".dat": "openmx",
 }
+# What ASE writes besides.
+WRITTEN = {".xsf": "xsf", ".gen": "gen"}
+READERS = {"vasp": poscar.read, "extxyz": xyz.read, "lammps-data": lammps.read}
+READABLE = (
+    "POSCAR, cif, xyz, LAMMPS data, OpenMX's input, xsf, input and output of Quantum ESPRESSO, "
+    "geometry.in of FHI-aims, XV of SIESTA, gen, cube, res, pdb"
+)
+# Formats whose readers start programs, open other files, or unpack objects.
+REFUSED = {
+    ".cell": "a file of CASTEP",
+    ".json": "a data base of ASE",
+    ".db": "a data base of ASE",
+    ".traj": "a trajectory of ASE",
+    ".pckl": "a pickle",
+    ".pkl": "a pickle",
+    ".pickle": "a pickle",
+    ".gpw": "a file of GPAW",
+    ".fdf": "an input of SIESTA",
+}
 
 
 def kind(path: str) -> str | None:
-    """Return the format that a file name asks for.
+    """Return the format in which a file of some name is written.
 
     Parameters
     ----------
@@ -44,25 +72,17 @@ def kind(path: str) -> str | None:
     Returns
     -------
     str or None
-        "block" for a block file, "openmx", or the name of a format that ASE writes; None if the
-        suffix is unknown.
+        "block" for a block file, "openmx", or ASE's name of the format; None if the suffix is of
+        none that is written.
     """
     if path == "-" or kind_of_name(path) is not None:
         return "block"
     if descriptor(path) is not None or os.path.dirname(path) == "/dev":
         return "block"
-    base, suffix = os.path.basename(path), os.path.splitext(path)[1].lower()
-    if base.upper().startswith(("POSCAR", "CONTCAR")):
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in (*SUFFIXES, *WRITTEN, *COMPRESSED) and _is_poscar_name(path):
         return "vasp"
-    if suffix in SUFFIXES:
-        return SUFFIXES[suffix]
-    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
-
-    try:
-        form = filetype(path, read=False, guess=True) if suffix else None
-    except (UnknownFileTypeError, OSError):
-        return None
-    return form if form in ioformats and ioformats[form].can_write else None
+    return {**SUFFIXES, **WRITTEN}.get(suffix)
 
 
 def read(path: str) -> Structure:
@@ -95,51 +115,136 @@ def read_foreign(path: str) -> tuple[Structure, Basis | None]:
     Parameters
     ----------
     path : str
-        What ASE reads, or OpenMX's ``.dat``.
+        A file of one of the formats in the description of this module.
 
     Returns
     -------
     structure : Structure
-        With layers where the file has an array ``layer``.
+        With layers where an xyz file has an integer column ``layer``, or the molecule-IDs of a
+        LAMMPS data file are layers.
     basis : Basis or None
-        As a ``.dat`` names it, without radial functions.
+        As an OpenMX input names it, without radial functions.
 
     Raises
     ------
     MoireioError
         If it cannot be read.
+
+    Warns
+    -----
+    UserWarning
+        If the file has several structures, or no lattice.
     """
+    found = _parse(path)
+    if isinstance(found, StructureText):
+        return _assemble(found, path), None
+    with _naming(path):
+        return _from_openmx(found, path)
+
+
+def _is_poscar_name(path):
+    name = os.path.basename(path).upper()
+    return "POSCAR" in name or "CONTCAR" in name
+
+
+def _format(name, text):
+    """Return the format of a text; None if it is of none that is read."""
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in SUFFIXES:
+        return SUFFIXES[suffix]
+    if suffix not in ase_text.SUFFIXES and _is_poscar_name(name):
+        return "vasp"
+    form = ase_text.format_of(name, text)
+    if form is not None:
+        return form
+    if "<atoms.speciesandcoordinates" in text.lower():
+        return "openmx"
+    looks = {"lammps-data": lammps, "extxyz": xyz, "vasp": poscar}
+    return next((form for form, module in looks.items() if module.looks_like(text)), None)
+
+
+def _parse(path):
+    """Return the contents of a structure file, or of an OpenMX input."""
     if not os.path.exists(path):
         raise MissingFileError("no such file or folder", path=path)
-    if path.lower().endswith(".dat"):
-        return _read_openmx(path)
-    import ase.io
-
-    try:
-        atoms = ase.io.read(path)
-        if atoms.cell.rank == 2:  # a layer without a third vector
-            atoms.center(vacuum=10.0, axis=2)
-            atoms.pbc = (*atoms.pbc[:2], False)
-    except Exception as error:  # ASE's readers raise whatever the file makes them
+    name = plain_name(path)
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in REFUSED:
         raise MoireioError(
-            f"cannot be read as a structure: {first_line(error)}", path=path
-        ) from error
-    if atoms.cell.rank < 3:
-        raise MoireioError("has no lattice", path=path, remedy="a layer needs two lattice vectors")
-    structure = Structure.from_ase(atoms)
-    layer = atoms.arrays.get("layer")
-    if layer is not None and layer.shape == (len(atoms),) and layer.dtype.kind in "iu":
-        structure = replace(structure, layer=layer)
-    return structure, None
+            f"is {REFUSED[suffix]}, which is not read",
+            path=path,
+            remedy="convert it to cif, POSCAR or extended xyz",
+        )
+    text = read_text(path)
+    form = _format(name, text)
+    if form == "openmx":
+        from moireio.formats.openmx import dat
+
+        with _naming(path):
+            return dat.parse(text, path)
+    if form is None:
+        raise MoireioError(
+            "is none of the structure files that are read",
+            path=path,
+            remedy=f"convert it to one of: {READABLE}",
+        )
+    found = READERS[form](text, path) if form in READERS else ase_text.read(text, path, form)
+    if found.images > 1:
+        warnings.warn(
+            f"{path}: the last of {found.images} structures is taken", UserWarning, stacklevel=2
+        )
+    return found
 
 
-def _read_openmx(path):
-    import numpy as np
+@contextlib.contextmanager
+def _naming(path):
+    """Name the file, and what can be done, in errors of a structure."""
+    try:
+        yield
+    except MoireioError as error:
+        remedy = error.remedy or "correct the lattice or the coordinates in the file"
+        raise MoireioError(error.what, path=error.path or path, remedy=remedy) from error
+
+
+def _assemble(found, path):
+    """Return the structure of a text."""
+    from ase.data import chemical_symbols
+
+    if len(found.numbers) == 0:
+        raise MoireioError("holds no atoms", path=path, remedy="a structure has at least one")
+    if not 0 <= np.min(found.numbers) <= np.max(found.numbers) <= HIGHEST_NUMBER:
+        raise MoireioError(
+            f"names an element of a number outside 0 to {HIGHEST_NUMBER}",
+            path=path,
+            remedy="correct the elements",
+        )
+    numbers, first, species = np.unique(found.numbers, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # species in the order of their first atoms
+    layer = None if found.layer is None else np.unique(found.layer, return_inverse=True)[1]
+    with _naming(path):
+        cell, periodic = complete_cell(found.cell, found.positions)
+        structure = Structure(
+            cell=cell,
+            positions=found.positions,
+            numbers=found.numbers,
+            species=np.argsort(order)[species],
+            species_names=[chemical_symbols[n] for n in numbers[order]],
+            pbc=periodic if found.pbc is None else found.pbc & periodic,
+            layer=layer,
+            magmoms=found.magmoms,
+        )
+    if not periodic.any():
+        warnings.warn(
+            f"{path}: has no lattice: taken as a molecule, in a box with pbc F F F",
+            UserWarning,
+            stacklevel=2,
+        )
+    return structure
+
+
+def _from_openmx(text, path):
     from ase.data import atomic_numbers
 
-    from moireio.formats.openmx import dat
-
-    text = dat.read(path)
     if text.cell is None or text.positions is None:
         raise MoireioError("has no cell or no atoms", path=path)
     basis, elements = text.basis()
@@ -215,6 +320,9 @@ def write(path: str, structure: Structure, basis: Basis | None = None, comment: 
             text = dat_write.text(structure, dat_write.OpenMXSettings(name=name), basis)
             with open(part, "w", encoding="utf-8") as stream:
                 stream.write(text)
+        elif form == "lammps-data":
+            with open(part, "w", encoding="utf-8") as stream:
+                stream.write(lammps.text(structure, comment))
         else:
             _write_ase(part, form, structure, comment)
 
@@ -227,15 +335,13 @@ def _write_ase(path, form, structure, comment):
     options = {}
     if form == "vasp":
         options = {"sort": True, "direct": True}
-    elif form == "lammps-data":
-        order = dict.fromkeys(structure.element_symbols)
-        options = {"specorder": list(order), "masses": True}
     elif form == "extxyz":
         if structure.layer is not None:
-            atoms.set_array("layer", structure.layer)
+            atoms.set_array("layer", structure.layer + 1)
         atoms.info["comment"] = comment
     try:
-        ase.io.write(path, atoms, format=form, **options)
+        with open(path, "wb" if form == "cif" else "w") as stream:
+            ase.io.write(stream, atoms, format=form, **options)
     except OSError:
         raise
     except Exception as error:

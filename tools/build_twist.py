@@ -110,9 +110,8 @@ def main(ctx, sources, output, force, container, plot, as_json, **settings):
 
     A LAYER is a name (graphene, hBN, MoTe2, phosphorene …) or a structure file; one LAYER stands
     for two like layers. The cell is given by --index, or searched near --angle. A block file goes
-    to -o OUT or standard output. By its suffix OUT can also be a POSCAR, .cif, .xyz, .lmp (LAMMPS)
-    or .dat (OpenMX), or another format that ASE writes. The lowest layer keeps its axes; the
-    rotation axis is the origin.
+    to -o OUT or standard output. By its suffix OUT can also be a POSCAR, .cif, .xyz, .lmp (LAMMPS),
+    .dat (OpenMX), .xsf or .gen. The lowest layer keeps its axes; the rotation axis is the origin.
     """
     from moireio.blockfile.stream import check_container, check_outputs, write_target
     from moireio.formats import structures

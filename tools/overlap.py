@@ -29,12 +29,12 @@ from moireio.tools.options import destination, options, source_argument
 def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **settings):
     """Compute the overlap S(R) of a structure from its atomic orbitals; no DFT run is needed.
 
-    SOURCE is a block file with a structure (from build-twist, for example) or any structure file
-    that ASE reads. All pairs of atoms closer than the sum of their cutoff radii are kept. The
-    result, with /overlap and the radial functions, goes to -o OUT, into SOURCE itself
-    (--in-place), or to standard output. By default one of each pair of partners is stored
-    (--storage upper). If neither SOURCE nor --pao has radial functions, those of a model that
-    comes with moireio are used.
+    SOURCE is a block file with a structure (from build-twist, for example) or a structure file:
+    POSCAR, cif, xyz, LAMMPS data, OpenMX's input, xsf, Quantum ESPRESSO, FHI-aims and others. All
+    pairs of atoms closer than the sum of their cutoff radii are kept. The result, with /overlap and
+    the radial functions, goes to -o OUT, into SOURCE itself (--in-place), or to standard output. By
+    default one of each pair of partners is stored (--storage upper). If neither SOURCE nor --pao
+    has radial functions, those of a model that comes with moireio are used.
     """
     from moireio.blockfile.stream import check_container, check_outputs, write_target
     from moireio.formats.openmx.library import open_library

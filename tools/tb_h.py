@@ -23,11 +23,12 @@ from moireio.tools.options import destination, options, source_argument
 def main(ctx, source, model, as_list, output, in_place, jobs, **settings):
     """Make a Slater–Koster tight-binding Hamiltonian of a structure; no DFT is needed.
 
-    SOURCE is a block file with a structure (from build-twist, for example) or any structure file
-    that ASE reads. The result, with /hamiltonian (eV), /basis and the number of electrons, goes to
-    -o OUT, into SOURCE itself (--in-place), or to standard output. It has /overlap only if the
-    model is not orthogonal. Operators of SOURCE that belong to another basis are left out. By
-    default one of each pair of partners is stored (--storage upper).
+    SOURCE is a block file with a structure (from build-twist, for example) or a structure file:
+    POSCAR, cif, xyz, LAMMPS data, OpenMX's input, xsf, Quantum ESPRESSO, FHI-aims and others. The
+    result, with /hamiltonian (eV), /basis and the number of electrons, goes to -o OUT, into SOURCE
+    itself (--in-place), or to standard output. It has /overlap only if the model is not orthogonal.
+    Operators of SOURCE that belong to another basis are left out. By default one of each pair of
+    partners is stored (--storage upper).
     """
     from moireio.blockfile.stream import check_container, check_outputs, write_target
     from moireio.results.electrons import Electrons

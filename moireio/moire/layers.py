@@ -236,7 +236,11 @@ def from_structure(structure: Structure, name: str, path: str | None = None) -> 
     if len(structure) == 0:
         raise MoireioError("holds no atoms", path=path)
     if not structure.pbc[:2].all():
-        raise MoireioError("is not periodic along its first two vectors", path=path)
+        raise MoireioError(
+            "has no lattice along its first two vectors",
+            path=path,
+            remedy="a layer needs two lattice vectors along which it is periodic",
+        )
     if np.abs(cell[:2, 2]).max() > 1e-6 * np.abs(cell[:2]).max():
         raise MoireioError("does not have its first two lattice vectors in the xy plane", path=path)
     lattice = cell[:2, :2].copy()

@@ -80,3 +80,60 @@ def test_what_is_no_layer(tmp_path):
     Atoms("C2", [[0, 0, 0], [1.4, 0, 0]]).write(tmp_path / "m.xyz")
     with pytest.raises(MoireioError, match="no lattice"):
         structures.read_layer(str(tmp_path / "m.xyz"))
+
+
+def test_what_is_not_read(tmp_path):
+    ran = tmp_path / "ran"
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "castep").write_text(f"#!/bin/sh\ntouch {ran}\n")
+    (bin_ / "castep").chmod(0o755)
+    cell = "%BLOCK LATTICE_CART\n2 0 0\n0 2 0\n0 0 9\n%ENDBLOCK LATTICE_CART\n"
+    for name in ("c.cell", "c.cell.gz", "a.traj", "a.json", "a.db", "a.pkl"):
+        (tmp_path / name).write_text(cell)
+        with pytest.raises(MoireioError, match=r"which is not read \(convert it to cif"):
+            structures.read(str(tmp_path / name))
+    (tmp_path / "c.txt").write_text(cell)
+    with pytest.raises(MoireioError, match=r"none of the structure files .*POSCAR, cif, xyz"):
+        structures.read(str(tmp_path / "c.txt"))
+    assert not ran.exists()
+
+
+def test_names_with_an_at_sign(tmp_path):
+    text = "{0}\n1.0\n 2.46 0 0\n 1.23 2.13 0\n 0 0 20\n{0}\n1\nCartesian\n0 0 0\n"
+    (tmp_path / "POSCAR").write_text(text.format("B"))
+    (tmp_path / "POSCAR@0").write_text(text.format("C"))
+    assert structures.read(str(tmp_path / "POSCAR@0")).formula == "C"
+
+
+def test_atoms_that_are_no_structure(tmp_path):
+    path = tmp_path / "a.xyz"
+    path.write_text('0\nLattice="2 0 0 0 2 0 0 0 9"\n')
+    with pytest.raises(MoireioError, match=r"a\.xyz: holds no atoms"):
+        structures.read(str(path))
+    path.write_text('1\nLattice="2 0 0 4 0 0 0 0 9"\nC 0 0 0\n')
+    with pytest.raises(MoireioError, match=r"a\.xyz: .*not independent \(correct the lattice"):
+        structures.read(str(path))
+
+
+def test_molecules_and_layers_without_a_third_vector(tmp_path):
+    path = tmp_path / "m.xyz"
+    path.write_text("2\nwater\nH 0 0 0\nH 0.74 0 0\n")
+    with pytest.warns(UserWarning, match="no lattice: taken as a molecule"):
+        molecule = structures.read(str(path))
+    assert np.allclose(molecule.cell, np.diag([20.74, 20, 20]))
+    assert not molecule.pbc.any()
+    path.write_text('1\nLattice="2 0 0 0 2 0 0 0 0"\nC 0 0 1\n')
+    layer = structures.read(str(path))
+    assert np.allclose(layer.cell, np.diag([2, 2, 20]))
+    assert layer.pbc.tolist() == [True, True, False]
+
+
+def test_layers_count_from_1_in_files(bilayer, tmp_path):
+    path = tmp_path / "a.xyz"
+    structures.write(str(path), bilayer)
+    labels = [int(row.split()[-1]) for row in path.read_text().split("\n")[2:-1]]
+    assert sorted(set(labels)) == [1, 2]
+    for name in ("a.xyz", "a.lmp"):
+        structures.write(str(tmp_path / name), bilayer)
+        assert structures.read(str(tmp_path / name)).layer.tolist() == bilayer.layer.tolist()

@@ -1,0 +1,96 @@
+"""Formats that ASE reads, each by its name."""
+
+import warnings
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import mx2
+
+from moireio.errors import MoireioError
+from moireio.formats import structures
+
+
+@pytest.fixture(scope="module")
+def sheet():
+    atoms = mx2("MoS2", vacuum=8)
+    atoms.pbc = True
+    return atoms
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("a.cif", "cif"),
+        ("a.xsf", "xsf"),
+        ("a.gen", "gen"),
+        ("a.res", "res"),
+        ("a.cube", "cube"),
+        ("a.pdb", "proteindatabank"),
+        ("geometry.in", "aims"),
+        ("qe.in", "espresso-in"),
+        ("b.txt", "xsf"),
+        ("c.txt", "cif"),
+        ("d.txt", "gen"),
+        ("e.txt", "vasp"),
+        ("f.txt", "extxyz"),
+        ("layer@6.01deg.vasp", "vasp"),
+    ],
+)
+def test_formats(sheet, tmp_path, name, form):
+    options = {"pseudopotentials": {"Mo": "m", "S": "s"}} if form == "espresso-in" else {}
+    made = tmp_path / "made"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ase.io.write(made, sheet, format=form, **options)
+    made.rename(tmp_path / name)
+    found = structures.read(str(tmp_path / name))
+    assert found.element_symbols == sheet.get_chemical_symbols()
+    assert np.allclose(np.linalg.norm(found.cell, axis=1), sheet.cell.lengths(), atol=2e-3)
+    distance = np.linalg.norm(found.positions[0] - found.positions[1])
+    assert distance == pytest.approx(sheet.get_distance(0, 1), abs=2e-3)
+
+
+def test_siesta_xv(sheet, tmp_path):
+    bohr = 0.529177210903
+    rows = [f"{' '.join(f'{x:.9f}' for x in v)} 0 0 0" for v in sheet.cell.array / bohr]
+    rows.append(str(len(sheet)))
+    for number, place in zip(sheet.numbers, sheet.positions / bohr, strict=True):
+        rows.append(f"1 {number} {' '.join(f'{x:.9f}' for x in place)} 0 0 0")
+    (tmp_path / "a.XV").write_text("\n".join(rows) + "\n")
+    found = structures.read(str(tmp_path / "a.XV"))
+    assert np.allclose(found.positions, sheet.positions, atol=1e-6)
+    assert found.numbers.tolist() == sheet.numbers.tolist()
+
+
+def test_composition_of_a_cif(sheet, tmp_path):
+    path = tmp_path / "a.cif"
+    ase.io.write(path, sheet, format="cif")
+    lines = path.read_text().rstrip().split("\n")
+    path.write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.warns(UserWarning, match="make MoS, its _chemical_formula_sum is 'Mo1 S2'"):
+        structures.read(str(path))
+
+
+def test_brackets_that_do_not_close(sheet, tmp_path):
+    path = tmp_path / "qe.in"
+    ase.io.write(path, sheet, format="espresso-in", pseudopotentials={"Mo": "m", "S": "s"})
+    text = path.read_text().replace("ATOMIC_POSITIONS", "! (\nATOMIC_POSITIONS")
+    assert structures.read(_write(path, text)).formula == "MoS2"
+    with pytest.raises(MoireioError, match="brackets that do not close"):
+        structures.read(_write(path, text.replace("\nS ", "\nS (")))
+
+
+def test_more_atoms_than_fit(sheet, tmp_path):
+    path = tmp_path / "a.cube"
+    with path.open("w") as stream:
+        ase.io.write(stream, sheet, format="cube")
+    lines = path.read_text().split("\n")
+    lines[2] = "999999999999" + lines[2].strip()[1:]
+    with pytest.raises(MoireioError, match=r"a\.cube: cannot be read.*announces more"):
+        structures.read(_write(path, "\n".join(lines)))
+
+
+def _write(path, text):
+    path.write_text(text)
+    return str(path)
