@@ -115,7 +115,7 @@ class Command(Program, click.Command):
         except Exception as error:
             if debug:
                 raise
-            raise Failure(with_options(_one_line(error, ctx), ctx)) from error
+            raise Failure(_about_format(error, ctx) or _one_line(error, ctx)) from error
 
 
 @contextmanager
@@ -164,7 +164,25 @@ def with_options(text, ctx):
     )
 
 
+def _about_format(error, ctx):
+    """Return the error of an input of another kind than the command reads, or None."""
+    if isinstance(error, (MemoryError, RecursionError)):
+        return None
+    from moireio.tools.wrong_format import wrong_format
+
+    path = error.path if isinstance(error, MoireioError) else getattr(error, "filename", None)
+    try:
+        return wrong_format(ctx, path)
+    except Exception:  # the command's own error is the better one
+        return None
+
+
 def _one_line(error, ctx):
+    """Return an error as one line that names a file, with options for parameters."""
+    return with_options(_line(error, ctx), ctx)
+
+
+def _line(error, ctx):
     source = ctx.params.get("source") or ctx.params.get("sources") or ctx.info_name
     source = source[0] if isinstance(source, tuple) and source else source
     source = "standard input" if source == "-" else source

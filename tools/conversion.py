@@ -6,6 +6,7 @@ import click
 
 from moireio.tools.common import fail, say, with_options
 from moireio.tools.progress import show_progress
+from moireio.tools.wrong_format import wrong_format
 
 
 def run_conversion(ctx, sources, output, settings, read, suffixes=(), jobs=None, inputs=()):
@@ -81,7 +82,8 @@ def convert_folder(ctx, sources, folder, settings, read, suffixes=(), jobs=None)
                 say(ctx, f"note: {task.source}: {note}")
             if error:
                 failures += 1
-                click.echo(with_options(f"error: {error}", ctx), err=True)
+                line = wrong_format(ctx, task.source) or with_options(str(error), ctx)
+                click.echo(f"error: {line}", err=True)
     if failures:
         fail(f"{folder}: {failures} of {len(tasks)} files could not be converted")
     return len(tasks), len(waiting)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.bands.solve import solve_bands
+from moireio.blockfile.reader import ADDED_BY
 from moireio.errors import MoireioError
 from moireio.results.bands import BandStructure
 from moireio.spectrum.selection import occupied_bands
@@ -136,6 +137,10 @@ def flat_bands(
 
 
 def _kept(file, below, above, gap_energy):
+    if "bands" not in file:
+        raise MoireioError(
+            "has neither /hamiltonian nor /bands", path=file.label, remedy=ADDED_BY["hamiltonian"]
+        )
     bands = file.bands()
     if len(bands.energies) == 2:
         raise MoireioError("collinear spin has two sets of bands", path=file.label)

@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     from moireio.results.moire import Moire
 
 FORMAT = "moireio"
+EARLIER = "a command that writes it comes earlier in the pipeline"
+#: How a file comes by the groups that most commands need.
+ADDED_BY = {
+    "structure": "build-twist, openmx2h5 and overlap make files that have one",
+    "basis": "add it: overlap FILE | …",
+    "overlap": "add it: overlap FILE | …",
+    "hamiltonian": "add it: overlap FILE | predict-h | …, or tb-h -m MODEL FILE | …",
+}
 FORMAT_VERSION = "1.0"
 
 
@@ -106,7 +114,7 @@ class BlockFile:
             raise MoireioError(
                 f"has no /{group}",
                 path=self.label,
-                remedy="a command that writes it comes earlier in the pipeline",
+                remedy=ADDED_BY.get(group, EARLIER),
             )
 
     @cached_property

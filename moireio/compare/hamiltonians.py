@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from moireio.blockfile.reader import ADDED_BY
 from moireio.errors import MoireioError, naming
 from moireio.operators.bloch import BlochSum
 from moireio.operators.blocks import by_shape, read_pairs, row_bytes, slab_bounds, take_blocks
@@ -326,7 +327,7 @@ def _bloch_overlap(first, second, spinor):
     raise MoireioError(
         "has no /overlap",
         path=second.label,
-        remedy="a command that writes it comes earlier in the pipeline",
+        remedy=ADDED_BY["overlap"],
     )
 
 

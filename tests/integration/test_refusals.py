@@ -64,7 +64,7 @@ def test_an_overlap_that_is_not_positive(invoke, tmp_path, command):
 def test_an_overlap_that_is_missing(invoke, tmp_path, command):
     path = system(tmp_path / "x.h5", overlap="missing")
     error = refusal(invoke, command, path)
-    assert error == "has no /overlap (a command that writes it comes earlier in the pipeline)"
+    assert error == "has no /overlap (add it: overlap FILE | …)"
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))

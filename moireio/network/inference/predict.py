@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from moireio.blockfile.reader import BlockFile
+from moireio.blockfile.reader import ADDED_BY, BlockFile
 from moireio.blockfile.writer import BlockWriter
 from moireio.errors import MoireioError
 from moireio.network.graph import Graph
@@ -108,7 +108,7 @@ def prepare(
         raise MoireioError(
             "has no /overlap, whose pairs a prediction needs",
             path=file.label,
-            remedy="run overlap before",
+            remedy=ADDED_BY["overlap"],
         )
     operator = file.operator(name)
     pairs = operator.pairs
@@ -141,7 +141,9 @@ def _match(model: NetworkModel, file: BlockFile) -> tuple[npt.NDArray[np.int64],
         if name not in completed:
             species_basis = stored.species.get(name) if stored is not None else None
             if species_basis is None:
-                raise MoireioError(f"has no basis for species {name}", path=label)
+                raise MoireioError(
+                    f"has no basis for species {name}", path=label, remedy=ADDED_BY["basis"]
+                )
             completed[name] = _completed(model, s, name, species_basis, label)
     if all(completed[n] is stored.species[n] for n in completed):
         return species, None
