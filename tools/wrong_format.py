@@ -128,7 +128,7 @@ def wrong_format(ctx, path=None):
 
 
 def _inputs(ctx, path):
-    """Yield inputs, all or those that an error names, each with its row of `READS` and its option."""
+    """Yield inputs, all or those that an error names, with their rows of `READS` and options."""
     for parameter, value in ctx.params.items():
         if parameter not in INPUTS or value is None:
             continue
