@@ -151,7 +151,7 @@ def _stands_for(name, path):
 
 
 def _way(command, row, kind, path):
-    """Return what to do with a file."""
+    """Return the way from a file to a command, or an empty text."""
     if row != command:
         way = {"scfout": "openmx2h5 {F} -o FILE.h5", "deeph": "deeph2h5 {F} -o FILE.h5"}.get(kind)
         way = way if row == "overlay" else None
