@@ -20,6 +20,7 @@ from moireio.blockfile.calculation import is_block_file
 from moireio.blockfile.stream import open_source
 from moireio.errors import MissingFileError, MoireioError, first_line
 from moireio.formats import ase_text, lammps, poscar, xyz
+from moireio.formats.openmx import dat
 from moireio.formats.structure_text import COMPRESSED, StructureText, plain_name, read_text
 from moireio.moire import layers
 from moireio.runtime.files import descriptor, write_whole
@@ -139,7 +140,11 @@ def read_foreign(path: str) -> tuple[Structure, Basis | None]:
     if isinstance(found, StructureText):
         return _assemble(found, path), None
     with _naming(path):
-        return _from_openmx(found, path)
+        basis, elements = found.basis()
+        structure = found.structure(elements)
+    if found.cell is None:
+        _say_boxed(path)
+    return structure, basis
 
 
 def _is_poscar_name(path):
@@ -154,11 +159,11 @@ def _format(name, text):
         return SUFFIXES[suffix]
     if suffix not in ase_text.SUFFIXES and _is_poscar_name(name):
         return "vasp"
+    if dat.looks_like(text):  # NAME.dat#, NAME.in
+        return "openmx"
     form = ase_text.format_of(name, text)
     if form is not None:
         return form
-    if "<atoms.speciesandcoordinates" in text.lower():
-        return "openmx"
     looks = {"lammps-data": lammps, "extxyz": xyz, "vasp": poscar}
     return next((form for form, module in looks.items() if module.looks_like(text)), None)
 
@@ -178,8 +183,6 @@ def _parse(path):
     text = read_text(path)
     form = _format(name, text)
     if form == "openmx":
-        from moireio.formats.openmx import dat
-
         with _naming(path):
             return dat.parse(text, path)
     if form is None:
@@ -234,31 +237,16 @@ def _assemble(found, path):
             magmoms=found.magmoms,
         )
     if not periodic.any():
-        warnings.warn(
-            f"{path}: has no lattice: taken as a molecule, in a box with pbc F F F",
-            UserWarning,
-            stacklevel=2,
-        )
+        _say_boxed(path)
     return structure
 
 
-def _from_openmx(text, path):
-    from ase.data import atomic_numbers
-
-    if text.cell is None or text.positions is None:
-        raise MoireioError("has no cell or no atoms", path=path)
-    basis, elements = text.basis()
-    names = list(text.species)
-    numbers = {name: atomic_numbers.get(elements[name], 0) for name in names}
-    structure = Structure(
-        cell=text.cell,
-        positions=text.positions,
-        numbers=np.array([numbers[s] for s in text.symbols]),
-        species=np.array([names.index(s) for s in text.symbols]),
-        species_names=names,
-        pbc=[True] * 3,
+def _say_boxed(path):
+    warnings.warn(
+        f"{path}: has no lattice: taken as a molecule, in a box with pbc F F F",
+        UserWarning,
+        stacklevel=4,
     )
-    return structure, basis
 
 
 def read_layer(name: str) -> layers.Layer:

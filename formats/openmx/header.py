@@ -164,49 +164,59 @@ class Header:
             raise DamagedError(
                 f"has spin {self.spin}, but its input text {text.spin}", path=self.path
             )
-        warnings = []
+        notes = []
         expected = float(text.charges.sum()) - text.system_charge
         if len(text.charges) and abs(expected - self.electron_count) > 1e-6:
-            warnings.append(
+            notes.append(
                 f"it counts {self.electron_count:g} electrons, the initial charges of its input "
                 f"text add up to {expected:g}: the valence of its species is left unknown"
             )
         if not check_coordinates:
-            return text, [*warnings, "cell and positions were not compared with the input text"]
-        return text, warnings + self._compare(text)
+            return text, [*notes, "cell and positions were not compared with the input text"]
+        return text, notes + self._compare(text)
 
     def _compare(self, text):
-        warnings = []
-        where = "" if text.label == self.path else f" {text.label}"
+        """Compare cell and positions with those of the text; return what is not verified.
+
+        The text is that with which the calculation began. Where ``MD.Type`` moves atoms or cell,
+        a difference is no damage.
+        """
+        notes, moved = [], []
         if text.cell is None:
-            warnings.append("the low digits of the cell could not be verified (not in the text)")
+            notes.append("the low digits of the cell could not be verified (not in the text)")
         if text.positions is None:
-            warnings.append("the low digits of the positions could not be verified")
-        remedy = "if the text is from before a relaxation, see `check_coordinates`"
+            notes.append("the low digits of the positions could not be verified")
         cell = self.cell * BOHR_ANGSTROM
-        # Half a unit of the last written digit, and the rounding of a unit conversion.
-        tolerance = 0.51 * text.decimals + 1e-11 * np.abs(cell).max()
+        # The text of the file itself is what OpenMX read; another may have fewer digits.
+        rounding = 1e-9 + 1e-11 * np.abs(cell).max()
+        digits = 0.51 * text.digits * (text.label != self.path)
         if text.cell is not None:
-            gap = np.abs(cell - text.cell).max()
-            # Cells are often given with fewer digits than positions.
-            if not gap <= max(tolerance, 1e-9):
-                raise DamagedError(
-                    f"the cell differs from that of its input text{where} by {gap:.1e} Å",
-                    path=self.path,
-                    remedy=remedy,
-                )
+            gap = float(np.abs(cell - text.cell).max())
+            if not gap <= rounding + digits.max(initial=0.0):
+                moved.append(("the cell", gap))
         if text.positions is not None:
             shift = (self.positions * BOHR_ANGSTROM - text.positions) @ np.linalg.inv(cell)
-            gaps = np.abs((shift - np.rint(shift)) @ cell).max(axis=1)
-            atom = int(np.argmax(np.where(np.isnan(gaps), np.inf, gaps)))
-            if not gaps[atom] <= max(tolerance, 1e-9):
-                raise DamagedError(
-                    f"the position of atom {atom + 1} differs from that of its text{where} by "
-                    f"{gaps[atom]:.1e} Å",
-                    path=self.path,
-                    remedy=remedy,
-                )
-        return warnings
+            gaps = np.abs((shift - np.rint(shift)) @ cell)
+            excess = (gaps - digits).max(axis=1)
+            atom = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
+            if not excess[atom] <= rounding:
+                moved.append((f"the position of atom {atom + 1}", float(gaps[atom].max())))
+        if not moved:
+            return notes
+        where = "of its input text" + ("" if text.label == self.path else f" {text.label}")
+        (what, gap), *_ = moved
+        if text.motion == "nomd":
+            raise DamagedError(
+                f"{what} differs from that {where} by {gap:.1e} Å",
+                path=self.path,
+                remedy="if the text is from before a relaxation, see `check_coordinates`",
+            )
+        largest = ", ".join(f"{what} by {gap:.2g} Å" for what, gap in moved)
+        notes.append(
+            f"MD.Type is {text.motion[:30]}: cell and positions are the last ones, those {where} "
+            f"the first ({largest})"
+        )
+        return notes
 
 
 class _Cursor:

@@ -16,6 +16,7 @@ from moireio.errors import MoireioError
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _FORTRAN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[dD][+-]?\d+", re.ASCII)
 _SHOWN = 30  # characters of a wrong word in a message
+LONGEST = 100  # characters of a number
 LARGEST = 1e12
 
 
@@ -199,24 +200,19 @@ def read_number(word: str, label: str, place: str, largest: float = LARGEST) -> 
     MoireioError
         If it is no number, or out of range.
     """
-    if _NUMBER.fullmatch(word):
+    if len(word) <= LONGEST and _NUMBER.fullmatch(word):
         value = float(word)
         if abs(value) <= largest:
             return value
         raise MoireioError(
             f"{place}: {word[:_SHOWN]} is out of range (at most {largest:g})", path=label
         )
-    if _FORTRAN.fullmatch(word):
-        remedy = "OpenMX stops reading at the D; write E"
-    else:
-        remedy = None
+    remedy = "OpenMX stops reading at the D; write E" if _FORTRAN.fullmatch(word) else None
     what = f"{word[:_SHOWN]!r} stands" if word else "nothing stands"
     raise MoireioError(f"{place}: {what} where a number is expected", path=label, remedy=remedy)
 
 
-def read_integer(
-    word: str, label: str, place: str, smallest: int = 0, largest: int = 10**9
-) -> int:
+def read_integer(word: str, label: str, place: str, smallest: int = 0, largest: int = 10**9) -> int:
     """Read an integer.
 
     Parameters

@@ -95,8 +95,8 @@ def _converged(folder, name, text):
         return Outcome("done")
     steps, change = convergence(text)
     keywords = dat.read(os.path.join(folder, f"{name}.dat")).keywords
-    limit = int(keywords.get("scf.maxiter", "40").split()[0])
-    criterion = float(keywords.get("scf.criterion", "1e-6").split()[0])
+    limit = int(keywords.number("scf.maxIter", 40))
+    criterion = keywords.number("scf.criterion", 1e-6)
     if steps >= limit and change > criterion:
         return Outcome(
             "failed", f"not converged after {steps} steps (Uele moves by {change:.1e} Ha)"

@@ -21,10 +21,12 @@ ORBITALS = {
     "p": ("py", "pz", "px"),
     "d": ("dxy", "dyz", "dz2", "dxz", "dx2-y2"),
 }
+# The radius of a name has a decimal point; C2Si8, Ni3 or H075 are virtual atoms.
 _NAME = re.compile(
-    r"^(?P<pao>(?P<element>[A-Z][a-z]?)(?P<radius>\d+(\.\d+)?)?[^-]*)-(?P<shells>.+)$"
+    r"(?P<pao>(?P<element>[A-Z][a-z]?)(?P<radius>\d+\.\d+)?[^-\s/]*)-(?P<shells>\S+)", re.ASCII
 )
-_SHELL = re.compile(r"([spdfgh])(\d+)(?:>(\d+))?")
+_SHELL = re.compile(r"([spdfgh])(\d+)(?:>(\d+))?", re.ASCII)
+MOST_FUNCTIONS = 50  # of one l; orbital files have 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,7 +225,8 @@ def parse_name(name: str) -> tuple[SpeciesBasis, str]:
     Returns
     -------
     basis : SpeciesBasis
-        Angular momenta in OpenMX's order (all s, then all p, …) and the cutoff in Å; no valence.
+        Angular momenta in OpenMX's order (all s, then all p, …) and, where the name has a radius,
+        the cutoff in Å; no valence. What the orbital file gives as its cutoff comes before it.
     element : str
         Symbol of the element; "E" for an empty atom.
 
@@ -232,14 +235,67 @@ def parse_name(name: str) -> tuple[SpeciesBasis, str]:
     MoireioError
         If the text is not such a name.
     """
-    match = _NAME.match(name)
+    match = _NAME.fullmatch(name)
     shells = match.group("shells") if match else ""
-    if not match or not shells or _SHELL.sub("", shells):
-        raise MoireioError(f"{name!r} is not a basis name", remedy="expected one like Mo7.0-s3p2d1")
-    counts = {}
-    for letter, primitive, contracted in _SHELL.findall(shells):
-        counts[SHELL_LETTERS.index(letter)] = int(contracted or primitive)
-    momenta = tuple(v for v in sorted(counts) for _ in range(counts[v]))
+    counts = _counts(shells)
+    if match is None or not counts:
+        shown = name if len(name) <= 40 else name[:40] + "…"
+        raise MoireioError(
+            f"{shown!r} is not a basis name", remedy="expected one like Mo7.0-s3p2d1"
+        )
+    momenta = tuple(v for v in sorted(counts) for _ in range(counts[v][1]))
     radius = match.group("radius")
     cutoff = float(radius) * BOHR_ANGSTROM if radius else None
     return SpeciesBasis(l=momenta, name=name, cutoff=cutoff), match.group("element")
+
+
+def is_contracted(name: str) -> bool:
+    """Return whether a basis name asks for contracted orbitals.
+
+    Parameters
+    ----------
+    name : str
+        A basis name.
+
+    Returns
+    -------
+    bool
+        True for ``C6.0-s2>1``: its orbital is a mixture of two functions of the file, with
+        coefficients that OpenMX's orbital optimisation finds.
+    """
+    return any(
+        contracted and int(primitive) > 1
+        for _, primitive, contracted in _SHELL.findall(name.rpartition("-")[2])
+    )
+
+
+def uncontracted(name: str) -> str:
+    """Return a basis name without its contractions.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``C6.0-s2>1p2>1``.
+
+    Returns
+    -------
+    str
+        Such as ``C6.0-s2p2``.
+    """
+    return re.sub(r">\d+", "", name)
+
+
+def _counts(shells: str) -> dict[int, tuple[int, int]]:
+    """Return {l: (functions, contracted functions)}; nothing if the text is malformed."""
+    counts = {}
+    found = _SHELL.findall(shells)
+    if "".join(a + b + (f">{c}" if c else "") for a, b, c in found) != shells:
+        return {}
+    for letter, primitive, contracted in found:
+        if max(len(primitive), len(contracted)) > 3:
+            return {}
+        most, count = int(primitive), int(contracted or primitive)
+        if SHELL_LETTERS.index(letter) in counts or not count <= most <= MOST_FUNCTIONS:
+            return {}
+        counts[SHELL_LETTERS.index(letter)] = (most, count)
+    return counts if any(count for _, count in counts.values()) else {}

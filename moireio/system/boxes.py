@@ -49,7 +49,7 @@ def complete_cell(
         raise MoireioError("holds no atoms")
     if not (np.isfinite(cell).all() and np.isfinite(places).all()):
         raise MoireioError("a lattice vector or a position is not a finite number")
-    pbc = cell.any(axis=1)
+    pbc: npt.NDArray[np.bool_] = np.abs(cell).max(axis=1) > 0
     axes = cell[pbc]
     lengths = np.linalg.norm(axes, axis=1, keepdims=True)
     if np.linalg.matrix_rank(axes / lengths, tol=1e-6) < len(axes):
@@ -65,7 +65,7 @@ def complete_cell(
     return cell, pbc
 
 
-def _perpendicular(axes, row):
+def _perpendicular(axes: npt.NDArray[np.float64], row: int) -> npt.NDArray[np.float64]:
     """Return a unit vector perpendicular to some axes, made from that of x, y, z which fits best.
 
     The one with the number of the row is preferred.
@@ -74,4 +74,4 @@ def _perpendicular(axes, row):
     candidates = np.eye(3) - basis @ basis.T  # row i: x, y or z without its part in the span
     lengths = np.linalg.norm(candidates, axis=1)
     preferred = row if lengths[row] > 0.5 else int(lengths.argmax())
-    return candidates[preferred] / lengths[preferred]
+    return np.asarray(candidates[preferred] / lengths[preferred])

@@ -71,3 +71,44 @@ def test_a_file_that_is_cut_short_anywhere(data):
                 read_header(raw[:length], str(path))
             assert "\n" not in str(raised.value)
         assert read_header(raw[: header.tail_end], str(path)).text == header.text
+
+
+def moved_text(raw, motion, old=b" 1.230000000000 0.71", new=b" 1.250000000000 0.71"):
+    """The file with an MD.Type of its own, and other initial coordinates (lines of 256 bytes)."""
+    line, other = b"MD.Type nomd\n", b"MD.Type " + motion + b"\n"
+    assert old in raw
+    assert line in raw
+    return raw.replace(old, new, 1).replace(line, other.ljust(len(line), b"\0"), 1)
+
+
+@pytest.mark.parametrize("motion", [b"opt", b"NVE", b"RFC"])
+def test_a_relaxed_file_holds_the_first_coordinates_in_its_text(tmp_path, data, motion):
+    """A difference is no damage there: the numbers are the last ones. A note says so."""
+    path, raw = tmp_path / "x.scfout", (data / "gr_ab.scfout").read_bytes()
+    path.write_bytes(moved_text(raw, motion))
+    with open_scfout(path) as file, open_scfout(data / "gr_ab.scfout") as other:
+        assert (file.structure.positions == other.structure.positions).all()
+        (note,) = file.notes
+    assert note.startswith(f"MD.Type is {motion.decode().lower()}: cell and positions are the last")
+    assert note.endswith("(the position of atom 2 by 0.02 Å)")
+
+
+def test_a_cell_that_was_optimised(tmp_path, data):
+    path, raw = tmp_path / "x.scfout", (data / "gr_ab.scfout").read_bytes()
+    path.write_bytes(moved_text(raw, b"rf", b" 20.000000000000\n", b" 20.500000000000\n"))
+    with open_scfout(path) as file:
+        assert file.structure.cell[2, 2] == 20.0
+        assert "MD.Type is rf" in file.notes[0]
+        assert "(the cell by 0.5 Å" in file.notes[0]
+
+
+def test_coordinates_of_a_file_that_did_not_move(tmp_path, data):
+    path, raw = tmp_path / "x.scfout", (data / "gr_ab.scfout").read_bytes()
+    path.write_bytes(raw.replace(b" 1.230000000000 0.71", b" 1.230000000500 0.71"))
+    open_scfout(path).close()
+    path.write_bytes(raw.replace(b" 1.230000000000 0.71", b" 1.230000010000 0.71"))
+    with pytest.raises(DamagedError, match=r"the position of atom 2 differs .* by 1\.0e-08 Å"):
+        open_scfout(path)
+    path.write_bytes(moved_text(raw, b"opt", b" 1.230000000000 0.71", b" 1.230000000000 0.71"))
+    with open_scfout(path) as file:
+        assert file.notes == []

@@ -131,13 +131,13 @@ def test_the_path_that_a_scfout_keeps(tmp_path, data, invoke):
         ("15 1.0 0.5", "15.5 1.0 0.5", "line 3 of Band.kpath is not a number of points"),
         ("0.5 0.5 0.5   W L", "W L", "line 3 of Band.kpath is cut short"),
         ("0.000000 3.560000 0.000000", "3.560000 0.000000 0.000000", "not independent"),
-        ("0.000000 3.560000 0.000000\n", "", "Band.KPath.UnitCell has not three rows"),
+        ("0.000000 3.560000 0.000000\n", "", "<Band.KPath.UnitCell> has 2 lines"),
     ],
 )
 def test_numbers_that_make_no_sense(tmp_path, made, invoke, before, after, message):
     text = fcc("diamond")
     assert before in text
-    with pytest.raises(MoireioError, match=rf"x\.dat: .*malformed: .*{message}"):
+    with pytest.raises(MoireioError, match=rf"x\.dat: .*{message}"):
         dat.parse(text.replace(before, after, 1), "x.dat")
     (tmp_path / "x.dat").write_text(text.replace(before, after, 1))
     done = invoke("band", made["gr_ab"], "-q", "-p", tmp_path / "x.dat")
