@@ -225,7 +225,9 @@ def _assemble(found, path):
     order = np.argsort(first)  # species in the order of their first atoms
     layer = None if found.layer is None else np.unique(found.layer, return_inverse=True)[1]
     with _naming(path):
-        cell, periodic = complete_cell(found.cell, found.positions)
+        cell, periodic = found.cell, np.ones(3, dtype=bool)
+        if not cell.any(axis=1).all():
+            cell, periodic = complete_cell(cell, found.positions)
         structure = Structure(
             cell=cell,
             positions=found.positions,

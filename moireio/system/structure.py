@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 HIGHEST_NUMBER = 118
+FARTHEST = 1e7  # Å; doubles have 2e-9 Å left there
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,8 @@ class Structure:
     Raises
     ------
     MoireioError
-        If shapes do not fit, numbers are not finite, or the lattice vectors are not independent.
+        If shapes do not fit, numbers are not finite or beyond `FARTHEST`, or the lattice vectors
+        are not independent.
 
     Notes
     -----
@@ -100,9 +102,10 @@ class Structure:
                 raise MoireioError(f"structure: {name} has shape {actual}, expected {shape}")
         if self.magmoms is not None and self.magmoms.shape not in ((n,), (n, 3)):
             raise MoireioError(f"structure: magmoms has shape {self.magmoms.shape}")
-        for name in ("cell", "positions"):
-            if not np.isfinite(getattr(self, name)).all():
-                raise MoireioError(f"structure: {name} contains a number that is not finite")
+        for name, row in (("cell", "lattice vector"), ("positions", "atom")):
+            wrong = ~(np.abs(getattr(self, name)) <= FARTHEST).all(axis=1)
+            if wrong.any():
+                _refuse_number(row, int(wrong.argmax()), getattr(self, name))
         if abs(np.linalg.det(self.cell)) < 1e-8:
             raise MoireioError("structure: the three lattice vectors are not independent")
         if n and not (self.species.min() >= 0 and self.species.max() < len(self.species_names)):
@@ -146,8 +149,11 @@ class Structure:
         """
         if len(self) == 0:
             return None
-        from moireio.system.neighbours import neighbour_list
+        from moireio.system.neighbours import crowded_pair, neighbour_list
 
+        crowded = crowded_pair(self)
+        if crowded is not None and crowded[0] < radius:
+            return crowded
         i, j, d = neighbour_list(self, radius, "ijd")
         if len(d) == 0:
             return None
@@ -210,3 +216,19 @@ class Structure:
             pbc=atoms.pbc,
             magmoms=magmoms,
         )
+
+
+def _refuse_number(row: str, index: int, values: npt.NDArray[np.float64]) -> None:
+    """Raise the error of a row with a number that is not finite, or too large."""
+    worst = values[index][~(np.abs(values[index]) <= FARTHEST)][0]
+    name = "cell contains" if row != "atom" else "positions contains"
+    if not np.isfinite(worst):
+        raise MoireioError(
+            f"structure: {name} a number that is not finite ({row} {index})",
+            remedy="correct it in the file",
+        )
+    raise MoireioError(
+        f"structure: {row} {index} has the coordinate {worst:g} Å; beyond {FARTHEST:g} Å too few "
+        "digits are left for distances",
+        remedy="correct it, or move the atoms into a smaller cell",
+    )

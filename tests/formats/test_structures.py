@@ -111,6 +111,9 @@ def test_atoms_that_are_no_structure(tmp_path):
     path.write_text('0\nLattice="2 0 0 0 2 0 0 0 9"\n')
     with pytest.raises(MoireioError, match=r"a\.xyz: holds no atoms"):
         structures.read(str(path))
+    path.write_text('1\nLattice="2 0 0 0 2 0 0 0 9"\nC 0 0 1e12\n')
+    with pytest.raises(MoireioError, match=r"a\.xyz: .*atom 0 has the coordinate 1e\+12 Å"):
+        structures.read(str(path))
     path.write_text('1\nLattice="2 0 0 4 0 0 0 0 9"\nC 0 0 0\n')
     with pytest.raises(MoireioError, match=r"a\.xyz: .*not independent \(correct the lattice"):
         structures.read(str(path))

@@ -127,3 +127,76 @@ assert None not in sys.modules.values()
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+@given(structures(), st.floats(0.5, 3), arrays(int, (3, 3), elements=st.integers(-300, 300)))
+def test_any_cell_of_the_same_lattice(structure, radius, shears):
+    """Skewed cells and atoms many cells away have the pairs of the compact cell."""
+    change = np.eye(3, dtype=int) + np.tril(shears, -1)
+    change[~structure.pbc] = np.eye(3, dtype=int)[~structure.pbc]
+    change[:, ~structure.pbc] = np.eye(3, dtype=int)[:, ~structure.pbc]
+    steps = np.resize(shears, (len(structure), 3)) * structure.pbc
+    other = replace(
+        structure,
+        cell=change @ structure.cell,
+        positions=structure.positions + steps @ structure.cell,
+    )
+    i, j, d, S = neighbour_list(structure, radius, "ijdS")
+    wanted = sorted(
+        zip(i, j, map(tuple, (S - steps[j] + steps[i]).tolist()), strict=True), key=repr
+    )
+    edge = [d] if len(d) else []
+    assume(all(abs(radius - v).min() > 1e-6 for v in edge))
+    a, b, e, T, E = neighbour_list(other, radius, "ijdSD")
+    assert (np.diff(a) >= 0).all()
+    found = sorted(zip(a, b, map(tuple, (T @ change).tolist()), strict=True), key=repr)
+    assert found == wanted
+    np.testing.assert_allclose(np.sort(e), np.sort(d), atol=1e-8)
+    vectors = other.positions[b] - other.positions[a] + T @ other.cell
+    np.testing.assert_allclose(E, vectors, atol=1e-7)
+
+
+@pytest.mark.parametrize("pbc", [[1, 1, 0], [1, 0, 0], [0, 0, 0]])
+def test_atoms_far_apart_where_nothing_is_periodic(pbc):
+    """These ended the process: matscipy's bins overflow."""
+    places = np.array([[0.0, 0, 0], [1.4, 0, 0], [0, 0, 1e6], [1.4, 0, 1e6], [0.7, 0, -1e6]])
+    cell = np.array([[2.46, 0, 0], [1.23, 2.13, 0], [0, 0, 20]])
+    structure = _structure(cell, np.array(pbc, bool), places)
+    i, j, d = neighbour_list(structure, 1.5, "ijd")
+    order = np.lexsort((j, i))
+    aside = [] if not pbc[0] else [1.06]  # 2.46 − 1.4
+    assert set(np.round(d, 6)) == {1.4, *aside}
+    pairs = {(0, 1), (1, 0), (2, 3), (3, 2)}
+    assert set(zip(i[order].tolist(), j[order].tolist(), strict=True)) == pairs
+
+
+def test_a_cell_that_is_wound_up():
+    cell = np.array([[2.46, 0, 0], [1.23, 2.13, 0], [0, -2147483.0, 20]])
+    places = np.array([[0.0, 0, 0], [1.23, 0.71, 0]])
+    structure = _structure(cell, np.ones(3, bool), places)
+    pairs = close_pairs(structure, np.array([[2.0]]))
+    assert len(pairs) == 2 + 2 * 3
+    straight = replace(structure, cell=cell * [[1], [1], [0]] + [[0, 0, 0], [0, 0, 0], [0, 0, 20]])
+    assert len(close_pairs(straight, np.array([[2.0]]))) == 2 + 2 * 3
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        (np.eye(3) * 5e6, r"a cell of 5e\+06 × 5e\+06 × 5e\+06 Å is too large"),
+        (np.diag([1e-3, 1e-3, 1e3]), r"shortest lattice vector is 0\.001 Å long"),
+    ],
+)
+def test_cells_of_no_sense(cell, words):
+    structure = _structure(cell, np.ones(3, bool), np.zeros((1, 3)))
+    with pytest.raises(MoireioError, match=words):
+        neighbour_list(structure, 1000.0 if cell[0, 0] < 1 else 5.0, "ijS")
+
+
+def test_a_crowd_in_one_place():
+    """All pairs of 50,000 atoms in one place would not fit into memory."""
+    positions = np.zeros((50_000, 3))
+    positions[-1] = 4.0
+    structure = _structure(np.eye(3) * 9, np.ones(3, bool), positions)
+    with pytest.raises(MoireioError, match=r"atoms 0 and 1 are 0\.000 Å apart"):
+        close_pairs(structure, np.array([[3.0]]))
