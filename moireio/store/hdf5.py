@@ -3,7 +3,8 @@
 Files use the layout of HDF5 1.10, whose metadata carry checksums (a damaged header is found
 by the library instead of being followed) and which every library since 2016 reads. Texts have a
 fixed length: those of variable length lie in HDF5's global heap, which has no checksum, and the
-library can read a damaged heap for ever. Files of other programs that have such texts are read.
+library can read a damaged heap for ever. Files of other programs that have such texts are read,
+once their heaps were found to be sound.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import numpy.typing as npt
 
 from moireio.errors import DamagedError, MoireioError, first_line
 from moireio.store.base import ArrayInfo, axis_slice, chunk_shape, fill_value, long_axis, plain
-from moireio.store.hdf5_guard import own_dataset, own_object
+from moireio.store.bounds import METADATA_BYTES, require_name, require_sound_heap
+from moireio.store.hdf5_guard import on_heap, own_dataset, own_object
 
 LAYOUT = ("v110", "v110")
 CACHE_BYTES = 8 << 20
@@ -49,6 +51,7 @@ class Hdf5Container:
         self._stream: io.IOBase | None = None
         self._texts: dict[str, tuple[int, ...]] = {}  # shapes of arrays of texts to be written
         self._datasets: dict[str, h5py.Dataset] = {}  # those that were checked
+        self._heap_is_sound = False
         try:
             options = {"libver": LAYOUT} if mode == "w" else {}
             if mode == "w":
@@ -92,13 +95,24 @@ class Hdf5Container:
     def _children(self, name: str, wanted: type) -> list[str]:
         try:
             group = own_object(self._file, name, self.label)
-            # A damaged object raises here; group.get() would pass it over in silence.
-            names = (k for k in group if isinstance(own_object(group, k, self.label), wanted))
+            names = []
+            for key in group:
+                require_name(key)
+                # A damaged object raises here; group.get() would pass it over in silence.
+                path = f"{name}/{key}" if name else key
+                if isinstance(own_object(self._file, path, self.label), wanted):
+                    names.append(key)
             return sorted(names)
         except MoireioError:
             raise
         except Exception as error:
             raise self._damaged(name, error) from error
+
+    def _require_sound_heap(self, kind: Any) -> None:
+        """Look through the heaps of texts of variable length, before the first is read."""
+        if not self._heap_is_sound and on_heap(kind):
+            require_sound_heap(self.path, self._file.id.get_create_plist().get_sizes()[1])
+            self._heap_is_sound = True
 
     def _check_space(self) -> None:
         """Raise what went wrong below HDF5 while writing."""
@@ -118,7 +132,14 @@ class Hdf5Container:
         """Return a group's attributes as a dict of plain Python values."""
         try:
             attrs = own_object(self._file, name, self.label).attrs
-            return {key: plain(attrs[key]) for key in attrs}
+            values = {}
+            for key in attrs:
+                stored = attrs.get_id(key)
+                self._require_sound_heap(stored.get_type())
+                if stored.get_storage_size() > METADATA_BYTES:
+                    raise ValueError(f"the attribute {key} is too long")
+                values[key] = plain(attrs[key])
+            return values
         except MoireioError:
             raise
         except Exception as error:
@@ -129,7 +150,9 @@ class Hdf5Container:
             try:
                 if self.mode == "w":
                     return self._file[name]
-                self._datasets[name] = own_dataset(self._file, name, self.label)
+                dataset = own_dataset(self._file, name, self.label)
+                self._require_sound_heap(dataset.id.get_type())
+                self._datasets[name] = dataset
             except MoireioError:
                 raise
             except Exception as error:
@@ -258,12 +281,23 @@ class Hdf5Container:
         name : str
             The group's name, the same here.
         """
+        source._require_copyable(name)
         try:
             source.h5.copy(name, self._file, name=name)
         except Exception as error:
             self._check_space()
             raise source._damaged(name, error) from error
         self._check_space()
+
+    def _require_copyable(self, name: str) -> None:
+        """Raise if a group holds what lies elsewhere, or texts on a damaged heap."""
+        self.attributes(name)
+        for child in self.arrays(name):
+            attrs = self._dataset(f"{name}/{child}").attrs
+            for key in attrs:
+                self._require_sound_heap(attrs.get_id(key).get_type())
+        for child in self.groups(name):
+            self._require_copyable(f"{name}/{child}")
 
     def close(self) -> None:
         """Flush and close."""

@@ -12,9 +12,8 @@ import math
 import h5py
 
 from moireio.errors import DamagedError, MoireioError
+from moireio.store.bounds import EXPANSION
 
-# No filter makes more than so much out of a byte (deflate: 1032).
-EXPANSION = 1100
 REMEDY = "only what lies in the file itself is read"
 
 
@@ -54,6 +53,8 @@ def own_object(file: h5py.Group, name: str, label: str) -> h5py.Group | h5py.Dat
         if isinstance(link, h5py.SoftLink):
             raise MoireioError(f"/{name} is a link to {link.path}", path=label, remedy=REMEDY)
         found = found[part]
+        if isinstance(found, h5py.Group) and h5py.h5o.get_info(found.id).rc > 1:
+            raise DamagedError(f"/{name} lies in several groups", path=label)
     return found
 
 
@@ -96,7 +97,9 @@ def own_dataset(file: h5py.Group, name: str, label: str) -> h5py.Dataset:
     chunk = plan.get_chunk() if layout == h5py.h5d.CHUNKED else dataset.shape
     chunks = math.prod(-(-n // c) for n, c in zip(dataset.shape, chunk, strict=True))
     claimed = chunks * math.prod(chunk) * dataset.dtype.itemsize
-    stored = dataset.id.get_storage_size()
+    size = dataset.file.id.get_filesize()
+    # The size of what is stored takes a look at every chunk there may be.
+    stored = min(size, dataset.id.get_storage_size()) if claimed <= size * EXPANSION else size
     filters = {plan.get_filter(n)[0] for n in range(plan.get_nfilters())}
     packed = filters - {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
     if claimed > stored * (EXPANSION if packed else 1):
@@ -106,4 +109,28 @@ def own_dataset(file: h5py.Group, name: str, label: str) -> h5py.Dataset:
             path=label,
             remedy="the file is damaged, or was not written to its end",
         )
+    if layout == h5py.h5d.CHUNKED and dataset.id.get_num_chunks() < chunks:
+        lost = chunks - dataset.id.get_num_chunks()
+        raise DamagedError(
+            f"{lost} of {chunks} chunks of /{name} are lost",
+            path=label,
+            remedy="the file is damaged, or was not written to its end",
+        )
     return dataset
+
+
+def on_heap(kind: h5py.h5t.TypeID) -> bool:
+    """Return whether values lie in HDF5's global heap, which has no checksum.
+
+    Parameters
+    ----------
+    kind : h5py.h5t.TypeID
+        Type of a dataset or attribute.
+
+    Returns
+    -------
+    bool
+        True for texts of variable length, and all else that can have any length.
+    """
+    text = kind.get_class() == h5py.h5t.STRING
+    return kind.is_variable_str() if text else bool(kind.detect_class(h5py.h5t.VLEN))

@@ -31,6 +31,7 @@ from moireio.store.containers import kind_of_name
 if TYPE_CHECKING:
     from moireio.store.hdf5 import Hdf5Container
     from moireio.store.overlay import Overlay
+    from moireio.store.zarr import ZarrContainer
 
 COPY_BYTES = 8 * CHUNK_BYTES
 
@@ -93,7 +94,7 @@ def write_container(
 
                     container = overlay = Overlay(_new(fresh, "zarr", target), base, drop)
                 else:
-                    _copy_folder(base.path, fresh, drop, target)
+                    _copy_folder(base.path, fresh, drop, base.label)
                     container = _reopen_zarr(fresh, target)
             else:
                 container, copied = _new(fresh, kind, target), base
@@ -235,6 +236,9 @@ def _copy_folder(source: str, target: str, drop: Collection[str], label: str) ->
     dropped = {os.path.normpath(os.path.join(source, *entry.split("/"))) for entry in drop}
 
     def ignore(folder: str, names: list[str]) -> list[str]:
+        for name in names:
+            if os.path.islink(os.path.join(folder, name)):
+                raise DamagedError(f"{name} is a link to elsewhere", path=label)
         return [name for name in names if os.path.normpath(os.path.join(folder, name)) in dropped]
 
     try:
@@ -258,16 +262,17 @@ def _pack(folder: str, packed: str, overlay: Overlay | None) -> None:
 
 def _carry(overlay: Overlay, target: zipfile.ZipFile) -> set[str]:
     """Copy the members of a zip that an overlay keeps; return their names."""
-    from moireio.store.overlay import METADATA
+    from moireio.store.zarr import METADATA
 
-    base, written = overlay.base, set[str]()
+    base, written = cast("ZarrContainer", overlay.base), set[str]()
     dropped = tuple(f"{group}/" for group in overlay.drop)
     replaced = {f"{group}/{METADATA}".lstrip("/") for group in overlay.changed}
+    wanted = set(base.known_members()) - replaced
     try:
         with zipfile.ZipFile(base.path) as source:
             for member in source.infolist():
                 name = member.filename
-                if name in written or name in replaced or name.startswith(dropped):
+                if name not in wanted or name in written or name.startswith(dropped):
                     continue
                 with (
                     source.open(name) as reader,

@@ -6,11 +6,13 @@ keeps a second copy of every member that is written again.
 
 import itertools
 import logging
+import math
 import os
+import stat
 import traceback
 import warnings
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,19 @@ from moireio.store.base import (
     long_axis,
     plain,
 )
+from moireio.store.bounds import (
+    BLOSC,
+    FREE_BYTES,
+    METADATA_BYTES,
+    array_bytes,
+    require_backed,
+    require_member,
+    require_name,
+    size_text,
+)
+
+METADATA = "zarr.json"
+TEXT_BYTES = 16  # of an element of an array of texts, at least
 
 
 def _is_no_failure_of_zarr(record: logging.LogRecord) -> bool:
@@ -64,18 +79,26 @@ class ZarrContainer:
         self.path = os.fspath(path)
         self.label = label or self.path
         self._arrays: dict[str, Any] = {}
-        self._members: frozenset[str] = frozenset()
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        self._folders: set[str] = set()  # that were found to be no links
+        self._backed: dict[str, int] = {}  # arrays whose shape fits what is stored
+        self._stored: dict[str, tuple[int, int]] = {}  # bytes and files of an array
         logging.getLogger("asyncio").addFilter(_is_no_failure_of_zarr)
         self._store: LocalStore | ZipStore
         try:
             if kind == "zip":
-                with zipfile.ZipFile(self.path) as file:
-                    self._members = frozenset(file.namelist())
+                self._members = _members(self.path)
                 self._store = ZipStore(self.path, mode="r")
             else:
                 self._store = LocalStore(self.path, read_only=mode == "r")
             modes: dict[str, Any] = {"r": "r", "w": "w-", "a": "r+"}
-            self._root = zarr.open_group(store=self._store, mode=modes[mode], zarr_format=3)
+            if mode != "w":
+                self._require_own(METADATA)
+            self._root = zarr.open_group(
+                store=self._store, mode=modes[mode], zarr_format=3, use_consolidated=False
+            )
+        except _RefusedError as error:
+            raise self._damaged("", error) from error
         except OSError as error:
             if mode == "w":
                 raise MoireioError(
@@ -106,6 +129,7 @@ class ZarrContainer:
         import zarr
 
         try:
+            self._require_own(_join(name, METADATA))
             group = self._root[name] if name else self._root
             if not isinstance(group, zarr.Group):
                 raise KeyError(f"{name} is an array")
@@ -118,6 +142,7 @@ class ZarrContainer:
 
         if name not in self._arrays:
             try:
+                self._require_own(_join(name, METADATA))
                 array = self._root[name]
                 if not isinstance(array, zarr.Array):
                     raise KeyError(f"{name} is a group")
@@ -140,11 +165,15 @@ class ZarrContainer:
 
         group = self._group(name)
         try:
+            children = self._folders_in(name)
+            for child in children:
+                self._require_own(_join(name, f"{child}/{METADATA}"))
             with warnings.catch_warnings():
                 # of a member without metadata, which is an error here
                 warnings.filterwarnings("ignore", "Object at .* is not recognized")
                 members = dict(group.members())
-            self._require_metadata(name, members)
+            for child in sorted(children - set(members)):
+                raise KeyError(f"{child} has lost its zarr.json")
             groups = [key for key, member in members.items() if isinstance(member, zarr.Group)]
             return sorted(groups), sorted(members.keys() - set(groups))
         except Exception as error:
@@ -172,10 +201,27 @@ class ZarrContainer:
 
     def stored_bytes(self, name: str) -> int:
         """Return the bytes that an array takes on disk, compressed as they are."""
+        self._array(name)
         try:
-            return int(self._array(name).nbytes_stored())
+            return self._stored_files(name)[0]
         except Exception as error:
             raise self._damaged(name, error) from error
+
+    def _stored_files(self, name: str) -> tuple[int, int]:
+        """Return the bytes on disk below a name, and the number of files."""
+        if self.kind == "zip" and not self._stored:
+            for member, info in self._members.items():
+                for above in itertools.accumulate(member.split("/")[:-1], _join):
+                    nbytes, count = self._stored.get(above, (0, 0))
+                    self._stored[above] = nbytes + info.compress_size, count + 1
+        if self.kind == "zip":
+            return self._stored.get(name, (0, 0))
+        files = [
+            os.lstat(os.path.join(folder, file)).st_size
+            for folder, _, names in os.walk(f"{self.path}/{name}")
+            for file in names
+        ]
+        return sum(files), len(files)
 
     def read(
         self, name: str, start: int | None = None, stop: int | None = None, axis: int = -1
@@ -192,10 +238,21 @@ class ZarrContainer:
             if start is None and stop is None:
                 return np.asarray(array[...])
             return np.asarray(array[axis_slice(start, stop, axis)])
-        except MemoryError:
+        except MemoryError as error:
+            if array_bytes(array.shape, _itemsize(array)) < FREE_BYTES:
+                text = ValueError("a chunk claims more memory than there is")
+                raise self._damaged(name, text) from error
             raise
         except Exception as error:
             raise self._damaged(name, error) from error
+
+    def _require_backed(self, array: Any, name: str) -> int:
+        """Raise if an array claims more than its files can hold; return their number."""
+        stored, count = self._stored_files(name)
+        require_backed(array.shape, _itemsize(array), stored, BLOSC)
+        outer = array.shards or array.chunks
+        require_backed(outer, _itemsize(array), stored, BLOSC, "chunk")
+        return count
 
     def _require_chunks(
         self, array: Any, name: str, start: int | None, stop: int | None, axis: int
@@ -203,26 +260,101 @@ class ZarrContainer:
         """Raise if a chunk is lost: zarr would read it as the fill value, in silence."""
         if 0 in array.shape:
             return
+        most = None
+        if self.mode == "r":
+            most = self._backed.get(name) or self._require_backed(array, name)
+            self._backed[name] = most
         outer = array.shards or array.chunks
         ranges = [range(-(-n // c)) for n, c in zip(array.shape, outer, strict=True)]
         if ranges and (start is not None or stop is not None):
             first, last, _ = slice(start, stop).indices(array.shape[axis])
             ranges[axis] = range(first // outer[axis], -(-last // outer[axis]))
+        expected = math.prod(map(len, ranges))
+        if most is not None and expected > most:
+            raise KeyError(f"{expected} chunks are expected, {most} files are there: some are lost")
+        limit = 2 * array_bytes(outer, _itemsize(array)) + METADATA_BYTES
         for place in itertools.product(*ranges):
             member = f"{name}/{array.metadata.encode_chunk_key(place)}"
-            if member not in self._members and not os.path.isfile(f"{self.path}/{member}"):
+            if not self._require_own(member, limit):
                 raise KeyError(f"the chunk {member} is lost")
 
-    def _require_metadata(self, name: str, children: Collection[str]) -> None:
-        """Raise if a folder has lost its zarr.json: zarr would pass it over, in silence."""
+    def _folders_in(self, name: str) -> set[str]:
+        """Return the names of the folders directly inside a group; raise if one is a link."""
         prefix = f"{name}/" if name else ""
         if self.kind == "zip":
-            names = {m[len(prefix) :].split("/")[0] for m in self._members if m.startswith(prefix)}
+            inside = (m[len(prefix) :] for m in self._members if m.startswith(prefix))
+            names = {m.split("/")[0] for m in inside if "/" in m}
         else:
-            names = {e.name for e in os.scandir(f"{self.path}/{name}") if e.is_dir()}
-        for child in sorted(names - set(children) - {"zarr.json", ""}):
-            if not child.startswith("."):
-                raise KeyError(f"{child} has lost its zarr.json")
+            with os.scandir(f"{self.path}/{name}") as entries:
+                listed = list(entries)
+            for entry in listed:
+                if entry.is_symlink():
+                    raise _RefusedError(f"{_join(name, entry.name)} is a link to elsewhere")
+            names = {entry.name for entry in listed if entry.is_dir()}
+        names = {n for n in names if n and not n.startswith(".")}
+        for child in names:
+            require_name(child)
+        return names
+
+    def _require_own(self, member: str, limit: int = METADATA_BYTES) -> bool:
+        """Return whether the store has a member; raise if it lies elsewhere or is too large."""
+        if self.kind == "zip":
+            info = self._members.get(member)
+            if info is None:
+                return False
+            size = info.file_size
+        else:
+            folder, _, _ = member.rpartition("/")
+            for above in itertools.accumulate(folder.split("/") if folder else (), _join):
+                if above not in self._folders:
+                    try:
+                        mode = os.lstat(f"{self.path}/{above}").st_mode
+                    except FileNotFoundError:
+                        return False
+                    if stat.S_ISLNK(mode):
+                        raise _RefusedError(f"{above} is a link to elsewhere")
+                    self._folders.add(above)
+            try:
+                found = os.lstat(f"{self.path}/{member}")
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            if not stat.S_ISREG(found.st_mode):
+                what = "a link to elsewhere" if stat.S_ISLNK(found.st_mode) else "no file"
+                raise _RefusedError(f"{member} is {what}")
+            size = found.st_size
+        if size > limit:
+            raise _RefusedError(
+                f"{member} has {size_text(size)}, more than what it is for ({size_text(limit)})"
+            )
+        return True
+
+    def known_members(self, name: str = "") -> Iterator[str]:
+        """Yield the members of groups and arrays; others, that no reader looks at, are left out.
+
+        Parameters
+        ----------
+        name : str
+            The group to start from.
+
+        Yields
+        ------
+        str
+            Path of a member inside the store.
+        """
+        yield _join(name, METADATA)
+        groups, arrays = self._children(name)
+        for child in arrays:
+            path = _join(name, child)
+            array = self._array(path)
+            self._require_chunks(array, path, None, None, -1)
+            yield f"{path}/{METADATA}"
+            if 0 not in array.shape:
+                outer = array.shards or array.chunks
+                counts = [range(-(-n // c)) for n, c in zip(array.shape, outer, strict=True)]
+                for place in itertools.product(*counts):
+                    yield f"{path}/{array.metadata.encode_chunk_key(place)}"
+        for child in groups:
+            yield from self.known_members(_join(name, child))
 
     def create_group(self, name: str, attributes: Mapping[str, Any] | None = None) -> None:
         """Make a group (and those above it) and set attributes."""
@@ -297,6 +429,33 @@ class ZarrContainer:
         """Flush and close."""
         self._arrays.clear()
         self._store.close()
+
+
+class _RefusedError(ValueError):
+    """A member lies outside the store, or is larger than it can be."""
+
+
+def _members(path: str) -> dict[str, zipfile.ZipInfo]:
+    """Return the members of a zip by name, the last where one was written again."""
+    with zipfile.ZipFile(path) as file:
+        listed = file.infolist()
+    for member in listed:
+        try:
+            require_member(member.filename)
+        except ValueError as error:
+            raise _RefusedError(str(error)) from None
+    if sum(member.compress_size for member in listed) > os.stat(path).st_size:
+        raise _RefusedError("the zip's members overlap")
+    return {member.filename: member for member in listed}
+
+
+def _join(name: str, child: str) -> str:
+    return f"{name}/{child}" if name else child
+
+
+def _itemsize(array: Any) -> int:
+    """Return the bytes of an element, at least."""
+    return TEXT_BYTES if array.dtype.kind in "OTU" else int(array.dtype.itemsize)
 
 
 def _chunks_and_shards(
