@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import fields
 from functools import cached_property
 from types import TracebackType
@@ -38,7 +39,8 @@ ADDED_BY = {
     "overlap": "add it: overlap FILE | …",
     "hamiltonian": "add it: overlap FILE | predict-h | …, or tb-h -m MODEL FILE | …",
 }
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
+VERSION = re.compile(r"[1-9][0-9]{0,5}\.(0|[1-9][0-9]{0,5})")
 
 
 class BlockFile:
@@ -61,9 +63,13 @@ class BlockFile:
                 "is not a block file: the root has no attribute format = moireio", path=self.label
             )
         version = str(attributes.get("format_version"))
+        if not VERSION.fullmatch(version):
+            raise DamagedError(
+                f"has the unknown format version {version[:20]!r}",
+                path=self.label,
+                remedy=f"MAJOR.MINOR is expected, as {FORMAT_VERSION}",
+            )
         major, _, minor = version.partition(".")
-        if not (major.isdigit() and minor.isdigit() and int(major) >= 1):
-            raise DamagedError(f"has the unknown format version {version!r}", path=self.label)
         if int(major) > int(FORMAT_VERSION.split(".")[0]):
             raise MoireioError(
                 f"has format version {version}, this program reads {FORMAT_VERSION}",

@@ -19,7 +19,13 @@ NAME_BYTES = 255
 EXPANSION = 1100  # deflate packs at most 1032 to 1
 BLOSC = 4096  # zeros: 3520 to 1 in chunks of 1 MiB
 
+ELSEWHERE = "only the file that is named is read: copy what it points to into it"
+
 _HEAP = b"GCOL\x01\x00\x00\x00"
+
+
+class OutsideError(ValueError):
+    """A part of a file lies in another file, which the user did not name."""
 
 
 def size_text(nbytes: int) -> str:
@@ -119,14 +125,14 @@ def require_member(name: str) -> None:
 
     Raises
     ------
-    ValueError
+    OutsideError
         If the path is absolute, or a part of it is no name.
     """
     for part in name.rstrip("/").split("/"):
         try:
             require_name(part)
         except ValueError:
-            raise ValueError(f"the member {name[:80]!r} does not lie inside the store") from None
+            raise OutsideError(f"the member {name[:80]!r} lies outside the store") from None
 
 
 def require_sound_heap(path: str | os.PathLike[str], length_bytes: int = 8) -> None:

@@ -26,6 +26,7 @@ from moireio.errors import (
 )
 from moireio.runtime.workdirs import work_folder
 from moireio.store.base import CHUNK_BYTES, Container, long_axis
+from moireio.store.bounds import ELSEWHERE
 from moireio.store.containers import kind_of_name
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def _copy_folder(source: str, target: str, drop: Collection[str], label: str) ->
     def ignore(folder: str, names: list[str]) -> list[str]:
         for name in names:
             if os.path.islink(os.path.join(folder, name)):
-                raise DamagedError(f"{name} is a link to elsewhere", path=label)
+                raise DamagedError(f"{name} is a link to elsewhere", path=label, remedy=ELSEWHERE)
         return [name for name in names if os.path.normpath(os.path.join(folder, name)) in dropped]
 
     try:

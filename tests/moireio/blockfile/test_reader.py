@@ -19,10 +19,14 @@ def test_versions(tmp_path):
 
     for version, good in (
         ("1.7", True),
+        ("1.0", True),
         ("2.0", False),
         ("0.9", False),
         ("1", False),
         ("new", False),
+        ("1." + "7" * 5000, False),
+        ("²", False),
+        ("1.²", False),
     ):
         with h5py.File(path, "r+") as file:
             file.attrs["format_version"] = version
