@@ -92,7 +92,7 @@ def own_dataset(file: h5py.Group, name: str, label: str) -> h5py.Dataset:
     if plan.get_external_count() or layout == h5py.h5d.VIRTUAL:
         whose = "of another file" if plan.get_external_count() else "composed of other datasets"
         raise MoireioError(f"the values of /{name} are {whose}", path=label, remedy=REMEDY)
-    if not dataset.shape or 0 in dataset.shape:
+    if dataset.shape is None or 0 in dataset.shape:
         return dataset
     chunk = plan.get_chunk() if layout == h5py.h5d.CHUNKED else dataset.shape
     chunks = math.prod(-(-n // c) for n, c in zip(dataset.shape, chunk, strict=True))

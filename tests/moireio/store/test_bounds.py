@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import moireio
-from moireio.errors import DamagedError
+from moireio.errors import DamagedError, MoireioError
 from moireio.store.bounds import require_backed, require_member, require_sound_heap
 from moireio.store.containers import open_container
 from moireio.store.transaction import write_container
@@ -48,68 +48,47 @@ def target(tmp_path):
 
 
 def _external(file, folder):
-    (folder / "secret.bin").write_bytes(SECRET.tobytes())
-    file.create_dataset("g/y", (12,), "f8", external=[(str(folder / "secret.bin"), 0, 96)])
-
-
-def _virtual(file, folder):
-    layout = h5py.VirtualLayout((12,), "f8")
-    layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "g/x", (12,))
-    file.create_virtual_dataset("g/y", layout)
+    raw = [(str(folder / "secret.bin"), 0, 96)]
+    file.create_dataset("g/y", (12,), "f8", external=raw)
 
 
 def _external_link(file, folder):
     file["g/y"] = h5py.ExternalLink(str(folder / "other.h5"), "g/x")
 
 
-def _external_group(file, folder):
-    file["y"] = h5py.ExternalLink(str(folder / "other.h5"), "g")
-
-
-def _soft_link(file, folder):
-    file["g/y"] = h5py.SoftLink("/g/x")
-
-
 def _loop(file, folder):
     file["g/y"] = file["g"]
 
 
-@pytest.mark.parametrize(
-    "point", [_external, _virtual, _external_link, _external_group, _soft_link, _loop]
-)
-def test_hdf5_that_points_elsewhere(tmp_path, target, point):
+@pytest.mark.parametrize("point", [_external, _external_link, _loop])
+def test_hdf5_that_points_elsewhere_is_not_copied(tmp_path, target, point):
     (tmp_path / "other.h5").write_bytes(target.read_bytes())
+    (tmp_path / "secret.bin").write_bytes(SECRET.tobytes())
     with h5py.File(target, "r+") as file:
         point(file, tmp_path)
     found = open_container(target)
-    name = "" if point is _external_group else "g"
-    with pytest.raises(DamagedError, match=r"x\.h5: /"):
-        found.arrays(name)
-    with pytest.raises(DamagedError, match=r"link to|another file|other datasets|several groups"):
-        found.read("y/x" if point is _external_group else "g/y")
     for suffix in (".h5", ".zarr"):
-        with pytest.raises(DamagedError), write_container(tmp_path / f"o{suffix}", base=found):
+        with (
+            pytest.raises(MoireioError, match="link into|another file|lies in several groups"),
+            write_container(tmp_path / f"o{suffix}", base=found),
+        ):
             pass
     found.close()
     assert sorted(p.name for p in tmp_path.glob("o*")) == ["other.h5"]
 
 
-def test_hdf5_shapes_that_nothing_backs(tmp_path):
+def test_hdf5_chunks_that_are_lost(tmp_path):
     path = tmp_path / "x.h5"
     with h5py.File(path, "w", libver=("v110", "v110")) as file:
         options = {"chunks": (1000, 3), "compression": "gzip"}
-        file.create_dataset("never", (10**8, 3), "f8", **options)
-        file.create_dataset("plain", (10**8, 3), "f8")
         file.create_dataset("partly", (2000, 3), "f8", **options)[:1000] = 1
-        file.create_dataset("chunk", (3,), "f8", chunks=(10**8,), maxshape=(None,))
-        file.create_dataset("text", (10**9,), "S10", chunks=(10**6,), maxshape=(None,))
         file.create_dataset("whole", (2000, 3), "f8", **options)[...] = 0
+        file.create_dataset("text", (), "S1000000000")
     found = open_container(path)
-    for name in ("never", "plain", "partly", "text"):
-        with pytest.raises(DamagedError, match=r"lost|but .* are stored"):
-            found.read(name)
-    with pytest.raises(DamagedError, match="its chunk 100000000 takes"):
-        found.read("chunk")
+    with pytest.raises(DamagedError, match="1 of 2 chunks of /partly are lost"):
+        found.read("partly")
+    with pytest.raises(DamagedError, match="1000000000 bytes, of which the file holds"):
+        found.read("text")
     assert (found.read("whole") == 0).all()
     found.close()
 
