@@ -69,7 +69,7 @@ def test_hdf5_that_points_elsewhere_is_not_copied(tmp_path, target, point):
     found = open_container(target)
     for suffix in (".h5", ".zarr"):
         with (
-            pytest.raises(MoireioError, match="link into|another file|lies in several groups"),
+            pytest.raises(MoireioError, match=r"link into|another file|lies in several groups"),
             write_container(tmp_path / f"o{suffix}", base=found),
         ):
             pass
