@@ -132,7 +132,8 @@ _OPTIONS = {
         multiple=True,
         metavar="X=NAME",
         callback=basis_names,
-        help="Basis of a species in OpenMX's notation, as Mo=Mo7.0-s3p2d1. Repeatable.",
+        help="Basis of a species in OpenMX's notation, as Mo=Mo7.0-s3p2d1. Others keep their own, "
+        "else get OpenMX's usual one. Repeatable.",
     ),
     "pao": click.option(
         "--pao",

@@ -91,7 +91,8 @@ def _layers(structure, count):
 
 def _describe(structure, basis, pairs):
     count = int(structure.layer.max()) + 1
+    names = ", ".join(basis[name].label for name in structure.species_names)
     return (
         f"{len(structure)} atoms in {count} layer{'s' if count > 1 else ''}, "
-        f"{int(basis.sizes(structure).sum())} orbitals, {len(pairs)} pairs"
+        f"{int(basis.sizes(structure).sum())} orbitals ({names}), {len(pairs)} pairs"
     )

@@ -15,6 +15,8 @@ from functools import lru_cache
 import numpy as np
 
 from moireio.errors import MoireioError
+from moireio.formats.openmx.dat import EMPTY
+from moireio.formats.openmx.keywords import split
 from moireio.system.basis import Basis, SpeciesBasis, parse_name
 from moireio.system.structure import Structure
 
@@ -33,6 +35,14 @@ _STRUCTURAL = {
     "band.dispersion",
     "band.nkpath",
     "band.kpath",
+    "band.kpath.unitcell",
+    "scf.fixed.grid",
+    "md.current.iter",
+    "md.fixed.xyz",
+    "md.init.velocity",
+    "md.init.velocity.prev",
+    "scf.restart",
+    "geoopt.restart",
 }
 
 
@@ -85,6 +95,22 @@ def _species():
         return tomllib.load(stream)
 
 
+def usual_basis(element: str) -> str | None:
+    """Return the name of OpenMX's usual basis of an element.
+
+    Parameters
+    ----------
+    element : str
+        Its symbol.
+
+    Returns
+    -------
+    str or None
+        Such as ``C6.0-s2p2d1``; None if there is none in the table.
+    """
+    return _species().get(element, {}).get("basis")
+
+
 def default_basis(structure: Structure, names: Mapping[str, str] | None = None) -> Basis:
     """Return a basis for every species of a structure.
 
@@ -109,11 +135,12 @@ def default_basis(structure: Structure, names: Mapping[str, str] | None = None) 
     elements = dict(zip(structure.species_of_atoms, structure.element_symbols, strict=True))
     for name in structure.species_names:
         element = elements.get(name, name)
-        basis_name = names.pop(name, None) or _species().get(element, {}).get("basis")
+        basis_name = names.pop(name, None) or usual_basis(element)
         if basis_name is None:
+            what = "the empty atoms" if element == "X" else element
             raise MoireioError(
-                f"no default basis for {element}",
-                remedy=f"give `basis` {name}={element}7.0-s2p2d1",
+                f"no default basis for {what}",
+                remedy=f"give `basis` {name}=NAME: an orbital file and shells, as in Mo7.0-s3p2d1",
             )
         species[name] = named_basis(element, basis_name)
     if names:
@@ -142,6 +169,8 @@ def named_basis(element: str, name: str) -> SpeciesBasis:
         If the name is malformed or belongs to another element.
     """
     parsed, symbol = parse_name(name)
+    if element == "X":  # an empty atom: no nucleus, no electrons, the orbitals of any element
+        return replace(parsed, valence=0.0)
     if symbol != element:
         raise MoireioError(f"basis {name} is not one of {element}")
     electrons = _species().get(element, {}).get("electrons")
@@ -193,10 +222,10 @@ def text(structure: Structure, settings: OpenMXSettings, basis: Basis | None = N
     basis = basis if basis is not None and basis.species else default_basis(structure)
     if settings.template is not None:
         # Columns of the atoms and names of pseudopotentials follow the user's settings.
-        spinor = re.search(r"(?im)^\s*scf\.spinpolarization\s+nc\b", settings.template)
-        named = re.search(r"(?im)^\s*scf\.xctype\s+(\S+)", settings.template)
-        functional = named.group(1).upper() if named else "LDA"  # OpenMX's default
-        settings = replace(settings, spin_orbit=bool(spinor), functional=functional)
+        keywords = split(settings.template, "the template", _STRUCTURAL)
+        spinor = keywords.word("scf.SpinPolarization").lower() == "nc"
+        functional = keywords.word("scf.XcType", "LDA").upper()  # OpenMX's default
+        settings = replace(settings, spin_orbit=spinor, functional=functional)
         return _body(structure, settings, basis) + _kept(settings.template)
     body = _body(structure, settings, basis)
     spin = "NC" if settings.spin_orbit else "off"
@@ -253,7 +282,9 @@ def _body(structure, settings, basis):
                 remedy="give `basis`",
             )
         half[name] = orbitals.valence / 2
-        lines.append(f" {name} {orbitals.name} {elements[name]}_{suffix}")
+        empty = elements[name] == "X"
+        pseudopotential = EMPTY if empty else f"{elements[name]}_{suffix}"
+        lines.append(f" {name} {orbitals.name} {pseudopotential}")
     lines += [
         "Definition.of.Atomic.Species>",
         f"Atoms.Number {len(structure)}",

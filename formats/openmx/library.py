@@ -6,6 +6,7 @@ import os
 from moireio.blockfile.reader import read_basis
 from moireio.errors import MoireioError
 from moireio.formats.openmx import pao
+from moireio.formats.openmx.dat_write import usual_basis
 from moireio.integrals.library import FORMATS, BasisOfFile, RadialLibrary
 from moireio.store.containers import open_container
 from moireio.system.basis import SpeciesBasis
@@ -25,8 +26,8 @@ class PaoFolder:
     def __init__(self, path: str):
         self.label = path
 
-    def default(self, species: str, element: str) -> None:
-        """Return None: a folder has no default basis.
+    def default(self, species: str, element: str) -> str | None:
+        """Return OpenMX's usual basis of an element, if the folder has its file.
 
         Parameters
         ----------
@@ -35,9 +36,26 @@ class PaoFolder:
 
         Returns
         -------
-        None
-            Always.
+        str or None
+            Such as ``Mo7.0-s3p2d1``.
         """
+        name = usual_basis(element)
+        return name if name and pao.find(self.label, name.partition("-")[0]) else None
+
+    def known(self, species: str, element: str) -> list[str]:
+        """Return the orbital files of an element.
+
+        Parameters
+        ----------
+        species, element : str
+            What is wanted.
+
+        Returns
+        -------
+        list of str
+            The orbital files without their suffix, as ``C6.0``.
+        """
+        return pao.stems(self.label, element)
 
     def find(self, species: str, element: str, name: str) -> SpeciesBasis:
         """Return a basis by its name.

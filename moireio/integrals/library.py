@@ -12,7 +12,13 @@ from ase.data import chemical_symbols
 
 from moireio.errors import MoireioError
 from moireio.models import shipped as models
-from moireio.system.basis import Basis, SpeciesBasis
+from moireio.system.basis import (
+    Basis,
+    SpeciesBasis,
+    is_contracted,
+    parse_name,
+    shell_counts,
+)
 from moireio.system.structure import Structure
 
 FORMATS = ("moireio", models.FORMAT)
@@ -30,6 +36,9 @@ class RadialLibrary(Protocol):
 
     def find(self, species: str, element: str, name: str) -> SpeciesBasis:
         """Return the basis of a species by its name, with radial functions."""
+
+    def known(self, species: str, element: str) -> list[str]:
+        """Return the names of what the library has for a species, for messages."""
 
 
 class BasisOfFile:
@@ -90,6 +99,22 @@ class BasisOfFile:
         if entry.name != name:
             raise MoireioError(f"has {entry.label} for {element}, not {name}", path=self.label)
         return entry
+
+    def known(self, species: str, element: str) -> list[str]:
+        """Return the name of the file's basis of a species.
+
+        Parameters
+        ----------
+        species, element : str
+            Names under which the basis is looked up; the species comes first.
+
+        Returns
+        -------
+        list of str
+            Empty where there is none.
+        """
+        name = self.default(species, element)
+        return [] if name is None else [name]
 
     def _entry(self, species, element):
         entries = self._basis.species
@@ -200,7 +225,9 @@ def with_radial(
 
 def _complete_species(species, element, stored, given, library, label):
     stored_name = stored.name if stored is not None else None
-    if given and stored_name and given != stored_name:
+    # The optimised orbitals (C_1-s1p1) replace contracted ones (C6.0-s2>1p2>1): the same orbitals.
+    replaced = given and stored_name and is_contracted(stored_name) and not is_contracted(given)
+    if given and stored_name and given != stored_name and not replaced:
         raise MoireioError(
             f"species {species} has the basis {stored_name}, but `basis` gives {given}", path=label
         )
@@ -211,14 +238,12 @@ def _complete_species(species, element, stored, given, library, label):
             library = None
     if has_radial and library is None:
         return stored
-    name = given or stored_name
-    if name is None and library is not None:
-        name = library.default(species, element)
+    name = given or stored_name or _default(species, element, stored, library)
     if name is None:
         raise MoireioError(
             f"no basis for species {species}",
             path=label,
-            remedy=f"give `basis` {species}=NAME, with a name such as {element}7.0-s2p2d1",
+            remedy=_remedy(species, element, stored, library),
         )
     if library is None:
         raise MoireioError(
@@ -238,3 +263,27 @@ def _complete_species(species, element, stored, given, library, label):
     if stored is not None and stored.valence is not None:
         return replace(entry, valence=stored.valence)
     return entry
+
+
+def _default(species, element, stored, library):
+    """Return the basis that a library has by default, if it fits the orbitals that are stored."""
+    name = None if library is None else library.default(species, element)
+    if name is not None and stored is not None and parse_name(name)[0].l != stored.l:
+        return None
+    return name
+
+
+def _remedy(species, element, stored, library):
+    """Return the remedy for a species without a basis."""
+    known = [] if library is None else library.known(species, element)
+    shells = shell_counts(stored.l) if stored is not None else "s2p2d1"
+    if known:
+        names = [name if "-" in name else f"{name}-{shells}" for name in known]
+        return f"{library.label} has {', '.join(known)}: give `basis` {species}={names[0]} or alike"
+    where = (
+        "" if library is None or library.fallback else f"{library.label} has none of {element}: "
+    )
+    return (
+        f"{where}give `basis` {species}=NAME, an orbital file and its shells as in Mo7.0-s3p2d1, "
+        "and `pao`, the folder of that file"
+    )

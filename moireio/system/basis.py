@@ -126,7 +126,7 @@ class SpeciesBasis:
         """The name, or else the shells in the notation ``s2p2d1``."""
         if self.name:
             return self.name
-        return "".join(f"{SHELL_LETTERS[v]}{self.l.count(v)}" for v in sorted(set(self.l)))
+        return shell_counts(self.l)
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,6 +247,22 @@ def parse_name(name: str) -> tuple[SpeciesBasis, str]:
     radius = match.group("radius")
     cutoff = float(radius) * BOHR_ANGSTROM if radius else None
     return SpeciesBasis(l=momenta, name=name, cutoff=cutoff), match.group("element")
+
+
+def shell_counts(momenta: Sequence[int]) -> str:
+    """Return angular momenta in OpenMX's notation.
+
+    Parameters
+    ----------
+    momenta : sequence of int
+        l of each radial function.
+
+    Returns
+    -------
+    str
+        Such as ``s2p2d1``.
+    """
+    return "".join(f"{SHELL_LETTERS[v]}{list(momenta).count(v)}" for v in sorted(set(momenta)))
 
 
 def is_contracted(name: str) -> bool:

@@ -6,7 +6,7 @@ from moireio.system.basis import SpeciesBasis
 from moireio.units import BOHR_ANGSTROM
 
 # exponents in Bohr⁻²; at the cutoff of 7 Bohr r^l exp(−a r²) is below 1e-14
-EXPONENTS = {0: (0.8, 1.9), 1: (0.9, 1.4), 2: (1.1, 1.6), 3: (1.2,)}
+EXPONENTS = {0: (0.8, 1.9), 1: (0.9, 1.4), 2: (1.1, 1.6), 3: (1.2, 1.7)}
 GRID = np.exp(np.linspace(-9.0, np.log(7.4), 900))
 
 

@@ -4,6 +4,7 @@ import pytest
 from moireio.errors import MoireioError
 from moireio.formats.openmx import dat, dat_write
 from moireio.moire import build, cells, layers
+from moireio.system.structure import Structure
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +90,34 @@ def test_bases_that_do_not_fit(bilayer):
         dat_write.default_basis(bilayer, {"Xe": "Xe7.0-s2p2d1"})
     with pytest.raises(MoireioError, match="not a basis name"):
         dat_write.default_basis(bilayer, {"Mo": "Mo7.0"})
+
+
+def test_empty_atoms_of_an_input():
+    """Orbitals of any element, the pseudopotential E, no electrons."""
+    cell = np.diag([3.0, 3.0, 20.0])
+    structure = Structure(cell, [[0, 0, 0], [1, 1, 1.0]], [6, 0], [0, 1], ["C", "X"], [True] * 3)
+    with pytest.raises(
+        MoireioError, match=r"no default basis for the empty atoms \(give `basis` X"
+    ):
+        dat_write.default_basis(structure)
+    basis = dat_write.default_basis(structure, {"X": "H6.0-s2p1"})
+    assert basis["X"].valence == 0.0
+    found = dat.parse(dat_write.text(structure, dat_write.OpenMXSettings(), basis), "x")
+    assert found.pseudopotentials == {"C": "C_PBE19", "X": "E"}
+    assert found.charges.tolist() == [4.0, 0.0]
+    assert found.structure(found.basis()[1]).numbers.tolist() == [6, 0]
+
+
+def test_template_is_read_as_openmx_reads_it(bilayer):
+    """The first of two keywords; what belongs to another structure is left out."""
+    template = (
+        "scf.SpinPolarization off\nscf.SpinPolarization NC\nscf.fixed.grid 1 2 3\n"
+        "<Band.KPath.UnitCell\n 1 0 0\n 0 1 0\n 0 0 1\nBand.KPath.UnitCell>\nscf.Hubbard.U on\n"
+    )
+    text = dat_write.text(bilayer, dat_write.OpenMXSettings(template=template))
+    assert dat.parse(text, "x").spin == "none"
+    assert "UnitCell" not in text
+    assert "fixed.grid" not in text
+    settings = dat_write.OpenMXSettings(template="<Band.kpath\n 3 0 0 0 1 1 1\nscf.maxIter 9")
+    with pytest.raises(MoireioError, match=r"template: the table <Band\.kpath of line 1 does not"):
+        dat_write.text(bilayer, settings)

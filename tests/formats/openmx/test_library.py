@@ -20,7 +20,7 @@ def atoms():
 
 
 def test_a_folder_of_orbital_files(tmp_path):
-    """It has no default, and a basis by its name with the functions of the file."""
+    """It has a basis by its name, with the functions of the file."""
     write_pao(tmp_path / "C7.0.pao")
     library = open_library(str(tmp_path))
     assert isinstance(library, PaoFolder)
@@ -76,3 +76,12 @@ def test_what_is_no_library(tmp_path, atoms):
     library = open_library(str(write_file(tmp_path / "names.h5", atoms, names)))
     with pytest.raises(MoireioError, match="radial functions"):
         library.find("C", "C", "C7.0-s1p1")
+
+
+def test_the_default_of_a_folder_is_the_usual_basis_if_its_file_is_there(tmp_path):
+    library = PaoFolder(str(tmp_path))
+    write_pao(tmp_path / "C7.0.pao")
+    assert (library.default("C", "C"), library.known("C", "C")) == (None, ["C7.0"])
+    write_pao(tmp_path / "C6.0.pao")
+    assert library.default("C", "C") == "C6.0-s2p2d1"
+    assert library.known("X", "X") == []

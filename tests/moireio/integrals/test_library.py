@@ -22,8 +22,14 @@ class Folder:
 
     label, fallback = "folder", False
 
+    def __init__(self, default=None):
+        self.usual = default
+
     def default(self, species, element):
-        return None
+        return self.usual
+
+    def known(self, species, element):
+        return ["C5.0", "C7.0"] if element == "C" else []
 
     def find(self, species, element, name):
         return gaussian_basis(name.partition("-")[2], element)
@@ -52,7 +58,12 @@ def test_sources_that_disagree(atoms):
     r, values = carbon.radial
     altered = replace(carbon, radial=(r, values * 1.01))
     cases = {
-        "no basis for species C (give `basis` C=NAME": (None, {}, Folder()),
+        "no basis for species C (folder has C5.0, C7.0: give `basis` C=C5.0-s2p2d1 or alike)": (
+            None,
+            {},
+            Folder(),
+        ),
+        "no basis for species C (give `basis` C=NAME": (None, {}, None),
         "no radial functions for species C": (None, {"C": "C7.0-s1"}, None),
         "has no species N, which `basis` names": (None, {"N": "N7.0-s1"}, Folder()),
         "the basis C7.0-s2p1, but `basis` gives": (Basis({"C": carbon}), {"C": "C7.0-s1"}, None),
@@ -103,3 +114,22 @@ def test_shipped_orbitals(atoms):
     assert library.fallback
     assert complete_basis(atoms, None, {}, library, "x.h5")["C"].radial is not None
     assert shipped_library(structure([[0.0, 0, 0]], np.eye(3) * 9, [1])) is None
+
+
+def test_a_folder_completes_what_has_no_basis(atoms):
+    """With its default, unless the orbitals that are stored are others."""
+    assert complete_basis(atoms, None, {}, Folder("C7.0-s2p1"), "x.h5")["C"].name == "C7.0-s2p1"
+    unnamed = Basis({"C": SpeciesBasis((0, 0, 1))})
+    completed = complete_basis(atoms, unnamed, {}, Folder("C7.0-s2p1"), "x.h5")
+    assert completed["C"].name == "C7.0-s2p1"
+    with pytest.raises(MoireioError, match=r"give `basis` C=C5.0-s2p1 or alike"):
+        complete_basis(atoms, unnamed, {}, Folder("C7.0-s2p2d1"), "x.h5")
+
+
+def test_optimised_orbitals_replace_contracted_ones(atoms):
+    stored = Basis({"C": SpeciesBasis((0, 1), "C6.0-s2>1p2>1", valence=4.0)})
+    completed = complete_basis(atoms, stored, {"C": "C_1-s1p1"}, Folder(), "x.h5")
+    assert completed["C"].valence == 4.0
+    assert completed["C"].radial is not None
+    with pytest.raises(MoireioError, match="are not C_1-s2p1"):
+        complete_basis(atoms, stored, {"C": "C_1-s2p1"}, Folder(), "x.h5")
