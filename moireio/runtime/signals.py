@@ -19,16 +19,23 @@ Handler = Callable[[int, FrameType | None], None]
 def end_on_signals() -> Iterator[None]:
     """Have signals end this process at once and tidied up, as suits one that runs one command.
 
-    No exception is raised, which libraries might swallow or answer with a traceback. The exit
-    code is 128 + number; Ctrl-C prints one line.
+    No exception is raised, which libraries might swallow or answer with a traceback, and code in C
+    does not delay the end: signals have their default effect, and `janitor` tidies up afterwards.
+    Ctrl-C prints one line.
 
     Yields
     ------
     None
         While this holds; afterwards the handlers are those of before.
     """
-    with _handlers(dict.fromkeys((*ENDING, signal.SIGINT), _end)):
-        yield
+    from moireio.runtime import janitor
+
+    with janitor.watching() as watched:
+        if watched:
+            yield
+            return
+        with _handlers(dict.fromkeys((*ENDING, signal.SIGINT), _end)):
+            yield
 
 
 @contextlib.contextmanager

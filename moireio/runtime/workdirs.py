@@ -10,6 +10,8 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator
 
+from moireio.runtime import janitor
+
 # Both with the process that made the entry: forked workers inherit the tables.
 _folders: dict[str, int] = {}
 _children: dict[subprocess.Popen, int] = {}
@@ -33,11 +35,13 @@ def work_folder(prefix: str, parent: str | None = None) -> Iterator[str]:
     """
     path = tempfile.mkdtemp(prefix=prefix, dir=parent)
     _folders[path] = os.getpid()
+    janitor.note("+folder", os.path.abspath(path))
     try:
         yield path
     finally:
         _remove(path)
         _folders.pop(path, None)
+        janitor.note("-folder", os.path.abspath(path))
 
 
 @contextlib.contextmanager
@@ -55,10 +59,12 @@ def end_with_this(process: subprocess.Popen) -> Iterator[None]:
         While this holds.
     """
     _children[process] = os.getpid()
+    janitor.note("+process", process.pid)
     try:
         yield
     finally:
         _children.pop(process, None)
+        janitor.note("-process", process.pid)
 
 
 def registered() -> frozenset:

@@ -72,7 +72,7 @@ def neighbour_list(
     return [arrays[name] for name in quantities]
 
 
-def _is_plain(structure, reach):
+def _is_plain(structure: Structure, reach: float) -> bool:
     """Return whether the atoms lie in or near a cell that is neither skewed nor huge."""
     inverse = np.linalg.inv(structure.cell)
     heights = 1 / np.linalg.norm(inverse, axis=0)
@@ -84,7 +84,9 @@ def _is_plain(structure, reach):
     return len(cells) == 0 or bool(np.abs(cells).max() < FAR_CELLS)
 
 
-def _plain(structure, reach):
+def _plain(
+    structure: Structure, reach: float
+) -> tuple[FloatArray, npt.NDArray[np.int64], FloatArray, npt.NDArray[np.int64]]:
     """Return an equal structure in a compact cell, the atoms inside.
 
     Returns
@@ -154,7 +156,7 @@ def reduced(rows: FloatArray) -> npt.NDArray[np.int64]:
     return matrix
 
 
-def _check_size(cell, pbc, count, reach):
+def _check_size(cell: FloatArray, pbc: npt.NDArray[np.bool_], count: int, reach: float) -> None:
     """Refuse cells that would have too many bins, or atoms with too many images within reach."""
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     if np.prod(np.maximum(heights / max(reach, TOO_CLOSE), 1)) > MOST_BINS:

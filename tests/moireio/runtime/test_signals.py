@@ -15,15 +15,21 @@ from moireio.runtime.workdirs import end_with_this, work_folder
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 TOY = """
-import os, signal, subprocess, sys, time
+import os, re, signal, subprocess, sys, time
 from moireio.runtime.signals import end_on_signals, tidy_on_signals
 from moireio.runtime.workdirs import end_with_this, work_folder
 
 with globals()[sys.argv[1]]():
     with work_folder("w-", sys.argv[2]):
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        child = subprocess.Popen(
+            [sys.executable, "-c", "input()"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
         with end_with_this(child):
             print(child.pid, flush=True)
+            if len(sys.argv) > 3:
+                re.match(r"(a+)+$", "a" * 40 + "b")  # C code that runs for hours
             time.sleep(60)
 """
 
@@ -32,16 +38,18 @@ def _handlers():
     return [signal.getsignal(number) for number in NUMBERS]
 
 
-def _send(context, number, folder):
+def _send(context, number, folder, *more):
     """Send a signal to a process inside a block; return its exit code and its lines."""
     process = subprocess.Popen(
-        [sys.executable, "-c", TOY, context, str(folder)],
+        [sys.executable, "-c", TOY, context, str(folder), *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     child = int(process.stdout.readline())
     assert list(folder.iterdir())
+    if more:
+        time.sleep(0.3)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     return process.returncode, err.splitlines(), child
@@ -60,13 +68,51 @@ def _ends(pid):
     return False
 
 
+@pytest.mark.parametrize("where", [(), ("in C",)])
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_command_of_its_own_ends_at_once(tmp_path, number):
-    code, lines, child = _send("end_on_signals", number, tmp_path)
-    assert code == 128 + number
+def test_a_command_of_its_own_ends_at_once(tmp_path, number, where):
+    begin = time.monotonic()
+    code, lines, child = _send("end_on_signals", number, tmp_path, *where)
+    assert time.monotonic() - begin < 20  # the start of Python included
+    assert code == -number
     assert lines == (["error: interrupted"] if number == signal.SIGINT else [])
     assert not list(tmp_path.iterdir())
     assert _ends(child)
+
+
+def test_nothing_tidies_after_kill_9(tmp_path):
+    """What is left then is named by the next run."""
+    code, lines, _ = _send("end_on_signals", signal.SIGKILL, tmp_path)
+    assert (code, lines) == (-signal.SIGKILL, [])
+    assert list(tmp_path.iterdir())
+
+
+def test_nohup_stays():
+    script = "import signal; from moireio.runtime.signals import end_on_signals as e\n"
+    script += "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    script += "with e(): signal.raise_signal(signal.SIGHUP); print('alive')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "alive\n"
+
+
+def test_workers_do_not_speak_for_the_command(tmp_path):
+    """A worker that is ended, in C, ends alone; the command goes on with its folder."""
+    script = f"""
+import os, re, signal, time
+from moireio.runtime.signals import end_on_signals
+from moireio.runtime.workdirs import work_folder
+
+with end_on_signals(), work_folder("w-", {str(tmp_path)!r}) as folder:
+    child = os.fork()
+    if child == 0:
+        re.match(r"(a+)+$", "a" * 40 + "b")
+    time.sleep(0.3)
+    os.kill(child, signal.SIGTERM)
+    print(os.waitpid(child, 0)[1], os.path.isdir(folder))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == [str(int(signal.SIGTERM)), "True"]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
