@@ -1,6 +1,7 @@
 """What DeepH's two layouts of data folders have in common."""
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation, Operators
-from moireio.errors import MoireioError
+from moireio.errors import DamagedError, MoireioError, naming
+from moireio.formats.deeph.checks import check_elements, check_overlap
 from moireio.operators.catalogue import operator_type
 from moireio.operators.views import ArraySource, symmetrised
 from moireio.results.electrons import Electrons
@@ -18,6 +20,16 @@ from moireio.runtime.files import digest_files
 from moireio.system.basis import Basis
 from moireio.system.pairs import Pairs
 from moireio.system.structure import Structure
+
+# Deviation from Hermitian beyond which blocks count as damaged, eV and 1. DFT codes stay below
+# 1e-7; networks of DeepH-E3 are not Hermitian at all.
+LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-5, "predicted": np.inf}
+USUAL_RESIDUAL = {"hamiltonian": 1e-6, "overlap": 1e-6}
+USUAL_PREDICTED = 3.0  # eV; twice that of DeepH-E3's networks in the tests
+ROUNDING = 8  # in units of the last digit of the largest element
+NUMBERS = ("float16", "float32", "float64", "complex64", "complex128")
+# Cells; further ones do not fit into the sorted lists of pairs.
+FARTHEST = 1 << 20
 
 
 @dataclass(eq=False)
@@ -36,8 +48,10 @@ class DataFolder(ABC):
         Whether H has spinor blocks.
     electrons : Electrons
         The Fermi level.
-    files : dict of str to str
-        Paths of the operators that there are.
+    files : dict of str to tuple of str
+        Paths of the operators that there are: one file each, or pieces.
+    notes : list of str
+        What could not be verified.
     described : tuple of str
         Files of structure and basis.
     """
@@ -47,7 +61,8 @@ class DataFolder(ABC):
     basis: Basis
     spinful: bool
     electrons: Electrons
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     names: ClassVar[dict[str, str]] = {}
     described: ClassVar[tuple[str, ...]] = ()
@@ -76,20 +91,26 @@ class DataFolder(ABC):
         present = [name for name, file in files.items() if file in self.files]
         if not present or (predicted and "hamiltonian" not in present):
             wanted = "predicted Hamiltonian" if predicted else "Hamiltonian or overlap"
-            raise MoireioError(f"has no {wanted}", path=label or self.path)
+            expected = " or ".join(self.names[f] for f in (["predicted"] if predicted else files))
+            remedy = f"{expected} expected"
+            if not predicted and "predicted" in self.files:
+                remedy += "; for the predicted one: deeph2h5 --predicted"
+            raise MoireioError(f"has no {wanted}", path=label or self.path, remedy=remedy)
 
         def digest(operators: Sequence[str]) -> str:
             paths = [os.path.join(self.path, name) for name in self.described]
-            paths += [self.files[files[name]] for name in operators]
+            paths += [path for name in operators for path in self.files[files[name]]]
             return digest_files(*(path for path in paths if os.path.exists(path)))
 
+        usual = USUAL_RESIDUAL | ({"hamiltonian": USUAL_PREDICTED} if predicted else {})
         return Calculation(
             label or self.path,
             self.structure,
             self.basis,
             Operators(present, lambda name: self.operator(files.get(name, name))),
             electrons=self.electrons,
-            usual_residual={"hamiltonian": 1e-6, "overlap": 1e-6},
+            notes=self.notes,
+            usual_residual=usual,
             digest=digest,
         )
 
@@ -111,36 +132,140 @@ class DataFolder(ABC):
         Raises
         ------
         MoireioError
-            If the file is absent, damaged, or does not fit the structure.
+            If the file is absent or does not fit the structure.
+        DamagedError
+            If it contradicts itself: blocks without partners, or further from Hermitian than
+            rounding can explain.
         """
         if name not in self.files:
             raise MoireioError(f"has no {self.names.get(name, name)}", path=self.path)
-        path = self.files[name]
+        path = self.files[name][0]
         row = operator_type("hamiltonian" if name == "predicted" else name)
         spinor = row.spin_of("spinor" if self.spinful else "none") == "spinor"
         sizes = self.basis.sizes(self.structure) * (2 if spinor else 1)
-        try:
-            pairs, data = self._read(path, sizes, spinor)
-        except MoireioError as error:
-            raise MoireioError(error.what, path=path, remedy=error.remedy) from error
-        if not np.isfinite(data).all():
-            raise MoireioError("contains numbers that are not finite", path=path)
+        with naming(path):
+            pairs, data = self._read(self.files[name], sizes, spinor)
         meta = row.meta(
             spin="spinor" if spinor else "none",
             dtype=str(data.dtype),
             source="model" if name == "predicted" else "dft",
         )
         source = ArraySource(meta, sizes, pairs, data)
-        return symmetrised(source, path) if symmetrise else source
+        check_elements(source, path, self.block_name)
+        if name == "overlap":
+            check_overlap(source, path, self.block_name)
+        if not symmetrise:
+            return source
+        rounding = ROUNDING * np.finfo(data.dtype).eps * np.abs(data).max()
+        return symmetrised(source, path, max(LIMITS[name], float(rounding)), self.block_name)
+
+    @abstractmethod
+    def block_name(self, i: int, j: int, R: npt.NDArray[np.int32]) -> str:
+        """Return how the file calls the block of a pair, with the two elements.
+
+        Parameters
+        ----------
+        i, j : int
+            Atoms, from 0.
+        R : (3,) array of int
+            Cell of the second.
+
+        Returns
+        -------
+        str
+            For messages.
+        """
+
+    def elements(self, i: int, j: int) -> str:
+        """Return the species of two atoms, for messages."""
+        names = self.structure.species_of_atoms
+        return f"{names[i]} and {names[j]}"
 
     @abstractmethod
     def _read(
-        self, path: str, sizes: npt.NDArray[np.int64], spinor: bool
+        self, paths: Sequence[str], sizes: npt.NDArray[np.int64], spinor: bool
     ) -> tuple[Pairs, npt.NDArray[np.inexact]]:
         """Return the pairs and the blocks of a file, flat and in the order of the pairs."""
 
 
-def files_of(path: str, names: Mapping[str, str]) -> dict[str, str]:
+def require_one_layout(path: str, own: Mapping[str, str], other: Mapping[str, str]) -> None:
+    """Raise if a folder has operators of both layouts.
+
+    Parameters
+    ----------
+    path : str
+        The folder.
+    own, other : dict of str to str
+        File names of the operators in either layout.
+
+    Raises
+    ------
+    MoireioError
+        With one file of each.
+    """
+    found = [next(iter(files_of(path, names).values()), None) for names in (own, other)]
+    if all(found):
+        one, two = (os.path.basename(files[0]) for files in found if files)
+        raise MoireioError(
+            f"holds {one} and {two}: blocks in both of DeepH's layouts",
+            path=path,
+            remedy="move those that do not count to another folder",
+        )
+
+
+def sorted_pairs(
+    n_atoms: int, listed: npt.NDArray[np.int64], first: int
+) -> tuple[Pairs, npt.NDArray[np.int64]]:
+    """Return the pairs of a list.
+
+    Parameters
+    ----------
+    n_atoms : int
+        Number of atoms.
+    listed : (n, 5) array of int
+        R1, R2, R3, i, j of every block.
+    first : {0, 1}
+        Number of the first atom.
+
+    Returns
+    -------
+    pairs : Pairs
+        In block-CSR order.
+    order : (n,) array of int
+        Place in the list of every pair.
+
+    Raises
+    ------
+    MoireioError
+        If there is no block, an atom or cell is out of range, or a block is there twice.
+    DamagedError
+        If an atom has no block with itself.
+    """
+    if len(listed) == 0:
+        raise MoireioError("holds no blocks")
+    atoms, cells = listed[:, 3:] - first, listed[:, :3]
+    for values, low, high, what in (
+        (atoms, 0, n_atoms - 1, f"an atom outside {first}..{n_atoms - 1 + first}"),
+        (cells, -FARTHEST, FARTHEST, f"a cell beyond {FARTHEST}"),
+    ):
+        outside = ((values < low) | (values > high)).any(axis=1)
+        if outside.any():
+            place = int(np.flatnonzero(outside)[0])
+            raise MoireioError(f"the block {listed[place].tolist()} names {what}")
+    pairs, order = Pairs.sort(n_atoms, atoms[:, 0], atoms[:, 1], cells)
+    absent = np.flatnonzero(pairs.onsite() < 0)
+    if len(absent):
+        atom = int(absent[0]) + first
+        raise DamagedError(
+            f"lacks the block {[0, 0, 0, atom, atom]} of an atom with itself",
+            remedy=f"{len(absent)} of {n_atoms} atoms have none: is a part of the file missing?",
+        )
+    return pairs, order
+
+
+def files_of(
+    path: str, names: Mapping[str, str], pieces: bool = False
+) -> dict[str, tuple[str, ...]]:
     """Return which operators a folder has.
 
     Parameters
@@ -149,11 +274,61 @@ def files_of(path: str, names: Mapping[str, str]) -> dict[str, str]:
         The folder.
     names : dict of str to str
         File name of every operator.
+    pieces : bool
+        Whether a file may be in pieces, ``NAME_0.h5``, ``NAME_1.h5`` … (one for each MPI process
+        of the program that wrote it), and may be in the folder ``output`` inside.
 
     Returns
     -------
-    dict of str to str
+    dict of str to tuple of str
         Paths of those that exist.
+
+    Raises
+    ------
+    MoireioError
+        If a piece between others is missing.
     """
-    paths = {operator: os.path.join(path, name) for operator, name in names.items()}
-    return {operator: file for operator, file in paths.items() if os.path.exists(file)}
+    found = {}
+    for operator, name in names.items():
+        for folder in (path, os.path.join(path, "output")) if pieces else (path,):
+            whole = os.path.join(folder, name)
+            paths = (whole,) if os.path.exists(whole) else ()
+            paths = paths or (pieces_of(folder, name) if pieces else ())
+            if paths:
+                found[operator] = paths
+                break
+    return found
+
+
+def pieces_of(folder: str, name: str) -> tuple[str, ...]:
+    """Return the pieces of a file in a folder, in order.
+
+    Parameters
+    ----------
+    folder : str
+        Where they are.
+    name : str
+        Name of the whole file.
+
+    Returns
+    -------
+    tuple of str
+        Their paths; empty if there are none.
+
+    Raises
+    ------
+    MoireioError
+        If one between others is missing.
+    """
+    stem, suffix = os.path.splitext(name)
+    pattern = re.compile(rf"{re.escape(stem)}_(\d{{1,6}}){re.escape(suffix)}")
+    entries = os.listdir(folder) if os.path.isdir(folder) else []
+    numbered = {int(match[1]): match[0] for entry in entries if (match := pattern.fullmatch(entry))}
+    for number in range(max(numbered, default=-1)):
+        if number not in numbered and (number > 0 or 1 not in numbered):
+            raise MoireioError(
+                f"has {numbered[max(numbered)]}, but not {stem}_{number}{suffix}: one piece for "
+                "each MPI process expected",
+                path=folder,
+            )
+    return tuple(os.path.join(folder, numbered[number]) for number in sorted(numbered))

@@ -8,21 +8,31 @@ down ones: moireio's own order. Kept: all of these, and the names of bases under
 folder has them. What is not known there: cutoffs beyond such names, radial functions.
 """
 
-import json
 import os
+import reprlib
 from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from moireio.blockfile.calculation import Calculation
-from moireio.errors import MoireioError, first_line
-from moireio.formats.deeph.common import DataFolder, files_of
+from moireio.errors import DamagedError, MissingFileError, MoireioError, naming
+from moireio.formats import structures
+from moireio.formats.deeph.common import (
+    NUMBERS,
+    DataFolder,
+    files_of,
+    require_one_layout,
+    sorted_pairs,
+)
+from moireio.formats.deeph.files import energy, flag, open_hdf5, read_json
+from moireio.formats.deeph.folder import MOST_SHELLS, DeepHFolder
 from moireio.operators.blocks import block_offsets, scatter
 from moireio.results.electrons import Electrons
-from moireio.system.basis import Basis, SpeciesBasis, parse_name
-from moireio.system.pairs import Pairs
-from moireio.system.structure import Structure
+from moireio.store.hdf5_guard import own_dataset
+from moireio.system.basis import SHELL_LETTERS, Basis, SpeciesBasis, parse_name
+
+EXAMPLE = '{"spinful": false, "fermi_energy_eV": -3.5, "elements_orbital_map": {"C": [0, 0, 1]}}'
 
 
 class DockFolder(DataFolder):
@@ -35,17 +45,31 @@ class DockFolder(DataFolder):
     }
     described: ClassVar[tuple[str, ...]] = ("POSCAR", "info.json")
 
-    def _read(self, path, sizes, spinor):
-        n = len(self.structure)
-        listed, shapes, bounds, entries = _arrays(path)
-        R, i, j = listed[:, :3], listed[:, 3], listed[:, 4]
-        if len(i) == 0 or min(i.min(), j.min()) < 0 or max(i.max(), j.max()) >= n:
-            raise MoireioError(f"names atoms outside 0..{n - 1}, or none")
-        expected = np.stack([sizes[i], sizes[j]], axis=1)
-        fits = (shapes == expected).all() and (np.diff(bounds) == expected.prod(axis=1)).all()
-        if not fits or bounds[0] != 0 or bounds[-1] != len(entries):
-            raise MoireioError("its blocks do not have the sizes of info.json")
-        pairs, order = Pairs.sort(n, i, j, R)
+    def block_name(self, i, j, R):
+        """Return how the file calls the block of a pair, with the two elements."""
+        return f"block {[*map(int, R), int(i), int(j)]} ({self.elements(i, j)})"
+
+    def _read(self, paths, sizes, spinor):
+        (path,) = paths
+        with open_hdf5(path) as file:
+            listed = _integers(file, "atom_pairs", path, 5)
+            pairs, order = sorted_pairs(len(self.structure), listed, 0)
+            i, j = listed[:, 3], listed[:, 4]
+            expected = np.stack([sizes[i], sizes[j]], axis=1)
+            shapes = _integers(file, "chunk_shapes", path, 2)
+            bounds = block_offsets(expected.prod(axis=1))
+            self._require_shapes(listed, expected, shapes)
+            stored = _integers(file, "chunk_boundaries", path)
+            if not np.array_equal(stored, bounds):
+                raise DamagedError("its chunk_boundaries are not the sums of its chunk_shapes")
+            dataset = own_dataset(file, "entries", path)
+            if dataset.shape != (int(bounds[-1]),) or dataset.dtype.name not in NUMBERS:
+                raise DamagedError(
+                    f"its entries are {dataset.dtype} {dataset.shape}, {int(bounds[-1])} real or "
+                    "complex numbers expected"
+                )
+            entries = dataset[()]
+        entries = entries.astype(np.result_type(entries, np.complex64 if spinor else np.float32))
         data, offsets = np.empty_like(entries), block_offsets(expected.prod(axis=1)[order])
         for size in np.unique(np.diff(offsets)):
             mine = np.flatnonzero(np.diff(offsets) == size)
@@ -53,20 +77,48 @@ class DockFolder(DataFolder):
             scatter(data, offsets[mine], entries[source])
         return pairs, data
 
+    def _require_shapes(self, listed, expected, shapes):
+        """Raise if a block is not as large as its atoms' orbitals."""
+        if len(shapes) != len(listed):
+            raise DamagedError(f"has {len(listed)} atom_pairs, but {len(shapes)} chunk_shapes")
+        wrong = np.flatnonzero((shapes != expected).any(axis=1))
+        if len(wrong) == 0:
+            return
+        first = int(wrong[0])
+        R, (i, j) = listed[first, :3], listed[first, 3:]
+        found, wanted = (" x ".join(str(n) for n in s[first]) for s in (shapes, expected))
+        text = f"{self.block_name(i, j, R)} has {found} numbers, {wanted} expected"
+        remedy = "elements_orbital_map of info.json is of another calculation, or damaged"
+        if (shapes[first] == 2 * expected[first]).all():
+            text += f"; {shapes[first][0]} = 2 x {expected[first][0]}: it is a spinor block"
+            remedy = 'info.json has "spinful": false'
+        elif (2 * shapes[first] == expected[first]).all():
+            text += f"; {expected[first][0]} = 2 x {shapes[first][0]}: it has no spin"
+            remedy = 'info.json has "spinful": true'
+        raise MoireioError(text, remedy=remedy)
 
-def _arrays(path):
-    import h5py
 
-    names = ("atom_pairs", "chunk_shapes", "chunk_boundaries", "entries")
+def _integers(file, name, path, columns=None):
+    """Return an array of integers of a file, (n,) or (n, columns)."""
     try:
-        with h5py.File(path) as file:
-            values = [file[name][()] for name in names]
-    except (OSError, KeyError) as error:
-        raise MoireioError(f"is not a file of blocks: {first_line(error)}", path=path) from error
-    n = len(values[0])
-    if [v.shape for v in values[:3]] != [(n, 5), (n, 2), (n + 1,)] or values[3].ndim != 1:
-        raise MoireioError("its arrays do not fit each other", path=path)
-    return values
+        dataset = own_dataset(file, name, path)
+    except KeyError as error:
+        found = ", ".join(list(file)[:6]) or "nothing"
+        raise MoireioError(
+            f"has no array {name}",
+            path=path,
+            remedy=f"a file of DeepH-dock expected; found {reprlib.repr(found)}",
+        ) from error
+    fits = dataset.dtype.kind in "iu" and (
+        dataset.shape[1:] == (columns,) if columns else len(dataset.shape) == 1
+    )
+    if not fits or len(dataset.shape) == 0:
+        expected = f"(n, {columns})" if columns else "(n,)"
+        raise MoireioError(
+            f"its {name} are {dataset.dtype} {dataset.shape}, integers {expected} expected",
+            path=path,
+        )
+    return dataset[()].astype(np.int64)
 
 
 def detect(path: str) -> bool:
@@ -82,7 +134,12 @@ def detect(path: str) -> bool:
     bool
         By the names of its files.
     """
-    return all(os.path.exists(os.path.join(path, n)) for n in DockFolder.described)
+    if not os.path.isfile(os.path.join(path, "POSCAR")):
+        return False
+    if files_of(path, DockFolder.names):
+        return True
+    legacy = files_of(path, DeepHFolder.names, pieces=True)
+    return not legacy and os.path.exists(os.path.join(path, "info.json"))
 
 
 def read(path: str, *, label: str | None = None, predicted: bool = False) -> Calculation:
@@ -128,33 +185,61 @@ def open_folder(path: str) -> DockFolder:
     MoireioError
         If a file is missing or does not fit the others.
     """
-    import ase.io
-
-    file, poscar = os.path.join(path, "info.json"), os.path.join(path, "POSCAR")
-    try:
-        with open(file, encoding="utf-8") as stream:
-            info = json.load(stream)
-    except OSError as error:
-        raise MoireioError("has no info.json", path=path) from error
-    except ValueError as error:
-        raise MoireioError(f"is not JSON: {first_line(error)}", path=file) from error
-    try:
-        structure = Structure.from_ase(ase.io.read(poscar, format="vasp"))
-    except Exception as error:  # ASE's readers raise whatever the file makes them
-        raise MoireioError(f"cannot be read: {first_line(error)}", path=poscar) from error
-    try:
-        shells = {k: tuple(int(n) for n in v) for k, v in info["elements_orbital_map"].items()}
-        species = {n: SpeciesBasis(shells[n]) for n in structure.species_names}
-        fermi = info.get("fermi_energy_eV")
-        spinful = bool(info["spinful"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise MoireioError(f"lacks or has a wrong {error}", path=file) from error
-    for name, text in (info.get("basis") or {}).items():
-        if name in species:
-            parsed, _ = parse_name(text)
-            if parsed.l != species[name].l:
-                raise MoireioError(f"{text} is not that of elements_orbital_map", path=file)
-            species[name] = replace(species[name], name=text, cutoff=parsed.cutoff)
+    require_one_layout(path, DockFolder.names, DeepHFolder.names)
+    poscar, file = os.path.join(path, "POSCAR"), os.path.join(path, "info.json")
+    if not os.path.exists(poscar):
+        raise MissingFileError("has no POSCAR", path=path)
+    structure = structures.read_foreign(poscar)[0]
+    if not os.path.exists(file):
+        raise MissingFileError(
+            "has no info.json, which says what orbitals the elements have and whether there is "
+            "spin",
+            path=path,
+            remedy=f"as in {EXAMPLE}",
+        )
+    info = read_json(file)
+    with naming(file):
+        species = _species(info, structure.species_names)
+        spinful = flag(info, "spinful", file)
+        if spinful is None:
+            raise MoireioError("has no spinful", remedy=f"as in {EXAMPLE}")
+        basis = Basis(species, orthogonal=bool(flag(info, "orthogonal_basis", file)))
+        counts = {"atoms": len(structure), "orbits": int(basis.sizes(structure).sum())}
+        for name, count in counts.items():
+            stated = info.get(f"{name}_quantity", count)
+            if stated != count:
+                raise MoireioError(
+                    f"{name}_quantity is {reprlib.repr(stated)}, but POSCAR and "
+                    f"elements_orbital_map give {count}"
+                )
+    electrons = Electrons(fermi=energy(info, "fermi_energy_eV", file))
     files = files_of(path, DockFolder.names)
-    electrons = Electrons(fermi=None if fermi is None else float(fermi))
-    return DockFolder(path, structure, Basis(species), spinful, electrons, files)
+    return DockFolder(path, structure, basis, spinful, electrons, files)
+
+
+def _species(info, names):
+    """Return the orbitals of every element."""
+    shells = info.get("elements_orbital_map")
+    if not isinstance(shells, dict):
+        raise MoireioError("has no elements_orbital_map", remedy=f"as in {EXAMPLE}")
+    labels = info.get("basis") or {}
+    species = {}
+    for name in names:
+        degrees = shells.get(name)
+        fits = isinstance(degrees, list) and 0 < len(degrees) <= MOST_SHELLS
+        if not fits or not all(type(n) is int and 0 <= n < len(SHELL_LETTERS) for n in degrees):
+            raise MoireioError(
+                f"elements_orbital_map gives {name} {reprlib.repr(degrees)}: the l of each of its "
+                f"radial functions expected, 0 to {len(SHELL_LETTERS) - 1}"
+            )
+        species[name] = SpeciesBasis(degrees)
+        text = labels.get(name) if isinstance(labels, dict) else None
+        if text is None:
+            continue
+        parsed, _ = parse_name(str(text))
+        if parsed.l != species[name].l:
+            raise MoireioError(
+                f"the basis {reprlib.repr(text)} is not that of elements_orbital_map"
+            )
+        species[name] = replace(species[name], name=text, cutoff=parsed.cutoff)
+    return species

@@ -10,19 +10,33 @@ these. Lost: other files. What is not known there: names of bases, cutoffs, radi
 
 import json
 import os
+import reprlib
 from typing import ClassVar
 
 import numpy as np
 
 from moireio.blockfile.calculation import Calculation
-from moireio.errors import MoireioError, first_line
-from moireio.formats.deeph.common import DataFolder, files_of
+from moireio.errors import DamagedError, MoireioError, naming
+from moireio.formats.deeph.common import NUMBERS, DataFolder, files_of, pieces_of, sorted_pairs
+from moireio.formats.deeph.files import (
+    energy,
+    flag,
+    open_hdf5,
+    read_json,
+    read_table,
+    require,
+    table_lines,
+)
 from moireio.formats.openmx.orbitals import permutation
 from moireio.operators.blocks import block_offsets
 from moireio.results.electrons import Electrons
+from moireio.store.hdf5_guard import own_dataset
 from moireio.system.basis import Basis, SpeciesBasis
-from moireio.system.pairs import Pairs, pair_name
-from moireio.system.structure import Structure
+from moireio.system.structure import HIGHEST_NUMBER, Structure
+
+MOST_SHELL = 3  # f: OpenMX's order of the orbitals is known up to there
+MOST_SHELLS = 100
+RECIPROCAL_TOLERANCE = 1e-4  # relative; rlat.dat may have few digits
 
 
 class DeepHFolder(DataFolder):
@@ -41,45 +55,99 @@ class DeepHFolder(DataFolder):
         "info.json",
     )
 
-    def _read(self, path, sizes, spinor):
-        keys, blocks = _read_blocks(path)
-        n = len(self.structure)
-        if len(keys) == 0:
-            raise MoireioError("holds no blocks")
-        R, i, j = keys[:, :3], keys[:, 3] - 1, keys[:, 4] - 1
-        if min(i.min(), j.min()) < 0 or max(i.max(), j.max()) >= n:
-            raise MoireioError(f"names an atom outside 1..{n}")
-        pairs, order = Pairs.sort(n, i, j, R)
+    def block_name(self, i, j, R):
+        """Return how the file calls the block of a pair, with the two elements."""
+        return f"block {[*map(int, R), int(i) + 1, int(j) + 1]} ({self.elements(i, j)})"
+
+    def _read(self, paths, sizes, spinor):
+        listed, places = _block_list(paths)
+        pairs, order = sorted_pairs(len(self.structure), listed, 1)
         offsets = block_offsets(pairs.block_elements(sizes))
-        data = np.empty(offsets[-1], dtype=np.result_type(blocks[0].dtype, np.float32))
         columns = [permutation(self.basis[name].l) for name in self.structure.species_names]
         columns = [np.concatenate([o, o + len(o)]) if spinor else o for o in columns]
         first, species = pairs.i, self.structure.species
-        for p, source in enumerate(order):
-            a, b = int(first[p]), int(pairs.j[p])
-            block = blocks[source]
-            if block.shape != (sizes[a], sizes[b]):
-                raise MoireioError(
-                    f"the block of {pair_name(a, b, pairs.R[p])} has shape {block.shape}, "
-                    f"{(int(sizes[a]), int(sizes[b]))} expected"
-                )
-            block = block[np.ix_(columns[species[a]], columns[species[b]])]
-            data[offsets[p] : offsets[p + 1]] = block.ravel()
+        data, order = None, order.tolist()
+        target = np.empty(len(order), dtype=np.int64)
+        target[order] = np.arange(len(order))
+        at = 0
+        for path, names in zip(paths, places, strict=True):
+            with open_hdf5(path) as file:
+                for name in names:
+                    p = int(target[at])
+                    at += 1
+                    a, b = int(first[p]), int(pairs.j[p])
+                    dataset = own_dataset(file, name, path)
+                    self._require_shape(dataset, p, pairs, sizes, path)
+                    if data is None:
+                        least = np.complex64 if spinor else np.float32
+                        dtype = np.result_type(dataset.dtype, least)
+                        data = np.empty(int(offsets[-1]), dtype=dtype)
+                    if dataset.dtype.kind == "c" and data.dtype.kind != "c":
+                        raise DamagedError(f"block {name} is complex, others are real", path=path)
+                    block = dataset[()][np.ix_(columns[species[a]], columns[species[b]])]
+                    data[offsets[p] : offsets[p + 1]] = block.ravel()
         return pairs, data
 
+    def _require_shape(self, dataset, p, pairs, sizes, path):
+        """Raise if a block is not of numbers, or not as large as its atoms' orbitals."""
+        i, j = int(pairs.i[p]), int(pairs.j[p])
+        where = self.block_name(i, j, pairs.R[p])
+        if dataset.dtype.name not in NUMBERS:
+            raise MoireioError(
+                f"{where} is of {dataset.dtype}, real or complex numbers expected", path=path
+            )
+        expected = int(sizes[i]), int(sizes[j])
+        if dataset.shape == expected:
+            return
+        found = " x ".join(str(n) for n in dataset.shape) or "no"
+        text = f"{where} has {found} numbers, {expected[0]} x {expected[1]} expected"
+        remedy = "orbital_types.dat and element.dat are of another calculation, or damaged"
+        if dataset.shape == tuple(2 * n for n in expected):
+            text += f"; {dataset.shape[0]} = 2 x {expected[0]}: it is a spinor block"
+            remedy = 'info.json has "isspinful": false'
+        elif tuple(2 * n for n in dataset.shape) == expected:
+            text += f"; {expected[0]} = 2 x {dataset.shape[0]}: it has no spin"
+            remedy = 'info.json has "isspinful": true'
+        raise MoireioError(text, path=path, remedy=remedy)
 
-def _read_blocks(path):
-    import h5py
 
-    keys, blocks = [], []
+def _block_list(paths):
+    """Return R1, R2, R3, i, j of all blocks, (n, 5), and their names by file."""
+    keys, places = [], []
+    for path in paths:
+        with open_hdf5(path) as file:
+            places.append(list(file))
+            for name in places[-1]:
+                keys.append(_key(name, path))
+    seen = {}
+    listed = np.array(keys, dtype=np.int64).reshape(-1, 5)
+    if len(paths) > 1:
+        for path, names in zip(paths, places, strict=True):
+            for name in names:
+                if name in seen:
+                    raise DamagedError(
+                        f"block {name} is in {os.path.basename(seen[name])} too",
+                        path=path,
+                        remedy="the pieces are of different runs; keep those of one",
+                    )
+                seen[name] = path
+    return listed, places
+
+
+def _key(name, path):
+    """Return the integers of a block's name."""
     try:
-        with h5py.File(path) as file:
-            for name, dataset in file.items():
-                keys.append([int(v) for v in json.loads(name)])
-                blocks.append(dataset[()])
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise MoireioError(f"is not a file of blocks: {first_line(error)}", path=path) from error
-    return np.array(keys, dtype=np.int64).reshape(-1, 5), blocks
+        key = json.loads(name)
+    except (ValueError, RecursionError):
+        key = None
+    fits = isinstance(key, list) and len(key) == 5 and all(type(n) is int for n in key)
+    if not fits or max(map(abs, key)) >= 2**31:
+        raise MoireioError(
+            f"{reprlib.repr(name)} is no name of a block, [R1, R2, R3, i, j] expected",
+            path=path,
+            remedy="DeepH's files have nothing else",
+        )
+    return key
 
 
 def detect(path: str) -> bool:
@@ -143,69 +211,121 @@ def open_folder(path: str) -> DeepHFolder:
     """
     if not os.path.isdir(path):
         raise MoireioError("is not a folder", path=path)
-    cell = _table(path, "lat.dat").T
-    positions = _table(path, "site_positions.dat").T
-    numbers = _table(path, "element.dat").astype(int).ravel()
-    if cell.shape != (3, 3) or positions.shape != (len(numbers), 3):
-        raise MoireioError("lat.dat, site_positions.dat and element.dat do not fit", path=path)
-    shells = _shells(path, len(numbers))
-    info = _info(path)
+    _require_files(path)
+    numbers = _numbers(os.path.join(path, "element.dat"))
+    cell, positions = _geometry(path, len(numbers))
+    shells = _shells(os.path.join(path, "orbital_types.dat"), len(numbers))
     from ase import Atoms
 
-    if numbers.min() < 1 or numbers.max() > 118:
-        raise MoireioError("element.dat has an atomic number outside 1..118", path=path)
-    structure = Structure.from_ase(Atoms(numbers=numbers, positions=positions, cell=cell, pbc=True))
+    atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=True)
+    with naming(path):
+        structure = Structure.from_ase(atoms)
     species = {}
-    for name, number in zip(structure.species_of_atoms, range(len(numbers)), strict=True):
+    for number, name in enumerate(structure.species_of_atoms):
         basis = species.setdefault(name, SpeciesBasis(l=shells[number]))
         if basis.l != shells[number]:
             raise MoireioError(
-                f"orbital_types.dat gives atoms of {name} different shells", path=path
+                f"line {number + 1} gives an atom of {name} the shells {shells[number]}, an "
+                f"earlier one {basis.l}",
+                path=os.path.join(path, "orbital_types.dat"),
             )
-    fermi = info.get("fermi_level")
-    files = files_of(path, DeepHFolder.names)
-    return DeepHFolder(
-        path,
-        structure,
-        Basis(species),
-        bool(info.get("isspinful", False)),
-        Electrons(fermi=None if fermi is None else float(fermi)),
-        files,
+    files = files_of(path, DeepHFolder.names, pieces=True)
+    folder = DeepHFolder(path, structure, Basis(species), False, Electrons(), files)
+    file = os.path.join(path, "info.json")
+    info = read_json(file) if os.path.exists(file) else None
+    fermi = energy(info or {}, "fermi_level", file)
+    spinful = flag(info or {}, "isspinful", file)
+    folder.electrons = Electrons(fermi=fermi)
+    folder.spinful = _spin_of_blocks(folder, info is None) if spinful is None else spinful
+    return folder
+
+
+def _require_files(path):
+    """Raise if a folder has no structure, and say where it could be."""
+    absent = [n for n in DeepHFolder.described[:4] if not os.path.isfile(os.path.join(path, n))]
+    if not absent:
+        return
+    above = os.path.dirname(os.path.abspath(path))
+    remedy = "a data folder of DeepH has " + ", ".join(DeepHFolder.described[:4])
+    if pieces_of(path, "overlaps.h5") and os.path.exists(os.path.join(above, "lat.dat")):
+        remedy = f"they are in the folder above, {above}: give that one"
+    raise MoireioError(f"has no {absent[0]}", path=path, remedy=remedy)
+
+
+def _spin_of_blocks(folder, unnamed):
+    """Return whether H has spinor blocks by their size, and note it."""
+    operator = next((n for n in ("hamiltonian", "predicted") if n in folder.files), None)
+    if operator is None:
+        return False
+    path = folder.files[operator][0]
+    with open_hdf5(path) as file:
+        name = next(iter(file), None)
+        rows = own_dataset(file, name, path).shape[:1] if name is not None else ()
+    key = _key(name, path) if name is not None else [0, 0, 0, 0, 0]
+    if not 1 <= key[3] <= len(folder.structure) or len(rows) == 0:
+        return False  # reading it says what is wrong
+    orbitals = int(folder.basis.sizes(folder.structure)[key[3] - 1])
+    spinful = rows[0] == 2 * orbitals
+    size = f"{rows[0]} = 2 x {orbitals} rows: spinors" if spinful else f"{rows[0]} rows: no spin"
+    lack = "there is no info.json" if unnamed else "info.json has no isspinful"
+    example = f'{{"isspinful": {str(spinful).lower()}, "fermi_level": …}}'
+    folder.notes.append(
+        f"{lack} ({example}): blocks have {size}"
+        + ("; the Fermi level is unknown" if folder.electrons.fermi is None else "")
     )
+    return spinful
 
 
-def _table(path, name):
-    file = os.path.join(path, name)
-    try:
-        return np.loadtxt(file, ndmin=2)
-    except OSError as error:
-        raise MoireioError(
-            f"has no {name}", path=path, remedy="expected a DeepH data folder"
-        ) from error
-    except ValueError as error:
-        raise MoireioError(f"is not a table: {first_line(error)}", path=file) from error
+def _geometry(path, count):
+    """Return the lattice vectors and the positions, as rows."""
+    file = os.path.join(path, "lat.dat")
+    cell = require(read_table(file), (3, 3), file, "the lattice vectors are columns").T
+    file = os.path.join(path, "rlat.dat")
+    if os.path.exists(file):
+        reciprocal = require(read_table(file), (3, 3), file, "reciprocal vectors are columns")
+        gap = np.abs(cell @ reciprocal - 2 * np.pi * np.eye(3)).max()
+        if gap > RECIPROCAL_TOLERANCE * 2 * np.pi:
+            raise DamagedError(
+                "does not hold the reciprocal vectors of lat.dat: their products differ from 2π "
+                f"and 0 by {gap:.1e}",
+                path=file,
+                remedy="one of the two is damaged; without rlat.dat, lat.dat counts",
+            )
+    file = os.path.join(path, "site_positions.dat")
+    meaning = f"x, y, z of the {count} atoms of element.dat are columns"
+    return cell, require(read_table(file), (3, count), file, meaning).T
+
+
+def _numbers(path):
+    """Return the atomic numbers."""
+    numbers = []
+    for row in read_table(path):
+        numbers.extend(row.tolist())
+    for place, number in enumerate(numbers, 1):
+        if number != int(number) or not 1 <= number <= HIGHEST_NUMBER:
+            raise MoireioError(
+                f"atom {place} has the atomic number {number:g}, outside 1..{HIGHEST_NUMBER}",
+                path=path,
+            )
+    if not numbers:
+        raise MoireioError("has no atoms", path=path)
+    return np.array(numbers, dtype=int)
 
 
 def _shells(path, count):
-    file = os.path.join(path, "orbital_types.dat")
-    try:
-        with open(file, encoding="utf-8") as stream:
-            lines = [tuple(int(w) for w in line.split()) for line in stream if line.strip()]
-    except OSError as error:
-        raise MoireioError("has no orbital_types.dat", path=path) from error
-    except ValueError as error:
-        raise MoireioError(f"is not a table: {first_line(error)}", path=file) from error
+    """Return the angular momenta of the radial functions of every atom."""
+    lines = []
+    for number, words in table_lines(path):
+        known = len(words) <= MOST_SHELLS and all(
+            len(w) == 1 and w.isdecimal() and int(w) <= MOST_SHELL for w in words
+        )
+        if not known:
+            raise MoireioError(
+                f"line {number} is {reprlib.repr(' '.join(words[:20]))}: the l of each radial "
+                f"function of an atom expected, 0 to {MOST_SHELL}",
+                path=path,
+            )
+        lines.append(tuple(int(w) for w in words))
     if len(lines) != count:
-        raise MoireioError(f"has {len(lines)} lines for {count} atoms", path=file)
+        raise MoireioError(f"has {len(lines)} lines for {count} atoms", path=path)
     return lines
-
-
-def _info(path):
-    file = os.path.join(path, "info.json")
-    if not os.path.exists(file):
-        return {}
-    try:
-        with open(file, encoding="utf-8") as stream:
-            return json.load(stream)
-    except ValueError as error:
-        raise MoireioError(f"is not JSON: {first_line(error)}", path=file) from error

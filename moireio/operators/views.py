@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -252,7 +252,12 @@ class ArraySource:
         return self.data[..., self._starts[span.start] : self._starts[span.stop]]
 
 
-def symmetrised(source: ArraySource, label: str) -> ArraySource:
+def symmetrised(
+    source: ArraySource,
+    label: str,
+    limit: float = np.inf,
+    name: Callable[[int, int, npt.NDArray[np.int32]], str] = pair_name,
+) -> ArraySource:
     """Return a full operator in which every block is the mean with its partner's adjoint.
 
     Parameters
@@ -261,11 +266,20 @@ def symmetrised(source: ArraySource, label: str) -> ArraySource:
         Stored "full", without components.
     label : str
         The file, for messages.
+    limit : float
+        A larger deviation counts as damage, in the operator's unit.
+    name : callable
+        Returns how messages call the block of (i, j, R).
 
     Returns
     -------
     ArraySource
         The largest deviation found is its meta's `residual`.
+
+    Raises
+    ------
+    DamagedError
+        If a pair has no partner, or a block and its partner's adjoint differ by more than `limit`.
     """
     pairs, data = source.pairs, source.data
     partner = require_partners(pairs, label)
@@ -274,6 +288,17 @@ def symmetrised(source: ArraySource, label: str) -> ArraySource:
     for shape, group in by_shape(source.sizes[pairs.i], source.sizes[pairs.j]):
         mine = take_blocks(data, offsets[group], shape)
         theirs = adjoint(take_blocks(data, offsets[partner[group]], shape[::-1]))
-        residual = max(residual, float(np.abs(mine - theirs).max(initial=0.0)))
+        gaps = np.abs(mine - theirs).reshape(len(group), -1).max(axis=1, initial=0.0)
+        worst = int(gaps.argmax())
+        residual = max(residual, float(gaps[worst]))
+        if not gaps[worst] <= limit:
+            pair = min(group[worst], partner[group[worst]])
+            unit = "" if source.meta.unit == "1" else f" {source.meta.unit}"
+            raise DamagedError(
+                f"the {source.meta.name} of {name(pairs.i[pair], pairs.j[pair], pairs.R[pair])} "
+                f"and of its partner differ by {gaps[worst]:.1e}{unit}",
+                path=label,
+                remedy=f"at most {limit:.0e}{unit} is rounding: the file is damaged, make it again",
+            )
         scatter(out, offsets[group], ((mine + theirs) / 2).reshape(len(group), -1))
     return ArraySource(source.meta.with_(residual=residual), source.sizes, pairs, out)

@@ -45,13 +45,14 @@ def own_object(file: h5py.Group, name: str, label: str) -> h5py.Group | h5py.Dat
     for part in filter(None, name.split("/")):
         if not isinstance(found, h5py.Group):
             raise KeyError(f"{found.name} is no group")
-        link = found.get(part, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            raise MoireioError(
-                f"/{name} is a link into another file, {link.filename}", path=label, remedy=REMEDY
-            )
-        if isinstance(link, h5py.SoftLink):
-            raise MoireioError(f"/{name} is a link to {link.path}", path=label, remedy=REMEDY)
+        raw = part.encode("utf-8", "surrogateescape")
+        if not found.id.links.exists(raw):
+            raise KeyError(f"no {part} in {found.name}")
+        if found.id.links.get_info(raw).type != h5py.h5l.TYPE_HARD:
+            link = found.get(part, getlink=True)
+            external = isinstance(link, h5py.ExternalLink)
+            what = f"into another file, {link.filename}" if external else f"to {link.path}"
+            raise MoireioError(f"/{name} is a link {what}", path=label, remedy=REMEDY)
         found = found[part]
         if isinstance(found, h5py.Group) and h5py.h5o.get_info(found.id).rc > 1:
             raise DamagedError(f"/{name} lies in several groups", path=label)
@@ -92,19 +93,25 @@ def own_dataset(file: h5py.Group, name: str, label: str) -> h5py.Dataset:
     if plan.get_external_count() or layout == h5py.h5d.VIRTUAL:
         whose = "of another file" if plan.get_external_count() else "composed of other datasets"
         raise MoireioError(f"the values of /{name} are {whose}", path=label, remedy=REMEDY)
-    if dataset.shape is None or 0 in dataset.shape:
+    shape = dataset.shape
+    if shape is None or 0 in shape:
         return dataset
-    chunk = plan.get_chunk() if layout == h5py.h5d.CHUNKED else dataset.shape
-    chunks = math.prod(-(-n // c) for n, c in zip(dataset.shape, chunk, strict=True))
-    claimed = chunks * math.prod(chunk) * dataset.dtype.itemsize
-    size = dataset.file.id.get_filesize()
-    # The size of what is stored takes a look at every chunk there may be.
-    stored = min(size, dataset.id.get_storage_size()) if claimed <= size * EXPANSION else size
-    filters = {plan.get_filter(n)[0] for n in range(plan.get_nfilters())}
-    packed = filters - {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-    if claimed > stored * (EXPANSION if packed else 1):
+    claimed, expansion = math.prod(shape) * dataset.dtype.itemsize, 1
+    if layout != h5py.h5d.CHUNKED:
+        stored = dataset.id.get_storage_size()
+    else:
+        chunk = plan.get_chunk()
+        chunks = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
+        claimed = chunks * math.prod(chunk) * dataset.dtype.itemsize
+        size = dataset.file.id.get_filesize()
+        # The size of what is stored takes a look at every chunk there may be.
+        stored = min(size, dataset.id.get_storage_size()) if claimed <= size * EXPANSION else size
+        filters = {plan.get_filter(n)[0] for n in range(plan.get_nfilters())}
+        if filters - {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}:
+            expansion = EXPANSION
+    if claimed > stored * expansion:
         raise DamagedError(
-            f"the shape {dataset.shape} of /{name} stands for {claimed} bytes, of which the file "
+            f"the shape {shape} of /{name} stands for {claimed} bytes, of which the file "
             f"holds {stored}",
             path=label,
             remedy="the file is damaged, or was not written to its end",

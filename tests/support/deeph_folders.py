@@ -6,8 +6,27 @@ import os
 import h5py
 import numpy as np
 
+NOISE = 1e-4  # eV: blocks differ so far from their partners' adjoints
 
-def write_folder(folder, spin=False):
+
+def hermitian_blocks(keys, spin, rng, noise=NOISE):
+    """Random blocks of two atoms with 4 and 2 orbitals, nearly Hermitian."""
+    sizes = [8, 4] if spin else [4, 2]
+    blocks = {}
+    for key in keys:
+        R, (i, j) = key[:3], key[3:]
+        shape = sizes[i], sizes[j]
+        block = rng.normal(size=shape) + (1j * rng.normal(size=shape) if spin else 0)
+        partner = (*(-n for n in R), j, i)
+        if partner in blocks:
+            block = noise * block + blocks[partner].conj().T
+        elif partner == key:
+            block = noise * block + (block + block.conj().T) / 2
+        blocks[key] = block
+    return blocks
+
+
+def write_folder(folder, spin=False, noise=NOISE):
     """A data folder of two atoms."""
     os.makedirs(folder)
     np.savetxt(folder / "lat.dat", np.diag([4.0, 4.0, 9.0]))
@@ -15,17 +34,15 @@ def write_folder(folder, spin=False):
     np.savetxt(folder / "element.dat", [6, 7], fmt="%d")
     (folder / "orbital_types.dat").write_text("0 1\n0 0\n")
     (folder / "info.json").write_text(json.dumps({"isspinful": spin, "fermi_level": -1.0}))
-    rng, factor = np.random.default_rng(0), 2 if spin else 1
-    sizes = [4 * factor, 2 * factor]
+    keys = [(0, 0, 0, i, j) for i in range(2) for j in range(2)]
+    blocks = hermitian_blocks(keys, spin, np.random.default_rng(0), noise)
     with h5py.File(folder / "hamiltonians.h5", "w") as file:
-        for i in range(2):
-            for j in range(2):
-                block = rng.normal(size=(sizes[i], sizes[j])) + 0j
-                file[str([0, 0, 0, i + 1, j + 1])] = block if spin else block.real
+        for (*R, i, j), block in blocks.items():
+            file[str([*R, i + 1, j + 1])] = block
     return folder
 
 
-def write_dock_folder(folder, spin=False, basis=True):
+def write_dock_folder(folder, spin=False, basis=True, noise=NOISE):
     """A DeepH-dock folder of two atoms; return its blocks."""
     os.makedirs(folder)
     (folder / "POSCAR").write_text(
@@ -39,10 +56,8 @@ def write_dock_folder(folder, spin=False, basis=True):
     if basis:
         info["basis"] = {"C": "C6.0-s1p1", "N": "N6.0-s2"}
     (folder / "info.json").write_text(json.dumps(info))
-    rng, factor = np.random.default_rng(0), 2 if spin else 1
-    sizes = [4 * factor, 2 * factor]
     keys = [(0, 0, 0, 1, 0), (0, 0, 0, 0, 0), (0, 0, 0, 0, 1), (0, 0, 0, 1, 1)]
-    blocks = [rng.normal(size=(sizes[k[3]], sizes[k[4]])) + (1j if spin else 0) for k in keys]
+    blocks = list(hermitian_blocks(keys, spin, np.random.default_rng(0), noise).values())
     with h5py.File(folder / "hamiltonian.h5", "w") as file:
         file["atom_pairs"] = np.array(keys)
         file["chunk_shapes"] = np.array([b.shape for b in blocks])

@@ -1,7 +1,9 @@
 """DeepH-dock's data folders."""
 
+import json
 import os
 
+import h5py
 import numpy as np
 import pytest
 from deeph_folders import write_dock_folder
@@ -20,25 +22,81 @@ def test_dock_folder(tmp_path, spin):
     assert raw.pairs.i.tolist() == [0, 0, 1, 1]
     order = [(0, 0, 0, 0, 0), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0), (0, 0, 0, 1, 1)]
     np.testing.assert_array_equal(raw.data, np.concatenate([blocks[k].ravel() for k in order]))
-    assert data.operator("hamiltonian").meta.residual > 0.1
+    assert 1e-5 < data.operator("hamiltonian").meta.residual < 1e-3
     assert data.basis["C"].name == "C6.0-s1p1"
     assert abs(data.basis["C"].cutoff - 6 * 0.529177249) < 1e-12
+
+
+def settings(**changes):
+    """A change of info.json; None takes a setting out."""
+
+    def change(folder):
+        info = json.loads((folder / "info.json").read_text()) | changes
+        kept = {k: v for k, v in info.items() if v is not None}
+        (folder / "info.json").write_text(json.dumps(kept))
+
+    return change
+
+
+def array(name, change):
+    """A change of an array of hamiltonian.h5."""
+
+    def rewrite(folder):
+        with h5py.File(folder / "hamiltonian.h5", "r+") as file:
+            values = change(file[name][()])
+            del file[name]
+            if values is not None:
+                file[name] = values
+
+    return rewrite
+
+
+def put(place, value):
+    """A function that changes one element."""
+
+    def change(values):
+        values[place] = value
+        return values
+
+    return change
 
 
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
-        (lambda d: (d / "info.json").write_text("{}"), "lacks or has a wrong"),
+        (lambda d: (d / "info.json").write_text("{}"), "has no elements_orbital_map"),
         (lambda d: (d / "info.json").write_text("{"), "is not JSON"),
-        (lambda d: (d / "POSCAR").write_text("x\n"), "cannot be read"),
-        (lambda d: (d / "hamiltonian.h5").write_bytes(b"x"), "is not a file of blocks"),
-        (
-            lambda d: (d / "info.json").write_text(
-                (d / "info.json").read_text().replace('"C": [0, 1]', '"C": [0, 0]')
-            ),
-            "is not that of elements_orbital_map",
-        ),
+        (lambda d: (d / "info.json").write_text("[" * 100_000), "nested too deeply"),
+        (lambda d: (d / "info.json").write_text(" " * (17 << 20)), "has more than 16 MiB"),
+        (lambda d: (d / "info.json").write_text("[1]"), "an object, { … } expected"),
+        (lambda d: os.remove(d / "info.json"), "has no info.json, which says what orbitals"),
+        (settings(spinful=None), "has no spinful"),
+        (settings(spinful="false"), "spinful is 'false', true or false expected"),
+        (settings(spinful=True), "has 2 x 4 numbers, 4 x 8 expected; 4 = 2 x 2: it has no spin"),
+        (settings(fermi_energy_eV=float("nan")), "fermi_energy_eV is nan, an energy"),
+        (settings(fermi_energy_eV=1e300), "fermi_energy_eV is 1e+300, an energy"),
+        (settings(elements_orbital_map={"C": [0, 1]}), "elements_orbital_map gives N None"),
+        (settings(elements_orbital_map={"C": [10**9], "N": [0, 0]}), "gives C [1000000000]"),
+        (settings(elements_orbital_map={"C": [0] * 10**6, "N": [0]}), "gives C [0, 0, 0, "),
+        (settings(elements_orbital_map={"C": [0, 0], "N": [0, 0]}), "is not that of elements"),
+        (settings(atoms_quantity=3), "atoms_quantity is 3, but POSCAR and elements"),
+        (settings(orbits_quantity=7), "orbits_quantity is 7, but POSCAR and elements"),
+        (lambda d: (d / "POSCAR").write_text("x\n"), "POSCAR: "),
         (lambda d: os.remove(d / "hamiltonian.h5"), "has no hamiltonian.h5"),
+        (lambda d: (d / "hamiltonian.h5").write_bytes(b"x"), "is not an HDF5 file"),
+        (array("atom_pairs", lambda v: None), "has no array atom_pairs"),
+        (array("atom_pairs", lambda v: v[:, :4]), "integers (n, 5) expected"),
+        (array("atom_pairs", lambda v: v.astype(float)), "integers (n, 5) expected"),
+        (array("atom_pairs", put((0, 3), 2)), "block [0, 0, 0, 2, 0] names an atom outside 0..1"),
+        (array("atom_pairs", put((0, 0), 10**12)), "names a cell beyond"),
+        (array("atom_pairs", put(2, [0, 0, 0, 1, 0])), "occurs twice"),
+        (array("atom_pairs", put((1, 0), 1)), "lacks the block [0, 0, 0, 0, 0]"),
+        (array("atom_pairs", put((0, 0), 1)), "has no partner"),
+        (array("chunk_shapes", lambda v: v[:-1]), "has 4 atom_pairs, but 3 chunk_shapes"),
+        (array("chunk_shapes", put((0, 0), 3)), "block [0, 0, 0, 1, 0] (N and C) has 3 x 4"),
+        (array("chunk_boundaries", put(1, 7)), "are not the sums of its chunk_shapes"),
+        (array("entries", lambda v: v[:-1]), "its entries are float64 (35,), 36 real or"),
+        (array("entries", lambda v: v.astype("S8")), "its entries are |S8 (36,), 36 real or"),
     ],
 )
 def test_damaged_dock_folders(tmp_path, damage, complaint):
@@ -47,6 +105,52 @@ def test_damaged_dock_folders(tmp_path, damage, complaint):
     with pytest.raises(MoireioError) as error:
         dock.open_folder(str(tmp_path / "a")).operator("hamiltonian")
     assert complaint in str(error.value)
+
+
+def test_spinor_blocks_where_none_are_expected(tmp_path):
+    write_dock_folder(tmp_path / "a", spin=True)
+    settings(spinful=False)(tmp_path / "a")
+    message = r"has 4 x 8 numbers, 2 x 4 expected; 4 = 2 x 2: it is a spinor block"
+    with pytest.raises(MoireioError, match=message):
+        dock.open_folder(str(tmp_path / "a")).operator("hamiltonian")
+
+
+def test_orthogonal_bases(tmp_path):
+    """S = 1 where info.json says so, and only there."""
+    write_dock_folder(tmp_path / "a")
+    assert not dock.open_folder(str(tmp_path / "a")).basis.orthogonal
+    settings(orthogonal_basis=True)(tmp_path / "a")
+    assert dock.open_folder(str(tmp_path / "a")).basis.orthogonal
+
+
+def bomb(folder):
+    """11 kB that stand for 3 GB: no chunk of the entries was ever written."""
+    with h5py.File(folder / "hamiltonian.h5", "r+") as file:
+        del file["entries"]
+        file.create_dataset("entries", (400_000_000,), "f8", chunks=(1 << 20,), compression="gzip")
+
+
+def link(folder):
+    """Entries of another file."""
+    with h5py.File(folder / "hamiltonian.h5", "r+") as file:
+        with h5py.File(folder / "secret.h5", "w") as other:
+            other["entries"] = file["entries"][()]
+        del file["entries"]
+        file["entries"] = h5py.ExternalLink("secret.h5", "/entries")
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (bomb, "stands for 3204448256 bytes, of which the file holds"),
+        (link, "/entries is a link into another file, secret.h5"),
+    ],
+)
+def test_what_the_file_does_not_hold(tmp_path, damage, complaint):
+    write_dock_folder(tmp_path / "a")
+    damage(tmp_path / "a")
+    with pytest.raises(MoireioError, match=complaint):
+        dock.open_folder(str(tmp_path / "a")).operator("hamiltonian")
 
 
 def test_dock_folder_is_openmx(shared):
