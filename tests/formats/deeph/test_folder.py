@@ -107,7 +107,7 @@ def rewrite(change):
                     f.create_dataset("[0, 0, 0, 1, 1]", (10**5, 10**5), "f8", chunks=(100, 100)),
                 )
             ),
-            "stands for 80000000000 bytes, of which the file holds 0",
+            "stands for 80000000000 bytes, of which the file holds",
         ),
         (
             rewrite(
