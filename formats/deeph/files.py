@@ -198,7 +198,7 @@ def require(
     Returns
     -------
     array
-        Of that shape.
+        The same numbers.
 
     Raises
     ------
