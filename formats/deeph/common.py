@@ -94,7 +94,7 @@ class DataFolder(ABC):
             expected = " or ".join(self.names[f] for f in (["predicted"] if predicted else files))
             remedy = f"{expected} expected"
             if not predicted and "predicted" in self.files:
-                remedy += "; for the predicted one: deeph2h5 --predicted"
+                remedy += "; with `predicted` the predicted one is read"
             raise MoireioError(f"has no {wanted}", path=label or self.path, remedy=remedy)
 
         def digest(operators: Sequence[str]) -> str:
