@@ -41,6 +41,19 @@ def _fermi(ctx, param, text):
     return value
 
 
+def _overlays(ctx, param, words):
+    """Read the values of ``--overlay``: pairs of a file and its label, which may be None."""
+    found = []
+    for word in words:
+        cuts = [n for n, sign in enumerate(word) if sign == "="]
+        names = [(word, None), *((word[:n], word[n + 1 :]) for n in cuts)]
+        known = next((pair for pair in names if os.path.exists(pair[0])), None)
+        if known is None:
+            raise click.BadParameter(f"{names[-1][0]}: no such file or folder")
+        found.append(known)
+    return found
+
+
 @click.command("band", cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
 @source_argument
 @click.option(
@@ -109,9 +122,12 @@ def _fermi(ctx, param, text):
 @click.option(
     "--overlay",
     multiple=True,
-    type=click.Path(exists=True),
-    help="Block file or OpenMX .Band to lay over the plot: lines for DFT, dots for predictions.",
+    metavar="FILE[=LABEL]",
+    callback=_overlays,
+    help="Block file or OpenMX .Band to lay over the plot, with its name in the legend. "
+    "Over the dots of a prediction DFT is drawn as lines. Repeatable.",
 )
+@click.option("--label", help="Name of SOURCE in the legend of --overlay.")
 @click.option(
     "--zero",
     default=None,
@@ -133,7 +149,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     SOURCE holds H and (unless its basis is orthogonal) S; one that holds only bands is drawn.
     Without -o, --plot, --text or --json the energies (eV) are printed as a table.
     """
-    from moireio.bands.overlay import overlay_points
+    from moireio.bands.overlay import common_zero
     from moireio.bands.paths import choose_path
     from moireio.bands.report import bands_json, bands_table
     from moireio.bands.solve import solve_bands
@@ -150,10 +166,11 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     _check_numbers(opts)
     one_to_stdout(opts, "output", "text", "plot")
     outputs = [opts["plot"], opts["text"], opts["output"]]
-    inputs = [source, kpoints, path and os.path.exists(path) and path, *opts["overlay"]]
+    overlaid = [name for name, _ in opts["overlay"]]
+    inputs = [source, kpoints, path and os.path.exists(path) and path, *overlaid]
     check_outputs(outputs, inputs, opts["force"])
     check_container(opts["output"], opts["container"])
-    foreign = _foreign(path, kpoints, opts["overlay"])
+    foreign = _foreign(path, kpoints, overlaid)
     group = f"bands-{opts['name']}" if opts["name"] else "bands"
     with open_source(source) as file:
         stored = group in file and "hamiltonian" not in file
@@ -188,24 +205,16 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                 )
             for note in notes:
                 say(ctx, f"note: {note}")
-        if zero is None:
-            zero = _known_level(bands)
         if opts["plot"]:
-            overlays = []
-            for name, data in foreign["overlays"]:
-                place, energies, missing = overlay_points(file, bands, data, name, zero)
-                overlays.append((place, energies))
-                if missing:
-                    say(ctx, f"note: {name}: {missing} of its k points are not on this path")
-            own_name = file.structure.formula if source == "-" else file.label
-            names = [own_name, *opts["overlay"]]
+            data = [_overlay_data(ctx, o, bands, opts, choice) for o in foreign["overlays"]]
+            zero = common_zero(bands, data) if zero is None else zero
             figure = plots.plot_bands(
                 bands,
-                overlays,
+                _placed(ctx, file, bands, data, zero),
                 zero=zero,
                 energy_window=opts["window"],
                 title=opts["title"],
-                labels=[_short(n) for n in names] if overlays else None,
+                labels=_labels(file, source, opts) if data else None,
             )
             plots.save(figure, opts["plot"])
         if not stored:
@@ -242,17 +251,46 @@ def _filling(ctx, file, opts, choice, notes):
     return find
 
 
-def _known_level(bands):
-    """Return the level that is drawn as zero where none was asked for."""
-    from moireio.errors import MoireioError
+def _overlay_data(ctx, overlay, bands, opts, choice):
+    """Return the bands of an overlay: as they were read, or of a block file."""
+    from moireio.bands.overlay import read_overlay
 
-    if bands.fermi is not None:
-        return "fermi"
-    try:
-        bands.vbm()
-    except MoireioError:
-        return "none"
-    return "vbm"
+    if not isinstance(overlay, str):
+        return overlay
+    with show_progress(ctx, os.path.basename(os.path.normpath(overlay))) as update:
+        options = {"bands": opts["bands"], "energy_range": opts["energy_range"]}
+        return read_overlay(overlay, bands, options | {"solver": choice, "progress": update})
+
+
+def _placed(ctx, file, bands, data, zero):
+    """Return the overlays on the path; warnings name those of another crystal."""
+    from moireio.bands.overlay import differences, place_overlay
+
+    placed = []
+    for one in data:
+        different = differences(file, bands, one)
+        if different:
+            say(ctx, f"warning: {one.name}: {'; '.join(different)}")
+        placed.append(place_overlay(file, bands, one, zero))
+        if placed[-1].missing:
+            say(ctx, f"note: {one.name}: {placed[-1].missing} of its k points are not on this path")
+    if data and zero == "none" and ctx.params["zero"] is None:
+        say(ctx, "note: energies as they are: the files have no level in common (see --zero)")
+    return placed
+
+
+def _labels(file, source, opts):
+    """Return the names of the legend: those given, else as much of each path as differs."""
+    paths = [None if source == "-" else source, *(name for name, _ in opts["overlay"])]
+    parts = [path and os.path.normpath(path).split(os.sep) for path in paths]
+    names = [file.structure.formula if p is None else p[-1] for p in parts]
+    for n, part in enumerate(parts):
+        length = 1
+        while part and names.count(names[n]) > 1 and length < len(part):
+            length += 1
+            names[n] = os.sep.join(part[-length:])
+    given = [opts["label"], *(label for _, label in opts["overlay"])]
+    return [name if label is None else label for name, label in zip(names, given, strict=True)]
 
 
 def _check_numbers(opts):
@@ -270,10 +308,15 @@ def _check_numbers(opts):
         raise click.UsageError("--states needs -o or --in-place.")
     if opts["overlay"] and not opts["plot"]:
         raise click.UsageError("--overlay needs --plot.")
+    if opts["label"] is not None and not opts["overlay"]:
+        raise click.UsageError("--label needs --overlay.")
 
 
 def _foreign(path, kpoints, overlays):
     """Read files of other programs that the options name."""
+    import numpy as np
+
+    from moireio.bands.overlay import OverlayData, check_overlay
     from moireio.bands.paths import read_kpoints
     from moireio.formats.openmx import band as openmx_band
     from moireio.formats.openmx import dat as openmx_dat
@@ -288,10 +331,12 @@ def _foreign(path, kpoints, overlays):
     if kpoints:
         out["kpoints"] = read_kpoints(kpoints)
     for name in overlays:
-        data = openmx_band.read(name).band_structure() if openmx_band.is_band_file(name) else None
-        out["overlays"].append((name, data))
+        data = name
+        if openmx_band.is_band_file(name):
+            found = openmx_band.read(name)
+            cell = 2 * np.pi * np.linalg.inv(found.reciprocal).T
+            data = OverlayData(name, found.band_structure(), cell)
+        else:
+            check_overlay(name)
+        out["overlays"].append(data)
     return out
-
-
-def _short(name):
-    return name.rstrip("/").rsplit("/", 1)[-1]

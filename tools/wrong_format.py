@@ -135,6 +135,7 @@ def _inputs(ctx, path):
         row = INPUTS[parameter] or ctx.command.name
         row = f"{ctx.command.name} {row}" if f"{ctx.command.name} {row}" in READS else row
         for name in (value,) if isinstance(value, str) else value:
+            name = name[0] if isinstance(name, tuple) else name  # with its label
             if row not in READS or not isinstance(name, str):
                 continue
             if path is None or path == name:

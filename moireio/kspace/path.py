@@ -234,7 +234,7 @@ def path_of_segments(structure: Structure, segments: Iterable[Segment]) -> KPath
 
 def place_on_path(
     path: KPath, k: npt.ArrayLike, structure: Structure, tolerance: float = 1e-5
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Find where k points lie on a path, to draw other data over a band structure.
 
     Parameters
@@ -254,14 +254,22 @@ def place_on_path(
         Places on the path, Å⁻¹, ascending.
     index : (p,) array of int
         Index of the k point at each place; a point that the path visits twice appears twice.
+    piece : (p,) array of int
+        Number of the connected piece of the path on which each place lies.
     """
     reciprocal = structure.reciprocal
     periodic = np.asarray(structure.pbc)
     on_path = np.asarray(path.k) @ reciprocal
     breaks = set(path.breaks.tolist())
+    steps = np.diff(on_path, axis=0)
+    lengths = np.linalg.norm(steps, axis=1)
+    moves = np.flatnonzero(lengths > 1e-9)  # corners without a label are corners too
+    along = steps[moves] / lengths[moves, None]
+    bends = moves[1:][np.linalg.norm(np.diff(along, axis=0), axis=1) > 1e-6]
     targets = np.asarray(k, dtype=float)[:, periodic] @ reciprocal[periodic]
     corners = sorted(
-        {0, len(path) - 1, *path.label_index.tolist(), *breaks, *(b - 1 for b in breaks)}
+        {0, len(path) - 1, *path.label_index.tolist(), *bends.tolist()}
+        | {*breaks, *(b - 1 for b in breaks)}
     )
     visits = set()
     for first, last in itertools.pairwise(corners):
@@ -276,6 +284,7 @@ def place_on_path(
         near = (aside < tolerance) & (along > -tolerance) & (along < length + tolerance)
         for index in np.flatnonzero(near):
             distance = float(path.distance[first] + np.clip(along[index], 0, length))
-            visits.add((round(distance, 7), int(index)))
-    ordered = sorted(visits)
-    return np.array([d for d, _ in ordered], dtype=float), np.array([n for _, n in ordered], int)
+            piece = sum(b <= first for b in breaks)
+            visits.add((piece, round(distance, 7), int(index)))
+    rows = np.array(sorted(visits), dtype=float).reshape(-1, 3)
+    return rows[:, 1], rows[:, 2].astype(np.int64), rows[:, 0].astype(np.int64)

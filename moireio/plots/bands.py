@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.runtime.files import is_stream, write_whole
@@ -14,10 +13,22 @@ from moireio.runtime.files import is_stream, write_whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from moireio.bands.overlay import Overlay
     from moireio.results.bands import BandStructure
 
-LINE, DOTS = "#1f4e8c", "#c8442b"
-SPIN_COLOURS = (("#1f4e8c", "#4f9bd9"), ("#c8442b", "#e39b2d"))
+#: Colours of spin up and down: those of the bands, then those of overlays in turn.
+COLOURS = ("#1f4e8c", "#4f9bd9")
+OVERLAY_COLOURS = (
+    ("#c8442b", "#e58d74"),
+    ("#2a8f5b", "#83c7a3"),
+    ("#8a4fa8", "#c19fd2"),
+    ("#d08a00", "#edc067"),
+    ("#3a3a3a", "#969696"),
+)
+MARKERS = "os^Dv"
+LINES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1)))
+MARKS = 70  # of one overlay along the path, at most; more would hide what lies below
+LEGEND_LETTERS = 26  # of an entry, where two stand side by side
 WINDOW = 6.0
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -46,7 +57,7 @@ def check_format(path: str | os.PathLike[str]) -> None:
 
 def plot_bands(
     bands: "BandStructure",
-    overlays: Sequence[tuple[npt.NDArray, npt.NDArray]] = (),
+    overlays: "Sequence[Overlay]" = (),
     *,
     zero: str | float = "fermi",
     energy_window: tuple[float, float] | None = None,
@@ -59,8 +70,9 @@ def plot_bands(
     ----------
     bands : BandStructure
         Drawn as lines; as dots if it comes from a model and others are laid over it.
-    overlays : sequence of (distance, energies)
-        Points to lay over it: (p,) Å⁻¹ along the path and (ns, p, nb) eV, shifted already.
+    overlays : sequence of Overlay
+        Bands to lay over it, from `moireio.bands.overlay.place_overlay`. Each has a style of its
+        own: a line if it is DFT and lies over the dots of a model, else marks.
     zero : {"fermi", "vbm", "none"} or float
         Energy that becomes 0 (see `BandStructure.zero`).
     energy_window : tuple of two float, optional
@@ -83,8 +95,9 @@ def plot_bands(
     figure = Figure(figsize=(4.6, 4.4), dpi=200, layout="constrained")
     axes = figure.add_subplot()
     handles = [_draw(axes, bands, bands.energies - shift, dotted)]
-    for distance, energies in overlays:
-        handles.append(_draw_points(axes, distance, energies, solid=dotted))
+    for number, overlay in enumerate(overlays):
+        draw = _draw_lines if dotted and overlay.source == "dft" else _draw_marks
+        handles.append(draw(axes, overlay, number, len(overlays)))
     reach = np.abs(bands.energies - shift).max(initial=0)
     if energy_window is None and zero != "none" and reach > 2 * WINDOW and not bands.first_band:
         energy_window = (-WINDOW, WINDOW)
@@ -96,7 +109,12 @@ def plot_bands(
         entries += [(n, f"{name} {s}".strip()) for n, s in zip(lines, spins, strict=True)]
     if any(text for _, text in entries):
         lines, texts = zip(*entries, strict=True)
-        figure.legend(lines, texts, loc="outside upper right", ncols=2, fontsize=8, frameon=False)
+        columns = 2 if max(len(text) for text in texts) <= LEGEND_LETTERS else 1
+        legend = figure.legend(
+            lines, texts, loc="outside upper right", ncols=columns, fontsize=8, frameon=False
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
     if title:
         axes.set_title(title, fontsize=10, parse_math=False)
     return figure
@@ -107,7 +125,7 @@ def _draw(axes, bands, energies, dotted):
     pieces = np.split(np.arange(len(bands.path)), bands.path.breaks)
     handles = []
     for channel, values in enumerate(energies):
-        colour = SPIN_COLOURS[0][channel]
+        colour = COLOURS[channel]
         style = {"linestyle": "none", "marker": ".", "markersize": 3} if dotted else {"lw": 1.0}
         if len(energies) == 2 and channel == 1 and not dotted:
             style["linestyle"] = (0, (4, 2))
@@ -117,16 +135,31 @@ def _draw(axes, bands, energies, dotted):
     return handles
 
 
-def _draw_points(axes, distance, energies, solid):
+def _draw_lines(axes, overlay, number, count):
+    """Draw an overlay as lines, piece by piece; return one of them for each spin."""
     handles = []
-    for channel, values in enumerate(energies):
-        colour = SPIN_COLOURS[1][channel]
-        if solid and len(distance) > 1:
-            lines = axes.plot(distance, values, color=colour, lw=1.0, zorder=1)
-        else:
-            lines = axes.plot(
-                distance, values, "o", color=colour, ms=2.6, mfc="none", mew=0.8, zorder=3
-            )
+    style = LINES[number % len(LINES)]
+    for channel, values in enumerate(overlay.energies):
+        colour = OVERLAY_COLOURS[number % len(OVERLAY_COLOURS)][channel]
+        handles.append(axes.plot([], [], color=colour, lw=1.0, ls=style)[0])
+        for piece in np.split(np.arange(len(overlay.distance)), overlay.breaks):
+            look = {"lw": 1.0, "ls": style} if len(piece) > 1 else {"marker": ".", "ms": 2.5}
+            axes.plot(overlay.distance[piece], values[piece], color=colour, zorder=1, **look)
+    return handles
+
+
+def _draw_marks(axes, overlay, number, count):
+    """Draw an overlay as marks; where several coincide, theirs take turns."""
+    handles = []
+    step = max(1, -(-len(overlay.distance) // MARKS), count if len(overlay.distance) > MARKS else 1)
+    first = number * step // count
+    marker = MARKERS[(number + number // len(OVERLAY_COLOURS)) % len(MARKERS)]
+    for channel, values in enumerate(overlay.energies):
+        colour = OVERLAY_COLOURS[number % len(OVERLAY_COLOURS)][channel]
+        look = {"ls": "none", "marker": marker, "ms": 2.6, "mfc": "none", "mew": 0.8}
+        lines = axes.plot(
+            overlay.distance[first::step], values[first::step], color=colour, zorder=3, **look
+        )
         handles.append(lines[0])
     return handles
 

@@ -131,6 +131,13 @@ def test_overlay_of_another_cell_says_what_is_missing(tmp_path, data, made, run)
         "--overlay", data / "gr_ab.Band",
     )  # fmt: skip
     assert "14 of its k points are not on this path" in done.stderr
+    assert "warning" not in done.stderr
+    done = run(
+        "band", made["gr_ab"], "--path", "GM", "--points", 3, "--plot", tmp_path / "y.png",
+        "--overlay", f"{made['hbn_soc']}=BN", "--label", "AB",
+    )  # fmt: skip
+    (warning,) = done.stderr.splitlines()
+    assert warning.startswith(f"warning: {made['hbn_soc']}: it is BN, {made['gr_ab']} is C4;")
 
 
 def test_in_place_and_names(tmp_path, data, run):

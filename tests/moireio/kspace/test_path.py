@@ -63,7 +63,8 @@ def test_k_points_are_found_wherever_the_path_visits_them():
     structure = one_atom(SIXTY)
     path = make_path(structure, "GMKG", 61)
     k = [[0, 0, 0], [0.25, 0, 0], [1 / 3, 1 / 6, 0], [0.1, 0.2, 0], [0.25, 0, 0.4]]
-    distance, index = place_on_path(path, k, structure)
+    distance, index, piece = place_on_path(path, k, structure)
+    assert set(piece) == {0}
     assert index.tolist() == [0, 1, 4, 2, 0]  # Γ at both ends, one point off the path left out
     assert distance[0] == 0
     assert distance[-1] == pytest.approx(path.distance[-1])
@@ -112,5 +113,5 @@ def test_segments_keep_their_own_numbers_of_points():
 
 def test_points_beside_the_path_are_nowhere():
     structure = one_atom(SIXTY)
-    distance, index = place_on_path(make_path(structure, "GM", 5), [[0.1, 0.2, 0]], structure)
+    distance, index, _ = place_on_path(make_path(structure, "GM", 5), [[0.1, 0.2, 0]], structure)
     assert len(distance) == len(index) == 0
