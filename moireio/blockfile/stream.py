@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from moireio.blockfile.reader import BlockFile, open_blockfile
 from moireio.blockfile.writer import BlockWriter
 from moireio.errors import MissingFileError, MoireioError, unreadable, unwritable
+from moireio.results.registry import usable_kind
 from moireio.runtime.files import copy_to_stream, descriptor, is_stream
 from moireio.runtime.workdirs import work_folder
 from moireio.store.containers import kind_of_bytes, kind_of_name
@@ -174,12 +175,16 @@ def write_target(
                 "cannot be changed in place", path=STDIN_NAME, remedy="name the file"
             )
         path = base.container.path
-        with write_container(path, in_place=True, base=kept, drop=drop) as out:
+        with write_container(
+            path, in_place=True, base=kept, drop=drop, independent=_is_end_result
+        ) as out:
             yield BlockWriter(out, compression)
         return
     if target is not None and not is_stream(target):
         kind = container or kind_of_name(target)
-        with write_container(target, kind=kind, force=force, base=kept, drop=drop) as out:
+        with write_container(
+            target, kind=kind, force=force, base=kept, drop=drop, independent=_is_end_result
+        ) as out:
             yield BlockWriter(out, compression)
         return
     target = "-" if target is None else target
@@ -190,7 +195,7 @@ def write_target(
     suffix = "h5" if kind == "h5" else "zarr.zip"
     with work_folder("moireio-") as folder:
         path = os.path.join(folder, f"stream.{suffix}")
-        with write_container(path, kind=kind, base=kept, drop=drop) as out:
+        with write_container(path, kind=kind, base=kept, drop=drop, durable=False) as out:
             yield BlockWriter(out, compression)
         try:
             copy_to_stream(path, target)
@@ -198,6 +203,12 @@ def write_target(
             raise
         except OSError as error:
             raise unwritable(error, "standard output" if target == "-" else target) from error
+
+
+def _is_end_result(group: str) -> bool:
+    """Return whether a group is a result from which nothing else in the file is computed."""
+    kind = usable_kind(group)
+    return kind is not None and kind.named
 
 
 def check_stdout() -> None:

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from moireio.errors import MoireioError, unwritable
-from moireio.runtime.workdirs import work_folder
+from moireio.runtime.replace import place
+from moireio.runtime.workdirs import prefix_beside, work_folder
 
 PIECE_BYTES = 1 << 20
 
@@ -97,6 +98,9 @@ def copy_to_stream(source: str, path: str | os.PathLike[str]) -> None:
 def write_whole(path: str | os.PathLike[str]) -> Iterator[str]:
     """Make a file that appears whole or not at all; pipes and devices get it when it is whole.
 
+    It is on the disk before it gets its name, and keeps the mode and owner of a file that it
+    replaces.
+
     Parameters
     ----------
     path : str
@@ -116,13 +120,14 @@ def write_whole(path: str | os.PathLike[str]) -> Iterator[str]:
     stream = is_stream(name)
     folder = None if stream else os.path.dirname(os.path.realpath(name))
     try:
-        with work_folder(".moireio-", folder) as work:
+        prefix = "moireio-" if stream else prefix_beside(os.path.realpath(name))
+        with work_folder(prefix, folder) as work:
             part = os.path.join(work, os.path.basename(name))
             yield part
             if stream:
                 copy_to_stream(part, name)
             else:
-                os.replace(part, os.path.realpath(name))
+                place(part, os.path.realpath(name))
     except (MoireioError, BrokenPipeError):
         raise
     except OSError as error:

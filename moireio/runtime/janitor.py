@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
-import shutil
 import signal
 import threading
 import time
@@ -200,6 +199,8 @@ def _listen(pipe: int) -> set[tuple[bytes, bytes]]:
 
 
 def _tidy(existing: set[tuple[bytes, bytes]]) -> None:
+    from moireio.runtime.workdirs import remove_folder
+
     for kind, what in existing:
         if kind == b"process":
             with contextlib.suppress(OSError):
@@ -210,4 +211,4 @@ def _tidy(existing: set[tuple[bytes, bytes]]) -> None:
         if folders:
             time.sleep(pause)
         for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)

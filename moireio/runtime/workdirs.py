@@ -1,25 +1,54 @@
-"""Work folders that vanish, also when a signal ends the process."""
+"""Work folders that vanish, also when a signal ends the process.
+
+What a killed process leaves is known by the lock in it, which vanishes with the process, and is
+removed by the next one that needs a folder of the same name.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import socket
+import stat
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Collection, Iterator
 
-from moireio.runtime import janitor
+from moireio.runtime import janitor, replace
+from moireio.runtime.locks import Lock, acquire
+
+MARK = "moireio.lock"
 
 # Both with the process that made the entry: forked workers inherit the tables.
 _folders: dict[str, int] = {}
 _children: dict[subprocess.Popen, int] = {}
 
 
+def prefix_beside(target: str) -> str:
+    """Return how the names of work folders beside an output begin.
+
+    Parameters
+    ----------
+    target : str
+        The output.
+
+    Returns
+    -------
+    str
+        ``.NAME.part-``; very long names are cut.
+    """
+    return f".{os.fsdecode(os.fsencode(os.path.basename(target))[:200])}.part-"
+
+
 @contextlib.contextmanager
 def work_folder(prefix: str, parent: str | None = None) -> Iterator[str]:
     """Make an empty folder that is removed in the end.
+
+    Folders of this name that killed processes have left are removed first, and named in a warning.
 
     Parameters
     ----------
@@ -33,15 +62,125 @@ def work_folder(prefix: str, parent: str | None = None) -> Iterator[str]:
     str
         Its path.
     """
-    path = tempfile.mkdtemp(prefix=prefix, dir=parent)
-    _folders[path] = os.getpid()
+    parent = parent or tempfile.gettempdir()
+    remove_leftovers(prefix, parent)
+    while True:
+        path = tempfile.mkdtemp(prefix=prefix, dir=parent)
+        _folders[path] = os.getpid()
+        try:
+            lock = mark(path)
+            break
+        except (FileNotFoundError, BlockingIOError):  # another process took it for a leftover
+            _folders.pop(path, None)
     janitor.note("+folder", os.path.abspath(path))
     try:
         yield path
     finally:
-        _remove(path)
+        remove_folder(path)
+        lock.release()
         _folders.pop(path, None)
         janitor.note("-folder", os.path.abspath(path))
+
+
+def mark(folder: str) -> Lock:
+    """Mark a folder as a work folder of this process.
+
+    Parameters
+    ----------
+    folder : str
+        The folder.
+
+    Returns
+    -------
+    Lock
+        Held as long as the process works in it.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process works in it.
+    """
+    lock = acquire(os.path.join(folder, MARK))
+    with open(lock.path, "w", encoding="utf-8") as stream:
+        stream.write(f"moireio {socket.gethostname()}\n")
+    return lock
+
+
+def is_marked(folder: str) -> bool:
+    """Return whether a folder is a work folder of moireio.
+
+    Parameters
+    ----------
+    folder : str
+        The folder.
+
+    Returns
+    -------
+    bool
+        True if it holds the mark of one.
+    """
+    return _host(folder) is not None
+
+
+def _host(folder: str) -> str | None:
+    """Return the machine of the process that made a work folder; None for other folders."""
+    path = os.path.join(folder, MARK)
+    if os.path.islink(folder) or os.path.islink(path) or not os.path.isfile(path):
+        return None
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            word, _, host = stream.read(300).strip().partition(" ")
+    except OSError:
+        return None
+    return host if word in ("moireio", "") else None  # empty: killed before it wrote
+
+
+def remove_leftovers(prefix: str, parent: str) -> None:
+    """Remove work folders whose processes are gone, and name them in a warning.
+
+    Parameters
+    ----------
+    prefix : str
+        Beginning of their names.
+    parent : str
+        Where they lie.
+    """
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+        made = re.compile(re.escape(prefix) + "[a-z0-9_]{8}")  # as tempfile makes them
+        names = sorted(e.name for e in entries if made.fullmatch(e.name))
+        removed = [n for n in names if remove_leftover(os.path.join(parent, n))]
+        if removed:
+            warnings.warn(f"removed what a killed run has left: {', '.join(removed)}", stacklevel=2)
+
+
+def remove_leftover(folder: str) -> bool:
+    """Remove a work folder if its process is gone.
+
+    Parameters
+    ----------
+    folder : str
+        The folder.
+
+    Returns
+    -------
+    bool
+        True if it was removed. Folders in use, of other machines (whose locks may not be seen
+        here) and those that are no work folders stay.
+    """
+    info = os.lstat(folder)
+    if stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid():
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)  # killed before it was marked; a folder that holds something stays
+            return True
+    if _host(folder) not in ("", socket.gethostname()):
+        return False
+    try:
+        lock = acquire(os.path.join(folder, MARK), create=False)
+    except OSError:
+        return False
+    remove_folder(folder)
+    lock.release()
+    return not os.path.lexists(folder)
 
 
 @contextlib.contextmanager
@@ -91,13 +230,43 @@ def remove_all(keep: Collection = ()) -> None:
             process.kill()
     for path, owner in list(_folders.items()):
         if owner == os.getpid() and path not in keep:
-            _remove(path)
+            remove_folder(path)
 
 
-def _remove(folder: str) -> None:
-    """Remove a folder into which a store's threads may still write for a moment."""
+def remove_folder(folder: str) -> None:
+    """Remove a work folder, into which a store's threads may still write for a moment.
+
+    What a step that was cut off had laid aside in it comes back first. The mark goes last.
+
+    Parameters
+    ----------
+    folder : str
+        The folder.
+    """
+    replace.restore(folder)
     for _ in range(20):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not os.path.exists(folder):
+        with contextlib.suppress(OSError):
+            names = set(os.listdir(folder)) - {MARK}
+            for name in names:
+                remove_tree(os.path.join(folder, name))
+            if not names:
+                os.unlink(os.path.join(folder, MARK))
+                os.rmdir(folder)
+        if not os.path.exists(os.path.join(folder, MARK)):
             return
         time.sleep(0.02)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a file, a link, or a folder with all that is in it, as far as that is allowed.
+
+    Parameters
+    ----------
+    path : str
+        What is removed.
+    """
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        os.unlink(path)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError
+from moireio.store.changes import State
 
 CHUNK_BYTES = 1 << 20
 SHARD_CHUNKS = 64
@@ -46,6 +47,8 @@ class Container(Protocol):
     kind: str
     path: str
     label: str
+    state: State
+    """What identifies it, as it was opened (`moireio.store.changes.state_of`)."""
 
     def groups(self, name: str = "") -> list[str]:
         """Return the names of the groups directly inside a group, sorted."""

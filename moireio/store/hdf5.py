@@ -22,6 +22,7 @@ import numpy.typing as npt
 from moireio.errors import DamagedError, MoireioError, first_line
 from moireio.store.base import ArrayInfo, axis_slice, chunk_shape, fill_value, long_axis, plain
 from moireio.store.bounds import METADATA_BYTES, require_name, require_sound_heap
+from moireio.store.changes import State, state_of
 from moireio.store.hdf5_guard import on_heap, own_dataset, own_object
 
 LAYOUT = ("v110", "v110")
@@ -48,6 +49,7 @@ class Hdf5Container:
     ) -> None:
         self.path, self.mode = str(path), mode
         self.label = label or self.path
+        self.state: State = state_of(self.path) if mode == "r" else {}
         self._stream: io.IOBase | None = None
         self._texts: dict[str, tuple[int, ...]] = {}  # shapes of arrays of texts to be written
         self._datasets: dict[str, h5py.Dataset] = {}  # those that were checked

@@ -1,21 +1,24 @@
-"""Changes to a zarr store that are written beside it and merged into it at the end.
+"""Changes to a block file that are written beside it and merged with it at the end.
 
-So a store that is too large to copy is extended in place: only the parts that change are written,
-and what stays is never touched.
+So a zarr store that is too large to copy is extended in place: only the parts that change are
+written, and what stays is never touched. What another run has added meanwhile stays too.
 """
 
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import MoireioError
+from moireio.runtime import replace
 from moireio.store.base import ArrayInfo, Container
+from moireio.store.members import METADATA
 
-METADATA = "zarr.json"
+if TYPE_CHECKING:
+    from moireio.store.hdf5 import Hdf5Container
 
 
 class Overlay:
@@ -23,17 +26,18 @@ class Overlay:
 
     Parameters
     ----------
-    fresh : ZarrContainer
+    fresh : Container
         Open for writing, empty; it takes everything that is written.
     base : Container
-        The store that is extended, open for reading; it is not changed.
+        The block file that is extended, open for reading; it is not changed.
     drop : collection of str
         Groups of `base` that are written anew, or not any more.
     """
 
     def __init__(self, fresh: Container, base: Container, drop: Collection[str] = ()) -> None:
-        self._fresh, self.base, self._drop = fresh, base, frozenset(drop)
+        self.fresh, self.base, self._drop = fresh, base, frozenset(drop)
         self.kind, self.path, self.label = fresh.kind, fresh.path, fresh.label
+        self.state = base.state
         self.changed: set[str] = set()
         """Groups of the base whose attributes change."""
         self._groups, self._arrays = {""}, set[str]()
@@ -73,10 +77,10 @@ class Overlay:
     def attributes(self, name: str = "") -> dict[str, Any]:
         """Return a group's attributes as a dict of plain Python values."""
         changed = name in self.changed or not self._kept(name)
-        return (self._fresh if changed else self.base).attributes(name)
+        return (self.fresh if changed else self.base).attributes(name)
 
     def _where(self, array: str) -> Container:
-        return self._fresh if array in self._arrays else self.base
+        return self.fresh if array in self._arrays else self.base
 
     def info(self, name: str) -> ArrayInfo:
         """Return the `ArrayInfo` of an array."""
@@ -95,7 +99,7 @@ class Overlay:
     def create_group(self, name: str, attributes: Mapping[str, Any] | None = None) -> None:
         """Make a group (and those above it) and set attributes."""
         if name not in self._groups:
-            self._fresh.create_group(name)
+            self.fresh.create_group(name)
             self._groups |= set(_lineage(name))
         self.set_attributes(name, attributes or {})
 
@@ -105,9 +109,9 @@ class Overlay:
             return
         if name not in self.changed and self._kept(name):
             self.create_group(name)
-            self._fresh.set_attributes(name, self.base.attributes(name))
+            self.fresh.set_attributes(name, self.base.attributes(name))
             self.changed.add(name)
-        self._fresh.set_attributes(name, attributes)
+        self.fresh.set_attributes(name, attributes)
 
     def create_array(
         self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, compression: str = "none"
@@ -118,7 +122,7 @@ class Overlay:
             raise MoireioError(f"has /{name} already", path=self.label)
         self.create_group(parent)
         self._arrays.add(name)
-        return self._fresh.create_array(name, shape, dtype, compression=compression)
+        return self.fresh.create_array(name, shape, dtype, compression=compression)
 
     def write(
         self, name: str, values: npt.ArrayLike, start: int | None = None, axis: int = -1
@@ -126,18 +130,92 @@ class Overlay:
         """Write all of a new array, or a run from `start` along its first or last axis."""
         if name not in self._arrays:
             raise MoireioError(f"/{name} is kept and cannot be written", path=self.label)
-        self._fresh.write(name, np.asarray(values), start, axis)
+        self.fresh.write(name, np.asarray(values), start, axis)
 
     def close(self) -> None:
         """Flush and close what was written; the base stays open."""
-        self._fresh.close()
+        self.fresh.close()
+
+    def written(self) -> set[str]:
+        """Return the groups at the top that are written or dropped.
+
+        Returns
+        -------
+        set of str
+            Their names; those that only gain numbered groups, as a record does, are left out.
+        """
+        paths = {*self._drop, *self._arrays, *self.changed, *self._groups - {""}}
+        entries = {g for g in self._groups if self._is_entry(g) and not self._kept(g)}
+        above = {g for g in self._groups if any(e.startswith(f"{g}/") for e in entries)}
+        inside = {p for p in paths if any(p == e or p.startswith(f"{e}/") for e in entries)}
+        return {p.split("/")[0] for p in paths - inside - (above - self._drop - self.changed)}
+
+    def _is_entry(self, group: str) -> bool:
+        """Return whether a group is an entry of a record that is kept."""
+        parent, leaf = _split(group)
+        return bool(parent) and leaf.isdigit() and self._kept(parent)
+
+    def rebase(self, base: Container) -> None:
+        """Take another state of the block file as that which is extended.
+
+        Parameters
+        ----------
+        base : Container
+            Open for reading. Numbered groups that are new in both follow those that it has.
+        """
+        entries = [g for g in sorted(self._groups) if self._is_entry(g) and not self._kept(g)]
+        self.base, self.state = base, base.state
+        self._stored.clear()
+        for group in entries:
+            if self._kept(group):
+                parent, leaf = _split(group)
+                names = [n for n in self.groups(parent) if n.isdigit()]
+                self._rename(group, f"{parent}/{max(map(int, names)) + 1:0{len(leaf)}d}")
+
+    def _rename(self, old: str, new: str) -> None:
+        if self.kind == "h5":
+            cast("Hdf5Container", self.fresh).h5.move(old, new)
+        else:
+            os.rename(os.path.join(self.path, old), os.path.join(self.path, new))
+
+        def renamed(names: set[str]) -> set[str]:
+            return {new + n[len(old) :] if f"{n}/".startswith(f"{old}/") else n for n in names}
+
+        self._groups, self._arrays = renamed(self._groups), renamed(self._arrays)
+
+    def kept_in(self, name: str) -> tuple[bool, list[str], dict[str, bool]]:
+        """Return what of a group of the base is kept.
+
+        Parameters
+        ----------
+        name : str
+            A group that is kept.
+
+        Returns
+        -------
+        attributes : bool
+            Whether its attributes are.
+        arrays : list of str
+            Paths of arrays.
+        groups : dict of str to bool
+            Paths of groups, and whether they are kept whole.
+        """
+        arrays = [_join(name, n) for n in self.base.arrays(name)]
+        groups = [_join(name, n) for n in self._base_groups(name)]
+        touched = self._groups | self._drop
+        whole = {g: not any(f"{t}/".startswith(f"{g}/") for t in touched) for g in groups}
+        return (
+            name not in self.changed,
+            [a for a in arrays if a not in self._drop],
+            {g: whole[g] for g in groups if g not in self._drop},
+        )
 
     def merge(self, target: str, work: str) -> None:
         """Move what was written into the zarr folder that is extended.
 
-        Every step is one rename, so that each group is whole or absent whenever the process
-        may end: a group is written with its metadata before it comes to its place, the one it
-        replaces leaves just before, and attributes of a group that stays are replaced last.
+        Every step is one rename, so that each group is the old or the new one, whole, whenever the
+        process may end: a group is written with its metadata before it changes places with the one
+        that it replaces, and attributes of a group that stays are replaced last.
 
         Parameters
         ----------
@@ -146,16 +224,28 @@ class Overlay:
         work : str
             An empty folder on the same disk, for what is replaced.
         """
+        self._resemble(target)
+        replace.sync(self.path)
         removed = _Bin(work)
         for group in sorted(self._drop):
             if not os.path.isdir(os.path.join(self.path, group)):
                 removed.take(os.path.join(target, group))
         self._merge_group("", target, removed)
+        for folder in {os.path.dirname(os.path.join(target, name)) for name in self._groups}:
+            if os.path.isdir(folder):
+                replace.sync_folder_of(os.path.join(folder, METADATA))
+
+    def _resemble(self, target: str) -> None:
+        """Give what was written the mode and owner of the store."""
+        metadata = os.path.join(target, METADATA)
+        for path in replace.tree(self.path):
+            replace.resemble(path, target if os.path.isdir(path) else metadata)
 
     def _merge_group(self, name: str, target: str, removed: "_Bin") -> None:
         """Merge a group that the base has too and that is not dropped."""
         if name and any(parent == name for parent, _ in map(_split, self._arrays)):
             self._complete(name, target)
+            replace.sync(os.path.join(self.path, name))
             removed.replace(os.path.join(self.path, name), os.path.join(target, name))
             return
         for group in sorted(g for g in self._groups if g and _split(g)[0] == name):
@@ -197,8 +287,10 @@ class _Bin:
             self._count += 1
 
     def replace(self, new: str, path: str) -> None:
-        self.take(path)
-        os.rename(new, path)
+        if os.path.lexists(path):
+            replace.exchange(new, path, self._folder)
+        else:
+            os.rename(new, path)
 
 
 def _link(source: str, target: str) -> None:

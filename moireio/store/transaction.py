@@ -3,7 +3,8 @@
 A new file is written beside its target and renamed. What an existing block file already
 holds is taken over chunk by chunk without decoding where the container stays the same, and
 array by array otherwise. In place, a zarr folder only gains (or swaps) whole groups by
-renaming; HDF5 and zip are written anew beside and renamed.
+renaming; HDF5 and zip are written anew beside and renamed. What another run has added to the
+file meanwhile is kept: the last step, in which the file changes, is one run's at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import os
 import shutil
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -24,14 +25,18 @@ from moireio.errors import (
     MoireioError,
     unwritable,
 )
-from moireio.runtime.workdirs import work_folder
+from moireio.runtime import replace
+from moireio.runtime.locks import locked
+from moireio.runtime.workdirs import prefix_beside, work_folder
 from moireio.store.base import CHUNK_BYTES, Container, long_axis
 from moireio.store.bounds import ELSEWHERE
-from moireio.store.containers import kind_of_name
+from moireio.store.changes import changed_groups, require_independent, state_of
+from moireio.store.containers import kind_of_name, open_container
+from moireio.store.members import METADATA, check_members
+from moireio.store.overlay import Overlay
 
 if TYPE_CHECKING:
     from moireio.store.hdf5 import Hdf5Container
-    from moireio.store.overlay import Overlay
     from moireio.store.zarr import ZarrContainer
 
 COPY_BYTES = 8 * CHUNK_BYTES
@@ -46,6 +51,8 @@ def write_container(
     base: Container | None = None,
     in_place: bool = False,
     drop: Collection[str] = (),
+    independent: Callable[[str], bool] = lambda group: False,
+    durable: bool = True,
 ) -> Iterator[Container]:
     """Make or extend a block file, all or nothing.
 
@@ -63,6 +70,11 @@ def write_container(
         Add to `base` itself.
     drop : tuple of str
         Groups of `base` that are not taken over, because they are written anew.
+    independent : callable
+        Called with the name of a group at the top: whether nothing else is computed from it, so
+        that a change of it by another run, since `base` was opened, does no harm.
+    durable : bool
+        Wait until the disk has it; not needed for a file that is only copied into a pipe.
 
     Yields
     ------
@@ -72,7 +84,8 @@ def write_container(
     Raises
     ------
     MoireioError
-        If the target exists, has an unknown suffix, or cannot be written.
+        If the target exists, has an unknown suffix, or cannot be written, or if another run has
+        changed `base` meanwhile in what this one depends on or writes.
     """
     named = os.fspath(target)
     target = os.path.realpath(named)  # a link is written through, not replaced
@@ -84,39 +97,87 @@ def write_container(
     if not in_place:
         check_target(named, force)
     try:
-        with work_folder(f".{os.path.basename(target)}.part-", os.path.dirname(target)) as work:
+        with work_folder(prefix_beside(target), os.path.dirname(target)) as work:
             fresh = os.path.join(work, "new.h5" if kind == "h5" else "new.zarr")
             container: Container
             overlay = copied = None
-            if base is not None and base.kind == kind and kind != "h5":
-                # In a folder and from zip to zip, what stays is not written a second time.
-                if kind == "zip" or in_place:
-                    from moireio.store.overlay import Overlay
-
-                    container = overlay = Overlay(_new(fresh, "zarr", target), base, drop)
-                else:
-                    _copy_folder(base.path, fresh, drop, base.label)
-                    container = _reopen_zarr(fresh, target)
+            if base is not None and (in_place or base.kind == kind == "zip"):
+                # What stays is not written a second time.
+                container = overlay = Overlay(_new(fresh, kind, target), base, drop)
+            elif base is not None and base.kind == kind == "zarr":
+                _copy_folder(base, fresh, drop, independent)
+                container = _reopen_zarr(fresh, target)
             else:
                 container, copied = _new(fresh, kind, target), base
             with _closing_after_failure(container):
                 if copied is not None:
                     copy_tree(copied, container, drop)
                 yield container
-            container.close()
-            if kind == "zip":
-                packed = os.path.join(work, "new.zip")
-                _pack(fresh, packed, overlay)
-                _put(packed, target, work)
-            elif overlay is not None:
-                overlay.merge(target, work)
+                with contextlib.ExitStack() as stack:
+                    if in_place:
+                        stack.enter_context(locked(target))
+                    if overlay is not None:
+                        stack.enter_context(_newest(overlay, independent))
+                    fresh = _close(container, fresh, kind, work)
+                    if overlay is not None and kind == "zarr":
+                        overlay.merge(target, work)
+                        return
+                    if in_place:
+                        _put(fresh, target, work, force=True)
+                        return
+            if durable:
+                if os.path.lexists(target):
+                    check_target(named, force)  # it may have come, or gained something, meanwhile
+                _put(fresh, target, work, force)
             else:
-                _put(fresh, target, work)
+                os.rename(fresh, target)
     except MoireioError:
         raise
     except OSError as error:
         remedy = "is there space, and may you write in its folder?"
         raise unwritable(error, named, remedy) from error
+
+
+def _close(container: Container, fresh: str, kind: str, work: str) -> str:
+    """Close what was written, and return the file or folder that is to become the target."""
+    overlay = container if isinstance(container, Overlay) else None
+    if kind == "h5" and overlay is not None:
+        _fill(overlay)
+    container.close()
+    if kind != "zip":
+        return fresh
+    packed = os.path.join(work, "new.zip")
+    _pack(fresh, packed, overlay)
+    return packed
+
+
+@contextlib.contextmanager
+def _newest(overlay: Overlay, independent: Callable[[str], bool]) -> Iterator[None]:
+    """Let an overlay extend the file as it is now, after other runs have changed it."""
+    before = overlay.base
+    if state_of(before.path) == before.state:
+        yield
+        return
+    now = open_container(before.path, before.label)
+    with contextlib.closing(now):
+        changed = changed_groups(before, now)
+        require_independent(changed, overlay.written(), independent, before.label)
+        overlay.rebase(now)
+        yield
+
+
+def _fill(overlay: Overlay, name: str = "") -> None:
+    """Copy into an HDF5 file that was written what is kept of the one that it extends."""
+    attributes, arrays, groups = overlay.kept_in(name)
+    base, fresh = cast("Hdf5Container", overlay.base), cast("Hdf5Container", overlay.fresh)
+    fresh.create_group(name, base.attributes(name) if attributes else {})
+    for array in arrays:
+        copy_array(base, fresh, array)
+    for group, whole in groups.items():
+        if whole:
+            fresh.copy_group(base, group)
+        else:
+            _fill(overlay, group)
 
 
 @contextlib.contextmanager
@@ -138,7 +199,7 @@ def check_target(path: str, force: bool = False) -> None:
     path : str
         A file or folder that is about to be made.
     force : bool
-        Replace a regular file or a zarr store, but never another folder or a device.
+        Replace a regular file or a block file in a folder, but never another folder or a device.
 
     Raises
     ------
@@ -152,8 +213,7 @@ def check_target(path: str, force: bool = False) -> None:
     if not os.path.lexists(real):
         return
     if os.path.isdir(real):
-        if not os.path.isfile(os.path.join(real, "zarr.json")):
-            raise MoireioError("is a folder, and no zarr store to be replaced", path=path)
+        check_members(real, path)
     elif not os.path.isfile(real):
         raise MoireioError("is neither a file nor a folder", path=path)
     if not force:
@@ -161,6 +221,7 @@ def check_target(path: str, force: bool = False) -> None:
 
 
 def _new(path: str, kind: str, label: str) -> Container:
+    """Make an empty container; a zip is packed from a folder in the end."""
     if kind == "h5":
         from moireio.store.hdf5 import Hdf5Container
 
@@ -233,19 +294,35 @@ def _join(name: str, child: str) -> str:
     return f"{name}/{child}" if name else child
 
 
-def _copy_folder(source: str, target: str, drop: Collection[str], label: str) -> None:
+def _copy_folder(
+    base: Container,
+    target: str,
+    drop: Collection[str],
+    independent: Callable[[str], bool],
+) -> None:
+    """Copy a zarr folder while no run changes it."""
+    source = base.path
     dropped = {os.path.normpath(os.path.join(source, *entry.split("/"))) for entry in drop}
 
     def ignore(folder: str, names: list[str]) -> list[str]:
         for name in names:
             if os.path.islink(os.path.join(folder, name)):
-                raise DamagedError(f"{name} is a link to elsewhere", path=label, remedy=ELSEWHERE)
+                what = f"{name} is a link to elsewhere"
+                raise DamagedError(what, path=base.label, remedy=ELSEWHERE)
         return [name for name in names if os.path.normpath(os.path.join(folder, name)) in dropped]
 
-    try:
-        shutil.copytree(source, target, ignore=ignore)
-    except shutil.Error as error:
-        raise MoireioError(f"cannot be copied: {error.args[0][0][2]}", path=label) from error
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # a folder that nobody may write in
+            stack.enter_context(locked(os.path.realpath(source)))
+        if state_of(source) != base.state:
+            now = stack.enter_context(contextlib.closing(open_container(source, base.label)))
+            top = {entry.split("/")[0] for entry in drop}
+            require_independent(changed_groups(base, now), top, independent, base.label)
+        try:
+            shutil.copytree(source, target, ignore=ignore)
+        except shutil.Error as error:
+            what = f"cannot be copied: {error.args[0][0][2]}"
+            raise MoireioError(what, path=base.label) from error
 
 
 def _pack(folder: str, packed: str, overlay: Overlay | None) -> None:
@@ -263,8 +340,6 @@ def _pack(folder: str, packed: str, overlay: Overlay | None) -> None:
 
 def _carry(overlay: Overlay, target: zipfile.ZipFile) -> set[str]:
     """Copy the members of a zip that an overlay keeps; return their names."""
-    from moireio.store.zarr import METADATA
-
     base, written = cast("ZarrContainer", overlay.base), set[str]()
     dropped = tuple(f"{group}/" for group in overlay.drop)
     replaced = {f"{group}/{METADATA}".lstrip("/") for group in overlay.changed}
@@ -286,18 +361,18 @@ def _carry(overlay: Overlay, target: zipfile.ZipFile) -> set[str]:
     return written
 
 
-def _put(fresh: str, target: str, work: str) -> None:
-    """Rename a finished file or folder to its target, which may exist."""
-    if os.path.isdir(fresh) or os.path.isdir(target):
-        if os.path.lexists(target):
-            old = os.path.join(work, "old")
-            os.rename(target, old)
-            try:
-                os.rename(fresh, target)
-            except OSError:
-                os.rename(old, target)
-                raise
+def _put(fresh: str, target: str, work: str, force: bool) -> None:
+    """Let a finished file or folder become the target, which may exist."""
+    try:
+        if force and os.path.isdir(target) | (os.path.isdir(fresh) and os.path.lexists(target)):
+            if os.path.isdir(fresh) and os.path.isdir(target):
+                replace.resemble(fresh, target)
+            replace.sync(fresh)
+            replace.exchange(fresh, target, work)
+            replace.sync_folder_of(target)
         else:
-            os.rename(fresh, target)
-    else:
-        os.replace(fresh, target)
+            replace.place(fresh, target, force)
+    except FileExistsError as error:
+        raise ExistingFileError(
+            "was made by another run meanwhile", path=target, remedy="`force` replaces it"
+        ) from error

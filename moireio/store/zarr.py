@@ -40,9 +40,11 @@ from moireio.store.bounds import (
     require_name,
     size_text,
 )
+from moireio.store.changes import State, state_of
+from moireio.store.members import METADATA
 
-METADATA = "zarr.json"
 TEXT_BYTES = 16  # of an element of an array of texts, at least
+LISTINGS = 3
 
 
 def _is_no_failure_of_zarr(record: logging.LogRecord) -> bool:
@@ -80,6 +82,7 @@ class ZarrContainer:
         self.kind, self.mode = kind, mode
         self.path = os.fspath(path)
         self.label = label or self.path
+        self.state: State = state_of(self.path) if mode == "r" else {}
         self._arrays: dict[str, Any] = {}
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._folders: set[str] = set()  # that were found to be no links
@@ -88,17 +91,23 @@ class ZarrContainer:
         logging.getLogger("asyncio").addFilter(_is_no_failure_of_zarr)
         self._store: LocalStore | ZipStore
         try:
-            if kind == "zip":
-                self._members = _members(self.path)
-                self._store = ZipStore(self.path, mode="r")
-            else:
-                self._store = LocalStore(self.path, read_only=mode == "r")
             modes: dict[str, Any] = {"r": "r", "w": "w-", "a": "r+"}
-            if mode != "w":
-                self._require_own(METADATA)
-            self._root = zarr.open_group(
-                store=self._store, mode=modes[mode], zarr_format=3, use_consolidated=False
-            )
+            while True:
+                if kind == "zip":
+                    self._members = _members(self.path)
+                    self._store = ZipStore(self.path, mode="r")
+                else:
+                    self._store = LocalStore(self.path, read_only=mode == "r")
+                if mode != "w":
+                    self._require_own(METADATA)
+                self._root = zarr.open_group(
+                    store=self._store, mode=modes[mode], zarr_format=3, use_consolidated=False
+                )
+                opened = state_of(self.path) if kind == "zip" else self.state
+                if opened == self.state:
+                    break
+                self._store.close()  # another run replaced the zip in between
+                self.state = opened
         except (OutsideError, _RefusedError) as error:
             raise self._damaged("", error) from error
         except OSError as error:
@@ -173,15 +182,19 @@ class ZarrContainer:
 
         group = self._group(name)
         try:
-            children = self._folders_in(name)
-            for child in children:
-                self._require_own(_join(name, f"{child}/{METADATA}"))
-            with warnings.catch_warnings():
-                # of a member without metadata, which is an error here
-                warnings.filterwarnings("ignore", "Object at .* is not recognized")
-                members = dict(group.members())
-            for child in sorted(children - set(members)):
-                raise KeyError(f"{child} has lost its zarr.json")
+            for _ in range(LISTINGS):  # another run may add or remove a group in between
+                children = self._folders_in(name)
+                for child in children:
+                    self._require_own(_join(name, f"{child}/{METADATA}"))
+                with warnings.catch_warnings():
+                    # of a member without metadata, which is an error here
+                    warnings.filterwarnings("ignore", "Object at .* is not recognized")
+                    members = dict(group.members())
+                lost = sorted(children - set(members))
+                if not lost:
+                    break
+            else:
+                raise KeyError(f"{lost[0]} has lost its zarr.json")
             groups = [key for key, member in members.items() if isinstance(member, zarr.Group)]
             return sorted(groups), sorted(members.keys() - set(groups))
         except Exception as error:

@@ -139,7 +139,7 @@ def test_what_must_not_be_replaced(tmp_path, monkeypatch):
     folder = tmp_path / "papers.zarr"
     folder.mkdir()
     (folder / "thesis.tex").write_text("...")
-    with pytest.raises(MoireioError, match="no zarr store"):
+    with pytest.raises(MoireioError, match="no block file that could be replaced"):
         write_file(folder, structure, basis, source, force=True)
     monkeypatch.chdir(tmp_path)  # names of sockets are short
     with closing(socket.socket(socket.AF_UNIX)) as listener:
