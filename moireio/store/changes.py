@@ -22,7 +22,7 @@ State = dict[str, tuple[int, ...] | str]
 
 
 def state_of(path: str) -> State:
-    """Return what identifies a file, or the groups of a zarr folder, without reading them.
+    """Return the identity of a file, or of the groups of a zarr folder, without reading them.
 
     A group that is written anew is another folder; one that stays is not touched.
 
@@ -68,7 +68,7 @@ def _of_group(folder: str) -> tuple[int, ...]:
 
 
 def changed_groups(before: Container, now: Container) -> dict[str, bool]:
-    """Return which groups differ between two states of a block file.
+    """Return the groups that differ between two states of a block file.
 
     Parameters
     ----------

@@ -184,7 +184,7 @@ class Overlay:
         self._groups, self._arrays = renamed(self._groups), renamed(self._arrays)
 
     def kept_in(self, name: str) -> tuple[bool, list[str], dict[str, bool]]:
-        """Return what of a group of the base is kept.
+        """Return the parts of a group of the base that are kept.
 
         Parameters
         ----------
