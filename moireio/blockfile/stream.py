@@ -265,8 +265,22 @@ def check_outputs(
             if os.path.isdir(real) and other.startswith(real + os.sep):
                 raise MoireioError(f"is the folder in which {name} lies", path=path)
             if os.path.isdir(other) and real.startswith(other + os.sep):
-                raise MoireioError(f"lies inside the input {name}", path=path)
+                _check_inside(path, other, name)
         check_target(path, force)
+
+
+def _check_inside(path: str, folder: str, name: str) -> None:
+    """Refuse an output inside a folder that is read, unless it is a file beside those read."""
+    if os.path.isfile(os.path.join(folder, "zarr.json")):
+        raise MoireioError(f"lies inside the input {name}", path=path)
+    if not os.path.exists(path):
+        return
+    try:
+        open_blockfile(path).close()
+    except MoireioError as error:
+        raise MoireioError(
+            f"is a file of the input {name}", path=path, remedy="name another file"
+        ) from error
 
 
 def check_container(output: str | None, container: str | None = None) -> None:

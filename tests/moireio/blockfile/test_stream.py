@@ -49,8 +49,23 @@ def test_outputs(tmp_path):
         ([tmp_path], [source], True, "in which"),
         ([store / "y.h5"], [store], True, "lies inside"),
         ([tmp_path / "no" / "y.h5"], [], False, "folder does not exist"),
-        ([tmp_path], [], True, "no zarr store"),
+        ([tmp_path], [], True, "no block file"),
+        ([store], [source], True, "no block file"),
     ):
         with pytest.raises(MoireioError, match=what):
             check([str(p) for p in outputs], [str(p) for p in inputs], force)
-    check([str(store)], [str(source)], force=True)
+
+
+def test_outputs_in_a_folder_that_is_read(tmp_path):
+    """A data folder takes results; its own files are never replaced."""
+    from helpers import random_operator, random_system, write_file
+
+    structure, basis = random_system(0)
+    sizes = basis.sizes(structure)
+    result, own = tmp_path / "result.h5", tmp_path / "hamiltonians.h5"
+    stream.check_outputs([str(result)], [str(tmp_path)])
+    write_file(result, structure, basis, random_operator(0, sizes)[0])
+    stream.check_outputs([str(result)], [str(tmp_path)], force=True)
+    own.write_bytes(b"not a block file")
+    with pytest.raises(MoireioError, match="is a file of the input"):
+        stream.check_outputs([str(own)], [str(tmp_path)], force=True)
