@@ -17,6 +17,8 @@ from moireio.units import BOHR_ANGSTROM
 VERSIONS = {0: "3.7 or 3.8", 3: "3.9 or 4.0"}  # OpenMX, by layout
 SPINS = {0: "none", 1: "collinear", 3: "spinor"}
 LINE_BYTES = 256
+LARGEST_FERMI = 10.0  # Hartree
+LARGEST_LENGTH = 1e6  # Bohr
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,7 @@ class Header:
 
     def input_text(
         self, dat: str | os.PathLike[str] | None = None, check_coordinates: bool = True
-    ) -> tuple[openmx_dat.OpenMXInput, list[str]]:
+    ) -> tuple[openmx_dat.OpenMXInput, list[str], bool]:
         """Return the parsed input text, compared with the header.
 
         Parameters
@@ -134,8 +136,10 @@ class Header:
         -------
         text : moireio.formats.openmx.dat.OpenMXInput
             The text.
-        warnings : list of str
+        notes : list of str
             What could not be verified.
+        verified : bool
+            Whether cell and positions are those of the text.
 
         Raises
         ------
@@ -164,6 +168,13 @@ class Header:
             raise DamagedError(
                 f"has spin {self.spin}, but its input text {text.spin}", path=self.path
             )
+        temperature = text.keywords.number("scf.ElectronicTemperature", 300.0)
+        if dat is None and abs(temperature - self.temperature) > 1e-6 * max(1.0, temperature):
+            raise DamagedError(
+                f"has an electronic temperature of {self.temperature:g} K, but its input text "
+                f"{temperature:g} K",
+                path=self.path,
+            )
         notes = []
         expected = float(text.charges.sum()) - text.system_charge
         if len(text.charges) and abs(expected - self.electron_count) > 1e-6:
@@ -172,8 +183,10 @@ class Header:
                 f"text add up to {expected:g}: the valence of its species is left unknown"
             )
         if not check_coordinates:
-            return text, [*notes, "cell and positions were not compared with the input text"]
-        return text, notes + self._compare(text)
+            notes.append("cell and positions were not compared with the input text")
+            return text, notes, False
+        more = self._compare(text)
+        return text, notes + more, not more
 
     def _compare(self, text):
         """Compare cell and positions with those of the text; return what is not verified.
@@ -305,7 +318,7 @@ def read_header(data: mmap.mmap | bytes, path: str) -> Header:
     matrix_start, matrix_bytes = cursor.at, 8 * elements
     cursor.at += count * matrix_bytes
     matrix_end = cursor.at
-    tail = _read_tail(cursor, wrong)
+    tail = _read_tail(cursor, int(orbitals.sum()), wrong)
     return Header(
         path=path,
         byte_order=order,
@@ -346,9 +359,18 @@ def _byte_order(data, path):
 
 
 def _check_geometry(cell, reciprocal, positions, vectors, triples, wrong):
-    for what, values in (("the cell", cell), ("a position", positions), ("a cell", vectors)):
-        if not np.isfinite(values).all() or np.abs(values).max() > 1e7:
-            raise wrong(f"is damaged: {what} is not a reasonable number")
+    for what, values in (
+        ("a lattice vector", cell),
+        ("the position of an atom", positions),
+        ("a translation", vectors),
+    ):
+        bad = ~(np.abs(values) <= LARGEST_LENGTH)
+        if bad.any():
+            row, axis = np.argwhere(bad)[0]
+            raise wrong(
+                f"is damaged: {what} ({row + 1}, {'xyz'[axis]}) is {values[row, axis]:g} Bohr, "
+                f"up to {LARGEST_LENGTH:g} is expected"
+            )
     with np.errstate(all="ignore"):
         product = cell @ reciprocal.T - 2 * np.pi * np.eye(3)
         if not np.abs(product).max() < 1e-7:
@@ -358,7 +380,7 @@ def _check_geometry(cell, reciprocal, positions, vectors, triples, wrong):
         raise wrong("is damaged: the cell translations are not multiples of the cell")
 
 
-def _read_tail(cursor, wrong):
+def _read_tail(cursor, n_orbitals, wrong):
     if cursor.at + 88 > len(cursor.data):
         raise DamagedError(
             f"is cut short or damaged: matrices and Fermi level would end at byte "
@@ -369,11 +391,23 @@ def _read_tail(cursor, wrong):
     solver = int(cursor.array("i4", 1, "the solver")[0])
     numbers = cursor.array("f8", 10, "the energies")
     lines = int(cursor.array("i4", 1, "the number of lines")[0])
-    sane = 0 <= solver < 100 and np.isfinite(numbers).all() and np.abs(numbers).max() < 1e12
     fermi, temperature, electrons, spin = numbers[[0, 1, 8, 9]].tolist()
-    sane = sane and 0 <= temperature < 1e7 and electrons >= 0 and 0 <= lines < 10_000_000
-    if not sane:
-        raise wrong("is damaged: the matrices do not end where the sizes say")
+    most = 2.0 * n_orbitals
+    ranges = {
+        "the solver's number": (solver, 0, 100),
+        "the Fermi level (Hartree)": (fermi, -LARGEST_FERMI, LARGEST_FERMI),
+        "the temperature (K)": (temperature, 0, 1e7),
+        "a dipole moment": (float(np.abs(numbers[2:8]).max()), 0, 1e12),
+        "the number of electrons": (electrons, 0, most),
+        "the total spin": (spin, -most, most),
+        "the number of lines of text": (lines, 0, 10_000_000),
+    }
+    for what, (value, smallest, largest) in ranges.items():
+        if not smallest <= value <= largest:
+            raise wrong(
+                f"is damaged: behind the matrices {what} is {value:g}, "
+                f"{smallest:g} to {largest:g} is expected"
+            )
     raw = cursor.array("u1", LINE_BYTES * lines, "the input text") if lines else np.zeros(0)
     records = raw.astype(np.uint8).tobytes()
     text = [

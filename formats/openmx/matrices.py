@@ -30,6 +30,11 @@ LIMITS = {
 # The largest deviation in intact files is about a tenth of these.
 USUAL_RESIDUAL = {name: 1e-3 * LIMITS[name] for name in ("hamiltonian", "overlap", "density")}
 SCALES = {"eV": HARTREE_EV, "Å": BOHR_ANGSTROM, "1/Å": 1 / BOHR_ANGSTROM, "1": 1.0}
+# Diagonal elements on site are their own partners, and ↑↓ has none: limits of good sense there.
+LARGEST = {"hamiltonian": 1e3 * HARTREE_EV, "position": 1e-2, "density": 1e3}
+NORM = 0.05  # orbitals are normalised: their own overlap is 1
+ALONE = 1e-3  # of the largest violation in a block: an element that alone violates a symmetry
+FEW = 2
 RESIDENT_BYTES = 64 << 20
 FAULT_BYTES = 1 << 16  # the kernel maps so much around a block that is read
 BATCH_BYTES = 1 << 19  # what a few temporary arrays of this size need stays in the cache
@@ -99,7 +104,7 @@ class ScfoutOperator:
     def _blocks(self, members, first, second):
         """Return the finished blocks of pairs of two species, (p, rows, columns) or (c, …)."""
         name = self.meta.name
-        pick = _Picker(self._file, members, self._orders[first], self._orders[second])
+        pick = Picker(self._file, members, self._orders[first], self._orders[second])
         if name == "position":
             return self._position(pick, members)
         if name == "overlap":
@@ -115,6 +120,10 @@ class ScfoutOperator:
             if self.meta.parity < 0:
                 np.negative(adjoints, out=adjoints)
             parts.append(pick.reorder(self._mean(blocks, adjoints, scale, members)))
+        if name == "hamiltonian" and self.meta.components == 2:
+            onsite = self._onsite(members)
+            gap = parts[0][onsite] - parts[1][onsite]
+            self._check_alone(gap, members[onsite], "the symmetry of up and down")
         return parts[0] if self.meta.components == 1 else parts
 
     def _overlap(self, pick, members):
@@ -129,14 +138,14 @@ class ScfoutOperator:
         if self.meta.name == "overlap":
             self._compare(blocks, adjoints, 1.0, members)
         i, j = self.pairs.i[members], self.pairs.j[members]
-        onsite = np.flatnonzero((i == j) & ~self.pairs.R[members].any(axis=1))
+        onsite = self._onsite(members)
         norms = blocks[onsite].diagonal(axis1=1, axis2=2)
-        if not (norms > 0).all():
-            atom = int(i[onsite[np.flatnonzero(~(norms > 0).all(axis=1))[0]]])
-            raise DamagedError(
-                f"the overlap of an orbital of atom {atom} with itself is not positive",
-                path=self._file.path,
-                remedy="the file is damaged; run OpenMX again",
+        if not (np.abs(norms - 1) < NORM).all():
+            bad = int(np.flatnonzero(~(np.abs(norms - 1) < NORM).all(axis=1))[0])
+            worst = norms[bad][int(np.abs(np.nan_to_num(norms[bad], nan=9.9) - 1).argmax())]
+            raise self._damaged(
+                f"the overlap of an orbital of atom {i[onsite[bad]]} with itself is {worst:.3g}, "
+                "1 is expected"
             )
         blocks[i < j] = adjoints[i < j]
         same = np.flatnonzero(i == j)
@@ -149,9 +158,18 @@ class ScfoutOperator:
         blocks[same[:, None], middle, middle] = mean
         return blocks
 
+    def _damaged(self, what):
+        return DamagedError(
+            what, path=self._file.path, remedy="the file is damaged; run OpenMX again"
+        )
+
+    def _name(self, pair):
+        return pair_name(self.pairs.i[pair], self.pairs.j[pair], self.pairs.R[pair])
+
     def _mean(self, blocks, adjoints, scale, members):
         """Return the mean of blocks and the adjoints of their partners, times `scale`."""
         self._compare(blocks, adjoints, scale, members)
+        self._check_size(blocks, scale, members)
         blocks += adjoints
         blocks *= 0.5 * scale
         return blocks
@@ -164,15 +182,54 @@ class ScfoutOperator:
         top = int(worst.argmax())
         value = float(worst[top]) * scale
         if not value <= LIMITS[self.meta.name]:
-            pair = members[top]
-            unit = "" if self.meta.unit == "1" else f" {self.meta.unit}"
-            name = pair_name(self.pairs.i[pair], self.pairs.j[pair], self.pairs.R[pair])
-            raise DamagedError(
-                f"the {self.meta.name} of {name} and of its partner differ by {value:.1e}{unit}",
-                path=self._file.path,
-                remedy="the file is damaged; run OpenMX again",
+            raise self._damaged(
+                f"the {self.meta.name} of {self._name(members[top])} and of its partner differ by "
+                f"{value:.1e}{self._unit}"
             )
         self.residual = max(self.residual, value)
+
+    @property
+    def _unit(self):
+        return "" if self.meta.unit == "1" else f" {self.meta.unit}"
+
+    def _onsite(self, members):
+        """Return which of some pairs are an atom with itself."""
+        own = self.pairs.i[members] == self.pairs.j[members]
+        return np.flatnonzero(own & ~self.pairs.R[members].any(axis=1))
+
+    def _check_size(self, blocks, scale, members):
+        """Refuse numbers without sense: diagonal elements on site are their own partners."""
+        onsite = self._onsite(members)
+        limit = LARGEST.get(self.meta.name)
+        if limit is None or not len(onsite):
+            return
+        largest = np.abs(blocks[onsite].diagonal(axis1=1, axis2=2)).max(axis=1) * scale
+        if not largest.max() <= limit:
+            bad = int(np.flatnonzero(~(largest <= limit))[0])
+            atom = self.pairs.i[members[onsite[bad]]]
+            raise self._damaged(
+                f"the {self.meta.name} of an orbital of atom {atom} with itself is "
+                f"{largest[bad]:.1e}{self._unit}, up to {limit:.0e} makes sense"
+            )
+
+    def _check_alone(self, gap, members, what):
+        """Refuse an element that alone breaks a symmetry which all others of its block have."""
+        limit = LIMITS[self.meta.name]
+        if _within(gap, limit / 2):
+            return
+        gap = np.abs(gap).reshape(len(gap), -1)
+        worst = gap.max(axis=1)
+        suspects = np.flatnonzero(~(worst < limit))
+        if gap.shape[1] < 16 or not len(suspects):
+            return
+        above = (gap[suspects] > ALONE * worst[suspects, None]).sum(axis=1)
+        alone = np.flatnonzero(above <= FEW)
+        if len(alone):
+            pair = suspects[alone[0]]
+            raise self._damaged(
+                f"the {self.meta.name} of {self._name(members[pair])}: one element breaks "
+                f"{what} by {worst[pair]:.1e}{self._unit}, all others obey it"
+            )
 
     def _spinor(self, pick, members):
         """Return spinor blocks; of the four spin parts the file holds ↑↑, ↓↓ and ↑↓."""
@@ -199,11 +256,29 @@ class ScfoutOperator:
             for matrix in imaginary[2:]:
                 mixed = mixed + get(matrix)
             part.imag = (phase * scale) * pick.reorder(mixed)
-        if not np.isfinite(out.sum()):
-            raise DamagedError(
-                f"the {self.meta.name} contains a number that is not finite", path=self._file.path
-            )
+        self._check_spins(out, members)
         return out.reshape(count, 2 * n, 2 * m)
+
+    def _check_spins(self, out, members):
+        """Refuse damage that Hermiticity does not show: ↑↓ has no partner in the file."""
+        limit = LARGEST[self.meta.name]
+        if not _within(out, limit):
+            largest = np.abs(out.view(np.float64).reshape(len(out), -1)).max(axis=1)
+            pair = int(np.flatnonzero(~(largest <= limit))[0])
+            raise self._damaged(
+                f"the {self.meta.name} of {self._name(members[pair])} contains "
+                f"{largest[pair]:.1e}{self._unit}, up to {limit:.0e} makes sense"
+            )
+        if self.meta.name != "hamiltonian":
+            return
+        # Time reversal, where the block has it: ↓↓ = ↑↑*, ↓↑ = −↑↓*.
+        gap = np.conj(out[:, 0, :, 1, :])
+        gap += out[:, 1, :, 0, :]
+        self._check_alone(gap, members, "time reversal")
+        onsite = self._onsite(members)  # elsewhere ↑↑ and ↓↓ have partners
+        gap = np.conj(out[onsite, 0, :, 0, :])
+        gap -= out[onsite, 1, :, 1, :]
+        self._check_alone(gap, members[onsite], "time reversal")
 
     def _position(self, pick, members):
         """Return ⟨iα,0| r − τ_i |jβ,R⟩, Å; the partner's rule moves the origin from j to i."""
@@ -219,10 +294,32 @@ class ScfoutOperator:
         return parts
 
 
-class _Picker:
-    """Takes the blocks of some pairs of two species out of the matrices."""
+def _within(values, limit):
+    """Return whether no real or imaginary part is larger than a limit, or not a number."""
+    flat = values.view(np.float64)
+    return flat.max(initial=0.0) <= limit and flat.min(initial=0.0) >= -limit
 
-    def __init__(self, file, members, rows, columns):
+
+class Picker:
+    """Takes the blocks of some pairs of two species out of the matrices.
+
+    Parameters
+    ----------
+    file : Scfout
+        The open file.
+    members : (p,) array of int
+        Pairs whose atoms are of the same two species.
+    rows, columns : (n,), (m,) arrays of int
+        Where each orbital of moireio's order stands in OpenMX's.
+    """
+
+    def __init__(
+        self,
+        file: Scfout,
+        members: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int64],
+        columns: npt.NDArray[np.int64],
+    ):
         self._header, self._map = file.header, file.mapped
         self.shape = (len(members), len(rows), len(columns))
         self._offsets = file.block_offset[members]
@@ -236,17 +333,17 @@ class _Picker:
         values = raw.view(header.byte_order + "f8")
         return values if header.byte_order == "=" else values.astype(np.float64)
 
-    def stored(self, matrix):
-        """Return the blocks ⟨i,0|O|j,R⟩ in OpenMX's order, shape (p, rows, columns)."""
+    def stored(self, matrix: int) -> npt.NDArray[np.float64]:
+        """Return the blocks ⟨i,0|O|j,R⟩ of a matrix in OpenMX's order, shape (p, n, m)."""
         return self._take(matrix, self._offsets).reshape(self.shape)
 
-    def partner(self, matrix):
+    def partner(self, matrix: int) -> npt.NDArray[np.float64]:
         """Return the transposed blocks of the partners ⟨j,0|O|i,−R⟩, the same shape."""
         count, rows, columns = self.shape
         blocks = self._take(matrix, self._partner_offsets).reshape(count, columns, rows)
         return np.ascontiguousarray(blocks.transpose(0, 2, 1))
 
-    def reorder(self, blocks):
+    def reorder(self, blocks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return blocks with their orbitals in moireio's order."""
         flat = blocks.reshape(len(blocks), -1)
         return flat.take(self._order, axis=1).reshape(blocks.shape)

@@ -40,6 +40,7 @@ from moireio.errors import DamagedError, MoireioError, unreadable
 from moireio.formats.openmx.header import VERSIONS, Header, read_header
 from moireio.formats.openmx.kpath import BandSegment
 from moireio.formats.openmx.matrices import USUAL_RESIDUAL, ScfoutOperator
+from moireio.formats.openmx.verify import check_positions, fitting_basis
 from moireio.operators.blocks import block_offsets
 from moireio.results.electrons import Electrons
 from moireio.results.kpath import KPathSegments
@@ -300,7 +301,7 @@ def open_scfout(
 
 def _open(path, mapped, dat, check_coordinates):
     header = read_header(mapped, path)
-    text, notes = header.input_text(dat, check_coordinates)
+    text, notes, verified = header.input_text(dat, check_coordinates)
     basis, elements = text.basis(header.electron_count)
     try:
         pairs, order = Pairs.sort(header.n_atoms, header.pair_i, header.pair_j, header.pair_R)
@@ -337,7 +338,7 @@ def _open(path, mapped, dat, check_coordinates):
         temperature=header.temperature,
         spin=header.total_spin,
     )
-    return Scfout(
+    file = Scfout(
         path,
         header,
         structure,
@@ -349,3 +350,8 @@ def _open(path, mapped, dat, check_coordinates):
         text.kpath,
         notes,
     )
+    if not verified:
+        check_positions(file)
+    file.basis, more = fitting_basis(file)
+    file.notes += more
+    return file
