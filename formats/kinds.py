@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from moireio.errors import MoireioError
 from moireio.formats import structures
 from moireio.formats.deeph import dock, folder
+from moireio.formats.openmx import dat
+from moireio.formats.structure_text import plain_name
 from moireio.moire.dataset import FORMAT as DATASET
 from moireio.moire.dataset import MANIFEST
 from moireio.store.containers import HDF5_SIGNATURE, ZIP_SIGNATURE, open_container
@@ -95,7 +97,7 @@ def identify(path: str) -> FileKind | None:
     name = _by_bytes(path, head) or next((n for n, fits in _BY_NAME.items() if fits(path)), None)
     if name is None and head.startswith(b"\x80") and path.lower().endswith(TORCH_SUFFIXES):
         name = "torch"
-    if name is None and _is_openmx_input(head):
+    if name is None and dat.detect(path):
         name = "dat"
     return KINDS.get(name or "")
 
@@ -147,14 +149,7 @@ def _suffix(*suffixes: str) -> Callable[[str], bool]:
 
 
 def _is_structure(path: str) -> bool:
-    base = os.path.basename(path)
-    known = tuple(suffix for suffix, form in structures.SUFFIXES.items() if form != "openmx")
-    return base.upper().startswith(("POSCAR", "CONTCAR")) or _suffix(*known)(path)
-
-
-def _is_openmx_input(head: bytes) -> bool:
-    text = head.lower()
-    return any(word in text for word in (b"species.number", b"atoms.number", b"<definition.of"))
+    return structures.kind(plain_name(path)) not in (None, "block", "openmx")
 
 
 _BY_NAME: dict[str, Callable[[str], bool]] = {

@@ -8,7 +8,7 @@ import click
 from moireio.tools.common import Command, Group, fail, say
 from moireio.tools.conversion import convert_folder
 from moireio.tools.layer_options import layer_options, read_stack
-from moireio.tools.options import options
+from moireio.tools.options import Suggested, layer_names, options
 from moireio.tools.progress import show_progress
 
 MAX_ATOMS = 200  # of an untwisted common cell, for hundreds of DFT calculations
@@ -26,7 +26,13 @@ def main():
 
 
 @main.command("make", cls=Command, context_settings=HELP)
-@click.argument("sources", metavar="LAYER [LAYER ...]", nargs=-1, required=True)
+@click.argument(
+    "sources",
+    metavar="LAYER [LAYER ...]",
+    nargs=-1,
+    required=True,
+    type=Suggested(layer_names),
+)
 @click.option("-o", "--output", metavar="DIR", required=True, help="Folder to make.")
 @click.option(
     "--slide",

@@ -7,7 +7,7 @@ import click
 
 from moireio.tools.common import Command, arguments, say
 from moireio.tools.layer_options import layer_options, read_stack
-from moireio.tools.options import one_to_stdout, options
+from moireio.tools.options import Suggested, layer_names, one_to_stdout, options
 from moireio.tools.progress import show_progress
 
 TABLE_HEADER = (
@@ -17,7 +17,13 @@ TABLE_HEADER = (
 
 
 @click.command("build-twist", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("sources", metavar="LAYER [LAYER ...]", nargs=-1, required=True)
+@click.argument(
+    "sources",
+    metavar="LAYER [LAYER ...]",
+    nargs=-1,
+    required=True,
+    type=Suggested(layer_names),
+)
 @layer_options
 @click.option(
     "--angle",

@@ -31,6 +31,17 @@ class _Interrupted(BaseException):
     """KeyboardInterrupt on its way through click, which would make another exception of it."""
 
 
+def _print_version(ctx, param, value):
+    """Print the version for ``--version``, and end."""
+    if not value or ctx.resilient_parsing:
+        return
+    from moireio import __version__
+
+    name = ctx.command_path.removeprefix("moireio ")
+    click.echo(f"moireio {__version__}" if name == "moireio" else f"{name} (moireio) {__version__}")
+    ctx.exit()
+
+
 class Program:
     """A click command that is either a program of its own or runs inside another one.
 
@@ -38,6 +49,18 @@ class Program:
     end the process at once. Anywhere else, as in a notebook, Ctrl-C raises KeyboardInterrupt,
     and with ``standalone_mode=False`` errors are the library's own exceptions.
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        version = click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_print_version,
+            help="Show the version.",
+        )
+        self.params.append(version)
 
     def main(self, args=None, prog_name=None, complete_var=None, standalone_mode=True, **settings):
         """Run the command.
@@ -79,7 +102,43 @@ class Program:
 
 
 class Group(Program, click.Group):
-    """Commands under one name."""
+    """Commands under one name; for one that there is not, those of like names are suggested."""
+
+    def resolve_command(self, ctx, args):
+        """Return name, command and further words."""
+        name = str(args[0])
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            if name.startswith("-"):
+                raise
+        raise click.UsageError(f"No such command {name!r}{did_you_mean(name, self, ctx)}", ctx)
+
+
+def did_you_mean(name, group, ctx):
+    """Return a question that names the commands most like a word.
+
+    Parameters
+    ----------
+    name : str
+        What was typed.
+    group : click.Group
+        Has the commands.
+    ctx : click.Context
+        Its context.
+
+    Returns
+    -------
+    str
+        ": did you mean band?", or an empty text.
+    """
+    from difflib import get_close_matches
+
+    names = group.list_commands(ctx)
+    word = name.lower().replace("_", "-")
+    near = get_close_matches(word, names, 3, 0.6)
+    near += [n for n in names if (word in n or n in word) and n not in near and len(word) > 2]
+    return f": did you mean {' or '.join(near)}?" if near else ""
 
 
 class Command(Program, click.Command):
@@ -101,7 +160,7 @@ class Command(Program, click.Command):
 
     def invoke(self, ctx):
         """Run the command and turn errors into one line."""
-        debug = ctx.params.pop("debug")
+        debug = ctx.meta["moireio.debug"] = ctx.params.pop("debug")
         ctx.meta["moireio.quiet"] = ctx.params.pop("quiet")
         if sys.stdout is None:
             fail("standard output: is closed (send it to a file or /dev/null)")
@@ -115,7 +174,7 @@ class Command(Program, click.Command):
         except Exception as error:
             if debug:
                 raise
-            raise Failure(_about_format(error, ctx) or _one_line(error, ctx)) from error
+            raise Failure(describe_error(error, ctx)) from error
 
 
 @contextmanager
@@ -164,27 +223,45 @@ def with_options(text, ctx):
     )
 
 
-def _about_format(error, ctx):
+def describe_error(error, ctx, source=None):
+    """Return one line about an exception.
+
+    Parameters
+    ----------
+    error : Exception
+        Any.
+    ctx : click.Context
+        The running command.
+    source : str, optional
+        The file that was read; by default that of the command line.
+
+    Returns
+    -------
+    str
+        With the file's name, without "error: "; parameters of the library are options.
+    """
+    if source is None:
+        names = (ctx.params.get(name) for name in ("source", "sources", "files"))
+        source = next((name for name in names if name), ctx.info_name)
+        source = source[0] if isinstance(source, tuple) else source
+    return _about_format(error, ctx, source) or with_options(_line(error, source), ctx)
+
+
+def _about_format(error, ctx, source):
     """Return the error of an input of another kind than the command reads, or None."""
     if isinstance(error, (MemoryError, RecursionError)):
         return None
     from moireio.tools.wrong_format import wrong_format
 
     path = error.path if isinstance(error, MoireioError) else getattr(error, "filename", None)
+    path = source if path is None and len(ctx.params.get("files") or ()) > 1 else path
     try:
         return wrong_format(ctx, path)
     except Exception:  # the command's own error is the better one
         return None
 
 
-def _one_line(error, ctx):
-    """Return an error as one line that names a file, with options for parameters."""
-    return with_options(_line(error, ctx), ctx)
-
-
-def _line(error, ctx):
-    source = ctx.params.get("source") or ctx.params.get("sources") or ctx.info_name
-    source = source[0] if isinstance(source, tuple) and source else source
+def _line(error, source):
     source = "standard input" if source == "-" else source
     if isinstance(error, MoireioError):
         return str(error) if error.path else f"{source}: {error}"
@@ -194,11 +271,21 @@ def _line(error, ctx):
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError) and error.strerror:
         return f"standard output: {error.strerror}"
-    kind = type(error).__name__
     return (
-        f"{source}: unexpected {kind}: {first_line(error)} "
-        "(the file may be damaged, see h5-validate; --debug shows where)"
+        f"{source}: unexpected {type(error).__name__}{_place(error)}: {first_line(error)} "
+        "(a fault of the file or of moireio: h5-validate checks block files, --debug shows more)"
     )
+
+
+def _place(error):
+    """Return where in moireio an exception comes from, as " in moireio.dos.solve, line 57"."""
+    frame, place = error.__traceback__, ""
+    while frame is not None:
+        module = frame.tb_frame.f_globals.get("__name__", "")
+        if module.startswith("moireio.") and module != __name__:
+            place = f" in {module}, line {frame.tb_lineno}"
+        frame = frame.tb_next
+    return place
 
 
 def fail(text):

@@ -2,7 +2,7 @@
 
 import click
 
-from moireio.tools.common import Command, arguments
+from moireio.tools.common import Command, arguments, say
 from moireio.tools.options import options, source_argument
 from moireio.tools.progress import show_progress
 
@@ -15,15 +15,29 @@ def main(ctx, source, output, container, storage, precision, compression, force)
     """Copy a block file into another container (HDF5, zarr, zip), storage or precision.
 
     By default to standard output. Values do not change, unless --precision float32 rounds them.
+    With a suffix of structure files (.cif, .vasp, .xyz, .lmp, .dat …; also POSCAR) OUTPUT holds the
+    structure alone.
     """
-    from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
+    from moireio.blockfile.stream import check_outputs, open_source, write_target
+    from moireio.errors import MoireioError
+    from moireio.formats import structures
     from moireio.operators.blocks import row_bytes
     from moireio.operators.views import stored_as
     from moireio.runtime.progress import share
 
     output = "-" if output is None else output
     check_outputs([output], [source], force)
-    check_container(output, container)
+    form = "block" if container else structures.kind(output)
+    if form not in (None, "block"):
+        _write_structure(ctx, source, output)
+        return
+    if form is None:
+        raise MoireioError(
+            "has no suffix of a block file or a structure file",
+            path=output,
+            remedy="use .h5, .zarr or .zarr.zip; for the structure alone .cif, .vasp, .xyz, .lmp "
+            "or .dat",
+        )
     with open_source(source) as file:
         kept, changed = [], []
         for name in file.operators:
@@ -51,3 +65,22 @@ def main(ctx, source, output, container, storage, precision, compression, force)
             for operator in changed:
                 writer.operator(operator, progress=step)
             writer.history("convert-h", arguments(), [(file.label, file.digest())])
+
+
+def _write_structure(ctx, source, output):
+    """Write the structure of a block file, with the names of its bases where OUTPUT has them."""
+    from click.core import ParameterSource
+
+    from moireio.blockfile.stream import open_source
+    from moireio.formats import structures
+
+    for name in ("storage", "precision", "compression"):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name} is for block files; {output} holds a structure.")
+    with open_source(source) as file:
+        basis = file.basis if "basis" in file else None
+        structures.write(output, file.structure, basis, f"moireio convert-h {file.label}")
+        left = [name for name in file.groups if name not in ("structure", "basis", "history")]
+        if left:
+            names = ", ".join(f"/{name}" for name in left)
+            say(ctx, f"note: {output} holds the structure alone, without {names}")

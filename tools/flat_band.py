@@ -6,13 +6,13 @@ import click
 
 from moireio.tools.common import Command, say
 from moireio.tools.energies import print_result
-from moireio.tools.options import OutputFile, one_to_stdout, options
+from moireio.tools.options import BlockFile, OutputFile, one_to_stdout, options
 from moireio.tools.progress import show_progress
 from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_options
 
 
 @click.command("flat-band", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("files", metavar="[SOURCE]...", nargs=-1, type=click.Path(allow_dash=True))
+@click.argument("files", metavar="[SOURCE]...", nargs=-1, type=BlockFile())
 @click.option(
     "--below",
     type=click.IntRange(0),

@@ -6,7 +6,7 @@ from importlib import import_module
 import click
 
 from moireio.errors import MoireioError
-from moireio.tools.common import Failure, Group
+from moireio.tools.common import Command, Failure, Group
 
 GROUP = "moireio.commands"
 
@@ -99,7 +99,7 @@ def _plugins(ctx):
     return commands
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell):
     """Print completion of all commands for a shell.
@@ -115,7 +115,6 @@ def completion(shell):
 
 
 @click.group(cls=AllCommands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="moireio", prog_name="moireio")
 def main():
     """From DFT output to the topology of twisted two-dimensional materials.
 

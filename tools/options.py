@@ -19,9 +19,90 @@ class OutputFile(click.Path):
         return "-" if descriptor(path) == 1 else path
 
 
+class Suggested(click.Path):
+    """Name of a file, or of something that comes with moireio; completion offers those first.
+
+    Parameters
+    ----------
+    names : callable
+        Returns the names that begin with a text.
+    **settings
+        For click's Path.
+    """
+
+    def __init__(self, names, **settings):
+        super().__init__(**settings)
+        self.names = names
+
+    def shell_complete(self, ctx, param, incomplete):
+        """Return the names, and files where there are none."""
+        from click.shell_completion import CompletionItem
+
+        # In bash "file" must come first: it drops what it was given before.
+        begin = incomplete.lower()
+        names = [name for name in self.names(incomplete) if name.lower().startswith(begin)]
+        return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
+
+
+class BlockFile(Suggested):
+    """Name of a block file, or "-"."""
+
+    def __init__(self):
+        super().__init__(block_files, allow_dash=True)
+
+
+def block_files(beginning):
+    """Return the names of block files that begin with a text.
+
+    Parameters
+    ----------
+    beginning : str
+        Such as "out/tw".
+
+    Returns
+    -------
+    list of str
+        By their suffixes. Names with blanks are left out: no shell would get them right.
+    """
+    import glob
+
+    from moireio.store.containers import SUFFIXES
+
+    names = sorted(glob.glob(glob.escape(beginning) + "*"))
+    return [n for n in names if n.endswith(tuple(SUFFIXES)) and not re.search(r"\s", n)]
+
+
 def source_argument(function):
-    """Add the argument SOURCE, by default standard input."""
+    """Add the argument SOURCE of commands that read block files, by default standard input."""
+    return click.argument("source", default="-", type=BlockFile())(function)
+
+
+def structure_argument(function):
+    """Add the argument SOURCE of commands that read structures too, by default standard input."""
     return click.argument("source", default="-", type=click.Path(allow_dash=True))(function)
+
+
+def package_files(package, suffix, folder="."):
+    """Return the names of files that come with moireio, without importing numpy.
+
+    Parameters
+    ----------
+    package : str
+        Such as "moireio.models".
+    suffix : str
+        Such as ".h5", which the names are without.
+    folder : str
+        Folder inside the package.
+
+    Returns
+    -------
+    list of str
+        Sorted.
+    """
+    from importlib.resources import files
+
+    entries = (entry.name for entry in files(package).joinpath(folder).iterdir())
+    return sorted(name.removesuffix(suffix) for name in entries if name.endswith(suffix))
 
 
 def basis_names(ctx, param, words):
@@ -152,6 +233,15 @@ _OPTIONS = {
     "text": click.option("--text", type=OutputFile(), help="Write the result as a text table."),
     "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
 }
+
+
+def layer_names(beginning=""):
+    """Return the names of the layers of the table, a list of str, without importing numpy."""
+    import tomllib
+    from importlib.resources import files
+
+    text = files("moireio.moire").joinpath("layers.toml").read_text("utf-8")
+    return list(tomllib.loads(text))
 
 
 def options(*names):

@@ -6,11 +6,11 @@ import click
 
 from moireio.tools.common import Command, arguments, say
 from moireio.tools.operators import structure_source, write_operators
-from moireio.tools.options import destination, options, source_argument
+from moireio.tools.options import destination, options, structure_argument
 
 
 @click.command("overlap", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@source_argument
+@structure_argument
 @options("pao", "basis")
 @click.option(
     "--position",

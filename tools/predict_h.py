@@ -3,7 +3,13 @@
 import click
 
 from moireio.tools.common import Command, arguments, say
-from moireio.tools.options import destination, options, source_argument
+from moireio.tools.options import (
+    Suggested,
+    destination,
+    options,
+    package_files,
+    source_argument,
+)
 from moireio.tools.progress import show_progress
 
 
@@ -12,9 +18,10 @@ from moireio.tools.progress import show_progress
 @click.option(
     "--model",
     "-m",
-    type=click.Path(),
-    help="Model file of moireio, or a result folder of DeepH-E3 (with best_model.pkl).  [default: "
-    "a model that comes with moireio, if it knows the elements of SOURCE]",
+    type=Suggested(lambda _: package_files("moireio.models", ".h5")),
+    metavar="NAME|FILE|FOLDER",
+    help="A model that comes with moireio, a model file, or a result folder of DeepH-E3 (with "
+    "best_model.pkl).  [default: one that comes with moireio, if it knows the elements of SOURCE]",
 )
 @click.option(
     "--e3nn",

@@ -6,15 +6,16 @@ import click
 
 from moireio.tools.common import Command, arguments, say
 from moireio.tools.operators import structure_source, write_operators
-from moireio.tools.options import destination, options, source_argument
+from moireio.tools.options import Suggested, destination, options, package_files, structure_argument
 
 
 @click.command("tb-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@source_argument
+@structure_argument
 @click.option(
     "--model",
     "-m",
     metavar="NAME|FILE.toml",
+    type=Suggested(lambda _: package_files("moireio.tightbinding", ".toml", "models")),
     help="A model that comes with moireio (see --list), or a file (see docs/tight-binding.md).",
 )
 @click.option("--list", "as_list", is_flag=True, help="Print the models that come with moireio.")

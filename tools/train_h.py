@@ -3,7 +3,7 @@
 import click
 
 from moireio.tools.common import Command, arguments, say
-from moireio.tools.options import options
+from moireio.tools.options import Suggested, options, package_files
 
 PRESETS = {
     "paper": {"batch": 1, "patience": 100, "cooldown": 40, "threshold": 0.05},
@@ -34,9 +34,10 @@ PRESETS = {
 )
 @click.option(
     "--init-from",
-    type=click.Path(exists=True),
+    type=Suggested(lambda _: package_files("moireio.models", ".h5")),
     metavar="MODEL",
-    help="Transfer learning: begin with the weights of a model file or a DeepH-E3 result folder.",
+    help="Transfer learning: begin with the weights of a model file, a DeepH-E3 result folder, or "
+    "a model that comes with moireio, by its name.",
 )
 @click.option(
     "--hidden",

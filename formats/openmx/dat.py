@@ -33,6 +33,7 @@ EMPTY = "E"  # the pseudopotential of an atom without nucleus and electrons
 FARTHEST = 1e6  # Å or Bohr; no calculation reaches so far
 MOST_BYTES = 1 << 30
 HEAD_BYTES = 1 << 20
+OUTPUT = "This calculation was performed by OpenMX"
 _TABLES = re.compile(
     r"^\s*<(definition\.of\.atomic\.species|atoms\.speciesandcoordinates)\b", re.I | re.M
 )
@@ -176,9 +177,10 @@ def looks_like(text: str) -> bool:
     Returns
     -------
     bool
-        True if one of OpenMX's tables of species or atoms begins in it.
+        True if one of OpenMX's tables of species or atoms begins in it. An ``.out``, which repeats
+        its input with the initial coordinates, is none.
     """
-    return _TABLES.search(text) is not None
+    return _TABLES.search(text) is not None and OUTPUT not in text
 
 
 def detect(path: str | os.PathLike[str]) -> bool:

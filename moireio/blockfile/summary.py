@@ -127,7 +127,7 @@ def summary_text(summary: dict[str, Any]) -> str:
             f"residual {entry['residual']:.1e}"
         )
     lines += texts["calculation"] + texts["results"] + texts["history"]
-    return "\n".join(lines)
+    return "\n".join("".join(c if c.isprintable() else "�" for c in line) for line in lines)
 
 
 def _result_lines(summary: dict[str, Any]) -> dict[str, list[str]]:

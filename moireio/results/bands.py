@@ -97,20 +97,38 @@ class BandStructure:
         if self.electrons is None:
             raise MoireioError("the valence band maximum needs the number of electrons")
         if len(self.energies) == 2:
-            return self._collinear_vbm(self.electrons)
+            if self.first_band:
+                raise MoireioError(
+                    "the valence band maximum of collinear spin needs the bands from the lowest"
+                )
+            return float(self._sorted()[:, round(self.electrons) - 1].max())
         filled = self.electrons if self.spinor else self.electrons / 2
         index = round(filled) - 1 - self.first_band
         if not 0 <= index < self.energies.shape[2]:
             raise MoireioError("the last occupied band is not among the bands that were kept")
         return float(self.energies[0, :, index].max())
 
-    def _collinear_vbm(self, electrons: float) -> float:
-        if self.first_band:
-            raise MoireioError(
-                "the valence band maximum of collinear spin needs the bands from the lowest"
-            )
-        both = np.sort(np.concatenate(list(self.energies), axis=1), axis=1)
-        return float(both[:, round(electrons) - 1].max())
+    def _sorted(self) -> npt.NDArray[np.float64]:
+        """Return the levels of both spins at every k point, ascending; shape (nk, ns·nb)."""
+        return np.sort(np.concatenate(list(self.energies), axis=1), axis=1)
+
+    def edges(self) -> tuple[float, float] | None:
+        """Return the highest energy of the last filled band and the lowest of the next, eV.
+
+        Returns
+        -------
+        (float, float) or None
+            On these k points; the second is below the first where the bands overlap. None if the
+            number of electrons is unknown, fills no whole bands, or one of the two is not kept.
+        """
+        if self.electrons is None or (len(self.energies) == 2 and self.first_band):
+            return None
+        filled = self.electrons / (1 if self.spinor or len(self.energies) == 2 else 2)
+        index = round(filled) - self.first_band
+        levels = self._sorted()
+        if abs(filled - round(filled)) > 1e-6 or not 0 < index < levels.shape[1] or not len(levels):
+            return None
+        return float(levels[:, index - 1].max()), float(levels[:, index].min())
 
     def zero(self, level: str | float) -> float:
         """Return the energy that a named level has, eV.
@@ -222,10 +240,11 @@ class BandsKind(ResultKind[BandStructure]):
         return findings
 
     def summary(self, container: Container, group: str, value: BandStructure) -> dict[str, Any]:
-        """Return sizes, the letters of the path, the lowest and the highest energy."""
+        """Return sizes, the letters of the path, and energies: range, Fermi level, edges, gap."""
         letters, breaks = "", set(value.path.breaks.tolist())
         for index, label in zip(value.path.label_index.tolist(), value.path.labels, strict=True):
             letters += f",{label}" if index in breaks else label
+        edges = value.edges()
         return {
             "k_points": len(value.path),
             "bands": int(value.energies.shape[2]),
@@ -233,15 +252,27 @@ class BandsKind(ResultKind[BandStructure]):
             "path": letters,
             "lowest": float(np.min(value.energies)),
             "highest": float(np.max(value.energies)),
+            "fermi": value.fermi,
+            "electrons": value.electrons,
+            "vbm": None if edges is None else edges[0],
+            "cbm": None if edges is None else edges[1],
+            "gap": None if edges is None else max(0.0, edges[1] - edges[0]),
             "states": has_states(container, group),
         }
 
     def lines(self, group: str, summary: dict[str, Any]) -> list[str]:
-        """Return one line."""
+        """Return a line, and one of the Fermi level and the gap where they are known."""
         spins = " (spin up and down)" if summary["spins"] == 2 else ""
         text = f"{summary['path']}, {summary['k_points']} k points, {summary['bands']} bands{spins}"
         text += f", {summary['lowest']:.4f} … {summary['highest']:.4f} eV"
-        return [f"{group:<12} {text}" + (", with states" if summary["states"] else "")]
+        lines = [f"{group:<12} {text}" + (", with states" if summary["states"] else "")]
+        vbm, cbm, fermi = (summary[name] for name in ("vbm", "cbm", "fermi"))
+        parts = [] if fermi is None else [f"Fermi level {fermi:.4f} eV"]
+        if vbm is not None:
+            parts += [f"VBM {vbm:.4f} eV", f"CBM {cbm:.4f} eV"]
+            overlap = f"no gap: they overlap by {vbm - cbm:.4f} eV"
+            parts.append(f"gap {cbm - vbm:.4f} eV on this path" if cbm > vbm else overlap)
+        return [*lines, f"{'':12} {', '.join(parts)}"] if parts else lines
 
 
 def has_states(container: Container, group: str) -> bool:

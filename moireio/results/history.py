@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -117,12 +118,14 @@ class HistoryKind(ResultKind[list[HistoryEntry]]):
         return [asdict(entry) for entry in value]
 
     def lines(self, group: str, summary: list[dict[str, Any]]) -> list[str]:
-        """Return a line for every command."""
+        """Return two lines for every command: when and from what, and its command line."""
         texts = []
         for number, entry in enumerate(summary, 1):
             inputs = ", ".join(entry["inputs"])
             text = f"{group} {number:<4} {entry['time']}  {entry['command']} {entry['version']}"
             texts.append(text + (f"  from {inputs}" if inputs else ""))
+            if entry["arguments"]:
+                texts.append(f"{'':12} $ {shlex.join([entry['command'], *entry['arguments']])}")
         return texts
 
 

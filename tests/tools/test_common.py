@@ -56,8 +56,8 @@ def _lines(command, *words):
         (OSError(28, "No space left"), "standard output: No space left"),
         (
             ZeroDivisionError("division\nby zero"),
-            "in.h5: unexpected ZeroDivisionError: division "
-            "(the file may be damaged, see h5-validate; --debug shows where)",
+            "in.h5: unexpected ZeroDivisionError: division (a fault of the file or of moireio: "
+            "h5-validate checks block files, --debug shows more)",
         ),
     ],
 )

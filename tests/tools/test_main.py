@@ -6,7 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner
 from plugin_packages import install
+
+from moireio import __version__
+from moireio.tools.main import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent.parent
 MODULE = """
@@ -62,7 +67,7 @@ def test_unusable_ones_are_one_line(moireio, name):
 def test_unknown_ones_are_wrong_usage(moireio):
     done = moireio("ribon")
     assert done.returncode == 2
-    assert "No such command" in done.stderr
+    assert "No such command 'ribon': did you mean ribbon?" in done.stderr
 
 
 def test_completion_lists_usable_ones_and_is_silent_about_the_others(moireio):
@@ -79,6 +84,69 @@ def test_completion_lists_usable_ones_and_is_silent_about_the_others(moireio):
     assert not {"number", "absent"} & set(names)
     assert complete("moireio rib") == ["ribbon"]
     assert "--help" in complete("moireio ribbon --h")
+
+
+@pytest.mark.parametrize(
+    ("word", "names"),
+    [
+        ("bnd", "band"),
+        ("flatband", "flat-band or band"),
+        ("predict", "predict-h"),
+        ("H5info", "h5-info"),
+        ("openmx", "openmx2h5"),
+        ("build", "build-twist or build-dataset"),
+    ],
+)
+def test_commands_of_like_names_are_suggested(word, names):
+    done = CliRunner().invoke(main, [word])
+    assert done.exit_code == 2
+    assert done.stderr.endswith(f"Error: No such command '{word}': did you mean {names}?\n")
+
+
+def test_nothing_like_it():
+    assert CliRunner().invoke(main, ["xyzzy"]).stderr.endswith("No such command 'xyzzy'\n")
+    assert "did you mean make?" in CliRunner().invoke(main, ["build-dataset", "mak"]).stderr
+    assert "--path" in CliRunner().invoke(main, ["band", "--pth", "GMK"]).stderr
+
+
+def test_every_command_has_a_version():
+    lines = {"moireio": f"moireio {__version__}\n"}
+    names = [[name] for name in (*COMMANDS, "completion")] + [["build-dataset", "make"]]
+    lines |= {" ".join(words): f"{' '.join(words)} (moireio) {__version__}\n" for words in names}
+    for words in ([], *names):
+        done = CliRunner().invoke(main, [*words, "--version"], prog_name="moireio")
+        assert (done.exit_code, done.output) == (0, lines[" ".join(words) or "moireio"])
+
+
+def offers(command, words, incomplete):
+    """Return the plain words that completion offers, and whether files too."""
+    complete = ShellComplete(command, {}, command.name, "_X_COMPLETE")
+    items = complete.get_completions(words, incomplete)
+    return [i.value for i in items if i.type == "plain"], "file" in [i.type for i in items]
+
+
+def test_completion_of_values(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.h5", "b.zarr.zip", "two words.h5", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "tbg.h5").touch()
+    cases = [
+        ("build-twist", [], "gr", ["graphene"]),
+        ("build-twist", ["graphene"], "mos", ["MoS2", "MoSe2"]),
+        ("build-twist", ["--stacking"], "", ["R", "H"]),
+        ("tb-h", ["-m"], "", ["graphene-nn", "moon-koshino", "trambly"]),
+        ("predict-h", ["--model"], "", ["graphene-bilayer"]),
+        ("train-h", ["--init-from"], "gra", ["graphene-bilayer"]),
+        ("band", ["a.h5", "--solver"], "", ["auto", "dense", "sparse", "slepc"]),
+        ("band", [], "", ["a.h5", "b.zarr.zip"]),
+        ("h5-info", ["a.h5"], "b", ["b.zarr.zip"]),
+        ("flat-band", [], "out/", ["out/tbg.h5"]),
+    ]
+    for name, words, incomplete, values in cases:
+        found, files = offers(main.get_command(None, name), words, incomplete)
+        assert found == values, name
+        assert files == (words[-1:] not in (["--stacking"], ["--solver"])), name
 
 
 COMMANDS_AND_HEAVY = """
