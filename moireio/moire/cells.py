@@ -13,6 +13,9 @@ from moireio.moire.plane import FloatArray, IntArray
 
 EXACT = 1e-10
 CHUNK = 1_000_000
+# The coincidence cell in the cell (m, n) that holds three or two of it, times three or two.
+SIXTH = np.array([[2, -1], [1, 1]])
+QUARTER = np.array([[1, -1], [1, 1]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +192,10 @@ def find(
 def find_exact(
     first: FloatArray, second: FloatArray, angles: tuple[float, float], max_area: float
 ) -> list[Cell]:
-    """Search common cells without strain: `find` for two equal lattices.
+    """List common cells without strain, as `find` does, of two equal symmetric lattices.
+
+    All coincidence lattices of two hexagonal or two square lattices come from pairs of coprime
+    indices (m, n), see `from_index` and `coincidence_cells`; no search is needed.
 
     Parameters
     ----------
@@ -209,7 +215,50 @@ def find_exact(
     classes = {plane.bravais_class(first, 1e-9), plane.bravais_class(second, 1e-9)}
     if classes not in ({"hexagonal"}, {"square"}) or np.abs(first - second).max() > 1e-9:
         return []
-    return find(first, second, angles, max_area, 0.0)
+    bravais_class = classes.pop()
+    period, part = (60, SIXTH) if bravais_class == "hexagonal" else (90, QUARTER)
+    largest = max_area / float(np.linalg.det(first)) * (1 + 1e-9)
+    low, high = (float(v) for v in angles)
+    found = [(0.0, np.stack([np.eye(2, dtype=np.int64)] * 2))] if largest >= 1 else []
+    for m, n in _indices(first, bravais_class, period, largest, low, high):
+        rows = from_index(first, second, m, n).matrices
+        n_cells = coincidence_cells(bravais_class, m, n)
+        if n_cells > 1:
+            rows = (part @ rows) // n_cells
+        if (rows[0, 0] @ first)[1] < -1e-9:  # begin within the first sixth or quarter of a turn
+            last = rows[:, 1] - rows[:, 0] if bravais_class == "hexagonal" else -rows[:, 0]
+            rows = np.stack([rows[:, 1], last], axis=1)
+        found.append((match(first, second, rows).angle, rows))
+    smallest: dict[float, Cell] = {}
+    for angle, rows in sorted(found, key=lambda f: int(np.linalg.det(f[1][0]).round())):
+        for turns in range(int((low - angle) // period), int((high - angle) // period) + 2):
+            total = angle + period * turns
+            if low - 1e-7 <= total <= high + 1e-7 and round(total, 6) not in smallest:
+                back = _lattice_turn(second, -period * turns)
+                smallest[round(total, 6)] = Cell(np.stack([rows[0], rows[1] @ back]), total)
+    return [smallest[angle] for angle in sorted(smallest)]
+
+
+def _indices(first, bravais_class, period, largest, low, high):
+    """Return indices (m, n) of coincidence cells up to a size, with angles in a range."""
+    numbers = np.arange(int(np.sqrt(3 * largest)) + 1)
+    m, n = np.meshgrid(numbers, numbers, indexing="ij")
+    if bravais_class == "hexagonal":
+        size, n_cells = m * m + m * n + n * n, np.where((m - n) % 3 == 0, 3, 1)
+    else:
+        size, n_cells = m * m + n * n, np.where((m - n) % 2 == 0, 2, 1)
+    keep = (m != n) & (size <= largest * n_cells) & (np.gcd(m, n) == 1)
+    m, n = m[keep], n[keep]
+    below, above = (np.stack(pair, axis=1) @ first for pair in ((m, n), (n, m)))
+    angle = np.degrees(np.arctan2(*below.T[::-1]) - np.arctan2(*above.T[::-1]))
+    inside = low + (angle - low + 1e-6) % period <= high + 2e-6
+    return zip(m[inside].tolist(), n[inside].tolist(), strict=True)
+
+
+def _lattice_turn(lattice, angle):
+    """Return a rotation that is a symmetry of a lattice as a matrix for rows of integers."""
+    turned = lattice @ plane.rotation(angle).T @ np.linalg.inv(lattice)
+    return np.round(turned).astype(np.int64)
 
 
 def _points(rows, radius):
