@@ -136,15 +136,21 @@ def read_foreign(path: str) -> tuple[Structure, Basis | None]:
     UserWarning
         If the file has several structures, or no lattice.
     """
+    structure, basis, _ = _read(path)
+    return structure, basis
+
+
+def _read(path):
+    """Return structure, basis, and half of the last digit of the lattice vectors in the file."""
     found = _parse(path)
     if isinstance(found, StructureText):
-        return _assemble(found, path), None
+        return _assemble(found, path), None, found.precision
     with _naming(path):
         basis, elements = found.basis()
         structure = found.structure(elements)
     if found.cell is None:
         _say_boxed(path)
-    return structure, basis
+    return structure, basis, found.decimals / 2
 
 
 def _is_poscar_name(path):
@@ -271,7 +277,10 @@ def read_layer(name: str) -> layers.Layer:
     """
     if os.path.exists(name):
         label = os.path.splitext(os.path.basename(name.rstrip("/")))[0]
-        return layers.from_structure(read(name), label, path=name)
+        if is_block_file(name):
+            return layers.from_structure(read(name), label, path=name)
+        structure, _, precision = _read(name)
+        return layers.from_structure(structure, label, name, precision)
     layer = layers.named(name)
     if layer is None:
         raise MoireioError(

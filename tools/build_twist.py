@@ -11,8 +11,8 @@ from moireio.tools.options import Suggested, layer_names, one_to_stdout, options
 from moireio.tools.progress import show_progress
 
 TABLE_HEADER = (
-    "  no      angle°    atoms   cost   lower strain xx yy xy %     upper strain xx yy xy %   "
-    "rows in the lower lattice | in the upper lattice"
+    "  no      angle°    atoms   cost   strain of layer {0} xx yy xy %  of layer {1} xx yy xy %   "
+    "rows in the lattice of layer {0} | of layer {1}"
 )
 
 
@@ -121,12 +121,13 @@ def main(ctx, sources, output, force, container, plot, as_json, **settings):
     """
     from moireio.blockfile.stream import check_container, check_outputs, write_target
     from moireio.formats import structures
-    from moireio.moire import search
 
     if plot:
         from moireio.plots.bands import check_format
 
         check_format(plot)
+    if as_json and not settings["as_list"] and output in (None, "-") and not plot:
+        raise click.UsageError("--json prints on standard output: give -o FILE.")
     one_to_stdout({"output": output, "plot": plot}, "output", "plot")
     target = "-" if output is None else output
     stack = read_stack(sources, settings)
@@ -138,7 +139,7 @@ def main(ctx, sources, output, force, container, plot, as_json, **settings):
     candidates = _candidates(ctx, stack, settings)
     if settings["as_list"]:
         shown = candidates[: settings["limit"]]
-        click.echo(_as_json(shown) if as_json else _table(shown, len(candidates)))
+        click.echo(_as_json(shown) if as_json else _table(stack, shown, len(candidates)))
         return
     if len(candidates) < settings["pick"]:
         raise click.UsageError(
@@ -147,7 +148,9 @@ def main(ctx, sources, output, force, container, plot, as_json, **settings):
     candidate = candidates[settings["pick"] - 1]
     structure, moire = _build(stack, candidate, settings)
     basis = _basis(structure, settings["basis"])
-    say(ctx, f"{'/'.join(a.name for a in stack.layers)}: {search.describe(candidate)}")
+    say(ctx, _report(structure, moire))
+    if as_json:
+        click.echo(json.dumps(_built(structure, moire, output)))
     if plot:
         from moireio.plots.bands import save
         from moireio.plots.structure import plot_structure
@@ -225,6 +228,12 @@ def _indexed(ctx, stack, settings):
     first, second = stack.heads
     m, n = settings["index"]
     cell = cells.from_index(first.lattice, second.lattice, m, n)
+    if m > n:
+        say(
+            ctx,
+            f"note: --index {m} {n} turns clockwise ({cell.angle:.4f}°); --index {n} {m} is "
+            f"the cell of --angle {-cell.angle:.4f}",
+        )
     n_cells = cells.coincidence_cells(first.bravais_class, m, n)
     if n_cells > 1 and first.same_lattice(second):
         say(ctx, f"note: a cell with 1/{n_cells} of the atoms has this twist (see --angle --list)")
@@ -308,8 +317,63 @@ def _basis(structure, names):
     return default_basis(structure, names)
 
 
-def _table(candidates, n_found):
-    lines = [TABLE_HEADER]
+def _report(structure, moire):
+    """Return one line on what was built: layers, angle, atoms, cells, strain."""
+    layers = moire.layers
+    text = f"{'/'.join(layer.name for layer in layers)}: {_angle(moire):.4f}°, "
+    text += f"{len(structure)} atoms"
+    if moire.open_axis:
+        text += f" (a ribbon, {moire.repeat[moire.open_axis - 1]} cells wide, open along vector "
+        text += f"{moire.open_axis})"
+    elif tuple(moire.repeat) != (1, 1):
+        text += f" in {moire.repeat[0]} × {moire.repeat[1]} cells"
+    strains = [_percent(layer.strain) for layer in layers]
+    if len(set(strains)) == 1:
+        named = [f"all layers strained by {strains[0]}"]
+    else:
+        named = [f"layer {number} strained by {strain}" for number, strain in enumerate(strains, 1)]
+    zero = _percent(0 * layers[0].strain)
+    named = [words for words in named if not words.endswith(zero)]
+    return ", ".join([text, *(named or ["no strain"])])
+
+
+def _percent(strain):
+    xx, yy, xy = (round(100 * strain[i, j], 4) + 0.0 for i, j in ((0, 0), (1, 1), (0, 1)))
+    return f"xx {xx:.4f} yy {yy:.4f} xy {xy:.4f} %"
+
+
+def _angle(moire):
+    """Return the angle of the first twisted layer against the lowest one, degrees."""
+    angles = [layer.angle - moire.layers[0].angle for layer in moire.layers]
+    return next((angle for angle in angles if abs(angle) > 1e-9), 0.0)
+
+
+def _built(structure, moire, output):
+    """Return atoms, cell and layers of a built structure, for ``--json``."""
+    return {
+        "output": output,
+        "atoms": len(structure),
+        "angle": _angle(moire),
+        "cell": structure.cell.tolist(),
+        "pbc": structure.pbc.tolist(),
+        "repeat": [int(n) for n in moire.repeat],
+        "open": moire.open_axis or None,
+        "layers": [
+            {
+                "layer": number,
+                "name": layer.name,
+                "atoms": int((structure.layer == number - 1).sum()),
+                "angle": layer.angle,
+                "matrix": [[int(v) for v in row] for row in layer.matrix],
+                "strain": layer.strain.tolist(),
+            }
+            for number, layer in enumerate(moire.layers, 1)
+        ],
+    }
+
+
+def _table(stack, candidates, n_found):
+    lines = [TABLE_HEADER.format(1, stack.pattern.index(1) + 1)]
     for number, candidate in enumerate(candidates, 1):
         strains = "   ".join(
             f"{100 * s[0, 0]:7.4f} {100 * s[1, 1]:7.4f} {100 * s[0, 1]:7.4f}"

@@ -46,6 +46,9 @@ class Stack:
         return first.same_lattice(second) and first.bravais_class in ("hexagonal", "square")
 
 
+#: Values of ``--strain-on``, and the library's.
+STRAIN_ON = {"1": "first", "2": "second", "shared": "shared", "first": "first", "second": "second"}
+
 _LAYER_OPTIONS = (
     click.option(
         "--index",
@@ -53,7 +56,7 @@ _LAYER_OPTIONS = (
         type=int,
         metavar="M N",
         help="Exact cell: hexagonal rows (M,N) (−N,M+N) below and (N,M) (−M,M+N) above; square "
-        "(M,N) (−N,M) below and (N,M) (−M,N) above. Clockwise for M > N.",
+        "(M,N) (−N,M) below and (N,M) (−M,N) above. Clockwise for M > N, a negative --angle.",
     ),
     click.option(
         "--stacking",
@@ -98,10 +101,13 @@ _LAYER_OPTIONS = (
     ),
     click.option(
         "--strain-on",
-        type=click.Choice(["first", "second", "shared"]),
+        type=click.Choice([*STRAIN_ON]),
+        metavar="[1|2|shared]",
         default="shared",
         show_default=True,
-        help="Layer that takes the mismatch of the lattices.",
+        callback=lambda ctx, param, word: STRAIN_ON[word],
+        help="Layers that take the mismatch of the lattices: 1, those that keep their axes; 2, "
+        "those that are twisted; or both.",
     ),
     click.option(
         "--max-atoms",

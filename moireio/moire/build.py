@@ -167,8 +167,9 @@ def build(
         _atoms(layer, record, height, in_plane, stacking.centre)
         for layer, record, height in zip(layers, records, heights, strict=True)
     ]
+    slope = 0.0
     if stacking.corrugation:
-        _corrugate(parts, records, len(distances), stacking.corrugation)
+        slope = _corrugate(parts, records, len(distances), stacking.corrugation)
     fractional = np.concatenate([p[0] for p in parts])
     z = np.concatenate([p[1] for p in parts])
     symbols = np.concatenate([p[2] for p in parts])
@@ -190,7 +191,7 @@ def build(
     )
     strained = any(np.any(record.strain) for record in records)
     moire = Moire(layers=records, place=strain_on if strained else "none")
-    check(structure, layers, moire)
+    check(structure, layers, moire, slope)
     return structure, moire
 
 
@@ -261,7 +262,9 @@ def _corrugate(parts, records, n_gaps, d1):
 
     The phases belong to the beats of the reciprocal vectors b of the two layers (three at 120
     degrees if hexagonal, two otherwise), counted from the point where both rotation centres meet.
+    Returns a bound of the slope dz/dr of every layer.
     """
+    slope = 0.0
     for gap in range(n_gaps):
         stars = []
         for record in records[gap : gap + 2]:
@@ -281,6 +284,8 @@ def _corrugate(parts, records, n_gaps, d1):
             points = fractional @ records[n].cell
             profile = 2 * d1 * np.cos(points @ beats.T + phase).sum(axis=1)
             z += profile / 2 if n > gap else -profile / 2
+        slope += abs(d1) * float(np.linalg.norm(beats, axis=1).sum())
+    return slope
 
 
 def _numbers(symbols):
@@ -295,7 +300,7 @@ def _with_third_vector(in_plane, height):
     return cell
 
 
-def check(structure: Structure, layers: Sequence[Layer], moire: Moire) -> None:
+def check(structure: Structure, layers: Sequence[Layer], moire: Moire, slope: float = 0.0) -> None:
     """Check the number of atoms and their distances.
 
     Parameters
@@ -306,6 +311,8 @@ def check(structure: Structure, layers: Sequence[Layer], moire: Moire) -> None:
         The layers of which it was built.
     moire : Moire
         Record of the layers.
+    slope : float
+        Largest slope dz/dr of a corrugated layer, which shortens bonds by that share at most.
 
     Raises
     ------
@@ -316,7 +323,7 @@ def check(structure: Structure, layers: Sequence[Layer], moire: Moire) -> None:
     if len(structure) != expected:
         raise MoireioError(f"the cell holds {len(structure)} atoms instead of {expected}")
     squeeze = max(0.0, *(-float(plane.principal(r.strain).min()) for r in moire.layers))
-    allowed = min(layer.bond for layer in layers) * (1 - squeeze) - ROUNDING
+    allowed = min(layer.bond for layer in layers) * max(0.0, 1 - squeeze - slope) - ROUNDING
     close = structure.closest_pair(allowed)
     if close is not None:
         raise MoireioError(

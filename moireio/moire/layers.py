@@ -1,6 +1,7 @@
 """Single layers: from a table of well-known ones, or from any structure."""
 
 import os
+import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -17,6 +18,10 @@ CENTRES = ("hexagon", "atom", "bond", "cell")
 # Wider than any step inside a layer (phosphorene 2.1 Å), narrower than the gap between two.
 LAYER_GAP = 2.3
 FLAT = 1e-3
+# Lattice vectors, Å: differences that mean nothing; the largest that is taken for rounding; none.
+SAME = 1e-7
+LARGEST_ROUNDING = 2e-3
+EXACT = 1e-11
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +214,9 @@ def _from_table(name, entry):
     )
 
 
-def from_structure(structure: Structure, name: str, path: str | None = None) -> Layer:
+def from_structure(
+    structure: Structure, name: str, path: str | None = None, precision: float = 0.0
+) -> Layer:
     """Make a layer from a periodic structure.
 
     Parameters
@@ -220,11 +227,19 @@ def from_structure(structure: Structure, name: str, path: str | None = None) -> 
         Name of the layer.
     path : str, optional
         The file, for messages.
+    precision : float
+        Half of the last digit of the lattice vectors in the file, Å; 0 if all digits are there.
 
     Returns
     -------
     Layer
-        Rotated so that its first lattice vector lies along x.
+        Rotated so that its first lattice vector lies along x. A lattice that differs from a
+        hexagonal, square or rectangular one by the rounding of its digits becomes that.
+
+    Warns
+    -----
+    UserWarning
+        If the lattice was changed.
 
     Raises
     ------
@@ -237,7 +252,7 @@ def from_structure(structure: Structure, name: str, path: str | None = None) -> 
         raise MoireioError("holds no atoms", path=path)
     if not structure.pbc[:2].all():
         raise MoireioError(
-            "has no lattice along its first two vectors",
+            "is not periodic along its first two vectors: no lattice of a layer",
             path=path,
             remedy="a layer needs two lattice vectors along which it is periodic",
         )
@@ -259,6 +274,21 @@ def from_structure(structure: Structure, name: str, path: str | None = None) -> 
     positions[:, :2] = positions[:, :2] @ rotation.T
     lattice = lattice @ rotation.T
     lattice[0, 1] = 0.0
+    tolerance = min(max(4 * precision, SAME), LARGEST_ROUNDING)
+    symmetric, bravais_class = plane.snapped(lattice, tolerance, 2 * precision)
+    difference = float(np.abs(symmetric - lattice).max())
+    if difference > EXACT:
+        positions[:, :2] = positions[:, :2] @ np.linalg.inv(lattice) @ symmetric
+        lattice = symmetric
+        constants = " × ".join(f"{v:.10g}" for v in dict.fromkeys(np.diag(symmetric).round(12)))
+        if bravais_class == "hexagonal":
+            constants = f"{symmetric[0, 0]:.10g}"
+        warnings.warn(
+            f"{path}: the lattice is taken as {bravais_class}, {constants} Å; it differs from that "
+            f"by {difference:.1g} Å, the rounding of its digits",
+            UserWarning,
+            stacklevel=2,
+        )
     symbols = structure.element_symbols
     return Layer(name, lattice, tuple(symbols), positions, source=str(path))
 

@@ -177,6 +177,44 @@ def bravais_class(rows: FloatArray, tolerance: float = 1e-4) -> str:
     return "oblique"
 
 
+def snapped(rows: FloatArray, tolerance: float, unit: float = 0.0) -> tuple[FloatArray, str]:
+    """Return the symmetric lattice from which a lattice differs by rounding only.
+
+    Parameters
+    ----------
+    rows : (2, 2) array
+        Lattice vectors, right-handed, the first along x, at 60 to 90 degrees.
+    tolerance : float
+        Largest difference of a component, Å.
+    unit : float
+        Last digit of the vectors in their file, Å, to which lattice constants are rounded where
+        that is within the tolerance; 0 for none.
+
+    Returns
+    -------
+    lattice : (2, 2) array
+        Lattice vectors of the most symmetric class that fits; `rows` where none does.
+    bravais_class : str
+        One of `BRAVAIS_CLASSES`, "oblique" where none fits.
+    """
+
+    def constant(*lengths):
+        mean = float(np.mean(lengths))
+        rounded = round(mean / unit) * unit if unit else mean
+        return rounded if abs(rounded - mean) <= tolerance else mean
+
+    a, b, c = (float(np.linalg.norm(v)) for v in (rows[0], rows[1], rows[0] - rows[1]))
+    trials = {
+        "hexagonal": constant(a, b, c) * np.array([[1, 0], [0.5, np.sqrt(3) / 2]]),
+        "square": constant(a, b) * np.eye(2),
+        "rectangular": np.diag([constant(a), constant(b)]),
+    }
+    for bravais_class, lattice in trials.items():
+        if np.abs(lattice - rows).max() <= tolerance:
+            return lattice, bravais_class
+    return rows, "oblique"
+
+
 def supercell_points(matrix: npt.ArrayLike) -> FloatArray:
     """List the lattice points inside a supercell.
 

@@ -110,7 +110,7 @@ def make_projection(file: "BlockFile", ways: Sequence[str]) -> Projection:
     Returns
     -------
     Projection
-        Labels such as "C pz layer 1 up"; atoms and layers count from 0.
+        Labels such as "C pz layer 1 up"; atoms count from 0, layers from 1 at the bottom.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def make_projection(file: "BlockFile", ways: Sequence[str]) -> Projection:
         "atom": lambda r: (atoms[r], f"{symbols[atoms[r]]}{atoms[r]}"),
         "shell": lambda r: (degrees[r], SHELL_LETTERS[degrees[r]]),
         "orbital": lambda r: ((degrees[r], orders[r]), _harmonic(degrees[r], orders[r])),
-        "layer": lambda r: (structure.layer[atoms[r]], f"layer {structure.layer[atoms[r]]}"),
+        "layer": lambda r: (structure.layer[atoms[r]], f"layer {structure.layer[atoms[r]] + 1}"),
         "spin": lambda r: (spins[r], ("up", "down")[spins[r]]),
     }
     names, labels, way, groups = [], [], [], []

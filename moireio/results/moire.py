@@ -169,7 +169,7 @@ class MoireKind(ResultKind[Moire]):
     def lines(self, group: str, summary: dict[str, Any]) -> list[str]:
         """Return a line for every layer, and one where the cell repeats."""
         texts = []
-        for number, layer in enumerate(summary["layers"]):
+        for number, layer in enumerate(summary["layers"], 1):
             rows = " ".join(f"({a} {b})" for a, b in layer["matrix"])
             text = f"layer {number:<6} {layer['name']}, {layer['angle']:.6f}°, cell {rows}"
             text += ", turned by 180°" if layer["turned"] else ""

@@ -279,3 +279,54 @@ def test_twisted_and_mixed_datasets(invoke, tmp_path):
     assert invoke("build-dataset", *words, "-o", tmp_path / "gb").exit_code == 0
     rows = json.loads((tmp_path / "gb" / "manifest.json").read_text())["structures"]
     assert rows[0]["atoms"] == 36
+
+
+def test_the_report_is_about_what_was_built(invoke, tmp_path):
+    words = ["build-twist", "graphene", "--index", "2", "1", "--force", "-o", tmp_path / "a.h5"]
+    done = invoke(*words, "--repeat", 2, 3, "--strain", "all", "0.01", "--json")
+    assert "168 atoms in 2 × 3 cells, all layers strained by xx 1.0000 yy -0.1600" in done.stderr
+    assert "note: --index 2 1 turns clockwise (-21.7868°)" in done.stderr
+    built = json.loads(done.stdout)
+    assert (built["atoms"], built["repeat"]) == (168, [2, 3])
+    assert [layer["layer"] for layer in built["layers"]] == [1, 2]
+    assert built["layers"][1]["strain"][0][0] == pytest.approx(0.01)
+    assert built["angle"] == pytest.approx(-21.786789, abs=1e-6)
+    done = invoke(*words, "--ribbon", 4)
+    assert "112 atoms (a ribbon, 4 cells wide, open along vector 1), no strain" in done.stderr
+    words = ["build-twist", "graphene", "--index", "1", "2"]
+    assert "note" not in invoke(*words, "-o", tmp_path / "b.h5").stderr
+    refused = invoke(*words, "--json")
+    assert refused.exit_code == 2
+    assert "give -o FILE" in refused.stderr
+
+
+def test_a_layer_with_eight_decimals_finds_exact_cells(invoke, tmp_path):
+    path = tmp_path / "g.xyz"
+    path.write_text(
+        '2\nLattice="1.23 -2.13042249 0.0 1.23 2.13042249 0.0 0.0 0.0 100.0" pbc="T T F"\n'
+        "C 0.0 0.0 50.0\nC 1.23 0.71014083 50.0\n"
+    )
+    words = ["build-twist", path, "--interlayer", 3.35, "--list", "--json"]
+    done = invoke(*words, "--angle", 21.787)
+    assert "the lattice is taken as hexagonal, 2.46 Å; it differs" in done.stderr
+    cells = json.loads(done.stdout)
+    assert [(c["atoms"], np.abs(c["strains"]).max()) for c in cells] == [(28, 0.0)]
+    best = json.loads(invoke(*words, "--angle", 1.1).stdout)[0]
+    assert best["atoms"] == 11164
+    assert best["angle"] == pytest.approx(1.084549, abs=1e-6)
+
+
+def test_angle_zero_is_listed_at_once(invoke):
+    begin = time.process_time()
+    (cell,) = json.loads(invoke("build-twist", "graphene", "--angle", 0, "--list", "--json").stdout)
+    assert (cell["atoms"], cell["angle"]) == (4, 0.0)
+    assert time.process_time() - begin < 10  # it was 29 s
+
+
+def test_strain_on_layers_by_number(invoke, tmp_path):
+    words = ["build-twist", "graphene", "hBN", "--angle", 10.9, "--max-strain", 0.01, "--strain-on"]
+    for number, other in ((1, 2), (2, 1)):
+        path = tmp_path / f"{number}.h5"
+        done = invoke(*words, number, "-o", path)
+        assert f"layer {number} strained by" in done.stderr
+        assert f"layer {other}" not in done.stderr

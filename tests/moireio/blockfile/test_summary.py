@@ -46,7 +46,7 @@ def test_lines_come_section_by_section(full):
         lines = summary_text(summarise(file)).splitlines()
     words = [line[:12].strip() for line in lines]
     order = [
-        *("layer 0", "layer 1", "ribbon", "basis", "hamiltonian", "overlap", "electrons"),
+        *("layer 1", "layer 2", "ribbon", "basis", "hamiltonian", "overlap", "electrons"),
         *("kpath", "bands", "dos", "dos-mine", "symmetry", "history 1", "history 2"),
     ]
     assert [word for word in words if word in order] == order

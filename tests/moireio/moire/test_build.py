@@ -280,3 +280,14 @@ def test_atoms_that_are_missing_are_noticed():
     )
     with pytest.raises(MoireioError, match="27 atoms instead of 28"):
         build.check(part, [layers.named("graphene")] * 2, moire)
+
+
+def test_corrugation_may_shorten_bonds_a_little():
+    one = layers.named("MoTe2")
+    stacking = build.Stacking(corrugation=0.1)
+    cell = cells.from_index(one.lattice, one.lattice, 6, 5)
+    bent, moire = build.build([one, one], cell, stacking=stacking)
+    shortest = bent.closest_pair(3.0)[0]
+    assert one.bond - 0.05 < shortest < one.bond - 0.001
+    with pytest.raises(MoireioError, match="closer than the shortest bond"):
+        build.check(bent, [one, one], moire)

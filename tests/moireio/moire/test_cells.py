@@ -164,3 +164,17 @@ def test_the_standard_form_does_not_depend_on_the_vectors(a, b):
     assert cells.match(HEX, HEX, cells.standard(HEX, other).matrices).angle == (
         pytest.approx(cell.angle)
     )
+
+
+@pytest.mark.parametrize("lattice", [layers.named("graphene").lattice, 3 * np.eye(2)])
+@pytest.mark.parametrize("angles", [(0, 60), (-0.1, 0.1), (-35, -20), (100, 200)])
+def test_the_list_of_exact_cells_is_what_a_search_finds(lattice, angles):
+    area = 30 * np.linalg.det(lattice)
+    searched = cells.find(lattice, lattice, angles, area, 0.0)
+    listed = cells.find_exact(lattice, lattice, angles, area)
+    assert [c.multiples for c in listed] == [c.multiples for c in searched]
+    np.testing.assert_allclose([c.angle for c in listed], [c.angle for c in searched], atol=1e-9)
+    for one, other in zip(listed, searched, strict=True):
+        pair = [cells.standard(lattice, c).matrices for c in (one, other)]
+        assert np.array_equal(*pair)
+        assert not one.mismatch.any()

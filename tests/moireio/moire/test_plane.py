@@ -105,3 +105,28 @@ def test_right_angles_are_exact():
         turn = plane.rotation(90.0 * n)
         assert set(np.abs(turn).ravel()) == {0.0, 1.0}
     assert (plane.rotation(90.0) == [[0, -1], [1, 0]]).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([[2.46, 0], [1.23, 2.13042249]], "hexagonal"),
+        ([[3.2, 0], [0.00000001, 3.20000001]], "square"),
+        ([[3.2, 0], [0, 4.5]], "rectangular"),
+    ],
+)
+def test_snapped_lattices(rows, expected):
+    lattice, name = plane.snapped(np.array(rows), 2e-8, 1e-8)
+    assert name == expected
+    a, b = np.linalg.norm(lattice, axis=1)
+    cosine = lattice[0] @ lattice[1] / (a * b)
+    assert cosine == pytest.approx(0.5 if name == "hexagonal" else 0, abs=1e-15)
+    assert a == rows[0][0]
+    assert (b == pytest.approx(a, abs=1e-12)) == (name != "rectangular")
+
+
+def test_strained_lattices_are_not_snapped():
+    rows = np.array([[2.46, 0], [1.23, 2.13043]])
+    lattice, name = plane.snapped(rows, 2e-8, 1e-8)
+    assert lattice is rows
+    assert name == "oblique"

@@ -1,5 +1,7 @@
 """Groups of orbitals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import random_operator, write_file
@@ -54,3 +56,21 @@ def test_incomplete_shells(tmp_path):
 def test_rows_with_the_other_spin():
     assert flipped_rows(np.array([2, 4]), True).tolist() == [1, 0, 4, 5, 2, 3]
     assert flipped_rows(np.array([2, 4]), False).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_layers_count_from_1(made, tmp_path):
+    with moireio.open(made["hbn_soc"]) as file:
+        layer = np.arange(len(file.structure))
+        structure = replace(file.structure, layer=layer)
+        labels = make_projection(_With(file, structure), ["layer"]).labels
+    assert labels == tuple(f"layer {n}" for n in range(1, len(layer) + 1))
+
+
+class _With:
+    """A block file with another structure."""
+
+    def __init__(self, file, structure):
+        self.file, self.structure = file, structure
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
