@@ -25,6 +25,7 @@ from moireio.operators.blocks import (
     take_blocks,
 )
 from moireio.operators.catalogue import SPINS, operator_type
+from moireio.operators.partners import TOLERANCE, PartnerCheck
 from moireio.operators.views import FullView, require_partners
 from moireio.runtime.progress import Progress
 from moireio.store.base import Container, verify
@@ -187,7 +188,7 @@ class Operator:
         i0, i1 : int
             The run of atoms.
         check : bool
-            Compare the checksum of every atom.
+            Compare the checksum of every atom, and blocks with their partners.
 
         Returns
         -------
@@ -197,12 +198,13 @@ class Operator:
         Raises
         ------
         DamagedError
-            If a checksum differs.
+            If a checksum differs, a number is not finite, or a block is not the adjoint of its
+            partner (where that was read too, now or before).
         """
         return self._slab(i0, i1, check).data
 
     def slab(self, i0: int, i1: int) -> Slab:
-        """Return the stored blocks of the atoms ``i0 <= i < i1``, checksums compared.
+        """Return the stored blocks of the atoms ``i0 <= i < i1``, compared with what they obey.
 
         Parameters
         ----------
@@ -217,7 +219,8 @@ class Operator:
         Raises
         ------
         DamagedError
-            If a checksum differs.
+            If a checksum differs, a number is not finite, or a block is not the adjoint of its
+            partner (where that was read too, now or before).
         """
         return self._slab(i0, i1, True)
 
@@ -246,7 +249,21 @@ class Operator:
                         path=self.label,
                         remedy="the file was altered; make it again",
                     )
+            suspects = self._partner_check.add(i0, i1, data, offsets)
+            if len(suspects):
+                self._require_partner_rule(suspects)
         return Slab(i0, i1, i, j, R, data, offsets, self.sizes)
+
+    @cached_property
+    def _partner_check(self) -> PartnerCheck:
+        return PartnerCheck(self.meta, self.sizes, self.pairs, self.label)
+
+    def _require_partner_rule(self, suspects: npt.NDArray[np.integer]) -> None:
+        """Raise if one of some pairs is not the adjoint of its partner."""
+        gaps = self._deviation(suspects)
+        worst = int(gaps.argmax())
+        if gaps[worst] > TOLERANCE[self.meta.dtype]:
+            raise self._partner_check.refuse(int(suspects[worst]), float(gaps[worst]))
 
     def _read_data(
         self, begin: npt.NDArray[np.integer], length: npt.NDArray[np.integer]
@@ -394,13 +411,20 @@ class Operator:
             Largest element of |O_ij(R) − parity · O_ji(−R)†| of each pair of the run.
         """
         span = self.pairs.rows(i0, i1)
-        partner = self.partner[span]
-        own = self._slab(i0, i1, False)
-        other, places = read_pairs(_Unchecked(self), partner)
-        out = np.zeros(span.stop - span.start)
-        for shape, group in by_shape(self.sizes[own.i], self.sizes[own.j]):
-            for mine, theirs in zip(components(own.data), components(other), strict=True):
-                a = take_blocks(mine, own.offsets[:-1][group], shape)
+        return self._deviation(np.arange(span.start, span.stop))
+
+    def _deviation(self, indices: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+        """Return how far the blocks of some pairs are from their partners' adjoints."""
+        pairs, source = self.pairs, _Unchecked(self)
+        own, offsets = read_pairs(source, indices)
+        # Of "upper" storage only on-site blocks, their own partners, can be asked for.
+        partner = self.partner[indices] if self.meta.storage == "full" else indices
+        other, places = read_pairs(source, partner)
+        out = np.zeros(len(indices))
+        rows = self.sizes[np.searchsorted(pairs.indptr, indices, side="right") - 1]
+        for shape, group in by_shape(rows, self.sizes[pairs.j[indices]]):
+            for mine, theirs in zip(components(own), components(other), strict=True):
+                a = take_blocks(mine, offsets[:-1][group], shape)
                 b = take_blocks(theirs, places[:-1][group], shape[::-1])
                 gap = np.abs(a - adjoint(b, self.meta.parity)).max(axis=(1, 2), initial=0)
                 out[group] = np.fmax(out[group], np.where(np.isnan(gap), np.inf, gap))

@@ -20,12 +20,12 @@ from moireio.operators.blocks import (
 )
 from moireio.operators.blocks import take_blocks as take
 from moireio.operators.catalogue import operator_type
+from moireio.operators.partners import TOLERANCE
 from moireio.runtime.progress import Progress, share
 from moireio.store.finding import Finding
 from moireio.system.pairs import Pairs, pair_name
 from moireio.system.structure import Structure
 
-TOLERANCE = {"float32": 1e-5, "complex64": 1e-5, "float64": 1e-9, "complex128": 1e-9}
 DENSE_ORBITALS = 3000
 SPARSE_ORBITALS = 10_000
 
@@ -104,7 +104,7 @@ def check_operators(
         origin = operators.get(row.shifted or "")
         if origin is not None and sound[name] and not outside:
             findings += _check_shifted(structure, operator, origin)
-        if row.positive:
+        if row.positive and sound[name]:
             findings += _check_positive(operator, samples)
         findings += outside
     return findings
