@@ -13,6 +13,7 @@ element.
 import contextlib
 import os
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from moireio.runtime.files import descriptor, write_whole
 from moireio.store.containers import kind_of_name
 from moireio.system.basis import Basis
 from moireio.system.boxes import complete_cell
+from moireio.system.periodicity import reach_of, settle_structure
 from moireio.system.structure import HIGHEST_NUMBER, Structure
 
 SUFFIXES = {
@@ -86,13 +88,16 @@ def kind(path: str) -> str | None:
     return {**SUFFIXES, **WRITTEN}.get(suffix)
 
 
-def read(path: str) -> Structure:
+def read(path: str, *, pbc: Sequence[bool] | None = None) -> Structure:
     """Read a structure.
 
     Parameters
     ----------
     path : str
         A block file or a structure file.
+    pbc : sequence of three bool, optional
+        Whether a structure file is periodic along each vector; by default not along a vacuum
+        (`moireio.system.periodicity`). Block files determine it themselves.
 
     Returns
     -------
@@ -103,11 +108,20 @@ def read(path: str) -> Structure:
     ------
     MoireioError
         If it cannot be read.
+
+    Warns
+    -----
+    UserWarning
+        As `read_foreign`, and if a vacuum makes the structure not periodic.
     """
     if is_block_file(path):
         with open_source(path) as file:
             return file.structure
-    return read_foreign(path)[0]
+    structure, basis = read_foreign(path)
+    structure, text = settle_structure(structure, reach_of(basis, structure), pbc)
+    if text is not None:
+        warnings.warn(f"{path}: {text}", UserWarning, stacklevel=2)
+    return structure
 
 
 def read_foreign(path: str) -> tuple[Structure, Basis | None]:
@@ -122,7 +136,8 @@ def read_foreign(path: str) -> tuple[Structure, Basis | None]:
     -------
     structure : Structure
         With layers where an xyz file has an integer column ``layer``, or the molecule-IDs of a
-        LAMMPS data file are layers.
+        LAMMPS data file are layers; periodic as in the file, for
+        `moireio.system.periodicity.settle_structure` to decide.
     basis : Basis or None
         As an OpenMX input names it, without radial functions.
 
@@ -257,13 +272,15 @@ def _say_boxed(path):
     )
 
 
-def read_layer(name: str) -> layers.Layer:
+def read_layer(name: str, *, pbc: Sequence[bool] | None = None) -> layers.Layer:
     """Return a layer of the table, or that of a file.
 
     Parameters
     ----------
     name : str
         A known layer or a structure file; a file of that name comes first.
+    pbc : sequence of three bool, optional
+        As for `read`.
 
     Returns
     -------
@@ -279,7 +296,9 @@ def read_layer(name: str) -> layers.Layer:
         label = os.path.splitext(os.path.basename(name.rstrip("/")))[0]
         if is_block_file(name):
             return layers.from_structure(read(name), label, path=name)
-        structure, _, precision = _read(name)
+        structure, basis, precision = _read(name)
+        # No remark: a layer is open along its normal in any case.
+        structure, _ = settle_structure(structure, reach_of(basis, structure), pbc)
         return layers.from_structure(structure, label, name, precision)
     layer = layers.named(name)
     if layer is None:

@@ -9,10 +9,10 @@ from moireio.tools.options import options
 
 @click.command("deeph2h5", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("sources", metavar="FOLDER...", nargs=-1, required=True, type=click.Path())
-@options("output", "storage", "precision", "container", "compression", "force", "jobs")
+@options("output", "storage", "precision", "container", "compression", "force", "jobs", "pbc")
 @click.option("--predicted", is_flag=True, help="Take the predicted H (…_pred.h5).")
 @click.pass_context
-def main(ctx, sources, predicted, output, jobs, **settings):
+def main(ctx, sources, predicted, output, jobs, pbc, **settings):
     """Read a data FOLDER of DeepH-pack, DeepH-E3 or DeepH-dock: structure, basis, H(R), S(R).
 
     FOLDER has lat.dat, site_positions.dat, element.dat, orbital_types.dat, and hamiltonians.h5 or
@@ -26,5 +26,5 @@ def main(ctx, sources, predicted, output, jobs, **settings):
     from moireio.formats.calculations import open_calculation
 
     conversion = Conversion("deeph2h5", arguments=arguments(), **settings)
-    read = partial(open_calculation, formats=("deeph-dock", "deeph"), predicted=predicted)
+    read = partial(open_calculation, formats=("deeph-dock", "deeph"), predicted=predicted, pbc=pbc)
     run_conversion(ctx, sources, output, conversion, read, jobs=jobs)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moireio.tools.options import basis_names
+from moireio.tools.options import basis_names, options
 
 if TYPE_CHECKING:
     from moireio.moire.build import Stacking
@@ -153,7 +153,7 @@ def layer_options(function):
     """
     for option in reversed(_LAYER_OPTIONS):
         function = option(function)
-    return function
+    return options("pbc")(function)
 
 
 def read_stack(sources, settings, max_atoms=20_000):
@@ -177,7 +177,7 @@ def read_stack(sources, settings, max_atoms=20_000):
     from moireio.moire.build import Stacking, resolve_pattern
     from moireio.moire.search import Limits
 
-    layers = [read_layer(name) for name in sources]
+    layers = [read_layer(name, pbc=settings["pbc"]) for name in sources]
     layers = layers * 2 if len(layers) == 1 else layers
     digits = settings["pattern"]
     if digits is not None and set(digits) - {"0", "1"}:

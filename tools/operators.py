@@ -23,7 +23,7 @@ def structure_source(stack, source, in_place):
     file : BlockFile or None
         None if it is no block file.
     structure : Structure
-        Its structure.
+        Its structure; for `settled_periodicity` if it is of another program.
     known : Basis or None
         Its basis, as far as the file holds it.
     inputs : list of (str, str)
@@ -42,6 +42,39 @@ def structure_source(stack, source, in_place):
         raise click.UsageError("--in-place needs a block file as SOURCE.")
     structure, known = structures.read_foreign(source)
     return None, structure, known, [(source, digest_files(source))]
+
+
+def settled_periodicity(file, structure, reach, pbc):
+    """Decide along which vectors a structure of another program is periodic.
+
+    Parameters
+    ----------
+    file : BlockFile or None
+        The block file that SOURCE is, which determines it itself.
+    structure : Structure
+        The structure that `structure_source` returned.
+    reach : float or None
+        Largest distance of two orbitals that overlap, Å.
+    pbc : tuple of three bool or None
+        The value of ``--pbc``.
+
+    Returns
+    -------
+    structure : Structure
+        The same object for a block file.
+    notes : list of str
+        What was decided, to be printed once the structure has proved sound.
+    """
+    if file is not None:
+        if pbc is not None:
+            raise click.UsageError("--pbc is for structure files; a block file has its own.")
+        return structure, []
+    from moireio.system.periodicity import settle_structure
+
+    settled, text = settle_structure(structure, reach, pbc)
+    if text is None:
+        return settled, []
+    return settled, [f"note: {text}" if pbc else f"note: {text} (see `pbc`)"]
 
 
 def write_operators(ctx, writer, sources, precision, jobs, label):

@@ -156,6 +156,26 @@ def memory_bytes(text):
     return value * (1024 if found[3] else 1000) ** " kMGT".index(found[2].replace("K", "k") or " ")
 
 
+def periodic_axes(text):
+    """Read the value of ``--pbc``.
+
+    Parameters
+    ----------
+    text : str or None
+        Three letters T or F, such as ``TTF``, one for each lattice vector.
+
+    Returns
+    -------
+    tuple of three bool or None
+        None without the option.
+    """
+    if text is None:
+        return None
+    if not re.fullmatch(r"[TtFf]{3}", text):
+        raise click.UsageError(f"--pbc {text}: expected three letters T or F, as TTF for a layer.")
+    return tuple(letter in "Tt" for letter in text)
+
+
 _OPTIONS = {
     "output": click.option(
         "-o",
@@ -224,6 +244,14 @@ _OPTIONS = {
         help="Radial functions: folder of OpenMX's .pao files, or a block file or model file that "
         "has them.",
     ),
+    "pbc": click.option(
+        "--pbc",
+        metavar="TTF",
+        callback=lambda ctx, param, text: periodic_axes(text),
+        help="Periodic (T) or not (F) along each of the three lattice vectors of a file of another "
+        "program.  [default: not along a vacuum wider than the orbitals reach, or than 8 Å where "
+        "no basis is known; nor where every pair of atoms has R = 0]",
+    ),
     "name": click.option(
         "--name", help="Keep the result apart under this name instead of replacing the last one."
     ),
@@ -251,7 +279,7 @@ def options(*names):
     ----------
     *names : str
         Which: output, in_place, force, container, compression, storage, precision, memory,
-        jobs, resume, device, basis, pao, name, plot, text, json.
+        jobs, resume, device, basis, pao, pbc, name, plot, text, json.
 
     Returns
     -------

@@ -5,13 +5,13 @@ import contextlib
 import click
 
 from moireio.tools.common import Command, arguments, say
-from moireio.tools.operators import structure_source, write_operators
+from moireio.tools.operators import settled_periodicity, structure_source, write_operators
 from moireio.tools.options import destination, options, structure_argument
 
 
 @click.command("overlap", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @structure_argument
-@options("pao", "basis")
+@options("pao", "basis", "pbc")
 @click.option(
     "--position",
     is_flag=True,
@@ -26,7 +26,7 @@ from moireio.tools.options import destination, options, structure_argument
 )
 @options("output", "in_place", "storage", "precision", "compression", "container", "force", "jobs")
 @click.pass_context
-def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **settings):
+def main(ctx, source, pao, basis, pbc, position, layers, output, in_place, jobs, **settings):
     """Compute the overlap S(R) of a structure from its atomic orbitals; no DFT run is needed.
 
     SOURCE is a block file with a structure (from build-twist, for example) or a structure file:
@@ -41,6 +41,7 @@ def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **se
     from moireio.integrals.library import complete_basis, shipped_library
     from moireio.integrals.pairs import overlapping_pairs
     from moireio.integrals.sources import OrbitalIntegrals, OverlapSource, PositionSource
+    from moireio.system.periodicity import reach_of
 
     destination(output, in_place)
     output = "-" if output is None and not in_place else output
@@ -50,12 +51,16 @@ def main(ctx, source, pao, basis, position, layers, output, in_place, jobs, **se
         file, structure, stored, inputs = structure_source(stack, source, in_place)
         library = shipped_library(structure) if pao is None else open_library(pao)
         complete = complete_basis(structure, stored, basis, library, inputs[0][0])
+        reach = reach_of(complete, structure)
+        structure, notes = settled_periodicity(file, structure, reach, pbc)
         layered = _layers(structure, layers)
         pairs = overlapping_pairs(layered, complete)
         integrals = OrbitalIntegrals(complete, position)
         sources = [OverlapSource(layered, integrals, pairs, settings["storage"] or "upper")]
         if position:
             sources.append(PositionSource(layered, integrals, pairs))
+        for note in notes:
+            say(ctx, note)
         say(ctx, _describe(layered, complete, pairs))
         drop = ["basis", *(operator.meta.name for operator in sources)]
         if layered is not structure:

@@ -5,7 +5,7 @@ import contextlib
 import click
 
 from moireio.tools.common import Command, arguments, say
-from moireio.tools.operators import structure_source, write_operators
+from moireio.tools.operators import settled_periodicity, structure_source, write_operators
 from moireio.tools.options import Suggested, destination, options, package_files, structure_argument
 
 
@@ -19,9 +19,11 @@ from moireio.tools.options import Suggested, destination, options, package_files
     help="A model that comes with moireio (see --list), or a file (see docs/tight-binding.md).",
 )
 @click.option("--list", "as_list", is_flag=True, help="Print the models that come with moireio.")
-@options("output", "in_place", "storage", "precision", "compression", "container", "force", "jobs")
+@options(
+    "pbc", "output", "in_place", "storage", "precision", "compression", "container", "force", "jobs"
+)
 @click.pass_context
-def main(ctx, source, model, as_list, output, in_place, jobs, **settings):
+def main(ctx, source, model, as_list, pbc, output, in_place, jobs, **settings):
     """Make a Slater–Koster tight-binding Hamiltonian of a structure; no DFT is needed.
 
     SOURCE is a block file with a structure (from build-twist, for example) or a structure file:
@@ -34,6 +36,7 @@ def main(ctx, source, model, as_list, output, in_place, jobs, **settings):
     from moireio.blockfile.stream import check_container, check_outputs, write_target
     from moireio.results.electrons import Electrons
     from moireio.runtime.files import digest_files
+    from moireio.system.periodicity import USUAL_REACH
     from moireio.tightbinding import modelfile
     from moireio.tightbinding.source import TightBindingSource, bonded_pairs
 
@@ -50,6 +53,9 @@ def main(ctx, source, model, as_list, output, in_place, jobs, **settings):
     tb_model = modelfile.read_model(model)
     with contextlib.ExitStack() as stack:
         file, structure, _, inputs = structure_source(stack, source, in_place)
+        # Models of close neighbours do not make open what orbitals would join.
+        reach = float(tb_model.reach(structure).max(initial=USUAL_REACH))
+        structure, notes = settled_periodicity(file, structure, reach, pbc)
         pairs = bonded_pairs(structure, tb_model)
         basis = tb_model.basis(structure)
         names = ["hamiltonian"] if tb_model.orthogonal else ["overlap", "hamiltonian"]
@@ -57,6 +63,8 @@ def main(ctx, source, model, as_list, output, in_place, jobs, **settings):
         sources = [TightBindingSource(structure, tb_model, pairs, n, storage) for n in names]
         hoppings = len(pairs) - len(structure)
         orbitals = int(basis.sizes(structure).sum())
+        for note in notes:
+            say(ctx, note)
         say(
             ctx,
             f"{tb_model.name}: {len(structure)} atoms, {orbitals} orbitals, {hoppings} hoppings, "

@@ -19,6 +19,7 @@ from moireio.results.electrons import Electrons
 from moireio.runtime.files import digest_files
 from moireio.system.basis import Basis
 from moireio.system.pairs import Pairs
+from moireio.system.periodicity import moved_cells, settle_blocks
 from moireio.system.structure import Structure
 
 # Deviation from Hermitian beyond which blocks count as damaged, eV and 1. DFT codes stay below
@@ -67,7 +68,13 @@ class DataFolder(ABC):
     names: ClassVar[dict[str, str]] = {}
     described: ClassVar[tuple[str, ...]] = ()
 
-    def calculation(self, *, label: str | None = None, predicted: bool = False) -> Calculation:
+    def calculation(
+        self,
+        *,
+        label: str | None = None,
+        predicted: bool = False,
+        pbc: Sequence[bool] | None = None,
+    ) -> Calculation:
         """Return the folder as a calculation.
 
         Parameters
@@ -76,6 +83,8 @@ class DataFolder(ABC):
             The name that messages show.
         predicted : bool
             Take the predicted Hamiltonian instead of that of the DFT calculation.
+        pbc : sequence of three bool, optional
+            Whether the structure is periodic along each vector; by default where pairs cross it.
 
         Returns
         -------
@@ -85,7 +94,7 @@ class DataFolder(ABC):
         Raises
         ------
         MoireioError
-            If the folder has no operator, or no predicted Hamiltonian.
+            If the folder has no operator, or no predicted Hamiltonian, or `pbc` does not fit.
         """
         files = {"hamiltonian": "predicted" if predicted else "hamiltonian", "overlap": "overlap"}
         present = [name for name, file in files.items() if file in self.files]
@@ -97,6 +106,23 @@ class DataFolder(ABC):
                 remedy += "; with `predicted` the predicted one is read"
             raise MoireioError(f"has no {wanted}", path=label or self.path, remedy=remedy)
 
+        lists = []
+        for name in present:
+            with naming(self.files[files[name]][0]):
+                pairs = self._listed(self.files[files[name]])
+            lists.append((pairs.i, pairs.j, pairs.R))
+        with naming(label or self.path):
+            structure, moves, note = settle_blocks(self.structure, lists, pbc)
+
+        def load(name: str) -> ArraySource:
+            source = self.operator(files.get(name, name))
+            if not moves.any():
+                return source
+            pairs = source.pairs
+            cells = moved_cells(pairs.i, pairs.j, pairs.R, moves)
+            moved = Pairs(pairs.indptr, pairs.j, cells)
+            return ArraySource(source.meta, source.sizes, moved, source.data)
+
         def digest(operators: Sequence[str]) -> str:
             paths = [os.path.join(self.path, name) for name in self.described]
             paths += [path for name in operators for path in self.files[files[name]]]
@@ -105,11 +131,11 @@ class DataFolder(ABC):
         usual = USUAL_RESIDUAL | ({"hamiltonian": USUAL_PREDICTED} if predicted else {})
         return Calculation(
             label or self.path,
-            self.structure,
+            structure,
             self.basis,
-            Operators(present, lambda name: self.operator(files.get(name, name))),
+            Operators(present, load),
             electrons=self.electrons,
-            notes=self.notes,
+            notes=self.notes if note is None else [*self.notes, note],
             usual_residual=usual,
             digest=digest,
         )
@@ -180,6 +206,10 @@ class DataFolder(ABC):
         """Return the species of two atoms, for messages."""
         names = self.structure.species_of_atoms
         return f"{names[i]} and {names[j]}"
+
+    @abstractmethod
+    def _listed(self, paths: Sequence[str]) -> Pairs:
+        """Return the pairs of a file without its blocks."""
 
     @abstractmethod
     def _read(

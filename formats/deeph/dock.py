@@ -10,6 +10,7 @@ folder has them. What is not known there: cutoffs beyond such names, radial func
 
 import os
 import reprlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -48,6 +49,11 @@ class DockFolder(DataFolder):
     def block_name(self, i, j, R):
         """Return how the file calls the block of a pair, with the two elements."""
         return f"block {[*map(int, R), int(i), int(j)]} ({self.elements(i, j)})"
+
+    def _listed(self, paths):
+        with open_hdf5(paths[0]) as file:
+            listed = _integers(file, "atom_pairs", paths[0], 5)
+        return sorted_pairs(len(self.structure), listed, 0)[0]
 
     def _read(self, paths, sizes, spinor):
         (path,) = paths
@@ -142,7 +148,13 @@ def detect(path: str) -> bool:
     return not legacy and os.path.exists(os.path.join(path, "info.json"))
 
 
-def read(path: str, *, label: str | None = None, predicted: bool = False) -> Calculation:
+def read(
+    path: str,
+    *,
+    label: str | None = None,
+    predicted: bool = False,
+    pbc: Sequence[bool] | None = None,
+) -> Calculation:
     """Read a folder; operators are read when they are asked for.
 
     Parameters
@@ -153,6 +165,8 @@ def read(path: str, *, label: str | None = None, predicted: bool = False) -> Cal
         The name that messages show.
     predicted : bool
         Take the predicted Hamiltonian (``hamiltonian_pred.h5``).
+    pbc : sequence of three bool, optional
+        Whether the structure is periodic along each vector; by default where pairs cross it.
 
     Returns
     -------
@@ -164,7 +178,7 @@ def read(path: str, *, label: str | None = None, predicted: bool = False) -> Cal
     MoireioError
         If a file is missing or does not fit the others.
     """
-    return open_folder(path).calculation(label=label, predicted=predicted)
+    return open_folder(path).calculation(label=label, predicted=predicted, pbc=pbc)
 
 
 def open_folder(path: str) -> DockFolder:

@@ -11,6 +11,7 @@ these. Lost: other files. What is not known there: names of bases, cutoffs, radi
 import json
 import os
 import reprlib
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -58,6 +59,9 @@ class DeepHFolder(DataFolder):
     def block_name(self, i, j, R):
         """Return how the file calls the block of a pair, with the two elements."""
         return f"block {[*map(int, R), int(i) + 1, int(j) + 1]} ({self.elements(i, j)})"
+
+    def _listed(self, paths):
+        return sorted_pairs(len(self.structure), _block_list(paths)[0], 1)[0]
 
     def _read(self, paths, sizes, spinor):
         listed, places = _block_list(paths)
@@ -166,7 +170,13 @@ def detect(path: str) -> bool:
     return os.path.exists(os.path.join(path, "lat.dat"))
 
 
-def read(path: str, *, label: str | None = None, predicted: bool = False) -> Calculation:
+def read(
+    path: str,
+    *,
+    label: str | None = None,
+    predicted: bool = False,
+    pbc: Sequence[bool] | None = None,
+) -> Calculation:
     """Read a folder; operators are read when they are asked for.
 
     Parameters
@@ -177,6 +187,8 @@ def read(path: str, *, label: str | None = None, predicted: bool = False) -> Cal
         The name that messages show.
     predicted : bool
         Take the predicted Hamiltonian (``hamiltonians_pred.h5``).
+    pbc : sequence of three bool, optional
+        Whether the structure is periodic along each vector; by default where pairs cross it.
 
     Returns
     -------
@@ -188,7 +200,7 @@ def read(path: str, *, label: str | None = None, predicted: bool = False) -> Cal
     MoireioError
         If a file is missing or does not fit the others.
     """
-    return open_folder(path).calculation(label=label, predicted=predicted)
+    return open_folder(path).calculation(label=label, predicted=predicted, pbc=pbc)
 
 
 def open_folder(path: str) -> DeepHFolder:

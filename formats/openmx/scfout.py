@@ -28,7 +28,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
 
@@ -36,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation, Operators
-from moireio.errors import DamagedError, MoireioError, unreadable
+from moireio.errors import DamagedError, MoireioError, naming, unreadable
 from moireio.formats.openmx.header import VERSIONS, Header, read_header
 from moireio.formats.openmx.kpath import BandSegment
 from moireio.formats.openmx.matrices import USUAL_RESIDUAL, ScfoutOperator
@@ -46,6 +46,7 @@ from moireio.results.electrons import Electrons
 from moireio.results.kpath import KPathSegments
 from moireio.system.basis import Basis
 from moireio.system.pairs import Pairs, pair_name
+from moireio.system.periodicity import moved_cells, settle_blocks
 from moireio.system.structure import Structure
 from moireio.units import BOHR_ANGSTROM, HARTREE_EV
 
@@ -216,6 +217,7 @@ def read(
     label: str | None = None,
     dat: str | os.PathLike[str] | None = None,
     check_coordinates: bool = True,
+    pbc: Sequence[bool] | None = None,
 ) -> Calculation:
     """Open a ``.scfout`` as a calculation.
 
@@ -229,6 +231,8 @@ def read(
         Input file to take species and basis names from, where the appended text is absent.
     check_coordinates : bool
         Compare cell and positions with those of the input text.
+    pbc : sequence of three bool, optional
+        Whether the structure is periodic along each vector; by default where pairs cross it.
 
     Returns
     -------
@@ -242,7 +246,7 @@ def read(
     DamagedError
         If it is cut short, of an unknown version, or contradicts itself.
     """
-    file = open_scfout(path, label=label, dat=dat, check_coordinates=check_coordinates)
+    file = open_scfout(path, label=label, dat=dat, check_coordinates=check_coordinates, pbc=pbc)
     kpath = None
     if file.kpath:
         kpath = KPathSegments(
@@ -270,12 +274,13 @@ def open_scfout(
     label: str | None = None,
     dat: str | os.PathLike[str] | None = None,
     check_coordinates: bool = True,
+    pbc: Sequence[bool] | None = None,
 ) -> Scfout:
     """Open a ``.scfout``, as `read`.
 
     Parameters
     ----------
-    path, label, dat, check_coordinates
+    path, label, dat, check_coordinates, pbc
         As for `read`.
 
     Returns
@@ -293,13 +298,13 @@ def open_scfout(
     except OSError as error:
         raise unreadable(error, label) from error
     try:
-        return _open(label, mapped, dat, check_coordinates)
+        return _open(label, mapped, dat, check_coordinates, pbc)
     except BaseException:
         mapped.close()
         raise
 
 
-def _open(path, mapped, dat, check_coordinates):
+def _open(path, mapped, dat, check_coordinates, pbc):
     header = read_header(mapped, path)
     text, notes, verified = header.input_text(dat, check_coordinates)
     basis, elements = text.basis(header.electron_count)
@@ -321,8 +326,20 @@ def _open(path, mapped, dat, check_coordinates):
         numbers=numbers,
         species=[names.index(s) for s in text.symbols],
         species_names=names,
-        pbc=pairs.R.any(axis=0),
+        pbc=[True] * 3,
     )
+    with naming(path):
+        structure, moves, note = settle_blocks(structure, [(pairs.i, pairs.j, pairs.R)], pbc)
+    if moves.any():  # a layer on both sides of the border
+        i, j = header.pair_i, header.pair_j
+        header = replace(
+            header,
+            positions=header.positions + moves @ header.cell,
+            pair_R=moved_cells(i, j, header.pair_R, moves),
+        )
+        cells = moved_cells(pairs.i, pairs.j, pairs.R, moves)
+        pairs = Pairs(pairs.indptr, pairs.j, cells)
+        notes = [*notes, note]
     sizes = basis.sizes(structure)
     wrong = np.flatnonzero(sizes != header.orbitals)
     if len(wrong):

@@ -138,7 +138,8 @@ def test_spin_follows_from_the_blocks(tmp_path, spin, info):
         assert calculation.hamiltonian.meta.spin == ("spinor" if spin else "none")
         expected = with_info.operator("hamiltonian").data
         np.testing.assert_array_equal(calculation.hamiltonian.data, expected)
-        (note,) = calculation.notes
+        note, periodicity = calculation.notes
+        assert periodicity.startswith("not periodic along a, b and c, where no pair")
     assert ("blocks have 8 = 2 x 4 rows: spinors" if spin else "have 4 rows: no spin") in note
     assert ("no info.json" if info is None else "has no isspinful") in note
     assert ("the Fermi level is unknown" in note) == (info is None)
