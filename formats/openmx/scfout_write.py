@@ -14,6 +14,7 @@ import numpy.typing as npt
 from moireio.errors import MoireioError
 from moireio.formats.openmx.header import LINE_BYTES, Header
 from moireio.formats.openmx.scfout import open_scfout
+from moireio.runtime.files import write_whole
 from moireio.units import BOHR_ANGSTROM
 
 PIECE_BYTES = 16 << 20
@@ -50,7 +51,7 @@ def write(
     def padded(rows):
         return np.column_stack([np.zeros(len(rows), dtype=rows.dtype), rows])
 
-    with open(path, "wb") as stream:
+    with write_whole(path) as part, open(part, "wb") as stream:
 
         def put(values, kind):
             stream.write(np.ascontiguousarray(values, dtype=byte_order + kind).tobytes())

@@ -15,7 +15,8 @@ from typing import Any
 from moireio.errors import MissingFileError, MoireioError, unreadable, unwritable
 from moireio.moire.sample import StructureSample
 from moireio.runtime.files import write_text
-from moireio.runtime.workdirs import work_folder
+from moireio.runtime.replace import place
+from moireio.runtime.workdirs import prefix_beside, work_folder
 
 MANIFEST = "manifest.json"
 RUNS = "runs.txt"
@@ -121,7 +122,7 @@ def write(
     entries = []
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        with work_folder(".moireio-", os.path.dirname(target)) as work:
+        with work_folder(prefix_beside(target), os.path.dirname(target)) as work:
             part = os.path.join(work, "dataset")
             os.mkdir(part)
             for sample in samples:
@@ -142,7 +143,7 @@ def write(
                 stream.writelines(f"{row['name']}\n" for row in entries)
             if os.path.isdir(target):
                 os.rmdir(target)
-            os.rename(part, target)
+            place(part, target, force=False)
     except MoireioError:
         raise
     except OSError as error:

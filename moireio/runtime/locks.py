@@ -28,7 +28,7 @@ class Lock:
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
-        self.path, self._descriptor = path, descriptor
+        self.path, self._file = path, os.fdopen(descriptor, "rb")
 
     def release(self, remove: bool = False) -> None:
         """Give the lock back.
@@ -38,16 +38,15 @@ class Lock:
         remove : bool
             Remove the file before.
         """
-        if self._descriptor < 0:
+        if self._file.closed:
             return
         if remove:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
         # A forked child that still runs has the same lock: closing alone would not end it.
         with contextlib.suppress(OSError):
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-        os.close(self._descriptor)
-        self._descriptor = -1
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._file.close()
 
 
 def acquire(path: str, *, create: bool = True, wait: float = 0.0) -> Lock:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import stat
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 SYNC_THREADS = 8  # a disk's journal takes several files at once
 ASIDE = "aside"
@@ -34,6 +32,8 @@ def sync(path: str) -> None:
     if not os.path.isdir(path):
         _sync_one(path)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(SYNC_THREADS) as pool:
         list(pool.map(_sync_one, tree(path)))
 
@@ -214,6 +214,8 @@ def _rename_to_free(new: str, path: str) -> None:
 
 def _renameat2(new: str, path: str, flag: int) -> bool:
     """Rename with a flag of Linux; False where system or disk do not know it."""
+    import ctypes
+
     try:
         call = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):

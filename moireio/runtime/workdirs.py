@@ -18,10 +18,12 @@ import time
 import warnings
 from collections.abc import Collection, Iterator
 
+from moireio.errors import MoireioError
 from moireio.runtime import janitor, replace
 from moireio.runtime.locks import Lock, acquire
 
 MARK = "moireio.lock"
+ENDING = 2.0  # s; workers of a run that was killed may live a moment longer than it
 
 # Both with the process that made the entry: forked workers inherit the tables.
 _folders: dict[str, int] = {}
@@ -82,13 +84,15 @@ def work_folder(prefix: str, parent: str | None = None) -> Iterator[str]:
         janitor.note("-folder", os.path.abspath(path))
 
 
-def mark(folder: str) -> Lock:
+def mark(folder: str, wait: float = 0.0) -> Lock:
     """Mark a folder as a work folder of this process.
 
     Parameters
     ----------
     folder : str
         The folder.
+    wait : float
+        Seconds to wait for another process.
 
     Returns
     -------
@@ -100,10 +104,48 @@ def mark(folder: str) -> Lock:
     BlockingIOError
         If another process works in it.
     """
-    lock = acquire(os.path.join(folder, MARK))
+    lock = acquire(os.path.join(folder, MARK), wait=wait)
     with open(lock.path, "w", encoding="utf-8") as stream:
         stream.write(f"moireio {socket.gethostname()}\n")
     return lock
+
+
+def claim(folder: str, known: Collection[str] = ()) -> Lock:
+    """Make a work folder that outlives this process, or take up that of an interrupted run.
+
+    Parameters
+    ----------
+    folder : str
+        The folder.
+    known : collection of str
+        Names of files that show that the folder is one of moireio without the mark.
+
+    Returns
+    -------
+    Lock
+        Held as long as the process works in it.
+
+    Raises
+    ------
+    MoireioError
+        If another run works in it, or it is no work folder.
+    """
+    os.makedirs(folder, exist_ok=True)
+    names = os.listdir(folder)
+    if names and not is_marked(folder) and not set(known) & set(names):
+        raise MoireioError(
+            f"exists, and holds what is not of moireio: {min(names)}",
+            path=folder,
+            remedy="move it elsewhere, or choose another output",
+        )
+    try:
+        return mark(folder, wait=ENDING)
+    except BlockingIOError:
+        raise MoireioError(
+            "is in use by another run of the same output",
+            path=folder,
+            remedy="wait until it has ended, or choose another output",
+        ) from None
 
 
 def is_marked(folder: str) -> bool:

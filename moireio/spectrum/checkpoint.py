@@ -5,6 +5,7 @@ import json
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import MoireioError
+from moireio.runtime.locks import Lock, acquire
+from moireio.runtime.workdirs import ENDING
 
 if TYPE_CHECKING:
     from moireio.spectrum.problems import SolverChoice
@@ -71,7 +74,8 @@ class Checkpoint:
     """Energies of finished k points, from which an interrupted run continues.
 
     Every line of the file is JSON; the first one identifies the run. Runs of a few seconds leave
-    no file. States, or what was computed from them, are kept in an array beside it.
+    no file. States, or what was computed from them, are kept in an array beside it. One run at a
+    time has the file.
 
     Parameters
     ----------
@@ -85,24 +89,46 @@ class Checkpoint:
     Raises
     ------
     MoireioError
-        If the file belongs to a run with another key.
+        If the file belongs to a run with another key, or another run is writing it.
     """
 
     def __init__(self, path: str, key: Any, resume: bool) -> None:
         self._path = path
+        self._lock: Lock | None = None
         self.values: dict[str, Any] = {}
         self.finished: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
         self._stream: IO[str] | None = None
         self._waiting: list[str] = []
         self._write_at_once = False
         self._begin = time.monotonic()
-        size = self._read(key) if resume else None
-        if size is None:
-            self._write({"key": key})
-        else:
-            stream = self._stream = open(path, "r+", encoding="utf-8")  # noqa: SIM115
-            stream.seek(size)
-            stream.truncate()  # a line that was not finished
+        try:
+            if os.path.lexists(path):
+                self._own()
+            size = self._read(key) if resume else None
+            if size is None:
+                if self._lock is not None and not resume:
+                    what = "of an interrupted run is not used (`resume` goes on from it)"
+                    warnings.warn(f"{path} {what}", stacklevel=2)
+                self._write({"key": key})
+            else:
+                stream = self._stream = open(path, "r+", encoding="utf-8")  # noqa: SIM115
+                stream.seek(size)
+                stream.truncate()  # a line that was not finished
+        except BaseException:
+            self.close(done=False)
+            raise
+
+    def _own(self) -> None:
+        """Keep other runs from the files."""
+        if self._lock is None:
+            try:
+                self._lock = acquire(self._path, wait=ENDING)
+            except BlockingIOError:
+                raise MoireioError(
+                    "is being written by another run of the same output",
+                    path=self._path,
+                    remedy="wait until it has ended, or choose another output",
+                ) from None
 
     @property
     def array_path(self) -> str:
@@ -148,6 +174,7 @@ class Checkpoint:
         self._write_at_once = True  # else the energies of an interrupted run could be missing
         size = np.dtype(dtype).itemsize * math.prod(shape)
         path = self.array_path
+        self._own()
         exists = os.path.exists(path) and os.path.getsize(path) == size
         if not exists:
             self.finished = {}
@@ -175,14 +202,18 @@ class Checkpoint:
         """
         if self._stream is not None:
             self._stream.close()
-        for path in (self._path, self.array_path) if done else ():
+        if self._lock is None:
+            return
+        if done:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+                os.unlink(self.array_path)
+        self._lock.release(remove=done)
 
     def _write(self, record: dict[str, Any]) -> None:
         self._waiting.append(json.dumps(record) + "\n")
         late = self._write_at_once or time.monotonic() - self._begin >= SHORT
         if self._stream is None and late and "key" not in record:
+            self._own()
             self._stream = open(self._path, "w", encoding="utf-8")  # noqa: SIM115
         if self._stream is not None:
             self._stream.writelines(self._waiting)

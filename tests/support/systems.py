@@ -1,5 +1,7 @@
 """Small structures and networks for tests."""
 
+import contextlib
+
 import numpy as np
 import torch
 from orbitals import gaussian_basis
@@ -101,10 +103,10 @@ def graph_of(atoms, own):
 
 def hamiltonian(model, atoms, raw=False, **options):
     """Blocks of all pairs: (pairs, sizes, flat data)."""
-    predictor = Predictor(model, graph_of(atoms, model.basis), **options)
-    predictor.run()
-    source = HamiltonianSource(predictor, raw)
-    return source, source.rows(0, len(atoms))
+    with contextlib.closing(Predictor(model, graph_of(atoms, model.basis), **options)) as predictor:
+        predictor.run()
+        source = HamiltonianSource(predictor, raw)
+        return source, source.rows(0, len(atoms))
 
 
 def blocks_of(source, data):

@@ -8,8 +8,8 @@ updates edges stores them before the norm and adds up the moments; the next read
 
 import json
 import os
-import shutil
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,7 +26,10 @@ from moireio.network.layers import Edges, PreparedUpdate, add, gather_pair
 from moireio.network.model import NetworkModel
 from moireio.network.net import Network
 from moireio.operators.blocks import slab_bounds
+from moireio.runtime.files import write_text, write_whole
+from moireio.runtime.locks import Lock
 from moireio.runtime.progress import Progress
+from moireio.runtime.workdirs import claim, is_marked, remove_folder, remove_leftover
 
 EDGES_AT_ONCE = 4096
 SAVE_SECONDS = 10.0
@@ -87,6 +90,7 @@ class Predictor:
             for i0, i1 in slab_bounds(edges_of_atom, self.edges_at_once)
         ]
         self._work: str | None = None
+        self._lock: Lock | None = None
         need = self.memory_of_features(model.network, len(graph) + self.n_atoms)
         frames = sum((2 * n + 1) ** 2 for n in range(self.network.lmax + 1))
         frames *= len(graph) * torch.finfo(self.dtype).bits // 8
@@ -98,8 +102,9 @@ class Predictor:
                     f"the features take {need / 1e9:.1f} GB, more than `memory` allows",
                     remedy="raise `memory`, or give an `output` file: work files lie beside it",
                 )
-            self._work = work
-            os.makedirs(work, exist_ok=True)
+            self._work, self._lock = work, claim(work)
+        elif work is not None and is_marked(work) and remove_leftover(work):
+            warnings.warn(f"removed what a killed run has left: {work}", stacklevel=2)
         self._stores: dict[tuple[str, str], FeatureStore] = {}
         self._current: FeatureStore | None = None
         # features before their norm, the update they come from, and their moments
@@ -145,11 +150,13 @@ class Predictor:
         """Close work files."""
         for store in self._stores.values():
             store.close()
+        if self._lock is not None:
+            self._lock.release()
 
     def remove_work(self) -> None:
         """Remove the work files, when the calculation is complete."""
         if self._work is not None:
-            shutil.rmtree(self._work, ignore_errors=True)
+            remove_folder(self._work)
 
     # The network's forward, cut into passes.
 
@@ -303,8 +310,8 @@ class Predictor:
         if self._work is not None:
             if keep:
                 target.flush()
-            torch.save([p.cpu() for p in new], self._path("nodes.new"))
-            os.replace(self._path("nodes.new"), self._path(f"nodes{number}.pt"))
+            with write_whole(self._path(f"nodes{number}.pt")) as part:
+                torch.save([p.cpu() for p in new], part)
             self._write_journal(number + 1, 0)
         return new
 
@@ -354,11 +361,8 @@ class Predictor:
     def _write_journal(self, number: int, done: int) -> None:
         entry = {"key": self.key, "pass": number, "done": done, "sums": _plain(self._sums)}
         entry["norms"] = [_plain(s) for s in self._norms]
-        with open(self._path("journal.new"), "w", encoding="utf-8") as stream:
+        with write_text(self._path("journal.json")) as stream:
             json.dump(entry, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(self._path("journal.new"), self._path("journal.json"))
         self._saved = time.monotonic()
 
     def _load(self) -> tuple[int, Features | None]:

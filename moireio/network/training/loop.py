@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,7 +17,9 @@ from moireio.network.training.config import TrainingConfig
 from moireio.network.training.loss import LossModule, block_errors, mean_loss
 from moireio.network.training.parallel import Workers
 from moireio.network.training.samples import TrainingSample
-from moireio.network.training.state import TrainingState, read_state, write_state
+from moireio.network.training.state import STATE_FILE, TrainingState, read_state, write_state
+from moireio.runtime.locks import Lock
+from moireio.runtime.workdirs import claim
 
 
 class Training:
@@ -60,8 +61,9 @@ class Training:
         self.ema = [w.detach().clone() for w in self.weights] if config.ema_decay else None
         self.best: list[torch.Tensor] | None = None
         self._best_optimiser: tuple[dict[str, Any], float] | None = None
+        self._lock: Lock | None = None
         if folder is not None:
-            os.makedirs(folder, exist_ok=True)
+            self._claim()
             self._load()
         self._loss = self.workers.wrap(LossModule(model, config.loss))
 
@@ -303,6 +305,23 @@ class Training:
             "optimiser": self.optimiser.state_dict(),
         }
         write_state(self.folder, self.key, self.state, tensors)
+
+    def close(self) -> None:
+        """Leave the folder to others."""
+        if self._lock is not None:
+            self._lock.release(remove=True)
+
+    def _claim(self) -> None:
+        """Keep other runs out of the folder; all workers stop if one is in it."""
+        error = None
+        if self.workers.first:
+            try:
+                self._lock = claim(self.folder, [STATE_FILE])
+            except MoireioError as refusal:
+                error = refusal
+        error = next(filter(None, self.workers.gather(error)), None)
+        if error is not None:
+            raise error
 
     def _load(self) -> None:
         stored = read_state(self.folder, self.key)

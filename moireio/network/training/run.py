@@ -146,6 +146,7 @@ def train(
             for line in table(before, after):
                 note(line)
             modelfile.write(output, model, force=True)
+        training.close()
     return model
 
 

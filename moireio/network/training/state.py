@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from moireio.errors import MoireioError
+from moireio.runtime.files import write_whole
 
 STATE_FILE = "state.pt"
 LOG_FILE = "log.csv"
@@ -75,18 +76,12 @@ def write_state(folder: str, key: str, state: TrainingState, tensors: dict[str, 
         "columns": columns,
         "history": [list(row.values()) for row in rows],
     }
-    path = os.path.join(folder, STATE_FILE)
-    with open(path + ".new", "wb") as stream:
-        torch.save(contents, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(path + ".new", path)
-    path = os.path.join(folder, LOG_FILE)
-    with open(path + ".new", "w", newline="") as stream:
+    with write_whole(os.path.join(folder, STATE_FILE)) as part:
+        torch.save(contents, part)
+    with write_whole(os.path.join(folder, LOG_FILE)) as part, open(part, "w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(columns)
         writer.writerows(contents["history"])
-    os.replace(path + ".new", path)
 
 
 def read_state(folder: str, key: str) -> tuple[TrainingState, dict[str, Any]] | None:

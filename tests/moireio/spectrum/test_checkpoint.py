@@ -73,8 +73,32 @@ def test_record_of_another_run(tmp_path, monkeypatch):
     record.close(False)
     with pytest.raises(MoireioError, match="belongs to another run"):
         Checkpoint(path, {"k": 2}, True)
-    assert Checkpoint(path, {"k": 1}, True).values == {"window": [1, 2]}
-    assert Checkpoint(path, {"k": 2}, False).values == {}
+    again = Checkpoint(path, {"k": 1}, True)
+    assert again.values == {"window": [1, 2]}
+    again.close(False)
+    with pytest.warns(UserWarning, match=r"interrupted run is not used \(`resume` goes on from it"):
+        anew = Checkpoint(path, {"k": 2}, False)
+    assert anew.values == {}
+    anew.close(True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_run_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SHORT", 0.0)
+    monkeypatch.setattr(checkpoint, "ENDING", 0.0)
+    path = str(tmp_path / "r")
+    late = Checkpoint(path, {"k": 1}, False)
+    first = Checkpoint(path, {"k": 1}, False)
+    first.add((0, 0), np.ones(2))
+    for resume in (False, True):
+        with pytest.raises(MoireioError, match="is being written by another run"):
+            Checkpoint(path, {"k": 1}, resume)
+    with pytest.raises(MoireioError, match="is being written by another run"):
+        late.add((0, 0), np.zeros(2))
+    late.close(True)
+    first.close(False)
+    with open(path, encoding="utf-8") as stream:
+        assert json.loads(stream.readlines()[1])["energies"] == [1.0, 1.0]
 
 
 def test_killed_band_is_resumed(made, tmp_path):

@@ -1,5 +1,7 @@
 """Predictions in pieces, in files, after an interruption."""
 
+import os
+
 import numpy as np
 import pytest
 from systems import (
@@ -13,6 +15,7 @@ from moireio.errors import MoireioError
 from moireio.network.inference import passes as predict
 from moireio.network.inference.hamiltonian import HamiltonianSource
 from moireio.network.net import Network
+from moireio.runtime import workdirs
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -69,10 +72,37 @@ def test_killed_and_resumed(models, case, stop, tmp_path, monkeypatch):
     total = predictor.passes * len(predictor.slabs)
     assert count <= max(0, total - max(0, stop - 2))
     assert (HamiltonianSource(predictor).rows(0, len(atoms)) == whole).all()
+    predictor.close()
     # the files of another calculation are not used
     predictor, count = counted_run(model, atoms, work=work, memory=1, key="b")
     assert count == total
     assert (HamiltonianSource(predictor).rows(0, len(atoms)) == whole).all()
+    predictor.close()
+    # a run that needs no files removes what was left
+    with pytest.warns(UserWarning, match=r"removed what a killed run has left: .*/work$"):
+        predict.Predictor(model, graph_of(atoms, model.basis), work=work)
+    assert not os.path.exists(work)
+
+
+def test_a_folder_of_the_user_is_no_place_for_files(models, tmp_path):
+    work = tmp_path / "o.h5.work"
+    work.mkdir()
+    (work / "thesis.txt").touch()
+    atoms, model = random_structure(2, n=6), models[CASES[0]]
+    with pytest.raises(MoireioError, match=r"holds what is not of moireio: thesis\.txt"):
+        hamiltonian(model, atoms, memory=1, work=str(work))
+    hamiltonian(model, atoms, work=str(work))
+    assert [path.name for path in work.iterdir()] == ["thesis.txt"]
+
+
+def test_one_run_at_a_time(models, tmp_path, monkeypatch):
+    monkeypatch.setattr(workdirs, "ENDING", 0.0)
+    atoms, model, work = random_structure(2, n=6), models[CASES[0]], str(tmp_path / "work")
+    predictor, _ = counted_run(model, atoms, memory=1, work=work)
+    with pytest.raises(MoireioError, match="is in use by another run of the same output"):
+        counted_run(model, atoms, memory=1, work=work)
+    predictor.close()
+    counted_run(model, atoms, memory=1, work=work)[0].close()
 
 
 def test_not_enough_memory_and_nowhere_to_go(models):

@@ -12,6 +12,7 @@ from moireio.network.training.calibrate import calibrate
 from moireio.network.training.config import TrainingConfig
 from moireio.network.training.loop import Training
 from moireio.network.training.samples import make_sample
+from moireio.runtime import workdirs
 
 
 def test_ten_steps_are_those_of_e3nn():
@@ -42,8 +43,9 @@ def test_losses_fall(spin):
     assert training.state.best_loss <= rows[-1]["validation_loss"]
 
 
-def test_stopped_and_continued(tmp_path):
+def test_stopped_and_continued(tmp_path, monkeypatch):
     """Two halves give the weights of one run, to the last digit."""
+    monkeypatch.setattr(workdirs, "ENDING", 0.0)
 
     def start(folder):
         model = new_small_model(dtype=torch.float32)
@@ -62,6 +64,9 @@ def test_stopped_and_continued(tmp_path):
         first.epoch()
     first.save()
     first.epoch()  # is lost
+    with pytest.raises(MoireioError, match="is in use by another run"):
+        start(tmp_path / "b")
+    first.close()
     second = start(tmp_path / "b")
     assert second.state.epoch == 3
     for _ in range(4):
@@ -72,6 +77,7 @@ def test_stopped_and_continued(tmp_path):
     second.save()
     lines = (tmp_path / "b" / "log.csv").read_text().splitlines()
     assert len(lines) == 8
+    second.close()
     with pytest.raises(MoireioError, match="belongs to a training with other data"):
         Training(
             new_small_model(dtype=torch.float32),
