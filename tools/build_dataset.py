@@ -271,6 +271,10 @@ def collect(ctx, source, output, jobs, **settings):
     entries = dataset.read(source)
     states = [out.outcome(entry.folder, entry.name).state for entry in entries]
     results = [e.file(".scfout") for e, s in zip(entries, states, strict=True) if s == "done"]
+    left = {state: states.count(state) for state in dataset.STATES if state != "done"}
+    if any(left.values()):
+        counts = ", ".join(f"{n} {state}" for state, n in left.items() if n)
+        say(ctx, f"note: not collected: {counts} (see status)")
     output = output or os.path.join(source, "blocks")
     conversion = Conversion("openmx2h5", ("hamiltonian", "overlap"), **settings)
     form = FORMATS["openmx"]

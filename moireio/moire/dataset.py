@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from moireio.errors import MissingFileError, MoireioError, unreadable, unwritable
+from moireio.errors import MissingFileError, MoireioError, first_line, unreadable, unwritable
 from moireio.moire.sample import StructureSample
 from moireio.runtime.files import write_text
 from moireio.runtime.replace import place
@@ -21,6 +21,7 @@ from moireio.runtime.workdirs import prefix_beside, work_folder
 MANIFEST = "manifest.json"
 RUNS = "runs.txt"
 FORMAT = "moireio-dataset"
+MOST_BYTES = 256 << 20
 STATES = ("done", "failed", "running", "interrupted", "missing")
 
 
@@ -175,23 +176,34 @@ def read(folder: str) -> list[Entry]:
             f"has no {MANIFEST}", path=folder, remedy="name a folder of build-dataset make"
         )
     try:
+        if os.path.getsize(path) > MOST_BYTES:
+            raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
         with open(path, encoding="utf-8") as stream:
             manifest = json.load(stream)
         if manifest["format"] != FORMAT:
             raise ValueError(f"its format is {manifest['format']!r}")
         if manifest["version"] != 1:
             raise ValueError(f"version {manifest['version']} is not known")
-        return [
-            Entry(
-                name=str(row["name"]),
-                folder=os.path.join(folder, os.path.basename(str(row["name"]))),
-                atoms=int(row["atoms"]),
-                origin=dict(row["origin"]),
-                digest=str(row["digest"]),
-            )
-            for row in manifest["structures"]
-        ]
+        return [_entry(folder, number, row) for number, row in enumerate(manifest["structures"], 1)]
     except OSError as error:
         raise unreadable(error, path) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise MoireioError(f"is no manifest: {error}", path=path) from error
+    except KeyError as error:
+        what = f"is no manifest: {error} is missing"
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        what = f"is no manifest: {first_line(error)}"
+    raise MoireioError(what, path=path, remedy="it is written by build-dataset make")
+
+
+def _entry(folder: str, number: int, row: Mapping[str, Any]) -> Entry:
+    name = str(row["name"])
+    if name in ("", ".", "..") or os.path.basename(name) != name or not name.isprintable():
+        raise ValueError(
+            f"structure {number} has the name {name[:60]!r}, that of a folder is expected"
+        )
+    return Entry(
+        name=name,
+        folder=os.path.join(folder, name),
+        atoms=int(row["atoms"]),
+        origin=dict(row["origin"]),
+        digest=str(row["digest"]),
+    )

@@ -46,7 +46,7 @@ def read_record(folder: str) -> dict[str, Any]:
     try:
         with open(os.path.join(folder, RECORD), encoding="utf-8") as stream:
             record = json.load(stream)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -330,3 +331,31 @@ def test_strain_on_layers_by_number(invoke, tmp_path):
         done = invoke(*words, number, "-o", path)
         assert f"layer {number} strained by" in done.stderr
         assert f"layer {other}" not in done.stderr
+
+
+def test_one_bad_output_names_its_calculation(invoke, dataset, data, monkeypatch):
+    """And does not stop the set: the others are reported, collected and run."""
+    folder, fake = dataset
+    outputs = {
+        "slide_00_00": (data / "gr_ab.out").read_text(errors="replace"),
+        "slide_00_01": "SCF=  1  NormRD=  1.0  Uele=  -0.5\nSCF=  2  NormRD=  1.0  Uele=  -",
+        "slide_01_00": "SCF=  2  NormRD=  1.0  Uele=  -0.5\n",
+    }
+    for name, text in outputs.items():
+        shutil.copy(data / "gr_ab.scfout", folder / name / f"{name}.scfout")
+        (folder / name / f"{name}.out").write_text(text)
+    assert states(invoke, folder) == {
+        "slide_00_00": ("done", ""),
+        "slide_00_01": ("running", ""),  # OpenMX, started by somebody else, still writes
+        "slide_01_00": (
+            "failed", "slide_01_00.out: its history begins with step 2, 1 is expected"
+        ),
+        "slide_01_01": ("missing", ""),
+    }  # fmt: skip
+    collected = invoke("build-dataset", "collect", folder)
+    assert collected.exit_code == 0, collected.output
+    assert "not collected: 1 failed, 1 running, 1 missing (see status)" in collected.stderr
+    assert [path.stem for path in (folder / "blocks").glob("*.h5")] == ["slide_00_00"]
+    monkeypatch.setenv("FAKE", "ok")
+    assert invoke("build-dataset", "run", folder, "--command", fake).exit_code == 0
+    assert states(invoke, folder)["slide_01_01"] == ("done", "")

@@ -1,6 +1,8 @@
 """How a calculation of OpenMX ended, from the files that it left."""
 
+import os
 import shutil
+import time
 
 import pytest
 
@@ -15,9 +17,10 @@ def folder(tmp_path, data):
 
 
 def test_the_history_of_a_real_run(data):
-    steps, change = out.convergence(str(data / "gr_ab.out"))
-    assert steps > 5
-    assert change < 1e-6
+    history = out.convergence(str(data / "gr_ab.out"))
+    assert history.steps > 5
+    assert history.change < 1e-6
+    assert history.complete
 
 
 def test_a_whole_and_converged_run_is_done(folder):
@@ -26,7 +29,7 @@ def test_a_whole_and_converged_run_is_done(folder):
 
 def test_a_run_that_used_all_steps_has_failed(folder):
     path = folder / "gr_ab.dat"
-    steps, _ = out.convergence(str(folder / "gr_ab.out"))
+    steps = out.convergence(str(folder / "gr_ab.out")).steps
     lines = [n for n in path.read_text().splitlines() if "scf.maxIter" not in n]
     lines = [n for n in lines if "scf.criterion" not in n]
     path.write_text("\n".join([*lines, f"scf.maxIter {steps}", "scf.criterion 1e-30", ""]))
@@ -47,4 +50,70 @@ def test_what_is_missing_or_cut_short(folder):
 
 def test_no_history_is_no_convergence(tmp_path):
     (tmp_path / "x.out").write_text("nothing of the kind\n")
-    assert out.convergence(str(tmp_path / "x.out")) == (0, float("inf"))
+    assert out.convergence(str(tmp_path / "x.out")) == out.History(0, float("inf"), False)
+
+
+STEPS = "".join(f"   SCF=  {n}  NormRD=  1.0  Uele=  -0.{n}\n" for n in range(1, 5))
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "reason"),
+    [
+        (STEPS, "running", ""),
+        (STEPS + "   SCF=  5  NormRD=  1.0  Uele=  -", "running", ""),
+        (STEPS + "   SCF=  5  Norm", "running", ""),
+        ("", "running", ""),
+        (
+            "SCF= 2  NormRD= 1.0  Uele= -0.5\n",
+            "failed",
+            "gr_ab.out: its history begins with step 2",
+        ),
+        (STEPS.replace("-0.2", "-0.x"), "failed", "gr_ab.out: line 2 is no step of a self-cons"),
+        (STEPS.replace("=  3", "=  7"), "failed", "gr_ab.out: step 2 is followed by step 7"),
+        (STEPS.replace("SCF=  3", "SCF=  " + "3" * 5000), "failed", "gr_ab.out: line 3 is no step"),
+        (STEPS + "\0" * 40, "failed", "gr_ab.out: is no text: byte "),
+    ],
+)
+def test_outputs_that_are_cut_short_or_damaged(folder, text, state, reason):
+    """Of a run that no lock shows: the file still grows, or names what is wrong with it."""
+    (folder / "gr_ab.out").write_text(text)
+    result = out.outcome(str(folder), "gr_ab")
+    assert result.state == state
+    assert result.reason.startswith(reason)
+
+
+def test_an_output_that_ended_long_ago(folder):
+    """It does not grow any more: interrupted, unless it had converged."""
+    old = time.time() - 2 * out.RECENT
+    for text, state in ((STEPS, "interrupted"), (STEPS + STEPS.replace("-0.4", "-0.3"), "done")):
+        (folder / "gr_ab.out").write_text(text)
+        for suffix in ("out", "scfout"):
+            os.utime(folder / f"gr_ab.{suffix}", (old, old))
+        result = out.outcome(str(folder), "gr_ab")
+        assert result.state == state
+    assert result.reason == ""
+
+
+def test_energies_that_are_not_finite(folder):
+    (folder / "gr_ab.out").write_text(STEPS.replace("-0.4", "nan") + "Total Computational Time\n")
+    path = folder / "gr_ab.dat"
+    path.write_text("scf.maxIter 4\n" + path.read_text())
+    assert "not converged after 4 steps" in out.outcome(str(folder), "gr_ab").reason
+
+
+@pytest.mark.parametrize("suffix", ["out", "scfout", "dat"])
+def test_a_folder_where_a_file_belongs(folder, suffix):
+    path = folder / f"gr_ab.{suffix}"
+    path.unlink()
+    path.mkdir()
+    result = out.outcome(str(folder), "gr_ab")
+    assert (result.state, "Is a directory" in result.reason) == ("failed", True)
+
+
+def test_an_input_that_is_damaged(folder):
+    path = folder / "gr_ab.dat"
+    path.write_text("scf.maxIter many\n" + path.read_text())
+    result = out.outcome(str(folder), "gr_ab")
+    assert (
+        result.reason == "gr_ab.dat: line 1: scf.maxIter: 'many' stands where a number is expected"
+    )

@@ -55,6 +55,12 @@ def test_a_failure_leaves_nothing_behind(tmp_path, samples):
 @pytest.mark.parametrize(
     ("manifest", "complaint"),
     [
+        (
+            '{"format": "moireio-dataset", "version": 1, "structures": [{"name": ".."}]}',
+            "name '..'",
+        ),
+        ('{"format": "moireio-dataset", "version": 1}', "'structures' is missing"),
+        ("[" * 100_000, "is no manifest"),
         ("{", "is no manifest"),
         ('{"format": "x", "version": 1}', "its format is 'x'"),
         ('{"format": "moireio-dataset", "version": 2}', "version 2"),
