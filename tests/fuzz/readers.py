@@ -5,6 +5,7 @@ in the text and in numbers): damage there is refused or does no harm. Formats wi
 have no such parts; docs/trust.md lists both.
 """
 
+import gzip
 import os
 import shutil
 from collections.abc import Callable
@@ -224,6 +225,7 @@ def _structures(folder):
     forms = {
         "g.vasp": "vasp", "g.cif": "cif", "g.xyz": "extxyz", "g.lmp": "lammps-data", "g.xsf": "xsf",
         "g.in": "espresso-in", "geometry.in": "aims", "g.gen": "gen",
+        "g.res": "res", "g.cube": "cube", "g.pdb": "proteindatabank",
     }  # fmt: skip
     made = []
     for name, form in forms.items():
@@ -234,7 +236,12 @@ def _structures(folder):
             options["masses"] = True
         ase.io.write(folder / name, atoms, format=form, **options)
         made.append(name)
-    return made
+    (folder / "g.vasp.gz").write_bytes(gzip.compress((folder / "g.vasp").read_bytes()))
+    rows = [f"{' '.join(f'{x / 0.529177:.9f}' for x in v)} 0 0 0" for v in cell] + ["2"]
+    for place in atoms.positions / 0.529177:
+        rows.append(f"1 6 {' '.join(f'{x:.9f}' for x in place)} 0 0 0")
+    (folder / "g.XV").write_text("\n".join(rows) + "\n")
+    return [*made, "g.vasp.gz", "g.XV"]
 
 
 # DeepH -------------------------------------------------------------------------------------------
