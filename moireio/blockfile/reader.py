@@ -137,9 +137,12 @@ class BlockFile:
         if missing:
             raise DamagedError(f"/structure has no {min(missing)}", path=self.label)
         try:
-            return Structure(**values)
+            structure = Structure(**values)
         except (MoireioError, TypeError, ValueError) as error:
             raise DamagedError(str(error), path=self.label) from error
+        if len(structure) == 0:
+            raise DamagedError("/structure holds no atoms", path=self.label)
+        return structure
 
     @cached_property
     def basis(self) -> Basis:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.blockfile.reader import FORMAT, FORMAT_VERSION
+from moireio.errors import MoireioError
 from moireio.operators.blocks import (
     SLAB_BYTES,
     OperatorSource,
@@ -63,8 +64,15 @@ class BlockWriter:
         Parameters
         ----------
         structure : Structure
-            The atoms.
+            The atoms, at least one.
+
+        Raises
+        ------
+        MoireioError
+            If there are no atoms.
         """
+        if len(structure) == 0:
+            raise MoireioError("a structure without atoms cannot be written")
         self.container.create_group("structure")
         for field in fields(structure):
             value = getattr(structure, field.name)

@@ -1,5 +1,7 @@
 """Versions, parts that are absent, results by name."""
 
+from dataclasses import replace
+
 import pytest
 from helpers import random_operator, random_system, write_file
 from result_examples import EXAMPLES, assert_same
@@ -36,6 +38,30 @@ def test_versions(tmp_path):
         else:
             with pytest.raises(MoireioError, match="version"):
                 moireio.open(path)
+
+
+def test_structures_without_atoms(tmp_path):
+    import h5py
+
+    structure, basis = random_system(0)
+    none = {name: getattr(structure, name)[:0] for name in ("positions", "numbers", "species")}
+    with (
+        pytest.raises(MoireioError, match="without atoms"),
+        write_target(str(tmp_path / "y.h5")) as writer,
+    ):
+        writer.structure(replace(structure, layer=None, magmoms=None, **none))
+    assert not list(tmp_path.iterdir())
+    path = write_file(tmp_path / "x.h5", structure, basis)
+    with h5py.File(path, "r+") as file:
+        group = file["structure"]
+        group.attrs.pop("metadata_crc", None)
+        for name in {"layer", "magmoms"} & set(group):
+            del group[name]
+        for name, value in none.items():
+            del group[name]
+            group[name] = value
+    with moireio.open(path) as file, pytest.raises(MoireioError, match="holds no atoms"):
+        file.structure  # noqa: B018
 
 
 def test_a_newer_minor_version_may_have_more(tmp_path):
