@@ -21,6 +21,8 @@ from moireio.moire.dataset import MANIFEST
 from moireio.store.containers import HDF5_SIGNATURE, ZIP_SIGNATURE, open_container
 
 HEAD_BYTES = 4096
+DEEPH_E3_FILES = ("best_model.pkl", os.path.join("src", "train.ini"))
+SAFETENSORS_HEADER = 100_000_000  # bytes at most, by its specification
 TORCH_SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt", ".pth.tar")
 #: Members of DeepH's data folders.
 DEEPH_FILES = tuple(
@@ -53,6 +55,8 @@ KINDS = {
         "model": "a model file of moireio",
         "deeph-e3": "a result folder of DeepH-E3",
         "torch": "a torch checkpoint of another program",
+        "torch-folder": "a folder with a torch checkpoint of another program",
+        "safetensors": "a safetensors file of another program",
         "deeph": "a data folder of DeepH",
         "deeph-file": "one file of a data folder of DeepH",
         "hdf5": "an HDF5 file of another program",
@@ -83,7 +87,7 @@ def identify(path: str) -> FileKind | None:
     Returns
     -------
     FileKind or None
-        None if it is of none, cannot be read, or is a pipe or device.
+        None if it is of none, cannot be read, is damaged, or is a pipe or device.
     """
     try:
         if os.path.isdir(path):
@@ -92,9 +96,10 @@ def identify(path: str) -> FileKind | None:
             return None
         with open(path, "rb") as stream:
             head = stream.read(HEAD_BYTES)
-    except OSError:
+        name = _by_bytes(path, head)
+    except (OSError, MoireioError):  # a damaged container is of no kind that could be seen
         return None
-    name = _by_bytes(path, head) or next((n for n, fits in _BY_NAME.items() if fits(path)), None)
+    name = name or next((n for n, fits in _BY_NAME.items() if fits(path)), None)
     if name is None and head.startswith(b"\x80") and path.lower().endswith(TORCH_SUFFIXES):
         name = "torch"
     if name is None and dat.detect(path):
@@ -105,7 +110,7 @@ def identify(path: str) -> FileKind | None:
 def _folder(path: str) -> str:
     if os.path.isfile(os.path.join(path, "zarr.json")):
         return _container(path) or "zarr"
-    if os.path.isfile(os.path.join(path, "best_model.pkl")):
+    if any(os.path.isfile(os.path.join(path, name)) for name in DEEPH_E3_FILES):
         return "deeph-e3"
     if dock.detect(path) or folder.detect(path):
         return "deeph"
@@ -115,7 +120,7 @@ def _folder(path: str) -> str:
     ):
         if json.loads(stream.read(1 << 24)).get("format") == DATASET:
             return "dataset"
-    return "folder"
+    return "torch-folder" if any(n.endswith(TORCH_SUFFIXES) for n in os.listdir(path)) else "folder"
 
 
 def _by_bytes(path: str, head: bytes) -> str | None:
@@ -130,18 +135,21 @@ def _by_bytes(path: str, head: bytes) -> str | None:
             return None
         if "zarr.json" in members:
             return _container(path) or "zarr"
-        torch = any(os.path.basename(member) == "data.pkl" for member in members)
-        return "torch" if torch else "zip"
+        if any(os.path.basename(member) == "data.pkl" for member in members):
+            folder, name = os.path.split(path)
+            own = name == "best_model.pkl" and os.path.isdir(os.path.join(folder, "src"))
+            return "deeph-e3" if own else "torch"
+        return "zip"
+    if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < SAFETENSORS_HEADER:
+        return "safetensors"
     return None
 
 
 def _container(path: str) -> str | None:
     """Return "block" or "model" for a container of moireio."""
-    with contextlib.suppress(MoireioError, OSError):
-        with contextlib.closing(open_container(path)) as container:
-            form = container.attributes().get("format")
-        return {"moireio": "block", "moireio-model": "model"}.get(str(form))
-    return None
+    with contextlib.closing(open_container(path)) as container:
+        form = container.attributes().get("format")
+    return {"moireio": "block", "moireio-model": "model"}.get(str(form))
 
 
 def _suffix(*suffixes: str) -> Callable[[str], bool]:

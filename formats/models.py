@@ -4,9 +4,14 @@ import os
 
 from moireio.errors import MissingFileError, MoireioError
 from moireio.formats.deeph import e3 as deephe3
+from moireio.formats.kinds import identify
 from moireio.models.shipped import shipped
 from moireio.network import modelfile
 from moireio.network.model import NetworkModel
+from moireio.store.containers import kind_of_file
+
+#: Kinds of files that can be model files, damaged ones too.
+CONTAINERS = ("model", "block", "hdf5", "deeph-file", "zarr", "zip")
 
 
 def load_model(path: str, e3nn: str | None = None) -> NetworkModel:
@@ -15,8 +20,8 @@ def load_model(path: str, e3nn: str | None = None) -> NetworkModel:
     Parameters
     ----------
     path : str
-        Model file of moireio, result folder of DeepH-E3, or name of a model that comes with
-        moireio, as "graphene-bilayer".
+        Model file of moireio, result folder of DeepH-E3 (or the ``best_model.pkl`` in it), or name
+        of a model that comes with moireio, as "graphene-bilayer".
     e3nn : str, optional
         For DeepH-E3's networks, the version of e3nn whose rules hold (`deephe3.model`).
 
@@ -40,9 +45,37 @@ def load_model(path: str, e3nn: str | None = None) -> NetworkModel:
             )
         path = known[path]
     if os.path.isdir(path) and not os.path.exists(os.path.join(path, "zarr.json")):
+        kind = identify(path)
+        if kind is None or kind.name != "deeph-e3":
+            raise _no_model(path)
         return deephe3.model(path, e3nn)
+    folder, name = os.path.split(path)
+    if name == "best_model.pkl" and os.path.isdir(os.path.join(folder, "src")):
+        return deephe3.model(folder, e3nn)
+    kind = identify(path)
+    if (kind is not None and kind.name not in CONTAINERS) or not _is_container(path):
+        raise _no_model(path)
     if e3nn is not None:
         raise MoireioError(
             "is a model file of moireio; `e3nn` is for DeepH-E3's networks", path=path
         )
     return modelfile.read(path)
+
+
+def _no_model(path):
+    """Return the error of a file or folder that is no model."""
+    kind = identify(path)
+    return MoireioError(
+        f"is {kind.description}, not a model" if kind else "is not a model",
+        path=path,
+        remedy="model files of train-h and result folders of DeepH-E3, with best_model.pkl and "
+        "src/, are read",
+    )
+
+
+def _is_container(path):
+    """Return whether the first bytes are those of a model file."""
+    try:
+        return kind_of_file(path) is not None
+    except MoireioError:
+        return False

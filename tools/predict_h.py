@@ -29,7 +29,7 @@ from moireio.tools.progress import show_progress
     default="auto",
     show_default=True,
     help="For DeepH-E3's models: evaluate as with this version of e3nn. auto: the version in the "
-    "checkpoint; 0.4+: the same, but not before 0.4; best: the one closest to /hamiltonian.",
+    "checkpoint; 0.4+: 0.4.4 or 0.5, by its signs; best: the one closest to /hamiltonian.",
 )
 @click.option(
     "--raw", is_flag=True, help="Blocks as the network gives them, not their Hermitian part."
@@ -118,7 +118,8 @@ def _load(ctx, path, e3nn, file):
         return _best(ctx, path, file)
     network = load_model(path, e3nn)
     trained_with = network.training.get("e3nn")
-    if e3nn != "0.4+" and trained_with not in (None, e3nn):
+    expected = (None, "0.4.4", "0.5") if e3nn == "0.4+" else (None, e3nn)
+    if trained_with not in expected:
         say(ctx, f"warning: {path}: was trained with the rules of e3nn {trained_with}, not {e3nn}")
     return network
 

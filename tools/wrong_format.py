@@ -64,6 +64,8 @@ ROUTES = {
     "deeph-e3": "predict-h -m {F}",
     "torch": "predict-h reads models of moireio and of DeepH-E3, whose result folder has a "
     "best_model.pkl",
+    "torch-folder": "predict-h reads result folders of DeepH-E3, with best_model.pkl and src/",
+    "safetensors": "predict-h reads models of moireio and of DeepH-E3",
     "tb-model": "tb-h -m {F}",
     "dataset": "build-dataset collect {F} -o BLOCKS/ makes block files of its calculations",
     "folder": "name the files in it",
@@ -157,7 +159,11 @@ def _way(command, row, kind, path):
         way = {"scfout": "openmx2h5 {F} -o FILE.h5", "deeph": "deeph2h5 {F} -o FILE.h5"}.get(kind)
         way = way if row == "overlay" else None
         if row == "model":
-            way = {"torch": ROUTES["torch"], "tb-model": ROUTES["tb-model"]}.get(kind)
+            way = (
+                ROUTES[kind]
+                if kind in ("torch", "torch-folder", "safetensors", "tb-model")
+                else None
+            )
     elif command in ENDS:
         way = ALONE.get(kind, ROUTES.get(kind))
     else:

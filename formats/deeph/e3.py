@@ -9,15 +9,19 @@ the signs in them.
 """
 
 import configparser
-import json
 import os
+import re
+import reprlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
-from moireio.errors import MissingFileError, MoireioError, first_line, unreadable
+from moireio.errors import DamagedError, MissingFileError, MoireioError, first_line, naming
+from moireio.formats.deeph.checkpoint import read_state
+from moireio.formats.deeph.files import flag, read_json
+from moireio.formats.structure_text import read_text
+from moireio.network.bounds import MOST_DEGREE, require_outputs, require_weights, update_lists
 from moireio.network.create import with_reachable
 from moireio.network.head import Targets
 from moireio.network.irreps import Irreps
@@ -38,6 +42,7 @@ DEFAULTS = {
 }
 # The version that DeepH-E3 asks for, where a checkpoint does not show its own.
 REQUIRED = "0.3.5"
+_BUFFER = re.compile(r"\._w3j_(\d{1,2})_(\d{1,2})_(\d{1,2})$")
 
 
 def read_settings(folder: str) -> tuple[NetworkSettings, Targets]:
@@ -60,66 +65,85 @@ def read_settings(folder: str) -> tuple[NetworkSettings, Targets]:
     MoireioError
         If a file is missing or asks for what is not supported.
     """
-    ini = configparser.ConfigParser(inline_comment_prefixes=(";",))
     path = os.path.join(folder, "src", "train.ini")
-    try:
-        with open(path, encoding="utf-8") as stream:
-            ini.read_file(stream)
-    except OSError as error:
-        remedy = "a DeepH-E3 result folder has best_model.pkl and src/train.ini"
-        raise unreadable(error, path, remedy) from error
-    except (configparser.Error, UnicodeDecodeError) as error:
-        raise MoireioError(f"is not a settings file: {first_line(error)}", path=path) from error
-    network = DEFAULTS | (dict(ini["network"]) if ini.has_section("network") else {})
-    network = {k: v.strip() for k, v in network.items() if v.strip()}
+    network, converted = _network_section(path)
     if "spherical_basis_irreps" in network:
         raise MoireioError("a network with a spherical Bessel basis is not supported", path=path)
-    if ini.get("target", "convert_net_out", fallback="False").strip().lower() == "true":
+    if converted:
         raise MoireioError("convert_net_out = True is not supported", path=path)
-    info = _json(os.path.join(folder, "src", "dataset_info.json"))
-    blocks = _json(os.path.join(folder, "src", "target_blocks.json"))
-    try:
-        numbers = [int(z) for z in info["index_to_Z"]]
+    file = os.path.join(folder, "src", "dataset_info.json")
+    info = read_json(file)
+    with naming(file):
+        numbers, shells = _species(info)
+        spinful = flag(info, "spinful", file)
+        if spinful is None:
+            raise MoireioError("has no spinful")
+    file = os.path.join(folder, "src", "target_blocks.json")
+    blocks = read_json(file, list)
+    with naming(file):
+        listed = tuple(_target(block, numbers) for block in blocks)
         even = network["ignore_parity"].lower() == "true"
-        targets = Targets(
-            tuple(numbers),
-            tuple(tuple(int(n) for n in shells) for shells in info["orbital_types"]),
-            bool(info["spinful"]),
-            tuple(_target(block, numbers) for block in blocks),
-            even,
-        )
+        targets = Targets(tuple(numbers), shells, spinful, listed, even)
+    with naming(path):
         settings = _settings(network, targets)
-    except MoireioError as error:
-        raise MoireioError(error.what, path=path, remedy=error.remedy) from error
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise MoireioError(
-            f"its src folder is not one of DeepH-E3: {error}", path=folder
-        ) from error
+        require_outputs(settings, targets)
     return settings, targets
 
 
-def _json(path: str) -> Any:
+def _network_section(path: str) -> tuple[dict[str, str], bool]:
+    """Return the settings of the network, and whether its output is converted."""
+    if not os.path.exists(path):
+        remedy = "a DeepH-E3 result folder has best_model.pkl and src/train.ini"
+        raise MissingFileError(path=path, remedy=remedy)
+    ini = configparser.ConfigParser(inline_comment_prefixes=(";",), interpolation=None)
     try:
-        with open(path, encoding="utf-8") as stream:
-            return json.load(stream)
-    except OSError as error:
-        raise unreadable(error, path) from error
-    except ValueError as error:
-        raise MoireioError(f"is not JSON: {first_line(error)}", path=path) from error
+        ini.read_string(read_text(path))
+    except configparser.Error as error:
+        raise MoireioError(f"is not a settings file: {first_line(error)}", path=path) from error
+    section = dict(ini["network"]) if ini.has_section("network") else {}
+    network = {k: v.strip() for k, v in (DEFAULTS | section).items() if v and v.strip()}
+    converted = ini.get("target", "convert_net_out", fallback="") or ""
+    return DEFAULTS | network, converted.strip().lower() == "true"
+
+
+def _species(info: Mapping) -> tuple[list[int], tuple[tuple[int, ...], ...]]:
+    """Return atomic numbers and shells of ``dataset_info.json``."""
+    numbers, shells = info.get("index_to_Z"), info.get("orbital_types")
+    fits = isinstance(numbers, list) and all(type(z) is int for z in numbers)
+    if not fits or len(set(numbers)) < len(numbers):
+        raise MoireioError(f"index_to_Z is {reprlib.repr(numbers)}, atomic numbers expected")
+    fits = isinstance(shells, list) and all(
+        isinstance(one, list) and all(type(degree) is int for degree in one) for one in shells
+    )
+    if not fits:
+        raise MoireioError(
+            f"orbital_types is {reprlib.repr(shells)}, a list of degrees per species expected"
+        )
+    return numbers, tuple(tuple(one) for one in shells)
 
 
 def _target(
     block: Mapping[str, Sequence[int]], numbers: list[int]
 ) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return a target of ``target_blocks.json`` by species."""
     out = {}
-    for pair, (a, b) in block.items():
-        one, two = (numbers.index(int(z)) for z in pair.split())
-        out[one, two] = (int(a), int(b))
+    for pair, place in block.items() if isinstance(block, dict) else [(block, None)]:
+        words = pair.split() if isinstance(pair, str) else []
+        known = [numbers.index(int(w)) for w in words if w.isdecimal() and int(w[:4]) in numbers]
+        fits = isinstance(place, list) and len(place) == 2 and all(type(n) is int for n in place)
+        if len(words) != 2 or len(known) != 2 or not fits:
+            raise MoireioError(
+                f"{reprlib.repr({pair: place} if isinstance(pair, str) else block)} is no target",
+                remedy=f"'Z1 Z2': [shell, shell] expected, Z of {numbers}",
+            )
+        out[known[0], known[1]] = (place[0], place[1])
     return out
 
 
 def _settings(network: Mapping[str, str], targets: Targets) -> NetworkSettings:
-    lmax, even = int(network["spherical_harmonics_lmax"]), targets.even
+    lmax, even = _integer(network, "spherical_harmonics_lmax"), targets.even
+    if not 0 <= lmax <= MOST_DEGREE:
+        raise MoireioError(f"spherical_harmonics_lmax is {lmax}, 0 to {MOST_DEGREE} expected")
     given = {k: Irreps.parse(v) for k, v in network.items() if "irreps" in k}
     embed = given["irreps_embed"]
     mid = given["irreps_mid"]
@@ -141,11 +165,26 @@ def _settings(network: Mapping[str, str], targets: Targets) -> NetworkSettings:
         post_node=post_node,
         post_edge=post_edge,
         out_edge=out_edge,
-        blocks=int(network["num_blocks"]),
+        blocks=_integer(network, "num_blocks"),
         harmonics_lmax=lmax,
-        cutoff=float(network["cutoff_radius"]),
+        cutoff=_number(network, "cutoff_radius"),
         even=even,
     )
+
+
+def _integer(network: Mapping[str, str], name: str) -> int:
+    text = network[name]
+    if not re.fullmatch(r"[+-]?\d{1,9}", text):
+        raise MoireioError(f"{name} is {reprlib.repr(text)}, an integer of a few digits expected")
+    return int(text)
+
+
+def _number(network: Mapping[str, str], name: str) -> float:
+    try:
+        return float(network[name])
+    except ValueError:
+        shown = reprlib.repr(network[name])
+        raise MoireioError(f"{name} is {shown}, a number expected") from None
 
 
 def read(folder: str, e3nn: str | None = None) -> tuple[Network, Targets, str | None]:
@@ -156,8 +195,8 @@ def read(folder: str, e3nn: str | None = None) -> tuple[Network, Targets, str | 
     folder : str
         A result folder.
     e3nn : str, optional
-        Version that it is evaluated with, a key of `CONVENTIONS`; "0.4+" is the version of the
-        checkpoint, but not before 0.4. By default the version of the checkpoint.
+        Version that it is evaluated with, a key of `CONVENTIONS`; "0.4+" is 0.4.4 or 0.5, by the
+        signs in the checkpoint. By default the version of the checkpoint.
 
     Returns
     -------
@@ -175,20 +214,46 @@ def read(folder: str, e3nn: str | None = None) -> tuple[Network, Targets, str | 
     """
     settings, targets = read_settings(folder)
     path = os.path.join(folder, "best_model.pkl")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except FileNotFoundError as error:
-        raise MissingFileError(path=path) from error
-    except Exception as error:  # torch's unpickler raises whatever the bytes make it
-        raise MoireioError(f"is not a checkpoint: {first_line(error)}", path=path) from error
-    version = e3nn_version(state)
-    if e3nn == "0.4+":
-        e3nn = version if version in ("0.4.4", "0.5") else "0.5"
+    state = read_state(path)
+    with naming(path):
+        _require_fit(settings, state)
+        version = e3nn_version(state)
+    if e3nn == "0.4+":  # signs as in the buffers; those of 0.3.5 are the ones before 0.5
+        e3nn = {"0.3.5": "0.4.4", None: "0.5"}.get(version, version)
     settings = settings.with_(convention=CONVENTIONS[e3nn or version or REQUIRED])
     with torch_seed(0):  # the weights are overwritten
         network = Network(settings)
     fill(network, state, path)
     return network, targets, version
+
+
+def _require_fit(settings: NetworkSettings, state: Mapping[str, torch.Tensor]) -> None:
+    """Raise if the settings are not those of the weights, before a network is made of them."""
+
+    def prefix(block: str, half: str) -> str:
+        return f"{half}_update_blocks.{block}"
+
+    def stored(name: str) -> int | None:
+        parts = name.split(".")
+        key = "embedding.weight" if name == "embedding" else name
+        if parts[0] == "blocks":
+            key = ".".join([prefix(parts[1], parts[2]), *parts[3:]])
+        if key in state:
+            return state[key].numel()
+        pieces = [state[f"{key}.{n}"].numel() for n in range(len(state)) if f"{key}.{n}" in state]
+        return sum(pieces) if pieces else None
+
+    try:
+        require_weights(settings, stored)
+        for lists in update_lists(settings):
+            key = f"{prefix(str(lists.block), lists.half)}.conv.tp.weights1"
+            for number, (a, b) in enumerate(lists.paths):
+                shape = tuple(state[f"{key}.{number}"].shape) if f"{key}.{number}" in state else ()
+                if shape != (a, b) and shape != (a * b,):
+                    raise MoireioError(f"{key}.{number} has the shape {shape}, {(a, b)} expected")
+    except MoireioError as error:
+        remedy = "src/ is of another run, or damaged"
+        raise MoireioError(error.what, path=error.path, remedy=remedy) from error
 
 
 def model(folder: str, e3nn: str | None = None) -> NetworkModel:
@@ -226,17 +291,34 @@ def e3nn_version(state: Mapping[str, torch.Tensor]) -> str | None:
     -------
     str or None
         Key of `CONVENTIONS`; None if it cannot be seen.
+
+    Raises
+    ------
+    DamagedError
+        If a stored coupling coefficient is of no version, or two are of different ones.
     """
     if any("_compiled_main_out" in key for key in state):
         return "0.3.5"
-    buffers = {key.rpartition("._w3j_")[2]: key for key in state if "._w3j_" in key}
-    for name, key in buffers.items():
-        degrees = tuple(int(n) for n in name.split("_"))
-        old, new = coupling(*degrees, True), coupling(*degrees)
-        if not np.allclose(old, new):
-            stored = state[key].double().numpy()
-            return "0.4.4" if np.allclose(stored, old, atol=1e-4) else "0.5"
-    return "0.5" if buffers else None
+    versions, seen = {}, False
+    for key, value in state.items():
+        match = _BUFFER.search(key)
+        if not match:
+            continue
+        seen = True
+        degrees = tuple(int(n) for n in match.groups())
+        if max(degrees) > MOST_DEGREE or value.shape != tuple(2 * n + 1 for n in degrees):
+            raise DamagedError(f"{key} are no coupling coefficients: shape {tuple(value.shape)}")
+        stored, old, new = value.double().numpy(), coupling(*degrees, True), coupling(*degrees)
+        found = [v for v, C in (("0.4.4", old), ("0.5", new)) if np.allclose(stored, C, atol=1e-4)]
+        if not found:
+            raise DamagedError(f"{key} are no coupling coefficients of any version of e3nn")
+        if len(found) == 1:
+            versions[found[0]] = key
+    if len(versions) > 1:
+        raise DamagedError(
+            f"{versions['0.4.4']} has the signs of e3nn 0.4, {versions['0.5']} those of 0.5"
+        )
+    return next(iter(versions), "0.5" if seen else None)
 
 
 def fill(network: Network, state: Mapping[str, torch.Tensor], path: str) -> None:
@@ -287,7 +369,7 @@ def fill(network: Network, state: Mapping[str, torch.Tensor], path: str) -> None
         weight.copy_(take(key, weight))
 
     with torch.no_grad():
-        dtype = next(iter(state.values())).dtype
+        dtype = state["embedding.weight"].dtype
         network.to(torch.float64 if dtype == torch.float64 else torch.float32)
         copy(network.embedding, "embedding.weight")
         for name, module in (("basis", network.radial), ("distance_expansion", network.expansion)):

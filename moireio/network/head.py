@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from moireio.errors import MoireioError
+from moireio.network.bounds import require_targets
 from moireio.network.irreps import Irrep, Irreps
 from moireio.network.wigner import coupling
 
@@ -41,6 +42,12 @@ class Targets:
     time_reversal : bool
         With spin, h0 is real and h imaginary, so that every block is symmetric under time reversal;
         there is one half then. Without, they are complex.
+
+    Raises
+    ------
+    MoireioError
+        If a block is of shells that the species do not have, is there twice, or shares channels
+        with blocks of other degrees.
     """
 
     numbers: tuple[int, ...]
@@ -49,6 +56,10 @@ class Targets:
     targets: tuple[Target, ...]
     even: bool = False
     time_reversal: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what are no blocks of these species: `moireio.network.bounds`."""
+        require_targets(self)
 
     @property
     def halves(self) -> int:

@@ -1,6 +1,7 @@
 """Lists of irreducible representations of O(3), and where their channels lie in memory."""
 
 import re
+import reprlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -11,7 +12,7 @@ import torch
 
 from moireio.errors import MoireioError
 
-_TERM = re.compile(r"^(?:(\d+)x)?(\d+)([eo])$")
+_TERM = re.compile(r"(?:(\d{1,9})x)?(\d{1,9})([eo])", re.ASCII)
 
 
 class Irrep(NamedTuple):
@@ -65,9 +66,10 @@ class Irreps(tuple[Irrep, ...]):
         """
         entries = []
         for term in text.replace(" ", "").split("+"):
-            match = _TERM.match(term)
+            match = _TERM.fullmatch(term)
             if not match:
-                raise MoireioError(f"{term!r} is not a representation", remedy="as in 64x0e+32x1o")
+                shown = reprlib.repr(term)
+                raise MoireioError(f"{shown} is not a representation", remedy="as in 64x0e+32x1o")
             mul, l, p = match.groups()  # noqa: E741
             entries.append(Irrep(int(mul or 1), int(l), 1 if p == "e" else -1))
         return cls(entries)

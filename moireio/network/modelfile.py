@@ -6,14 +6,16 @@ An HDF5 file (or zarr) whose root says ``format = "moireio-model"``: ``/model/se
 
 import contextlib
 import json
+import math
 
 import numpy as np
 import torch
 
 from moireio.blockfile.reader import read_basis
 from moireio.blockfile.writer import root_attributes, write_basis
-from moireio.errors import DamagedError, MoireioError
+from moireio.errors import DamagedError, MoireioError, first_line
 from moireio.models.shipped import FORMAT
+from moireio.network.bounds import require_outputs, require_weights
 from moireio.network.head import Targets
 from moireio.network.model import NetworkModel
 from moireio.network.net import Network, NetworkSettings
@@ -88,15 +90,23 @@ def read(path: str) -> NetworkModel:
                 path=path,
                 remedy="update moireio",
             )
-        verify(container, "")
+        for group in ("", "model", "model/weights"):
+            verify(container, group)
         try:
             description, training = (
                 json.loads(str(container.read(f"model/{name}")[0]))
                 for name in ("settings", "training")
             )
             targets = Targets.from_plain(description["targets"])
+            settings = NetworkSettings.from_plain(description["settings"])
+            counts = {
+                name: math.prod(container.info(f"model/weights/{name}").shape)
+                for name in container.arrays("model/weights")
+            }
+            require_weights(settings, counts.get)
+            require_outputs(settings, targets)
             with torch_seed(0):  # the weights are overwritten
-                network = Network(NetworkSettings.from_plain(description["settings"]))
+                network = Network(settings)
             weights = {
                 name: torch.from_numpy(
                     np.ascontiguousarray(container.read(f"model/weights/{name}"))
@@ -106,10 +116,10 @@ def read(path: str) -> NetworkModel:
             network.to(next(iter(weights.values())).dtype)
             network.load_state_dict(weights)
             names = tuple(description["names"])
-        except MoireioError:
-            raise
+        except MoireioError as error:
+            raise type(error)(error.what, path=error.path or path, remedy=error.remedy) from error
         except (KeyError, ValueError, TypeError, RuntimeError, IndexError, StopIteration) as error:
-            text = str(error).partition("\n")[0]
+            text = f"{type(error).__name__}, {first_line(error)}"
             raise DamagedError(f"its contents do not fit each other: {text}", path=path) from error
         basis = read_basis(container) if "basis" in container.groups() else None
         return NetworkModel(network, targets, attributes["kind"], names, basis, training, path)

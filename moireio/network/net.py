@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from moireio.network.bounds import require_sensible
 from moireio.network.frames import by_order, edge_frames, out_of_frames
 from moireio.network.irreps import Irreps, e3nn_places
 from moireio.network.layers import Edges, Update, add, gather_pair
@@ -51,6 +52,11 @@ class NetworkSettings:
         Sums of messages are divided by the root of this number.
     calibrated : bool
         The output has scales that depend on the distance, and a part that only depends on it.
+
+    Raises
+    ------
+    MoireioError
+        If a setting is out of bounds.
     """
 
     species: int
@@ -71,6 +77,10 @@ class NetworkSettings:
     reaches: tuple[float, ...] = ()
     neighbours: float = 1.0
     calibrated: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no network: `moireio.network.bounds`."""
+        require_sensible(self)
 
     def with_(self, **changes: Any) -> "NetworkSettings":
         """Return a copy with some values changed.

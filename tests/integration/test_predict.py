@@ -108,6 +108,22 @@ def test_deeph_e3_folder(invoke, tmp_path, cell):
         assert (a.hamiltonian.rows(0, 28) == b.hamiltonian.rows(0, 28)).all()
 
 
+def test_versions_that_contradict_the_checkpoint(invoke, tmp_path, cell):
+    """Obeyed, with one warning; versions that fit are taken without a word."""
+    for generation, words, warned in (
+        ("0.3.5", ["--e3nn", "0.4+"], "e3nn 0.3.5, not 0.4+"),
+        ("0.5", ["--e3nn", "0.4+"], None),
+        ("0.5", ["--e3nn", "0.3.5"], "e3nn 0.5, not 0.3.5"),
+    ):
+        run = tmp_path / f"{generation}{words[1]}"
+        export(small_model(dtype=torch.float32, **SHELLS), run, generation)
+        done = invoke("predict-h", cell, "-m", run, *words, "-o", tmp_path / "h.h5", "--force")
+        assert done.exit_code == 0, done.output
+        warnings = [line for line in done.stderr.splitlines() if "was trained with" in line]
+        assert len(warnings) == (warned is not None)
+        assert warned is None or warned in warnings[0]
+
+
 def test_killed_and_resumed(run, cell, model, tmp_path):
     """Killed without notice at some moment, the same command goes on from the work files."""
     big, out, whole = (tmp_path / f"{n}.h5" for n in ("big", "out", "whole"))

@@ -22,6 +22,8 @@ FILES = {
     "model": "m.h5",
     "deeph-e3": "e3",
     "torch": "network.ckpt",
+    "torch-folder": "pack",
+    "safetensors": "w.safetensors",
     "deeph": "deeph",
     "deeph-file": "deeph/hamiltonians.h5",
     "hdf5": "other.h5",
@@ -100,6 +102,9 @@ def folder(tmp_path_factory, data):
     (path / "set").mkdir()
     (path / "set" / "manifest.json").write_text(json.dumps({"format": "moireio-dataset"}))
     (path / "papers").mkdir()
+    (path / "pack").mkdir()
+    (path / "pack" / "best_model.pt").write_bytes(b"PK")
+    (path / "w.safetensors").write_bytes((2).to_bytes(8, "little") + b'{"":{}}')
     (path / "papers" / "thesis.tex").write_text("...")
     (path / "x.hks").write_bytes(b"\x01\x00\x02\x00" * 40)
     (path / "C6.0.pao").write_text("***********\n")

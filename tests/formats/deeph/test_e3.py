@@ -49,7 +49,8 @@ def test_versions_that_are_not_recorded(tmp_path):
     path = tmp_path / "run" / "best_model.pkl"
     state = torch.load(path, weights_only=True)["state_dict"]
     folder = str(tmp_path / "run")
-    for version, expected in (("0.3.5", "0.3.5"), ("0.4.4", "0.4.4"), ("0.4+", "0.5")):
+    versions = ("0.3.5", "0.3.5"), ("0.4.4", "0.4.4"), ("0.5", "0.5"), ("0.4+", "0.5")
+    for version, expected in versions:
         convention = deephe3.model(folder, version).network.settings.convention
         assert convention == CONVENTIONS[expected]
     bare = {k: v for k, v in state.items() if "_w3j_" not in k}
@@ -60,27 +61,87 @@ def test_versions_that_are_not_recorded(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("generation", "expected"), [("0.3.5", "0.4.4"), ("0.4.4", "0.4.4"), ("0.5", "0.5")]
+)
+def test_versions_from_0_4_on(tmp_path, generation, expected):
+    """The signs in the checkpoint decide which; one from before keeps those it has."""
+    export(small_model(dtype=torch.float32), tmp_path / "run", generation)
+    found = deephe3.model(str(tmp_path / "run"), "0.4+")
+    assert found.network.settings.convention == CONVENTIONS[expected]
+    assert found.training["e3nn"] == generation
+
+
+def ini(**settings):
+    """A change of train.ini: settings of the network."""
+
+    def change(folder):
+        path = folder / "src" / "train.ini"
+        lines = [f"{name} = {value}" for name, value in settings.items()]
+        kept = [x for x in path.read_text().split("\n") if x.split(" ")[0] not in settings]
+        path.write_text("\n".join([*kept, *lines, ""]))
+
+    return change
+
+
+def source(name, text):
+    """A change of a file in src."""
+    return lambda folder: (folder / "src" / name).write_text(text)
+
+
+def state(**changes):
+    """A change of weights; the new value may be computed from the old one."""
+
+    def change(folder):
+        path = folder / "best_model.pkl"
+        weights = torch.load(path, weights_only=True)["state_dict"]
+        for name, value in changes.items():
+            key = next(key for key in weights if name in key)
+            weights[key] = value(weights[key]) if callable(value) else value
+        torch.save({"state_dict": weights}, path)
+
+    return change
+
+
+MANY = 999999999999999999999999
+
+
+@pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda d: os.remove(d / "best_model.pkl"), "no such file"),
         (lambda d: (d / "best_model.pkl").write_bytes(b"nothing"), "is not a checkpoint"),
         (lambda d: os.remove(d / "src" / "train.ini"), "no such file"),
-        (lambda d: (d / "src" / "target_blocks.json").write_text("{"), "is not JSON"),
-        (lambda d: (d / "src" / "dataset_info.json").write_text("{}"), "is not one of DeepH-E3"),
+        (source("train.ini", "nothing"), "is not a settings file"),
+        (source("target_blocks.json", "{"), "is not JSON"),
+        (source("target_blocks.json", "{}"), "a list, [ … ] expected"),
+        (source("target_blocks.json", '[{"6 8": [0, 0]}]'), "{'6 8': [0, 0]} is no target"),
+        (source("target_blocks.json", '[{"6 7": [0]}]'), "{'6 7': [0]} is no target"),
+        (source("target_blocks.json", "[3]"), "3 is no target"),
+        (source("target_blocks.json", '[{"6 7": [0, 9]}]'), "shells (0, 9), which there is not"),
+        (source("dataset_info.json", "{}"), "index_to_Z is None, atomic numbers expected"),
+        (source("dataset_info.json", '{"index_to_Z": [6, 700]}'), "orbital_types is None, a list"),
         (
-            lambda d: (d / "src" / "train.ini").write_text("[network]\nirreps_mid = 8x0e+4x1o\n"),
-            "expected (src/ is of another run)",
+            source("dataset_info.json", '{"index_to_Z": [6, 7], "orbital_types": [[0], [0]]}'),
+            "has no spinful",
         ),
-        (
-            lambda d: (d / "src" / "train.ini").write_text("[network]\nirreps_mid = 8x0\n"),
-            "is not a representation",
-        ),
-        (
-            lambda d: (d / "src" / "train.ini").write_text(
-                "[network]\nspherical_basis_irreps = 8x0e\n"
-            ),
-            "spherical Bessel basis is not supported",
-        ),
+        (ini(irreps_mid="8x0e+4x1o"), "expected by the settings (src/ is of another run"),
+        (ini(irreps_mid="8x0"), "is not a representation"),
+        (ini(irreps_mid="6x0e+4x1o+3x2e+2x3o+" + "1x0e+" * 10**5 + "1x0e"), "entries, 1 to 64"),
+        (ini(irreps_mid=f"{MANY}x0e"), "is not a representation"),
+        (ini(irreps_mid="6x0e+4x1o+2x2e+3x3o"), "expected by the settings"),
+        (ini(spherical_basis_irreps="8x0e"), "spherical Bessel basis is not supported"),
+        (ini(spherical_harmonics_lmax=MANY), "an integer of a few digits expected"),
+        (ini(spherical_harmonics_lmax=999999999), "is 999999999, 0 to 12 expected"),
+        (ini(spherical_harmonics_lmax=4), "expected by the settings (src/ is of another run"),
+        (ini(num_blocks=999999999), "blocks is 999999999, 1 to 64 expected"),
+        (ini(num_blocks=1), "expected by the settings (src/ is of another run"),
+        (ini(num_blocks=3), "expected by the settings (src/ is of another run"),
+        (ini(cutoff_radius="1e300"), "cutoff is 1e+300, above 0 up to 100 Å expected"),
+        (ini(cutoff_radius="x"), "cutoff_radius is 'x', a number expected"),
+        (ini(out_irreps="8x0e"), "does not have the representations of its targets"),
+        (state(_w3j_=lambda w: 1.1 * w), "are no coupling coefficients of any version of e3nn"),
+        (state(_w3j_=lambda w: w[:1]), "are no coupling coefficients: shape"),
+        (state(norm=lambda w: w * float("nan")), "has numbers that are not finite"),
     ],
 )
 def test_damaged_folders(tmp_path, damage, message):
@@ -142,3 +203,11 @@ def test_predictions_of_deeph_e3(shared, name, structure, file, version, precisi
         gaps = [np.abs(blocks[key] - stored[key][()]).max() for key in stored]
         largest = max(np.abs(stored[key][()]).max() for key in stored)
     assert max(gaps) < tolerance * largest
+
+
+def test_coupling_coefficients_of_two_versions(tmp_path):
+    """Signs that contradict each other: a part of the checkpoint is of another run."""
+    export(small_model(dtype=torch.float32), tmp_path / "run", "0.5")
+    state(**{"node_update_blocks.1.conv.tp.tp._compiled": lambda w: -w})(tmp_path / "run")
+    with pytest.raises(MoireioError, match=r"_w3j_1_2_2 has the signs of e3nn 0\.4, .* of 0\.5"):
+        deephe3.model(str(tmp_path / "run"))

@@ -1,5 +1,9 @@
 """Model files."""
 
+import json
+
+import h5py
+import numpy as np
 import pytest
 from systems import (
     hamiltonian,
@@ -7,6 +11,7 @@ from systems import (
     small_model,
 )
 
+from moireio.errors import MoireioError
 from moireio.network.modelfile import read, write
 
 CASES = [(False, False), (True, False), (False, True), (True, True)]
@@ -30,3 +35,55 @@ def test_model_file_round_trip(models, tmp_path):
         _, a = hamiltonian(model, random_structure(1))
         _, b = hamiltonian(again, random_structure(1))
         assert (a == b).all(), case
+
+
+def described(**changes):
+    """A change of the settings in a model file by somebody who makes its checksums again."""
+
+    def change(file):
+        text = json.loads(file["model/settings"][0])
+        text["settings"] |= changes
+        del file["model/settings"], file["model"].attrs["metadata_crc"]
+        file["model/settings"] = np.array([json.dumps(text)], dtype=h5py.string_dtype())
+
+    return change
+
+
+def without(file):
+    """A file that lacks a weight."""
+    del file["model/weights/lin_edge.weight"]
+
+
+def shorter(file):
+    """A weight that is shorter than the settings say, under a seal made again."""
+    name = "model/weights/blocks.1.edge.sc.weight"
+    values = file[name][:-1]
+    del file[name], file["model/weights"].attrs["metadata_crc"]
+    file[name] = values
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda file: file.attrs.modify("format", "moireio"), "is not a model file"),
+        (lambda file: file.attrs.modify("format_version", "9.0"), "has model format 9.0"),
+        (without, "/model/weights: attributes, shapes or texts do not fit their checksum"),
+        (shorter, "blocks.1.edge.sc.weight has .* numbers, .* expected by the settings"),
+        (described(harmonics_lmax=10**9), "harmonics_lmax is 1000000000, 0 to 12 expected"),
+        (described(blocks=50), "expected by the settings|has no weight"),
+        (described(mid_node="9999999x0e"), "mid_node has 9999999 channels"),
+        (described(blocks="two"), "blocks is 'two', 1 to 64 expected"),
+        (described(convention=None), "its contents do not fit each other"),
+    ],
+)
+def test_damaged_model_files(models, tmp_path, damage, message):
+    """One line that names the file, before a network is made."""
+    path = tmp_path / "m.h5"
+    write(str(path), models[False, True])
+    with h5py.File(path, "r+") as file:
+        damage(file)
+        if "metadata_crc" in file.attrs and damage is not without:
+            del file.attrs["metadata_crc"]
+    with pytest.raises(MoireioError, match=message) as error:
+        read(str(path))
+    assert "m.h5" in str(error.value)
