@@ -171,7 +171,7 @@ def require_targets(targets: Targets) -> None:
 
 
 def require_outputs(settings: NetworkSettings, targets: Targets) -> None:
-    """Raise if a network's output is not what its targets say.
+    """Raise if a network's output is not that of its targets.
 
     Parameters
     ----------
