@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 
 import click
 
@@ -172,7 +173,8 @@ def make(ctx, sources, output, slide, supercell, twist, copies, displace, seed, 
         count = dataset.write(
             output, samples, input_text, suffix=".dat", code="openmx", record=record
         )
-    say(ctx, f"{output}: {count} calculations; run them with: build-dataset run {output}")
+    run_them = f'build-dataset run {shlex.quote(output)} --command "mpirun -np 4 openmx"'
+    say(ctx, f"{output}: {count} calculations; run them, for example, with: {run_them}")
 
 
 @main.command("status", cls=Command, context_settings=HELP)

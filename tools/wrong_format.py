@@ -25,7 +25,7 @@ STRUCTURES = ("block", "structure", "dat")
 #: Kinds of files (`moireio.formats.kinds`) that a command, or an option, reads; in words.
 READS = {
     "openmx2h5": (("scfout",), "OpenMX's .scfout"),
-    "deeph2h5": (("deeph",), "data folders of DeepH"),
+    "deeph2h5": (("deeph", "folder"), "data folders of DeepH"),
     "build-twist": (STRUCTURES, "layers: names, block files and structure files"),
     "make": (STRUCTURES, "layers: names, block files and structure files"),
     "status": (("dataset",), "folders made by build-dataset make"),

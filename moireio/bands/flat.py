@@ -133,7 +133,7 @@ def flat_bands(
         if band_range[0] > filled - below or band_range[1] < filled + above - 1:
             raise MoireioError(f"there are only {total} bands, {filled} of them filled")
         bands = solve_bands(file, path, band_range=band_range, **options)
-    return _checked(bands, filled - below, below + above, file.label)
+    return _checked(bands, filled, below, above, file.label)
 
 
 def _kept(file, below, above, gap_energy):
@@ -150,7 +150,7 @@ def _kept(file, below, above, gap_energy):
         raise _unknown_electrons(file)
     else:
         filled = round(bands.electrons / (1 if bands.spinor else 2))
-    return _checked(bands, filled - below, below + above, file.label)
+    return _checked(bands, filled, below, above, file.label)
 
 
 def _occupied(file):
@@ -170,13 +170,16 @@ def _below(bands, energy):
     return bands.first_band + round(float(mean))
 
 
-def _checked(bands, first, count, label):
+def _checked(bands, filled, below, above, label):
+    first, count = filled - below, below + above
     kept = bands.energies.shape[2]
     if first < bands.first_band or first + count > bands.first_band + kept:
+        if first < 0:
+            raise MoireioError(f"has only {filled} filled bands, not {below}", path=label)
         raise MoireioError(
             f"keeps bands {bands.first_band + 1} to {bands.first_band + kept}, "
             f"needed are {first + 1} to {first + count}",
             path=label,
-            remedy="keep more bands (the command band keeps them)",
+            remedy="compute them anew with `path`, or keep more of them with the command band",
         )
     return FlatBands(bands, first, count)

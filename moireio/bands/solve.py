@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moireio.errors import naming
+from moireio.errors import MoireioError, naming
 from moireio.results.bands import BandStructure
 from moireio.runtime.progress import Progress
 from moireio.spectrum.checkpoint import checkpointed, solver_key
@@ -104,6 +104,9 @@ def solve_bands(
         }
 
     with naming(file.label), checkpointed(checkpoint, key, resume) as kept:
+        n_orbitals = int(file.orbitals.sum())
+        if electrons is not None and electrons > 2 * n_orbitals:
+            raise MoireioError(f"{electrons:g} electrons do not fit into {n_orbitals} orbitals")
         fermi, electrons = _electrons(file, electrons, filling, kept)
         expected = bands if energy_range is None else 1
         if band_range is not None:

@@ -108,9 +108,8 @@ def _spool(
                 spool.truncate(0)
                 spool, path, limit = file, f"/proc/self/fd/{file.fileno()}", None
         if size == 0:
-            raise MoireioError(
-                "is empty", path=label, remedy="the command before it in the pipeline failed"
-            )
+            writer = "before it in the pipeline" if label == STDIN_NAME else "that writes it"
+            raise MoireioError("is empty", path=label, remedy=f"the command {writer} failed")
         spool.flush()
         yield path
 

@@ -129,3 +129,9 @@ def test_density_file_and_errors(made, tmp_path):
     assert done.returncode == 1
     assert "radial" in done.stderr
     assert not (tmp_path / "a.cube").exists()
+
+
+def test_more_filled_bands_than_there_are(made, invoke, tmp_path):
+    invoke("band", made["gr_ab"], "-p", "GK", "-n", 2, "-o", tmp_path / "b.h5")
+    done = invoke("flat-band", tmp_path / "b.h5", "--below", 99)
+    assert done.stderr == f"error: {tmp_path}/b.h5: has only 8 filled bands, not 99\n"

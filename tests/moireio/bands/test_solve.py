@@ -109,3 +109,10 @@ def test_orthogonal_basis_needs_no_overlap(tmp_path):
     lacking = write_file(tmp_path / "y.h5", structure, basis, source)
     with moireio.open(lacking) as file, pytest.raises(MoireioError, match="has no /overlap"):
         moireio.solve_bands(file, kpath)
+
+
+def test_more_electrons_than_states_are_refused(made):
+    with moireio.open(made["gr_ab"]) as file:
+        path = moireio.make_path(file.structure, "GK", 2)
+        with pytest.raises(MoireioError, match="105 electrons do not fit into 52 orbitals"):
+            moireio.solve_bands(file, path, electrons=105)
