@@ -165,7 +165,7 @@ def _read(path):
         structure = found.structure(elements)
     if found.cell is None:
         _say_boxed(path)
-    return structure, basis, float(found.digits.min()) / 2
+    return structure, basis, found.cell_digit / 2
 
 
 def _is_poscar_name(path):

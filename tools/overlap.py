@@ -87,7 +87,7 @@ def _layers(structure, count):
     """Return the structure with its atoms divided into layers; the same object if they are."""
     from dataclasses import replace
 
-    from moireio.moire.layers import assign_layers
+    from moireio.system.layers import assign_layers
 
     if structure.layer is not None and count is None:
         return structure

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from moireio.errors import MoireioError, naming, unreadable
 from moireio.formats.openmx.keywords import Keywords, read_integer, read_number, split
 from moireio.formats.openmx.kpath import BandSegment, read_segments
+from moireio.formats.structure_text import last_digit
 from moireio.system.basis import Basis, SpeciesBasis, parse_name
 from moireio.system.boxes import complete_cell
 from moireio.system.structure import Structure
@@ -60,6 +61,8 @@ class OpenMXInput:
         Initial electrons of every atom, both spins.
     cell : (3, 3) array or None
         Rows, Å.
+    cell_digit : float
+        Size of the last digit of the most precise number in `cell`, Å.
     system_charge : float
         Electrons removed from the cell.
     spin : str or None
@@ -81,6 +84,7 @@ class OpenMXInput:
     digits: npt.NDArray[np.float64]
     charges: npt.NDArray[np.float64]
     cell: npt.NDArray[np.float64] | None
+    cell_digit: float = 0.0
     system_charge: float = 0.0
     spin: str | None = None
     motion: str = "nomd"
@@ -316,6 +320,9 @@ def parse(text: str, label: str) -> OpenMXInput:
         digits=digits,
         charges=charges,
         cell=cell,
+        cell_digit=2
+        * last_digit(word for row in keywords.table(CELL, 3) for word in row[:3])
+        * (BOHR_ANGSTROM if cell_unit == "au" else 1.0),
         system_charge=keywords.number("scf.system.charge", 0.0),
         spin=_SPINS.get(keywords.word("scf.SpinPolarization").lower()),
         motion=keywords.word("MD.Type", "nomd").lower(),

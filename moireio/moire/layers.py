@@ -7,17 +7,14 @@ from fractions import Fraction
 from functools import cached_property, lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.moire import plane
 from moireio.moire.plane import FloatArray
+from moireio.system.layers import joined_positions
 from moireio.system.structure import Structure
 
 CENTRES = ("hexagon", "atom", "bond", "cell")
-# Wider than any step inside a layer (phosphorene 2.1 Å), narrower than the gap between two.
-LAYER_GAP = 2.3
-FLAT = 1e-3
 # Lattice vectors, Å: differences that mean nothing; the largest that is taken for rounding; none.
 SAME = 1e-7
 LARGEST_ROUNDING = 2e-3
@@ -291,66 +288,6 @@ def from_structure(
         )
     symbols = structure.element_symbols
     return Layer(name, lattice, tuple(symbols), positions, source=str(path))
-
-
-def joined_positions(structure: Structure) -> FloatArray:
-    """Return positions in which no layer is cut by the border of the cell.
-
-    Parameters
-    ----------
-    structure : Structure
-        A stack of layers.
-
-    Returns
-    -------
-    (N, 3) array
-        Å. If the third lattice vector is a period, the widest gap along it lies at the border.
-    """
-    positions = np.array(structure.positions)
-    if not structure.pbc[2] or len(structure) == 0:
-        return positions
-    height = positions @ np.linalg.inv(structure.cell)[:, 2]
-    ascending = np.sort(height % 1)
-    gaps = np.diff(ascending, append=ascending[0] + 1)
-    start = ascending[(int(gaps.argmax()) + 1) % len(ascending)]
-    joined = (height - start + 1e-9) % 1
-    return positions + np.outer(joined - height, structure.cell[2])
-
-
-def assign_layers(structure: Structure, count: int | None = None) -> npt.NDArray[np.int32]:
-    """Divide the atoms of a structure into layers, by the gaps between them.
-
-    Parameters
-    ----------
-    structure : Structure
-        A stack of layers along the normal of its first two lattice vectors.
-    count : int, optional
-        Number of layers; by default a new layer begins after every gap wider than `LAYER_GAP`.
-
-    Returns
-    -------
-    (N,) array of int32
-        Layer of each atom, from 0 at the bottom.
-
-    Raises
-    ------
-    MoireioError
-        If there are too few gaps.
-    """
-    normal = np.cross(structure.cell[0], structure.cell[1])
-    height = joined_positions(structure) @ (normal / np.linalg.norm(normal))
-    order = np.argsort(height, kind="stable")
-    gaps = np.diff(height[order])
-    if count is None:
-        borders = gaps > LAYER_GAP
-    else:
-        widest = np.sort(np.argsort(-gaps, kind="stable")[: count - 1])
-        if len(widest) < count - 1 or (count > 1 and gaps[widest].min() < FLAT):
-            raise MoireioError(f"the atoms do not lie in {count} layers, one above the other")
-        borders = np.isin(np.arange(len(gaps)), widest)
-    layer = np.zeros(len(structure), dtype=np.int32)
-    layer[order[1:]] = np.cumsum(borders)
-    return layer
 
 
 def usual_distance(lower: Layer, upper: Layer) -> float:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.system.basis import Basis
+from moireio.system.layers import with_layers
 from moireio.system.pairs import pair_name
 from moireio.system.structure import Structure
 
@@ -97,7 +98,7 @@ def settle_structure(
     -------
     structure : Structure
         Not periodic along vectors with a vacuum wider than the reach. Atoms on the other side of
-        such a vacuum are moved by lattice vectors.
+        such a vacuum are moved by lattice vectors. Slabs have layers.
     note : str or None
         What was decided; None if nothing changes.
 
@@ -113,10 +114,10 @@ def settle_structure(
     before = structure.pbc
     decided = before & (gaps <= limit) if pbc is None else np.array(pbc, dtype=bool)
     if (decided == before).all():
-        return structure, None
+        return with_layers(structure), None
     moves = np.stack([m for _, m in found], axis=1) * (before & ~decided)
-    settled = replace(
-        structure, pbc=decided, positions=structure.positions + moves @ structure.cell
+    settled = with_layers(
+        replace(structure, pbc=decided, positions=structure.positions + moves @ structure.cell)
     )
     if pbc is not None:
         return settled, _moved(moves) or None
@@ -145,7 +146,7 @@ def settle_blocks(
     -------
     structure : Structure
         Not periodic along vectors where every pair has R = 0, if need be after atoms on the other
-        side of the widest gap are moved by lattice vectors.
+        side of the widest gap are moved by lattice vectors. Slabs have layers.
     moves : (N, 3) array of int
         Lattice vectors by which the atoms were moved; see `moved_cells`.
     note : str or None
@@ -171,8 +172,8 @@ def settle_blocks(
                 f"is periodic along {AXES[axis]}: {across} crosses its cells",
                 remedy="give another `pbc`",
             )
-    settled = replace(
-        structure, pbc=decided, positions=structure.positions + moves @ structure.cell
+    settled = with_layers(
+        replace(structure, pbc=decided, positions=structure.positions + moves @ structure.cell)
     )
     text = ""
     if pbc is None and (structure.pbc & ~decided).any():

@@ -40,6 +40,14 @@ def test_structure_and_basis(made, data):
         assert file.history[0].digests[0].startswith("blake2b:")
 
 
+def test_slabs_have_layers(data):
+    """By the gaps between them, so that projections on layers need no other command."""
+    with open_scfout(data / "gr_ab.scfout") as file:
+        assert file.structure.layer.tolist() == [0, 0, 1, 1]
+    with open_scfout(data / "o2_col.scfout") as file:
+        assert file.structure.layer is None
+
+
 def test_appended_output_is_ignored(tmp_path, data):
     joined = (data / "gr_ab.scfout").read_bytes() + (data / "gr_ab.out").read_bytes()
     (tmp_path / "x.scfout").write_bytes(joined)

@@ -115,28 +115,3 @@ def test_usual_distances():
     unknown = replace(graphene, spacing=None)
     with pytest.raises(MoireioError, match="give `interlayer`"):
         layers.usual_distance(graphene, unknown)
-
-
-@given(st.integers(1, 4), st.floats(-30, 30))
-def test_layers_of_a_stack(count, shift):
-    """Also where the border of the cell cuts the stack."""
-    heights = np.repeat(3.4 * np.arange(count), 2) + np.tile([0, 0.1], count)
-    positions = np.column_stack([np.zeros((2 * count, 2)), heights + shift])
-    positions[:, 0] = np.tile([0, 1.2], count)
-    structure = Structure(
-        np.diag([2.5, 2.5, 30.0]),
-        positions,
-        [6] * 2 * count,
-        [0] * 2 * count,
-        ["C"],
-        [True] * 3,
-    )
-    wrapped = replace(structure, positions=positions % [2.5, 2.5, 30.0])
-    expected = np.repeat(np.arange(count), 2)
-    assert (layers.assign_layers(wrapped) == expected).all()
-    assert (layers.assign_layers(wrapped, count) == expected).all()
-    assert (layers.assign_layers(wrapped, 1) == 0).all()
-    joined = layers.joined_positions(wrapped)[:, 2]
-    np.testing.assert_allclose(joined - joined.min(), heights, atol=1e-6)
-    with pytest.raises(MoireioError, match="do not lie in 9 layers"):
-        layers.assign_layers(wrapped, 9)

@@ -81,7 +81,13 @@ def test_what_the_file_determines_and_the_user():
     bulk = carbon(GRAPHENE, [*PLANE, [0, 0, 0], [1 / 3, 1 / 3, 0]])
     assert settle_structure(bulk, pbc=(True, True, False))[0].pbc.tolist() == [True, True, False]
     thin = carbon(cell_of_height(5), PLANE, (True, True, False))
-    assert settle_structure(thin) == (thin, None)  # as its file has it
+    settled, note = settle_structure(thin)  # as its file has it
+    assert (settled.pbc.tolist(), settled.layer.tolist(), note) == (
+        [True, True, False],
+        [0, 0],
+        None,
+    )
+    assert settle_structure(settled) == (settled, None)
     assert settle_structure(thin, pbc=(True, True, True))[0].pbc.all()
 
 
