@@ -157,7 +157,7 @@ def test_in_place_keeps_the_hamiltonian(invoke, made, paos, tmp_path):
     path = copy(made["gr_ab"], tmp_path / "a.h5")
     done = invoke("overlap", path, "--pao", paos, "--in-place", "-q")
     assert done.exit_code == 1
-    assert "has no C6.0.pao (needed for basis C6.0-s2p2d1)" in done.output
+    assert "has no C6.0.pao, which basis C6.0-s2p2d1 needs (of C it has C7.0)" in done.output
     copy(paos / "C7.0.pao", tmp_path / "C6.0.pao")
     done = invoke("overlap", path, "--pao", tmp_path, "--in-place", "-q")
     assert done.exit_code == 0, done.output
