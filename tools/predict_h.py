@@ -46,22 +46,53 @@ from moireio.tools.progress import show_progress
     show_default=True,
     help="Where the network is evaluated.",
 )
+@click.option(
+    "--max-expected-error",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MEV",
+    help="Refuse, and write nothing, if the mean |ΔH| that the model expects is larger, meV.",
+)
+@click.option(
+    "--plot", type=click.Path(), metavar="FILE", help="Draw the expected error of every atom."
+)
 @click.pass_context
-def main(ctx, source, model, e3nn, raw, output, in_place, memory, threads, device, **settings):
+def main(
+    ctx,
+    source,
+    model,
+    e3nn,
+    raw,
+    output,
+    in_place,
+    memory,
+    threads,
+    device,
+    max_expected_error,
+    plot,
+    **settings,
+):
     """Predict the Hamiltonian of SOURCE for the pairs of its /overlap; adds /hamiltonian.
 
     The result is the Hermitian part of the network's blocks, in eV, in the precision of the
     network's evaluation (--precision; by default that of its weights). Features beyond --memory
     go to files beside OUT; if it is interrupted, the same command goes on from them.
+
+    The expected error of every atom, from the distance of its surroundings to the training data,
+    is printed in meV and kept in the file (h5-info shows it).
     """
     from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
-    from moireio.network.inference.predict import predict, prepare
+    from moireio.network.inference.predict import describe_expected_error, predict, prepare
     from moireio.runtime.files import is_stream
     from moireio.runtime.threads import torch_threads
 
     destination(output, in_place)
     output = "-" if output is None and not in_place else output
-    check_outputs([output], [source, *([model] if model else [])], settings["force"])
+    if plot:
+        from moireio.plots.bands import check_format
+
+        check_format(plot)
+    outputs = [output, *([plot] if plot else [])]
+    check_outputs(outputs, [source, *([model] if model else [])], settings["force"])
     check_container(output, settings["container"])
     with open_source(source) as file, torch_threads(threads):
         network = _load(ctx, model or _shipped(file), e3nn, file)
@@ -80,7 +111,7 @@ def main(ctx, source, model, e3nn, raw, output, in_place, memory, threads, devic
             ) as writer,
             show_progress(ctx, "predict-h") as progress,
         ):
-            predict(
+            expected = predict(
                 task,
                 writer,
                 memory=memory,
@@ -88,8 +119,25 @@ def main(ctx, source, model, e3nn, raw, output, in_place, memory, threads, devic
                 raw=raw,
                 storage=settings["storage"],
                 progress=progress,
+                max_expected_error=None if max_expected_error is None else max_expected_error / 1e3,
             )
-            writer.history("predict-h", arguments(), [(file.label, file.digest())])
+            inputs = [(file.label, file.digest()), (network.name, network.digest())]
+            writer.history("predict-h", arguments(), inputs)
+        for line in describe_expected_error(network, expected):
+            say(ctx, line)
+        if plot:
+            _draw(file, expected, plot)
+
+
+def _draw(file, expected, path):
+    """Draw the expected errors."""
+    from moireio.errors import MoireioError
+    from moireio.plots.atoms import plot_expected_error
+    from moireio.plots.bands import save
+
+    if expected is None:
+        raise MoireioError("there is no expected error to draw", path=path)
+    save(plot_expected_error(file.structure, expected), path)
 
 
 def _shipped(file):

@@ -40,6 +40,12 @@ PRESETS = {
     "a model that comes with moireio, by its name.",
 )
 @click.option(
+    "--calibrate-only",
+    is_flag=True,
+    help="Keep the weights of --init-from; find out what errors it should have, from the data that "
+    "it was trained on.",
+)
+@click.option(
     "--hidden",
     default="32x0e+16x1o+8x2e+4x3o+4x4e",
     show_default=True,
@@ -180,7 +186,7 @@ PRESETS = {
 )
 @options("pao", "basis", "precision", "memory", "force")
 @click.pass_context
-def main(ctx, sources, output, force, processes, **settings):
+def main(ctx, sources, output, force, processes, calibrate_only, **settings):
     """Train a network on structures with Hamiltonians; go on where it was stopped.
 
     DATA are block files with /hamiltonian and /overlap, OpenMX's .scfout, data folders of DeepH,
@@ -190,6 +196,7 @@ def main(ctx, sources, output, force, processes, **settings):
     that the model does not know are added to it.
     """
     import os
+    from functools import partial
 
     from moireio.blockfile.stream import check_outputs
     from moireio.errors import MoireioError
@@ -203,7 +210,7 @@ def main(ctx, sources, output, force, processes, **settings):
         DataSplit,
         TrainingConfig,
     )
-    from moireio.network.training.run import train
+    from moireio.network.training.run import recalibrate, train
     from moireio.runtime.files import is_stream
     from moireio.runtime.threads import cores
 
@@ -225,16 +232,35 @@ def main(ctx, sources, output, force, processes, **settings):
     local = int(os.environ.get("LOCAL_WORLD_SIZE", team))
     first = os.environ.get("RANK", "0") == "0"
     init_from, pao = settings["init_from"], settings["pao"]
+    split = DataSplit(
+        find_calculations(sources),
+        find_calculations(settings["validation"]),
+        find_calculations(settings["test"]),
+        settings["fractions"],
+        settings["seed"],
+        settings["bad_data"],
+    )
+    compute = ComputeSettings(
+        settings["device"],
+        settings["threads"] or max(1, cores() // local),
+        settings["precision"] or "float32",
+        settings["memory"],
+        settings["hours"],
+        settings["tensorboard"],
+    )
+    if calibrate_only:
+        if not init_from:
+            raise MoireioError(
+                "needs the model", path="--calibrate-only", remedy="give --init-from"
+            )
+        model = load_model(init_from)
+        model = recalibrate(output, split, open_calculation, model, compute, partial(say, ctx))
+        known = model.expected_error
+        say(ctx, f"the model's own {known.own_set} error: {known.own * 1e3:.2f} meV")
+        return
     train(
         output,
-        DataSplit(
-            find_calculations(sources),
-            find_calculations(settings["validation"]),
-            find_calculations(settings["test"]),
-            settings["fractions"],
-            settings["seed"],
-            settings["bad_data"],
-        ),
+        split,
         open_calculation,
         Architecture(
             Irreps.parse(settings["hidden"]),
@@ -243,14 +269,7 @@ def main(ctx, sources, output, force, processes, **settings):
             settings["deeph_e3"],
         ),
         config,
-        ComputeSettings(
-            settings["device"],
-            settings["threads"] or max(1, cores() // local),
-            settings["precision"] or "float32",
-            settings["memory"],
-            settings["hours"],
-            settings["tensorboard"],
-        ),
+        compute,
         initial=load_model(init_from) if init_from else None,
         freeze=settings["freeze"],
         library=open_library(pao) if pao else None,

@@ -171,6 +171,16 @@ class Operator:
         """CRC-32 of every atom's pairs and blocks, shape (N,)."""
         return self._container.read(f"{self.name}/crc")
 
+    @cached_property
+    def expected_error(self) -> npt.NDArray[np.float64] | None:
+        """Expected mean |ΔH| of every atom's blocks, shape (N,); None where it is unknown."""
+        if "expected_error" not in self._container.arrays(self.name):
+            return None
+        values = self._container.read(f"{self.name}/expected_error")
+        if values.shape != (self.n_atoms,) or not (values >= 0).all():
+            raise self._damaged(f"expected_error is not {self.n_atoms} numbers above zero")
+        return values
+
     def _read_pairs(
         self, p0: int, p1: int
     ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:

@@ -65,6 +65,9 @@ def summarise(file: BlockFile) -> dict[str, Any]:
             "stored_bytes": sum(container.stored_bytes(p) for p in parts),
             **{k: v for k, v in meta.extra.items() if isinstance(v, (str, int, float))},
         }
+        entry = out["operators"][name]
+        if isinstance(entry.get("expected_error"), float):
+            entry["expected_error_meV"] = entry.pop("expected_error") * 1e3
     for group, kind in _by_section(file.groups):
         if kind is not None:
             value = kind.read(container, group)
@@ -126,6 +129,10 @@ def summary_text(summary: dict[str, Any]) -> str:
             f"{entry['storage']}{size}; {entry['source']}{program.rstrip()}, "
             f"residual {entry['residual']:.1e}"
         )
+        if "model" in entry:
+            known = entry.get("expected_error_meV")
+            error = "unknown" if known is None else f"{known:.2f} meV"
+            lines.append(f"  by {entry['model']}, expected |ΔH| {error}")
     lines += texts["calculation"] + texts["results"] + texts["history"]
     return "\n".join("".join(c if c.isprintable() else "�" for c in line) for line in lines)
 

@@ -19,6 +19,7 @@ from moireio.operators.blocks import (
     OperatorSource,
     block_offsets,
     checksum,
+    expected_error_of,
     row_bytes,
     slab_bounds,
 )
@@ -259,6 +260,7 @@ class OperatorWriter:
         self._name = meta.name
         self._pairs, self._meta = pairs, meta
         self.residual = meta.residual
+        self._expected_error = expected_error_of(source)
         if meta.storage == "full" and meta.parity:
             require_partners(pairs, container.label)
         elements = block_offsets(pairs.block_elements(source.sizes))
@@ -354,6 +356,8 @@ class OperatorWriter:
             return
         self._flush()
         self._array("crc", self._crc, "none")
+        if self._expected_error is not None:
+            self._array("expected_error", np.asarray(self._expected_error, np.float64), "none")
         meta = self._meta
         attributes = {name: getattr(meta, name) for name in ("unit", "spin", "storage", "source")}
         attributes |= {"parity": int(meta.parity), "residual": float(self.residual)}

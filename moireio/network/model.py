@@ -2,15 +2,15 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from moireio.network.expected_error import ExpectedError
 from moireio.network.frames import out_of_frames
-from moireio.network.graph import Graph
 from moireio.network.head import Head, Targets
-from moireio.network.inference.environments import Environments
 from moireio.network.irreps import Irreps, Layout, e3nn_places
 from moireio.network.layers import Edges
 from moireio.network.net import Network
@@ -37,6 +37,8 @@ class NetworkModel:
         Record of the training; empty if unknown.
     label : str
         File or folder that it was read from, for messages.
+    expected_error : ExpectedError or None
+        What it knows about its errors; None if its training is unknown.
     """
 
     network: Network
@@ -46,6 +48,12 @@ class NetworkModel:
     basis: Basis | None = None
     training: dict[str, Any] = field(default_factory=dict)
     label: str = "the model"
+    expected_error: ExpectedError | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of its file or folder."""
+        return os.path.basename(os.path.normpath(self.label))
 
     def digest(self) -> str:
         """Return a digest of weights and settings, ``blake2b:`` and 32 hexadecimal digits."""
@@ -56,24 +64,6 @@ class NetworkModel:
         plain = self.network.settings.to_plain(), self.targets.to_plain()
         state.update(json.dumps(plain).encode())
         return f"blake2b:{state.hexdigest()}"
-
-    def describe_extrapolation(self, graph: Graph) -> str | None:
-        """Return a text that says how far a structure lies outside the training data.
-
-        Parameters
-        ----------
-        graph : Graph
-            Edges of the structure.
-
-        Returns
-        -------
-        str or None
-            As `Environments.describe`; None if the model has no record of its data.
-        """
-        plain = self.training.get("environments")
-        if not plain:
-            return None
-        return Environments.from_plain(plain).describe(graph)
 
     def prepare(self) -> "PreparedHead":
         """Return the last layers with their matrices."""

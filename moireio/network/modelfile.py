@@ -1,7 +1,8 @@
 """Model files: networks with everything that is needed to use them, without pickle.
 
 An HDF5 file (or zarr) whose root says ``format = "moireio-model"``: ``/model/settings`` and
-``/model/training`` (JSON texts), ``/model/weights/NAME``, and ``/basis`` as in a block file.
+``/model/training`` (JSON texts), ``/model/weights/NAME``, ``/model/expected_error/NAME``, and
+``/basis`` as in a block file.
 """
 
 import contextlib
@@ -16,15 +17,17 @@ from moireio.blockfile.writer import root_attributes, write_basis
 from moireio.errors import DamagedError, MoireioError, first_line
 from moireio.models.shipped import FORMAT
 from moireio.network.bounds import require_outputs, require_weights
+from moireio.network.expected_error import ExpectedError
 from moireio.network.head import Targets
+from moireio.network.irreps import Layout
 from moireio.network.model import NetworkModel
 from moireio.network.net import Network, NetworkSettings
 from moireio.runtime.random import torch_seed
-from moireio.store.base import seal, verify, write_array
+from moireio.store.base import Container, seal, verify, write_array
 from moireio.store.containers import open_container
 from moireio.store.transaction import write_container
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 
 
 def write(path: str, model: NetworkModel, force: bool = False) -> None:
@@ -56,6 +59,11 @@ def write(path: str, model: NetworkModel, force: bool = False) -> None:
             array = value.detach().cpu().numpy()
             write_array(container, f"model/weights/{name}", array)
         seal(container, "model/weights")
+        if model.expected_error is not None:
+            container.create_group("model/expected_error")
+            for name, array in model.expected_error.arrays().items():
+                write_array(container, f"model/expected_error/{name}", array)
+            seal(container, "model/expected_error")
         seal(container, "model")
         if model.basis is not None:
             write_basis(container, model.basis)
@@ -116,10 +124,25 @@ def read(path: str) -> NetworkModel:
             network.to(next(iter(weights.values())).dtype)
             network.load_state_dict(weights)
             names = tuple(description["names"])
+            expected = _read_expected_error(container, network, len(targets.numbers))
         except MoireioError as error:
             raise type(error)(error.what, path=error.path or path, remedy=error.remedy) from error
         except (KeyError, ValueError, TypeError, RuntimeError, IndexError, StopIteration) as error:
             text = f"{type(error).__name__}, {first_line(error)}"
             raise DamagedError(f"its contents do not fit each other: {text}", path=path) from error
         basis = read_basis(container) if "basis" in container.groups() else None
-        return NetworkModel(network, targets, attributes["kind"], names, basis, training, path)
+        kind = attributes["kind"]
+        return NetworkModel(network, targets, kind, names, basis, training, path, expected)
+
+
+def _read_expected_error(
+    container: Container, network: Network, n_species: int
+) -> ExpectedError | None:
+    """Return the model's `ExpectedError`, or None: files before version 1.1 have none."""
+    group = "model/expected_error"
+    if "expected_error" not in container.groups("model"):
+        return None
+    verify(container, group)
+    arrays = {name: container.read(f"{group}/{name}") for name in container.arrays(group)}
+    channels = [Layout(block.node.out).per_degree for block in network.blocks]
+    return ExpectedError.from_arrays(arrays, channels, n_species)

@@ -379,7 +379,12 @@ class Network(nn.Module):
         """
         return [self.expansion(group.distance)[:, None]]
 
-    def forward(self, species: torch.Tensor, groups: list[Edges]) -> list[list[torch.Tensor]]:
+    def forward(
+        self,
+        species: torch.Tensor,
+        groups: list[Edges],
+        atoms: list[list[torch.Tensor]] | None = None,
+    ) -> list[list[torch.Tensor]]:
         """Evaluate the blocks on one structure.
 
         Parameters
@@ -388,6 +393,8 @@ class Network(nn.Module):
             Species of every atom.
         groups : list of Edges
             All edges.
+        atoms : list, optional
+            Gets the features of the atoms after every block.
 
         Returns
         -------
@@ -399,6 +406,8 @@ class Network(nn.Module):
         radial = [self.radial(g.distance) for g in groups]
         for block in self.blocks:
             nodes = self._update_nodes(block.node, nodes, groups, features, radial, species)
+            if atoms is not None:
+                atoms.append(nodes)
             features = self._update_edges(block.edge, nodes, groups, features, radial)
         return features
 

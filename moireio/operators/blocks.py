@@ -107,6 +107,22 @@ def residual_of(source: OperatorSource) -> float:
     return getattr(source, "residual", source.meta.residual)
 
 
+def expected_error_of(source: OperatorSource) -> npt.NDArray[np.float64] | None:
+    """Return the expected errors of a predicted operator.
+
+    Parameters
+    ----------
+    source : OperatorSource
+        Any operator. A predicted one may have an attribute `expected_error`.
+
+    Returns
+    -------
+    (N,) array or None
+        For every atom, in the operator's unit.
+    """
+    return getattr(source, "expected_error", None)
+
+
 def gather(buffer: Any, offsets: npt.NDArray[np.integer], nbytes: int) -> npt.NDArray[np.uint8]:
     """Copy equal-sized runs of bytes out of a buffer.
 

@@ -16,6 +16,7 @@ from moireio.operators.blocks import (
     block_offsets,
     by_shape,
     components,
+    expected_error_of,
     read_pairs,
     residual_of,
     scatter,
@@ -41,6 +42,11 @@ class View:
     def residual(self) -> float:
         """Largest deviation of the other from its partner rule."""
         return residual_of(self._source)
+
+    @property
+    def expected_error(self) -> npt.NDArray[np.float64] | None:
+        """Expected errors by atom, where the other has them."""
+        return expected_error_of(self._source)
 
 
 class UpperView(View):

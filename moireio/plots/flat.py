@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from moireio.plots.atoms import plot_on_atoms
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -127,42 +129,12 @@ def plot_weights(
     matplotlib.figure.Figure
         With the weights relative to their mean over all atoms.
     """
-    from matplotlib.figure import Figure
-
-    layer = np.zeros(len(structure), dtype=int) if structure.layer is None else structure.layer
-    layers = np.unique(layer)
-    shifts = [a * structure.cell[0] + b * structure.cell[1] for a, b in np.ndindex(repeat, repeat)]
-    relative = atoms / atoms.mean()
-    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) @ structure.cell[:2, :2]
-    extent = np.ptp((corners * repeat), axis=0)
-    size = 3.4
-    figure = Figure(
-        figsize=(size * len(layers) + 0.8, size * extent[1] / extent[0] + 0.6),
-        dpi=200,
-        layout="constrained",
+    share = atoms / atoms.sum()
+    return plot_on_atoms(
+        structure,
+        atoms / atoms.mean(),
+        "weight on an atom / mean",
+        lambda members: f"{100 * share[members].sum():.0f} %",
+        title=title,
+        repeat=repeat,
     )
-    # as large as the atoms stand apart
-    area = abs(np.linalg.det(structure.cell[:2, :2])) / max((layer == layers[0]).sum(), 1)
-    points = 0.8 * np.sqrt(area) / extent[0] * size * 72
-    image = None
-    for axes, number in zip(np.atleast_1d(figure.subplots(1, len(layers))), layers, strict=True):
-        members = layer == number
-        places = np.concatenate([structure.positions[members, :2] + s[:2] for s in shifts])
-        image = axes.scatter(
-            *places.T,
-            c=np.tile(relative[members], len(shifts)),
-            s=points**2,
-            cmap="magma_r",
-            vmin=relative.min(),
-            vmax=relative.max(),
-            linewidths=0,
-        )
-        axes.plot(*corners.T, color="0.3", lw=0.8)
-        axes.set_aspect("equal")
-        axes.set_axis_off()
-        share = atoms[members].sum() / atoms.sum()
-        axes.set_title(f"layer {number + 1}: {100 * share:.0f} %", fontsize=9)
-    figure.colorbar(image, ax=figure.axes, shrink=0.8, label="weight on an atom / mean")
-    if title:
-        figure.suptitle(title, fontsize=10)
-    return figure

@@ -4,9 +4,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from moireio.errors import MoireioError
 from moireio.network.inference.passes import Predictor
 from moireio.operators.blocks import block_offsets, scatter
 from moireio.operators.catalogue import operator_type
+from moireio.system.pairs import pair_name
 
 COMPLEX = {"float32": "complex64", "float64": "complex128"}
 
@@ -40,12 +42,21 @@ class HamiltonianSource:
         self.sizes = factor * np.array(n_orbitals, dtype=np.int64)[graph.species]
         precision = str(predictor.dtype).removeprefix("torch.")
         row = operator_type("hamiltonian")
+        model = predictor.model
+        self.expected_error = predictor.expected_error()
+        origin: dict[str, str | float] = {
+            "model": model.name,
+            "model_digest": model.digest(),
+        }
+        if self.expected_error is not None:
+            origin["expected_error"] = float(self.expected_error.mean())
         self.meta = row.meta(
             parity=0 if raw else row.parity,
             spin="spinor" if targets.spinful else "none",
             storage="full" if raw else "upper",
             dtype=COMPLEX[precision] if targets.spinful else precision,
             source="model",
+            extra=origin,
         )
         self.residual = 0.0
 
@@ -62,6 +73,11 @@ class HamiltonianSource:
         -------
         (n,) array
             Pair after pair, eV.
+
+        Raises
+        ------
+        MoireioError
+            If the network gives numbers that are not finite.
         """
         graph, span = self._predictor.graph, self.pairs.rows(i0, i1)
         i = np.repeat(np.arange(i0, i1), np.diff(self.pairs.indptr[i0 : i1 + 1]))
@@ -79,6 +95,17 @@ class HamiltonianSource:
                 part = members[start : start + step]
                 blocks = self._site(i[part], *pair) if site else self._bonds(edge[part], *pair)
                 scatter(out, offsets[part], blocks.cpu().numpy().reshape(len(part), -1))
+        bad = np.flatnonzero(~np.isfinite(out))
+        if len(bad):
+            wrong = np.unique(np.searchsorted(offsets, bad, side="right") - 1)
+            first = int(wrong[0])
+            name = pair_name(int(i[first]), int(j[first]), self.pairs.R[span][first])
+            raise MoireioError(
+                f"predicts numbers that are not finite, in {len(wrong)} blocks of atoms {i0} to "
+                f"{i1 - 1}, first in that of {name}",
+                path=self._predictor.model.label,
+                remedy="the model or the structure is not sound",
+            )
         return out
 
     def _site(self, atoms: npt.NDArray[np.int64], one: int, two: int) -> torch.Tensor:

@@ -78,11 +78,15 @@ class Predictor:
         self.model, self.graph = model, graph
         self.edges_at_once = EDGES_AT_ONCE
         self.key = f"{key} in pieces of {self.edges_at_once}"
+        if model.expected_error is not None:
+            self.key += f", errors {model.expected_error.level.tolist()}"
         self.network = model.network.to(device)
         self.device, self.dtype = torch.device(device), model.network.dtype
         self._progress = progress
         self.species = torch.as_tensor(graph.species, device=self.device)
         self.n_atoms = len(graph.species)
+        # squared distances of the atoms from the training data, as far as the passes have got
+        self.squared_distance = torch.zeros(self.n_atoms, dtype=torch.float64, device=self.device)
         counts = np.diff(graph.bonds.indptr)
         self.slabs: list[Slab] = [
             (site, i0, i1)
@@ -152,6 +156,19 @@ class Predictor:
             store.close()
         if self._lock is not None:
             self._lock.release()
+
+    def expected_error(self) -> npt.NDArray[np.float64] | None:
+        """Return the expected mean |ΔH| of every atom's blocks, after `run`.
+
+        Returns
+        -------
+        (N,) array or None
+            eV; None if the model does not know about its errors.
+        """
+        known = self.model.expected_error
+        if known is None:
+            return None
+        return known.of_atoms(self.squared_distance.cpu().numpy(), self.graph.species)
 
     def remove_work(self) -> None:
         """Remove the work files, when the calculation is complete."""
@@ -307,11 +324,14 @@ class Predictor:
         sums = [t / scale for t in sums]
         new = ready.combine(sums, nodes, self.species)
         new = ready.finish(update.norm(new, update.norm.sums(new), self.n_atoms), nodes)
+        if self.model.expected_error is not None:
+            known = self.model.expected_error
+            self.squared_distance += known.squared_distance(b, new, self.species)
         if self._work is not None:
             if keep:
                 target.flush()
             with write_whole(self._path(f"nodes{number}.pt")) as part:
-                torch.save([p.cpu() for p in new], part)
+                torch.save([p.cpu() for p in (*new, self.squared_distance)], part)
             self._write_journal(number + 1, 0)
         return new
 
@@ -378,12 +398,13 @@ class Predictor:
             nodes = None
             if number:
                 last = number - 1 if number % 2 else number - 2
-                nodes = torch.load(self._path(f"nodes{last}.pt"), weights_only=True)
-                nodes = self._to_device(nodes)
+                kept = torch.load(self._path(f"nodes{last}.pt"), weights_only=True)
+                *nodes, self.squared_distance = self._to_device(kept)
             self._norms = [self._moments(s) for s in entry["norms"]]
             self._sums, self._done = self._moments(entry["sums"]), entry["done"]
         except (OSError, ValueError, KeyError, RuntimeError):
             self._norms, self._sums, self._done = [], None, 0
+            self.squared_distance = torch.zeros_like(self.squared_distance)
             return 0, None
         return number, nodes
 

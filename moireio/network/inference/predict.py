@@ -11,6 +11,7 @@ import torch
 from moireio.blockfile.reader import ADDED_BY, BlockFile
 from moireio.blockfile.writer import BlockWriter
 from moireio.errors import MoireioError
+from moireio.network.expected_error import LIMIT
 from moireio.network.graph import Graph
 from moireio.network.inference.hamiltonian import HamiltonianSource
 from moireio.network.inference.passes import Predictor
@@ -64,9 +65,7 @@ class PredictionTask:
         """Return a line about structure and model for the user."""
         n_atoms, n_edges = len(self.graph.species), len(self.graph)
         precision = str(self.model.network.dtype).removeprefix("torch.")
-        text = f"{n_atoms} atoms, {n_edges + n_atoms} pairs, {self.model.kind} model, {precision}"
-        extrapolation = self.model.describe_extrapolation(self.graph)
-        return text if extrapolation is None else f"{text}; {extrapolation}"
+        return f"{n_atoms} atoms, {n_edges + n_atoms} pairs, {self.model.kind} model, {precision}"
 
 
 def prepare(
@@ -209,7 +208,8 @@ def predict(
     raw: bool = False,
     storage: str | None = None,
     progress: Progress | None = None,
-) -> None:
+    max_expected_error: float | None = None,
+) -> npt.NDArray[np.float64] | None:
     """Predict and write ``/hamiltonian``.
 
     Parameters
@@ -228,12 +228,30 @@ def predict(
         Both partners of every pair, or one (the default unless raw).
     progress : Progress, optional
         Called with edges done, and those of all passes and of the blocks.
+    max_expected_error : float, optional
+        Refuse a structure whose expected error is larger, eV; before any block is written.
+
+    Returns
+    -------
+    (N,) array or None
+        Expected mean |ΔH| of every atom's blocks, eV; None if the model does not know.
+
+    Raises
+    ------
+    MoireioError
+        If the expected error is larger than allowed, or unknown and yet limited; if the network
+        gives numbers that are not finite.
     """
     step = share(progress, task.steps)
     predictor = Predictor(task.model, task.graph, memory, work, task.key, task.device, step)
     with contextlib.closing(predictor):
         predictor.run()
         source = HamiltonianSource(predictor, raw)
+        try:
+            _check_expected_error(task, source.expected_error, max_expected_error)
+        except MoireioError:
+            predictor.remove_work()
+            raise
         view = FullView(source) if storage == "full" and not raw else source
         writer.operator(view, progress=share(progress, task.steps, len(task.graph)))
     if task.basis is not None:
@@ -246,6 +264,73 @@ def predict(
         if count is not None:
             writer.electrons(Electrons(count=count))
     predictor.remove_work()
+    return source.expected_error
+
+
+def _check_expected_error(
+    task: PredictionTask, expected: npt.NDArray[np.float64] | None, limit: float | None
+) -> None:
+    """Refuse errors that are not finite, or larger than a limit."""
+    if expected is None:
+        if limit is not None:
+            raise MoireioError(
+                "has no record of its training, so that its error cannot be expected",
+                path=task.model.label,
+                remedy="predict without `max_expected_error`",
+            )
+        return
+    if not np.isfinite(expected).all():
+        atoms = np.flatnonzero(~np.isfinite(expected))
+        raise MoireioError(
+            f"gives features that are not finite, at {_atoms(atoms)}",
+            path=task.model.label,
+            remedy="the model or the structure is not sound",
+        )
+    if limit is not None and expected.mean() > limit:
+        raise MoireioError(
+            f"the expected |ΔH| is {expected.mean() * 1e3:.2f} meV, more than the "
+            f"{limit * 1e3:g} meV allowed (largest {expected.max() * 1e3:.1f} meV, atom "
+            f"{expected.argmax()})",
+            path=task.file.label,
+            remedy="train the model on such structures, or raise `max_expected_error`",
+        )
+
+
+def _atoms(atoms: npt.NDArray[np.integer]) -> str:
+    """Return the first atoms of a list as text."""
+    few = ", ".join(str(a) for a in atoms[:5])
+    return ("atom " if len(atoms) == 1 else "atoms ") + few + (" …" if len(atoms) > 5 else "")
+
+
+def describe_expected_error(
+    model: NetworkModel, expected: npt.NDArray[np.float64] | None
+) -> list[str]:
+    """Return lines about the expected error for the user.
+
+    Parameters
+    ----------
+    model : NetworkModel
+        The model.
+    expected : (N,) array or None
+        From `predict`.
+
+    Returns
+    -------
+    list of str
+        One, and a warning where the mean is above three times the model's own error.
+    """
+    if expected is None:
+        return ["no training record: expected error unknown"]
+    mean, largest = expected.mean() * 1e3, expected.max() * 1e3
+    lines = [f"expected |ΔH| {mean:.2f} meV (largest {largest:.1f} meV, atom {expected.argmax()})"]
+    known = model.expected_error
+    if known is not None and mean > LIMIT * known.own * 1e3:
+        lines.append(
+            f"warning: these surroundings lie outside the training data: the expected error is "
+            f"{mean / known.own / 1e3:.1f} times the model's own {known.own_set} error "
+            f"({known.own * 1e3:.2f} meV)"
+        )
+    return lines
 
 
 def mean_error(model: NetworkModel, file: BlockFile) -> float:

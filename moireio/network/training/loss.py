@@ -44,7 +44,10 @@ def raw_blocks(
 
 
 def block_errors(
-    model: NetworkModel, sample: TrainingSample, head: PreparedHead | None = None
+    model: NetworkModel,
+    sample: TrainingSample,
+    head: PreparedHead | None = None,
+    atoms: list[list[torch.Tensor]] | None = None,
 ) -> BlockErrors:
     """Return the error of every block of a structure.
 
@@ -58,6 +61,8 @@ def block_errors(
         The structure.
     head : PreparedHead, optional
         Its last layers, if they were prepared before.
+    atoms : list, optional
+        Gets the features of the atoms after every block of the network.
 
     Returns
     -------
@@ -65,7 +70,8 @@ def block_errors(
         Predicted minus true blocks, eV.
     """
     head = head or model.prepare()
-    predicted = raw_blocks(model, head, sample, model.network(sample.species, sample.groups))
+    features = model.network(sample.species, sample.groups, atoms)
+    predicted = raw_blocks(model, head, sample, features)
     if not model.network.settings.local:
         return [(group, blocks - group.blocks) for group, blocks in predicted]
     by_species = {(g.species_i, g.species_j, g.geometry.site): b for g, b in predicted}

@@ -18,7 +18,6 @@ from moireio.integrals.library import BasisOfFile, with_radial
 from moireio.network import modelfile
 from moireio.network.create import new_model
 from moireio.network.extend import extended
-from moireio.network.inference.environments import Environments
 from moireio.network.model import NetworkModel
 from moireio.network.net import Network
 from moireio.network.training.cache import Samples
@@ -29,6 +28,7 @@ from moireio.network.training.config import (
     DataSplit,
     TrainingConfig,
 )
+from moireio.network.training.expected_error import fit_expected_error
 from moireio.network.training.loop import Training
 from moireio.network.training.parallel import workers
 from moireio.network.training.report import report, table
@@ -104,7 +104,7 @@ def train(
         if library is not None and model.basis is not None:
             model.basis = _with_radial(model, library, basis_names or {})
         origin = None if initial is None else initial.digest()
-        origin_name = None if initial is None else os.path.basename(initial.label)
+        origin_name = None if initial is None else initial.name
         model.network.to(getattr(torch, compute.precision))
         _freeze(model.network, freeze, model.label)
         level = _zero_of_energy(model, sets)
@@ -131,6 +131,7 @@ def train(
         _run_epochs(training, compute, note)
         training.take_best()
         after = {name: report(model, group, team) for name, group in samples.items()}
+        model.expected_error = fit_expected_error(model, samples)
         model.network.to("cpu")
         model.training = {
             **_record_of_data(sets, level),
@@ -139,7 +140,6 @@ def train(
             "after": after,
             "epochs": training.state.epoch,
             "best_epoch": training.state.best_epoch,
-            "environments": _environments(model, samples["training"]).to_plain(),
             "plan": config.to_plain(),
         }
         if team.first:
@@ -147,6 +147,65 @@ def train(
                 note(line)
             modelfile.write(output, model, force=True)
         training.close()
+    return model
+
+
+def recalibrate(
+    output: str,
+    split: DataSplit,
+    open_calculation: OpenCalculation,
+    model: NetworkModel,
+    compute: ComputeSettings | None = None,
+    note: Note | None = None,
+) -> NetworkModel:
+    """Find out anew what errors a model should have, and write it; its weights stay as they are.
+
+    Parameters
+    ----------
+    output : str
+        Model file to make.
+    split : DataSplit
+        The data that the model was trained on, those for validation and those for the test.
+    open_calculation : callable
+        Opens a path, as a context manager with a `Calculation`.
+    model : NetworkModel
+        The model.
+    compute : ComputeSettings, optional
+        Device, threads and memory.
+    note : callable, optional
+        Called with remarks for the user.
+
+    Returns
+    -------
+    NetworkModel
+        The model with its `expected_error`.
+
+    Raises
+    ------
+    MoireioError
+        If the data have elements that the model lacks.
+    """
+    compute, note = compute or ComputeSettings(), note or (lambda text: None)
+    with torch_threads(compute.threads):
+        species = CollectedSpecies(model)
+        sets = find_sets(split, open_calculation, species.accept, note)
+        _, numbers = species.beyond(model.targets.numbers, model.network.settings.local)
+        if numbers:
+            raise MoireioError(
+                f"does not know Z = {numbers[0]} of the data",
+                path=model.label,
+                remedy="train it on them",
+            )
+        recorded = model.training.get("structures", {}).get("training", {})
+        digests = {summary.digest for summary in sets["training"].values()}
+        if recorded and digests != set(recorded.values()):
+            note(f"warning: {model.label}: these are not the data that it was trained on")
+        level = _zero_of_energy(model, sets)
+        samples = _samples(sets, model, open_calculation, level, compute.memory)
+        model.network.to(compute.device)
+        model.expected_error = fit_expected_error(model, samples)
+        model.network.to("cpu")
+        modelfile.write(output, model, force=True)
     return model
 
 
@@ -296,13 +355,6 @@ def _tensorboard(training: Training) -> Any:
 
 def _in_mev(loss: float, config: TrainingConfig) -> str:
     return f"{(np.sqrt(loss) if config.loss == 'mse' else loss) * 1e3:.2f} meV"
-
-
-def _environments(model: NetworkModel, samples: Iterable[TrainingSample]) -> Environments:
-    """Describe the surroundings of all atoms of the training data."""
-    settings = model.network.settings
-    reach = max(settings.reaches or (settings.cutoff / 2,)) * 1.6
-    return Environments.collect((s.graph for s in samples), len(model.targets.numbers), reach)
 
 
 def _record_of_data(sets: DataSets, level: float) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """Models."""
 
 import torch
-from systems import graph_of, random_structure, small_model
+from systems import small_model
 
 from moireio.network.head import Targets
-from moireio.network.inference.environments import Environments
 from moireio.network.net import NetworkSettings
 
 
@@ -25,11 +24,3 @@ def test_plain_values_and_back():
     settings = model.network.settings
     assert NetworkSettings.from_plain(settings.to_plain()) == settings
     assert Targets.from_plain(model.targets.to_plain()) == model.targets
-
-
-def test_extrapolation_needs_a_record():
-    model, graph = small_model(), graph_of(random_structure(0), small_model().basis)
-    assert model.describe_extrapolation(graph) is None
-    model.training = {"environments": Environments.collect([graph], 2, 5.0).to_plain()}
-    text = model.describe_extrapolation(graph)
-    assert text == "surroundings up to 0.0 σ outside the training data"

@@ -1,6 +1,7 @@
 """Predictions in pieces, in files, after an interruption."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ from systems import (
     hamiltonian,
     random_structure,
 )
+from training_data import samples
 
 from moireio.errors import MoireioError
 from moireio.network.inference import passes as predict
 from moireio.network.inference.hamiltonian import HamiltonianSource
 from moireio.network.net import Network
+from moireio.network.training.expected_error import fit_expected_error
 from moireio.runtime import workdirs
 
 
@@ -50,10 +53,14 @@ def counted_run(model, atoms, **options):
 def test_killed_and_resumed(models, case, stop, tmp_path, monkeypatch):
     """Stopped at some edge of some pass, it goes on there, and gives the same numbers."""
     atoms, model = random_structure(2, n=6), models[case]
+    known = fit_expected_error(model, {"training": samples(model, spin=case[0])})
+    model = replace(model, expected_error=known)
     monkeypatch.setattr(predict, "EDGES_AT_ONCE", 40)
     monkeypatch.setattr(predict, "SAVE_SECONDS", 0.0)
     options = {"memory": 1, "key": "a"}
-    _, whole = hamiltonian(model, atoms, work=str(tmp_path / "whole"), **options)
+    source, whole = hamiltonian(model, atoms, work=str(tmp_path / "whole"), **options)
+    expected = source.expected_error
+    assert expected.shape == (6,)
     reports = 0
 
     def progress(edges, total):
@@ -72,6 +79,7 @@ def test_killed_and_resumed(models, case, stop, tmp_path, monkeypatch):
     total = predictor.passes * len(predictor.slabs)
     assert count <= max(0, total - max(0, stop - 2))
     assert (HamiltonianSource(predictor).rows(0, len(atoms)) == whole).all()
+    assert (predictor.expected_error() == expected).all()
     predictor.close()
     # the files of another calculation are not used
     predictor, count = counted_run(model, atoms, work=work, memory=1, key="b")
