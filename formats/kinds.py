@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from moireio.errors import MoireioError
+from moireio.errors import DamagedError, MoireioError
 from moireio.formats import structures
 from moireio.formats.deeph import dock, folder
 from moireio.formats.openmx import dat
@@ -146,9 +146,17 @@ def _by_bytes(path: str, head: bytes) -> str | None:
 
 
 def _container(path: str) -> str | None:
-    """Return "block" or "model" for a container of moireio."""
+    """Return "block" or "model" for a container of moireio, None for another program's.
+
+    Raises
+    ------
+    MoireioError
+        If it is damaged.
+    """
     with contextlib.closing(open_container(path)) as container:
         form = container.attributes().get("format")
+        if form is None and {"structure", "basis"} & set(container.groups()):
+            raise DamagedError("the root has no attribute format = moireio", path=path)
     return {"moireio": "block", "moireio-model": "model"}.get(str(form))
 
 

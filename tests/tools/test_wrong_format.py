@@ -210,6 +210,23 @@ def test_files_that_are_read_keep_their_own_errors(folder, monkeypatch):
     assert "exists already" in fail("convert-h", "b.h5", "-o", "m.h5")
 
 
+def test_damaged_block_files_are_not_called_another_programs(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    whole = (folder / "b.h5").read_bytes()
+    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    shutil.copy(folder / "b.h5", "bare.h5")
+    with h5py.File("bare.h5", "r+") as file:
+        del file.attrs["format"]
+    shutil.copytree(folder / "b.zarr", "b.zarr")
+    (tmp_path / "b.zarr" / "zarr.json").write_text("{")
+    for name in ("cut.h5", "bare.h5", "b.zarr"):
+        assert identify(name) is None
+        for command in ("band", "overlap", "compare-h"):
+            error = fail(command, name, *([name] if command == "compare-h" else []))
+            assert error.startswith(f"error: {name}: ")
+            assert " reads " not in error
+
+
 def test_several_sources_name_each(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     main = import_module("moireio.tools.openmx2h5").main
