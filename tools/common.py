@@ -83,6 +83,8 @@ class Program:
         object
             The value of the command's function, without `standalone_mode`.
         """
+        if args is None and standalone_mode and {"--help", "--version"} & set(sys.argv[1:]):
+            return super().main(args, prog_name, complete_var, standalone_mode, **settings)
         from moireio.runtime import signals, threads
 
         is_program = args is None and standalone_mode
