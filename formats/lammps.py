@@ -136,6 +136,7 @@ def _structure(lines, bounds, tilt, sections, precision):
         return StructureText(cell, np.zeros(0, np.int32), np.zeros((0, 3)))
     columns = _columns(lines, style, rows[0].split(), elements, start + 1)
     kind_at, place, molecule_at = columns
+    lines.same_width(start, rows)
     lines.at = start
     positions = lines.table(count, slice(place, place + 3), "an atom") - low
     lines.at = start

@@ -93,7 +93,9 @@ def read(text: str, path: str) -> StructureText:
     total = sum(counts)
     start = lines.at
     positions = lines.table(total, slice(0, 3), "three coordinates of an atom")
-    numbers = _elements(lines, names, counts, comment, lines.lines[start : start + total])
+    rows = lines.lines[start : start + total]
+    _check_columns(lines, rows, start)
+    numbers = _elements(lines, names, counts, comment, rows)
     rest = lines.lines[lines.at] if lines.at < len(lines.lines) else ""
     if len(rest.split()) >= 3 and _is_numbers(rest.split()[:3]):
         lines.at += 1
@@ -144,6 +146,17 @@ def _counts(lines, words):
             "correct the numbers of atoms; the file may be cut short",
         )
     return counts
+
+
+def _check_columns(lines, rows, first):
+    """Refuse a row with more numbers than the others, as where a digit became a blank."""
+    if len({len(row.split()) for row in rows}) > 1:
+        for number, row in enumerate(rows, first + 1):
+            fourth = row.split()[3:4]
+            if fourth and _is_numbers(fourth):
+                lines.fail(
+                    f"expected three coordinates of an atom, found {shown(row)}", line=number
+                )
 
 
 def _elements(lines, names, counts, comment, rows):

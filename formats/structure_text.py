@@ -290,6 +290,24 @@ class Lines:
                 self.fail(f"expected {expected}, found {shown(row)}", line=number)
         raise AssertionError
 
+    def same_width(self, first: int, rows: Sequence[str], width: int | None = None) -> None:
+        """Refuse rows of a table that have another number of words than they should.
+
+        Parameters
+        ----------
+        first : int
+            Index of the first row in `lines`.
+        rows : sequence of str
+            The rows.
+        width : int, optional
+            Words of a row; by default as many as the first row has.
+        """
+        counts = [len(row.split()) for row in rows]
+        width = counts[0] if width is None and counts else width
+        for number, count in enumerate(counts, first + 1):
+            if count != width:
+                self.fail(f"has {count} columns instead of {width}", line=number)
+
 
 def shown(text: str) -> str:
     """Return the beginning of a text in quotation marks, for messages.

@@ -101,6 +101,8 @@ def read(text: str, path: str) -> StructureText:
     place = columns.names["pos"][0]
     first = lines.at
     positions = lines.table(count, slice(place, place + 3), "an element and three coordinates")
+    if "properties" in fields:
+        lines.same_width(first, rows, columns.width)
     numbers = _elements(lines, rows, columns, first)
     return StructureText(
         cell,

@@ -239,6 +239,30 @@ def find_exact(
     return [smallest[angle] for angle in sorted(smallest)]
 
 
+def find_untwisted(
+    first: FloatArray, second: FloatArray, angles: tuple[float, float]
+) -> list[Cell]:
+    """Return the unit cell itself, where two equal lattices are not twisted.
+
+    Parameters
+    ----------
+    first, second : (2, 2) array
+        Lattice vectors as rows, Å.
+    angles : (float, float)
+        Lowest and highest twist angle, degrees.
+
+    Returns
+    -------
+    list of Cell
+        One for every multiple of 180 degrees in the range; none of unlike lattices.
+    """
+    if np.abs(first - second).max() > 1e-9:
+        return []
+    turns = np.arange(np.ceil(angles[0] / 180 - 1e-9), np.floor(angles[1] / 180 + 1e-9) + 1)
+    one = np.eye(2, dtype=np.int64)
+    return [Cell(np.stack([one, one * (-1) ** int(n)]), 180.0 * n) for n in turns]
+
+
 def _indices(first, bravais_class, period, largest, low, high):
     """Return indices (m, n) of coincidence cells up to a size, with angles in a range."""
     numbers = np.arange(int(np.sqrt(3 * largest)) + 1)

@@ -149,6 +149,8 @@ def candidates(
     if limits.max_strain is None:
         area = _area(layers, pattern, heads, limits.max_atoms)
         exact = cells.find_exact(first, second, limits.angles, area)
+        if not exact and _target(limits) is not None:
+            exact = cells.find_untwisted(first, second, limits.angles)
         if exact:
             return _ranked(exact, layers, pattern, limits, limits.strain_on, 0.0)
     max_strain = MAX_STRAIN if limits.max_strain is None else limits.max_strain

@@ -67,6 +67,7 @@ def test_styles(row, style):
     ("text", "words"),
     [
         (HEAD + ATOMS, "no section Masses"),
+        (HEAD + MASSES + ATOMS.replace("0 0 10", "0 0 1 0"), "has 6 columns instead of 5"),
         (HEAD + MASSES.replace("10.81", "5.5") + ATOMS, "5.5 is no element's mass"),
         (HEAD + MASSES.replace("14.007", "32.06") + ATOMS, "32.06 is not the mass of N"),
         (HEAD + MASSES + ATOMS.replace("1 1 0", "2 1 0"), "atom 2 comes twice"),

@@ -55,6 +55,7 @@ def test_symbols_before_vasp_5(tmp_path, monkeypatch):
         (f"x\n1.0\n{CELL}B\n2\nDirect\n{ATOMS.replace('0.25', 'nan')}", "line 10.*three coord"),
         (f"x\nnan\n{CELL}B\n2\nDirect\n{ATOMS}", "line 2.*expected a scale"),
         (f"x\n1.0\n{CELL}B\n2\n{ATOMS}", "line 8.*'Direct' or 'Cartesian'"),
+        (f"x\n1.0\n{CELL}B\n2\nDirect\n{ATOMS.replace('0.25', '0 25')}", "line 10.*found '0 25"),
         ("x\n1.0\n2.46 0\n", "line 3.*lattice vector"),
     ],
 )

@@ -44,6 +44,10 @@ def test_plain_and_last_image():
         (f'2\n{LATTICE} pbc="T X F"\n{ATOMS}', 'line 2.*expected pbc as "T T F"'),
         (f"2\n{LATTICE} Properties=pos:R:3\n{ATOMS}", "name no elements"),
         (f"2\n{LATTICE}\n{ATOMS.replace('0.71', '1e999')}", "line 4.*three coordinates"),
+        (
+            f"2\n{LATTICE} Properties=species:S:1:pos:R:3\n{ATOMS.replace('0.71', '0 71')}",
+            "line 4.*has 5 columns instead of 4",
+        ),
         (f"-1\n{LATTICE}\n{ATOMS}", "line 1.*found '-1'"),
         (f"99999999999\n{LATTICE}\n{ATOMS}", "announces 99999999999 atoms"),
     ],

@@ -147,6 +147,15 @@ def test_cells_that_are_not_the_smallest(lattice, indices):
     assert cell.multiples[0] == count * smallest.multiples[0]
 
 
+def test_untwisted_cells():
+    rows = layers.named("phosphorene").lattice
+    assert [c.angle for c in cells.find_untwisted(rows, rows, (-0.1, 180))] == [0, 180]
+    half_turn = cells.find_untwisted(rows, rows, (179, 181))[0]
+    assert abs(cells.match(rows, rows, half_turn.matrices).angle) == pytest.approx(180)
+    assert cells.find_untwisted(rows, rows * 1.01, (-0.1, 0.1)) == []
+    assert cells.find_untwisted(rows, rows, (1, 2)) == []
+
+
 def test_no_exact_cells_of_unlike_lattices():
     for first, second in ((HEX, 1.1 * HEX), (HEX, np.eye(2)), (np.diag([1, 1.3]),) * 2):
         assert cells.find_exact(first, second, (1.0, 30.0), 100.0) == []
