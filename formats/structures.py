@@ -310,7 +310,13 @@ def read_layer(name: str, *, pbc: Sequence[bool] | None = None) -> layers.Layer:
     return layer
 
 
-def write(path: str, structure: Structure, basis: Basis | None = None, comment: str = "") -> None:
+def write(
+    path: str,
+    structure: Structure,
+    basis: Basis | None = None,
+    comment: str = "",
+    spin_orbit: bool = False,
+) -> None:
     """Write a structure; it appears whole or not at all.
 
     Parameters
@@ -323,19 +329,26 @@ def write(path: str, structure: Structure, basis: Basis | None = None, comment: 
         For OpenMX.
     comment : str
         A line for formats that have one.
+    spin_orbit : bool
+        Spinors with spin-orbit coupling in an OpenMX input.
 
     Raises
     ------
     MoireioError
-        If the format is unknown or the file cannot be written.
+        If the format is unknown or has no spin-orbit coupling, or the file cannot be written.
     """
     form = kind(path)
+    if spin_orbit and form != "openmx":
+        raise MoireioError(
+            "only an OpenMX input has spin-orbit coupling", path=path, remedy="write a .dat"
+        )
     with write_whole(path) as part:
         if form == "openmx":
             from moireio.formats.openmx import dat_write
 
             name = os.path.splitext(os.path.basename(path))[0]
-            text = dat_write.text(structure, dat_write.OpenMXSettings(name=name), basis)
+            settings = dat_write.OpenMXSettings(name=name, spin_orbit=spin_orbit)
+            text = dat_write.text(structure, settings, basis)
             with open(part, "w", encoding="utf-8") as stream:
                 stream.write(text)
         elif form == "lammps-data":

@@ -109,9 +109,9 @@ TABLE_HEADER = (
     show_default=True,
     help="Lattice vector along which the ribbon is open.",
 )
-@options("output", "force", "container", "plot", "json")
+@options("output", "force", "container", "soc", "plot", "json")
 @click.pass_context
-def main(ctx, sources, output, force, container, plot, as_json, **settings):
+def main(ctx, sources, output, force, container, soc, plot, as_json, **settings):
     """Build a stack of layers on a common cell: twisted, strained, shifted, corrugated, cut.
 
     A LAYER is a name (graphene, hBN, MoTe2, phosphorene …) or a structure file; one LAYER stands
@@ -132,6 +132,8 @@ def main(ctx, sources, output, force, container, plot, as_json, **settings):
     target = "-" if output is None else output
     stack = read_stack(sources, settings)
     form = "block" if container else structures.kind(target)
+    if soc and form != "openmx":
+        raise click.UsageError("--soc is for OpenMX inputs: -o FILE.dat.")
     if not settings["as_list"]:
         check_outputs([target, plot], sources, force)
         if form in (None, "block"):
@@ -160,7 +162,7 @@ def main(ctx, sources, output, force, container, plot, as_json, **settings):
             return
     if form != "block":
         comment = "moireio build-twist " + " ".join(arguments())
-        structures.write(target, structure, basis, comment)
+        structures.write(target, structure, basis, comment, soc)
         return
     with write_target(target, force=force, container=container) as writer:
         writer.structure(structure)

@@ -9,9 +9,9 @@ from moireio.tools.progress import show_progress
 
 @click.command("convert-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @source_argument
-@options("output", "container", "storage", "precision", "compression", "force")
+@options("output", "container", "storage", "precision", "compression", "force", "soc")
 @click.pass_context
-def main(ctx, source, output, container, storage, precision, compression, force):
+def main(ctx, source, output, container, storage, precision, compression, force, soc):
     """Copy a block file into another container (HDF5, zarr, zip), storage or precision.
 
     By default to standard output. Values do not change, unless --precision float32 rounds them.
@@ -29,8 +29,10 @@ def main(ctx, source, output, container, storage, precision, compression, force)
     check_outputs([output], [source], force)
     form = "block" if container else structures.kind(output)
     if form not in (None, "block"):
-        _write_structure(ctx, source, output)
+        _write_structure(ctx, source, output, soc)
         return
+    if soc:
+        raise click.UsageError("--soc is for OpenMX inputs: -o FILE.dat.")
     if form is None:
         raise MoireioError(
             "has no suffix of a block file or a structure file",
@@ -67,7 +69,7 @@ def main(ctx, source, output, container, storage, precision, compression, force)
             writer.history("convert-h", arguments(), [(file.label, file.digest())])
 
 
-def _write_structure(ctx, source, output):
+def _write_structure(ctx, source, output, soc):
     """Write the structure of a block file, with the names of its bases where OUTPUT has them."""
     from click.core import ParameterSource
 
@@ -79,7 +81,7 @@ def _write_structure(ctx, source, output):
             raise click.UsageError(f"--{name} is for block files; {output} holds a structure.")
     with open_source(source) as file:
         basis = file.basis if "basis" in file else None
-        structures.write(output, file.structure, basis, f"moireio convert-h {file.label}")
+        structures.write(output, file.structure, basis, f"moireio convert-h {file.label}", soc)
         left = [name for name in file.groups if name not in ("structure", "basis", "history")]
         if left:
             names = ", ".join(f"/{name}" for name in left)

@@ -202,6 +202,11 @@ _OPTIONS = {
         type=click.Choice(["full", "upper"]),
         help="Both partners of every atom pair, or one (half the size).",
     ),
+    "soc": click.option(
+        "--soc",
+        is_flag=True,
+        help="Spin-orbit coupling in an OpenMX input (OUTPUT ends with .dat).",
+    ),
     "precision": click.option(
         "--precision",
         type=click.Choice(["float32", "float64"]),
@@ -278,7 +283,7 @@ def options(*names):
     Parameters
     ----------
     *names : str
-        Which: output, in_place, force, container, compression, storage, precision, memory,
+        Which: output, in_place, force, container, compression, storage, soc, precision, memory,
         jobs, resume, device, basis, pao, pbc, name, plot, text, json.
 
     Returns

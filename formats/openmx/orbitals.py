@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from moireio.errors import MoireioError
+from moireio.system.basis import SHELL_LETTERS
+
 # OpenMX: p = (x, y, z); d = (3z²−r², x²−y², xy, xz, yz);
 # f = (5z²−3r², 5xz²−xr², 5yz²−yr², zx²−zy², xyz, x³−3xy², 3yx²−y³).
 # Entry m + l is the position of orbital m in that list.
@@ -26,11 +29,16 @@ def permutation(momenta: Sequence[int]) -> npt.NDArray[np.int64]:
 
     Raises
     ------
-    KeyError
-        For shells above f, which OpenMX's orbital files do not have.
+    MoireioError
+        For shells above f, whose order is not known here.
     """
     out, start = [], 0
     for momentum in momenta:
+        if momentum not in _SHELL:
+            raise MoireioError(
+                f"the order of OpenMX's {SHELL_LETTERS[momentum]} orbitals is not known",
+                remedy="use a basis with s, p, d and f shells",
+            )
         out.extend(start + place for place in _SHELL[momentum])
         start += 2 * momentum + 1
     return np.array(out, dtype=np.int64)

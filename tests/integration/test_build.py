@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import moireio
+from moireio.formats.openmx import dat
 
 FAKE = """#!/usr/bin/env bash
 # Stands for OpenMX: what it does depends on the folder's name and on $FAKE.
@@ -360,3 +361,22 @@ def test_one_bad_output_names_its_calculation(invoke, dataset, data, monkeypatch
     monkeypatch.setenv("FAKE", "ok")
     assert invoke("build-dataset", "run", folder, "--command", fake).exit_code == 0
     assert states(invoke, folder)["slide_01_01"] == ("done", "")
+
+
+def test_spin_orbit_coupling_on_request(invoke, tmp_path):
+    words = ["build-twist", "MoTe2", "--index", 1, 2, "--basis", "Mo=Mo7.0-s3p2d2", "--force"]
+    for more, spin in (((), "none"), (("--soc",), "spinor")):
+        done = invoke(*words, *more, "-o", tmp_path / "m.dat")
+        assert done.exit_code == 0, done.output
+        found = dat.read(tmp_path / "m.dat")
+        assert found.spin == spin
+        assert found.keywords.word("scf.SpinOrbit.Coupling") == ("on" if more else "off")
+        assert found.species == {"Mo": "Mo7.0-s3p2d2", "Te": "Te7.0-s3p2d2"}
+    assert invoke(*words, "-o", tmp_path / "m.h5").exit_code == 0
+    assert invoke("convert-h", tmp_path / "m.h5", "--soc", "-o", tmp_path / "n.dat").exit_code == 0
+    assert dat.read(tmp_path / "n.dat").spin == "spinor"
+    for command in (words, ["convert-h", tmp_path / "m.h5"]):
+        refused = invoke(*command, "--soc", "-o", tmp_path / "n.h5")
+        assert (refused.exit_code, "--soc is for OpenMX inputs" in refused.stderr) == (2, True)
+    refused = invoke("convert-h", tmp_path / "m.h5", "--soc", "-o", tmp_path / "n.cif")
+    assert "n.cif: only an OpenMX input has spin-orbit coupling (write a .dat)" in refused.stderr

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from moireio.errors import MoireioError
 from moireio.formats.openmx.orbitals import permutation
 from moireio.system.harmonics import harmonics, unit_vectors
 
@@ -47,5 +48,5 @@ def test_shells_follow_one_another():
 
 
 def test_there_is_no_shell_above_f():
-    with pytest.raises(KeyError):
+    with pytest.raises(MoireioError, match="the order of OpenMX's g orbitals is not known"):
         permutation([0, 4])
