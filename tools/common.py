@@ -151,7 +151,9 @@ class Command(Program, click.Command):
         self.params.append(
             click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")
         )
-        self.params.append(click.Option(["--quiet", "-q"], is_flag=True, help="No progress."))
+        self.params.append(
+            click.Option(["--quiet", "-q"], is_flag=True, help="No progress, no notes.")
+        )
 
     def make_context(self, info_name, args, parent=None, **extra):
         """Read the arguments, and keep them for the history."""

@@ -14,6 +14,7 @@ from deeph_folders import write_dock_folder, write_folder
 
 from moireio.formats.kinds import KINDS, identify
 from moireio.models.shipped import shipped
+from moireio.tools.main import COMMANDS as ALL
 from moireio.tools.wrong_format import READS
 
 POSCAR = "x\n1.0\n4 0 0\n0 4 0\n0 0 9\nC\n1\nCartesian\n0 0 0\n"
@@ -158,6 +159,12 @@ def test_commands(folder, command, monkeypatch):
         assert error.startswith(start), error
         assert (error.removeprefix(start) != "") == (kind not in ("hdf5", "zarr", "zip")), error
     assert sorted(os.listdir()) == before
+
+
+def test_every_command_has_a_row():
+    assert set(ALL) - {"build-dataset"} <= set(READS)
+    kinds = {kind for row, _ in READS.values() for kind in row}
+    assert kinds <= set(KINDS)
 
 
 WAYS = [
