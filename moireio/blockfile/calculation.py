@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from moireio.blockfile.reader import open_blockfile
+from moireio.blockfile.schema import naming_misfits
 from moireio.errors import MoireioError
 from moireio.operators.blocks import OperatorSource
 from moireio.operators.views import stored_as
@@ -199,6 +200,7 @@ def read(path: str, *, label: str | None = None) -> Calculation:
     with contextlib.ExitStack() as stack:
         file = open_blockfile(path, label)
         stack.callback(file.close)
+        stack.enter_context(naming_misfits(file.container))
         calculation = Calculation(
             file.label,
             file.structure,

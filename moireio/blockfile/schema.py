@@ -1,14 +1,60 @@
 """The schema of the block file: a core, the catalogue of operators and the kinds of results."""
 
+import contextlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from importlib import resources
 from typing import Any
 
+from moireio.errors import DamagedError, MoireioError
 from moireio.operators.catalogue import CATALOGUE, operator_names, operator_type
 from moireio.results.registry import FOREIGN, KINDS, usable_kind
 from moireio.store.base import Container
+
+#: What code raises at values of another kind than the schema's.
+MISFITS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+)
+
+
+@contextlib.contextmanager
+def naming_misfits(container: Container) -> Iterator[None]:
+    """Name the place in a file that departs from the schema, where code fails at its values.
+
+    Parameters
+    ----------
+    container : Container
+        Open for reading.
+
+    Yields
+    ------
+    None
+        Once. Errors of a file that keeps to the schema pass as they are.
+
+    Raises
+    ------
+    DamagedError
+        With the first such place, what was found and what is expected.
+    """
+    try:
+        yield
+    except MoireioError:
+        raise
+    except MISFITS as error:
+        found = violations(container)
+        if not found:
+            raise
+        where, what = found[0]
+        raise DamagedError(
+            f"{where}: {what}", path=container.label, remedy="h5-validate lists all that is wrong"
+        ) from error
 
 
 def load_schema(groups: Collection[str] = ()) -> dict[str, Any]:

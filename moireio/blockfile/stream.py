@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from moireio.blockfile.reader import BlockFile, open_blockfile
+from moireio.blockfile.schema import naming_misfits
 from moireio.blockfile.writer import BlockWriter
 from moireio.errors import MissingFileError, MoireioError, unreadable, unwritable
 from moireio.results.registry import usable_kind
@@ -128,7 +129,11 @@ def open_source(source: str) -> Iterator[BlockFile]:
     BlockFile
         Open for reading.
     """
-    with source_file(source, kind_of_bytes) as (path, label), open_blockfile(path, label) as file:
+    with (
+        source_file(source, kind_of_bytes) as (path, label),
+        open_blockfile(path, label) as file,
+        naming_misfits(file.container),
+    ):
         yield file
 
 
