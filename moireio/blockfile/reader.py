@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import fields
 from functools import cached_property
+from numbers import Real
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -325,6 +326,13 @@ def read_basis(container: Container) -> Basis:
         attributes = verify(container, group)
         if "l" not in arrays:
             raise DamagedError(f"/{group} has no l", path=container.label)
+        for key, kind in (("name", str), ("cutoff", Real), ("valence", Real)):
+            if key in attributes and not isinstance(attributes[key], kind):
+                found, wanted = attributes[key], "a text" if kind is str else "a number"
+                raise DamagedError(
+                    f"/{group}: {key} is {str(found)[:40]!r}, {wanted} is expected",
+                    path=container.label,
+                )
         radial = None
         if "radial" in container.groups(group):
             r, R = (container.read(f"{group}/radial/{n}") for n in ("r", "R"))

@@ -1,8 +1,11 @@
 """The schema and what is written agree: names, and the prose that explains them."""
 
 import re
+import shutil
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 from result_examples import EXAMPLES
 
@@ -64,3 +67,41 @@ def test_violations_of_results(tmp_path, suffix):
         "unknown group novelty",
     }
     container.close()
+
+
+def _edit(file, what):
+    if what == "attribute":
+        file["basis/C"].attrs["valence"] = "four"
+    elif what == "shape":
+        del file["history/0001/digests"]
+        file["history/0001"]["digests"] = b"one"
+    else:
+        del file["history"]
+        file["history"] = np.arange(3)
+
+
+@pytest.mark.parametrize(
+    ("what", "words", "command"),
+    [
+        ("attribute", "/basis/C: valence is 'four', a number is expected", ["h5-info"]),
+        ("shape", "/history/0001/digests/shape: [] ", ["h5-info"]),
+        ("array", "/: unknown array history", ["convert-h", "-q", "-o", "o.h5"]),
+    ],
+)
+def test_values_of_another_kind_are_named(
+    tmp_path, made, invoke, monkeypatch, what, words, command
+):
+    """Where code fails at a value, the message is of the file: place, found, expected."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(made["gr_ab"], "x.h5")
+    with h5py.File("x.h5", "r+") as file:
+        _edit(file, what)
+        for group in ("basis/C", "basis", "history/0001"):
+            if group in file:
+                file[group].attrs.pop("metadata_crc", None)
+    name, *options = command
+    result = invoke(name, "x.h5", *options)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: x.h5: {words}"), result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "o.h5").exists()
