@@ -6,7 +6,7 @@ from moireio.runtime.threads import cores
 from moireio.tools.progress import show_progress
 
 
-def structure_source(stack, source, in_place):
+def structure_source(stack, source, in_place, pbc):
     """Open a SOURCE that is a block file or a structure file of another program.
 
     Parameters
@@ -17,6 +17,8 @@ def structure_source(stack, source, in_place):
         A path, or "-".
     in_place : bool
         The value of ``--in-place``.
+    pbc : tuple of three bool or None
+        The value of ``--pbc``, which block files refuse.
 
     Returns
     -------
@@ -35,6 +37,8 @@ def structure_source(stack, source, in_place):
     from moireio.runtime.files import digest_files
 
     if is_block_file(source):
+        if pbc is not None:
+            raise click.UsageError("--pbc is for structure files; a block file has its own.")
         file = stack.enter_context(open_source(source))
         known = file.basis if "basis" in file else None
         return file, file.structure, known, [(file.label, file.digest())]
@@ -66,8 +70,6 @@ def settled_periodicity(file, structure, reach, pbc):
         What was decided, to be printed once the structure has proved sound.
     """
     if file is not None:
-        if pbc is not None:
-            raise click.UsageError("--pbc is for structure files; a block file has its own.")
         return structure, []
     from moireio.system.periodicity import settle_structure
 

@@ -48,7 +48,7 @@ def main(ctx, source, pao, basis, pbc, position, layers, output, in_place, jobs,
     check_outputs([output], [source], settings["force"])
     check_container(output, settings["container"])
     with contextlib.ExitStack() as stack:
-        file, structure, stored, inputs = structure_source(stack, source, in_place)
+        file, structure, stored, inputs = structure_source(stack, source, in_place, pbc)
         library = shipped_library(structure) if pao is None else open_library(pao)
         complete = complete_basis(structure, stored, basis, library, inputs[0][0])
         reach = reach_of(complete, structure)

@@ -52,7 +52,7 @@ def main(ctx, source, model, as_list, pbc, output, in_place, jobs, **settings):
     check_container(output, settings["container"])
     tb_model = modelfile.read_model(model)
     with contextlib.ExitStack() as stack:
-        file, structure, _, inputs = structure_source(stack, source, in_place)
+        file, structure, _, inputs = structure_source(stack, source, in_place, pbc)
         # Models of close neighbours do not make open what orbitals would join.
         reach = float(tb_model.reach(structure).max(initial=USUAL_REACH))
         structure, notes = settled_periodicity(file, structure, reach, pbc)

@@ -61,7 +61,7 @@ def vacuum(structure: Structure, axis: int) -> tuple[float, npt.NDArray[np.int64
         Å.
     moves : (N,) array of int
         Lattice vectors by which each atom has to be moved so that the gap lies at the border:
-        all 0 if it lies there already, else as few atoms as possible.
+        all 0 if it lies there already, else for as few atoms as possible.
     """
     normal = np.linalg.inv(structure.cell)[:, axis]
     period = 1 / float(np.linalg.norm(normal))
@@ -77,7 +77,9 @@ def vacuum(structure: Structure, axis: int) -> tuple[float, npt.NDArray[np.int64
     start = ascending[(int(gaps.argmax()) + 1) % len(ascending)]
     moves = -np.floor(height - start + ROUNDING / period).astype(np.int64)
     values, counts = np.unique(moves, return_counts=True)
-    return widest * period, moves - values[counts.argmax()]
+    fewest = values[counts == counts.max()]
+    middle = start + (1 - widest) / 2  # of the atoms; it comes to lie inside the cell if it can
+    return widest * period, moves - fewest[np.abs(middle - fewest - 0.5).argmin()]
 
 
 def settle_structure(

@@ -1,12 +1,13 @@
 """What both layouts of DeepH's data folders share."""
 
+import json
 import os
 import re
 
 import h5py
 import numpy as np
 import pytest
-from deeph_folders import write_dock_folder, write_folder
+from deeph_folders import folder_of, write_dock_folder, write_folder
 
 from moireio.errors import DamagedError, MoireioError
 from moireio.formats.calculations import open_calculation
@@ -195,3 +196,43 @@ def test_blocks_of_both_layouts(tmp_path):
     (tmp_path / "a" / "info.json").write_text('{"isspinful": false, "fermi_level": 2.0}')
     with open_calculation(str(tmp_path / "a")) as calculation:  # a POSCAR beside the old layout
         assert calculation.electrons.fermi == 2.0
+
+
+@pytest.mark.parametrize("layout", ["deeph-dock", "deeph"])
+def test_a_layer_on_both_sides_of_the_border(tmp_path, made, layout):
+    """A folder whose atoms are in other cells along the vacuum: R of all pairs becomes 0 there."""
+    import moireio
+
+    folder = folder_of(made["gr_ab"], tmp_path / "a", layout)
+    moves = np.outer([0, 0, 2, 2], [0, 0, 1])
+    with moireio.open(made["gr_ab"]) as file:
+        cell, positions = file.structure.cell, file.structure.positions
+        pairs_before = file.hamiltonian.pairs
+        expected = file.operator("hamiltonian").rows(0, 4)
+    moved = positions + moves @ cell
+    if layout == "deeph":
+        np.savetxt(folder / "site_positions.dat", moved.T)
+    else:
+        lines = (folder / "POSCAR").read_text().splitlines()
+        lines[8:] = [" ".join(f"{v:.15f}" for v in row) for row in moved]
+        (folder / "POSCAR").write_text("\n".join(lines) + "\n")
+    for path in folder.glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            if layout == "deeph-dock":
+                pairs = file["atom_pairs"][()]
+                pairs[:, :3] += moves[pairs[:, 3]] - moves[pairs[:, 4]]
+                file["atom_pairs"][...] = pairs
+                continue
+            blocks = {name: file.pop(name)[()] for name in list(file)}
+            for name, block in blocks.items():
+                *R, i, j = json.loads(name)
+                file[str([*map(int, R + moves[i - 1] - moves[j - 1]), i, j])] = block
+    with open_calculation(str(folder)) as calculation:
+        assert calculation.structure.pbc.tolist() == [True, True, False]
+        np.testing.assert_allclose(calculation.structure.positions, positions, atol=1e-9)
+        assert "2 of 4 atoms moved" in " ".join(calculation.notes)
+        for name in ("hamiltonian", "overlap"):
+            assert not calculation.operator(name).pairs.R[:, 2].any()
+        found = calculation.hamiltonian
+        assert (found.pairs.R == pairs_before.R).all()
+        np.testing.assert_allclose(found.rows(0, 4), expected, atol=1e-12)

@@ -7,6 +7,7 @@ from helpers import convert
 import moireio
 from moireio.errors import MoireioError
 from moireio.formats.openmx import band as openmx_band
+from moireio.formats.openmx import scfout
 from moireio.formats.openmx.scfout import open_scfout
 from moireio.units import HARTREE_EV
 
@@ -71,3 +72,53 @@ def test_spinor_density_of_layout_0_is_refused(shared):
     path = shared / "openmx/hbn_soc_v38/hbn_soc_v38.scfout"
     with open_scfout(path) as file, pytest.raises(MoireioError, match="complete density"):
         file.operator("density")
+
+
+def shifted(source, target, moves):
+    """Write a .scfout in which atoms are moved by lattice vectors, and R of their pairs with them.
+
+    The blocks stay. Its text has the positions of before, modulo the cell.
+    """
+    from dataclasses import replace
+
+    from moireio.formats.openmx.scfout_write import write
+
+    moves = np.asarray(moves)
+    with open_scfout(source) as file:
+        header = file.header
+        moved = replace(
+            header,
+            positions=header.positions + moves @ header.cell,
+            pair_R=header.pair_R + moves[header.pair_i] - moves[header.pair_j],
+        )
+        length, start = header.matrix_bytes, header.matrix_start
+        matrices = [
+            [np.frombuffer(file.raw(start + m * length, length), "=f8")]
+            for m in range((header.matrix_end - start) // length)
+        ]
+        write(target, moved, matrices)
+
+
+@pytest.mark.parametrize("moves", [[0, 0, 1, 1], [0, 0, -3, -3], [1, 0, 1, 0]])
+def test_a_layer_on_both_sides_of_the_border(tmp_path, data, made, moves):
+    """Atoms stored in other cells along the vacuum: put together, with every operator."""
+    steps = np.outer(moves, [0, 0, 1])
+    shifted(data / "gr_ab.scfout", tmp_path / "x.scfout", steps)
+    operators = ["hamiltonian", "overlap", "position", "momentum", "density"]
+    notes = convert(tmp_path / "x.scfout", tmp_path / "x.h5", operators=operators)
+    assert "2 of 4 atoms moved by lattice vectors" in " ".join(notes)
+    with moireio.open(tmp_path / "x.h5") as found, moireio.open(made["gr_ab"]) as expected:
+        assert found.structure.pbc.tolist() == [True, True, False]
+        gap = found.structure.positions - expected.structure.positions
+        np.testing.assert_allclose(gap - gap[0], 0, atol=1e-9)
+        for name in operators:
+            a, b = found.operator(name), expected.operator(name)
+            assert (a.pairs.R == b.pairs.R).all()
+            np.testing.assert_allclose(a.rows(0, 4), b.rows(0, 4), atol=1e-12)
+
+
+def test_pbc_of_the_user(data):
+    with scfout.read(data / "gr_ab.scfout", pbc=(True, True, True)) as calculation:
+        assert calculation.structure.pbc.all()
+    with pytest.raises(MoireioError, match=r"gr_ab\.scfout: is periodic along a: pair .* crosses"):
+        scfout.read(data / "gr_ab.scfout", pbc=(False, True, False))
