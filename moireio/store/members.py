@@ -15,7 +15,7 @@ LONGEST = 64 << 20  # bytes of a zarr.json
 SHOWN = 3
 
 
-def check_members(folder: str, label: str) -> None:
+def check_members(folder: str, label: str, inside: bool = True) -> None:
     """Refuse to replace a folder that is no block file, or holds something else too.
 
     Parameters
@@ -24,6 +24,8 @@ def check_members(folder: str, label: str) -> None:
         The folder, links resolved.
     label : str
         How messages name it.
+    inside : bool
+        Look at everything in it, not only whether it is a block file.
 
     Raises
     ------
@@ -40,6 +42,8 @@ def check_members(folder: str, label: str) -> None:
             path=label,
             remedy="choose another name, or remove it yourself",
         )
+    if not inside:
+        return
     foreign = _foreign(folder)
     names = [os.path.relpath(path, folder) for path, _ in zip(foreign, range(SHOWN), strict=False)]
     if names:

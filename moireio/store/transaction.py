@@ -160,6 +160,12 @@ def _newest(overlay: Overlay, independent: Callable[[str], bool]) -> Iterator[No
         return
     now = open_container(before.path, before.label)
     with contextlib.closing(now):
+        if now.kind != before.kind:
+            raise MoireioError(
+                "was replaced by another run meanwhile",
+                path=before.label,
+                remedy="run this command again",
+            )
         changed = changed_groups(before, now)
         require_independent(changed, overlay.written(), independent, before.label)
         overlay.rebase(now)
@@ -213,7 +219,7 @@ def check_target(path: str, force: bool = False) -> None:
     if not os.path.lexists(real):
         return
     if os.path.isdir(real):
-        check_members(real, path)
+        check_members(real, path, inside=force)
     elif not os.path.isfile(real):
         raise MoireioError("is neither a file nor a folder", path=path)
     if not force:

@@ -91,6 +91,21 @@ def test_what_cannot_be_merged_is_refused(tmp_path, suffix, theirs, mine, messag
     assert os.listdir(tmp_path) == [path.name]
 
 
+def test_a_file_that_became_another_container_is_not_touched(tmp_path):
+    path = tmp_path / "x.h5"
+    start(path)
+
+    def replace_it():
+        with write_container(path, kind="zip", force=True) as out:
+            out.create_group("", {"format": "moireio", "new": True})
+
+    with pytest.raises(MoireioError, match="was replaced by another run meanwhile"):
+        change(path, "result-one", 5, between=replace_it)
+    container = open_container(path)
+    assert (container.kind, container.attributes()["new"]) == ("zip", True)
+    container.close()
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_copy_is_of_one_state_of_its_source(tmp_path, suffix):
     path, copy = tmp_path / f"x{suffix}", tmp_path / f"y{suffix}"

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from moireio.errors import MoireioError
+from moireio.errors import ExistingFileError, MoireioError
 from moireio.store.containers import open_container
 from moireio.store.members import check_members
 from moireio.store.transaction import check_target, write_container
@@ -46,11 +46,11 @@ def test_what_lies_among_its_files_is_named_and_stays(store, name):
     (store / name).parent.mkdir(exist_ok=True)
     (store / name).write_text("ten years")
     shown = name.removesuffix("/HEAD")
-    with pytest.raises(
-        MoireioError, match=f"holds what is not of a block file: {shown} "
-    ) as caught:
+    message = f"{store}: holds what is not of a block file: {shown} "
+    with pytest.raises(MoireioError, match=message):
         check_target(str(store), force=True)
-    assert str(caught.value).startswith(f"{store}: ")
+    with pytest.raises(ExistingFileError, match="exists already"):
+        check_target(str(store))
     assert (store / name).read_text() == "ten years"
 
 
