@@ -12,6 +12,8 @@ from moireio.tools.options import (
 )
 from moireio.tools.progress import show_progress
 
+CHECKED = 500  # orbitals up to which the spectrum is checked by default
+
 
 @click.command("predict-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @source_argument
@@ -53,6 +55,12 @@ from moireio.tools.progress import show_progress
     help="Refuse, and write nothing, if the mean |ΔH| that the model expects is larger, meV.",
 )
 @click.option(
+    "--check-spectrum/--no-check-spectrum",
+    default=None,
+    help="Look for levels that errors of H put near or below the Fermi level, and name their "
+    "atoms.  [default: up to 500 orbitals]",
+)
+@click.option(
     "--plot", type=click.Path(), metavar="FILE", help="Draw the expected error of every atom."
 )
 @click.pass_context
@@ -68,6 +76,7 @@ def main(
     threads,
     device,
     max_expected_error,
+    check_spectrum,
     plot,
     **settings,
 ):
@@ -127,6 +136,36 @@ def main(
             say(ctx, line)
         if plot:
             _draw(file, expected, plot)
+    if is_stream(target):
+        if check_spectrum:
+            say(ctx, "note: the spectrum was not checked: the output is a stream")
+    else:
+        _check_spectrum(ctx, target, expected, check_spectrum)
+
+
+def _check_spectrum(ctx, path, expected, wanted):
+    """Name levels that are there by errors of the prediction."""
+    import numpy as np
+
+    import moireio
+    from moireio.spectrum.ghosts import find_ghosts
+
+    with moireio.open(path) as file:
+        electrons = file.electrons.count if "electrons" in file else None
+        small = int(file.hamiltonian.sizes.sum()) <= CHECKED
+        if wanted is False or (wanted is None and not small):
+            return
+        if electrons is None or "overlap" not in file:
+            if wanted:
+                say(ctx, "note: the spectrum was not checked: no electrons or no overlap are known")
+            return
+        suspects = np.arange(len(file.structure)) if expected is None else np.argsort(-expected)
+        H, S = file.hamiltonian.full(), file.overlap.full()
+        ghosts = find_ghosts(H, S, file.structure, electrons, suspects)
+    for ghost in ghosts:
+        say(ctx, f"warning: {path}: a ghost, put there by errors of H: {ghost}")
+    if wanted and not ghosts:
+        say(ctx, "no ghost levels")
 
 
 def _draw(file, expected, path):

@@ -15,6 +15,7 @@ from moireio.network.graph import Graph
 from moireio.network.inference.hamiltonian import HamiltonianSource
 from moireio.network.inference.passes import Predictor
 from moireio.operators.views import FullView
+from moireio.spectrum import ghosts
 from moireio.system.structure import Structure
 
 CELL = np.array([[2.46, 0, 0], [1.23, 2.13042249, 0], [0, 0, 20.0]])
@@ -154,3 +155,25 @@ class Prediction:
 
     def __init__(self, structure, hamiltonian):
         self.structure, self.hamiltonian = structure, hamiltonian
+
+
+@pytest.mark.parametrize(
+    ("name", "ghost"),
+    [("ood/ood_dx03", "level at -1.65 eV (k = 0.5 0 0)"), ("ood/ood_ab335", None)],
+)
+def test_ghosts_are_named(run, shared, tmp_path, monkeypatch, name, ghost):
+    """The bond of 1.17 Å: a level 1.67 eV below the Fermi level at M, on the two atoms."""
+    run("deeph2h5", shared / name, "-o", tmp_path / "s.h5")
+    done = run("predict-h", tmp_path / "s.h5", "-o", tmp_path / "h.h5", "--check-spectrum")
+    monkeypatch.setattr(ghosts, "DENSE", 10)  # as a large cell: a free cluster
+    with moireio.open(tmp_path / "h.h5") as file:
+        H, S = file.hamiltonian.full(), file.overlap.full()
+        found = ghosts.find_ghosts(H, S, file.structure, file.electrons.count, np.array([3]))
+    if ghost is None:
+        assert "no ghost levels" in done.stderr
+        assert "warning" not in done.stderr
+        assert found == []
+    else:
+        assert ghost in done.stderr
+        assert "on atoms 2, 3" in done.stderr
+        assert found[0].atoms == (2, 3)

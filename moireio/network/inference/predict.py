@@ -152,7 +152,7 @@ def _match(model: NetworkModel, file: BlockFile) -> tuple[npt.NDArray[np.int64],
 def _completed(
     model: NetworkModel, s: int, name: str, stored: SpeciesBasis, label: str
 ) -> SpeciesBasis:
-    """Check the basis of a species against the model's; add the model's radial functions."""
+    """Check the basis of a species; add the model's radial functions and electrons."""
     shells = tuple(model.targets.shells[s])
     if stored.l != shells or stored.m is not None:
         raise MoireioError(
@@ -169,6 +169,8 @@ def _completed(
             f"{trained.name}",
             path=label,
         )
+    if stored.valence is None and trained.valence is not None:
+        stored = replace(stored, valence=trained.valence)
     if trained.radial is None:
         return stored
     if stored.radial is None:
@@ -256,13 +258,13 @@ def predict(
         writer.operator(view, progress=share(progress, task.steps, len(task.graph)))
     if task.basis is not None:
         writer.basis(task.basis)
-    electrons = task.file.electrons if "electrons" in task.file else None
-    if electrons is not None:  # the Fermi level is that of another Hamiltonian
-        writer.electrons(replace(electrons, fermi=None))
-    else:
+    known = task.file.electrons if "electrons" in task.file else Electrons()
+    count = known.count
+    if count is None:
         count = (task.basis or task.file.basis).valence(task.file.structure)
-        if count is not None:
-            writer.electrons(Electrons(count=count))
+    electrons = replace(known, count=count, fermi=None)  # that is of another Hamiltonian
+    if electrons != Electrons():
+        writer.electrons(electrons)
     predictor.remove_work()
     return source.expected_error
 
