@@ -31,13 +31,30 @@ class _Interrupted(BaseException):
     """KeyboardInterrupt on its way through click, which would make another exception of it."""
 
 
+def program_name(ctx):
+    """Return the name of a command as its own program has it, such as "build-dataset status".
+
+    Parameters
+    ----------
+    ctx : click.Context
+        The running command.
+
+    Returns
+    -------
+    str
+        Without "moireio" or "python -m moireio" before it.
+    """
+    path = ctx.command_path
+    return "moireio" if path.endswith("moireio") else path.rpartition("moireio ")[2]
+
+
 def _print_version(ctx, param, value):
     """Print the version for ``--version``, and end."""
     if not value or ctx.resilient_parsing:
         return
     from moireio import __version__
 
-    name = ctx.command_path.removeprefix("moireio ")
+    name = program_name(ctx)
     click.echo(f"moireio {__version__}" if name == "moireio" else f"{name} (moireio) {__version__}")
     ctx.exit()
 

@@ -58,6 +58,8 @@ def main(ctx, files, **opts):
     if plot:
         check_format(plot)
     check_outputs([plot, csv], files, opts["force"])
+    if "-" in files:
+        raise click.UsageError("A and B are files, not standard input.")
     absent = next((name for name in files if not os.path.exists(name)), None)
     if absent is not None:
         raise MissingFileError("no such file or folder", path=absent)

@@ -111,6 +111,7 @@ def wrong_format(ctx, path=None):
         One line, without "error: "; None if the kind of the file is not what is wrong.
     """
     from moireio.formats.kinds import identify
+    from moireio.tools.common import program_name
 
     inputs = list(_inputs(ctx, path))
     if path is not None:  # an option's file can be at fault where the error names SOURCE
@@ -123,7 +124,8 @@ def wrong_format(ctx, path=None):
         if kind.name not in kinds:
             option = "" if row == ctx.command.name else f" --{option.replace('_', '-')}"
             verb = "takes" if option else "reads"
-            text = f"{name}: is {kind.description}; {ctx.command.name}{option} {verb} {words}"
+            command = program_name(ctx)
+            text = f"{name}: is {kind.description}; {command}{option} {verb} {words}"
             way = _way(ctx.command.name, row, kind.name, name)
             return f"{text} ({way})" if way else text
     return None

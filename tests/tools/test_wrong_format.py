@@ -155,7 +155,7 @@ def test_commands(folder, command, monkeypatch):
             continue
         files = [file, file] if command == "compare-h" else [file]
         error = fail(command, *files, *COMMANDS[command])
-        start = f"error: {file}: is {KINDS[kind].description}; {name} reads {words}"
+        start = f"error: {file}: is {KINDS[kind].description}; {command} reads {words}"
         assert error.startswith(start), error
         assert (error.removeprefix(start) != "") == (kind not in ("hdf5", "zarr", "zip")), error
     assert sorted(os.listdir()) == before
