@@ -132,7 +132,7 @@ def make(ctx, sources, output, slide, supercell, twist, copies, displace, seed, 
     """
     from dataclasses import replace
 
-    from moireio.formats.openmx import dat_write
+    from moireio.formats.openmx import dat, dat_write
     from moireio.moire import cells, dataset, sample
 
     stack = read_stack(sources, settings, MAX_ATOMS)
@@ -140,10 +140,7 @@ def make(ctx, sources, output, slide, supercell, twist, copies, displace, seed, 
     first, second = (layer.lattice for layer in stack.heads)
     strain_on = settings["strain_on"]
     arguments = {"stacking": stack.stacking, "strain_on": strain_on}
-    template = None
-    if settings["template"]:
-        with open(settings["template"], encoding="utf-8", errors="replace") as stream:
-            template = stream.read()
+    template = dat.read_text(settings["template"]) if settings["template"] else None
     calculation = dat_write.OpenMXSettings(
         functional=settings["functional"],
         cutoff=settings["cutoff"],

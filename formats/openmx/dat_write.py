@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, naming
 from moireio.formats.openmx.dat import EMPTY
 from moireio.formats.openmx.keywords import split
 from moireio.system.basis import Basis, SpeciesBasis, parse_name
@@ -226,7 +226,9 @@ def text(structure: Structure, settings: OpenMXSettings, basis: Basis | None = N
         spinor = keywords.word("scf.SpinPolarization").lower() == "nc"
         functional = keywords.word("scf.XcType", "LDA").upper()  # OpenMX's default
         settings = replace(settings, spin_orbit=spinor, functional=functional)
-        return _body(structure, settings, basis) + _kept(settings.template)
+        with naming("the template"):
+            body = _body(structure, settings, basis)
+        return body + _kept(settings.template)
     body = _body(structure, settings, basis)
     spin = "NC" if settings.spin_orbit else "off"
     coupling = "on" if settings.spin_orbit else "off"

@@ -82,13 +82,15 @@ def _segment(row, number, change):
         ends = np.array([float(word) for word in row[1:7]]).reshape(2, 3)
     except ValueError:
         raise ValueError(
-            f"{place} is not a number of points and six coordinates: {' '.join(row[:7])}"
+            f"{place} is not a number of points and six coordinates: {' '.join(row[:7])[:80]}"
         ) from None
     if not 1 <= count <= MOST_POINTS:
         raise ValueError(f"{place} asks for {count} points, expected 1 to {MOST_POINTS}")
     if not (np.abs(ends) < FARTHEST).all():
         wrong = next(word for word in row[1:7] if not abs(float(word)) < FARTHEST)
-        raise ValueError(f"{place} has the coordinate {wrong}, expected one below {FARTHEST:g}")
+        raise ValueError(
+            f"{place} has the coordinate {wrong[:30]}, expected one below {FARTHEST:g}"
+        )
     if change is not None:
         ends = np.round(ends @ change, 14) + 0.0  # no -0
     start, end = ends

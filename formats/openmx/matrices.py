@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 # Deviation from the partner rule beyond which a matrix counts as damaged, in its own unit.
 LIMITS = {
-    "hamiltonian": 1e-3,
-    "overlap": 1e-5,
+    "hamiltonian": 1e-4,
+    "overlap": 1e-6,
     "position": 1e-2,
     "momentum": 5e-2,
     "density": 1e-3,
 }
 # The largest deviation in intact files is about a tenth of these.
-USUAL_RESIDUAL = {name: 1e-3 * LIMITS[name] for name in ("hamiltonian", "overlap", "density")}
+USUAL_RESIDUAL = {"hamiltonian": 1e-6, "overlap": 1e-8, "density": 1e-6}
 SCALES = {"eV": HARTREE_EV, "Å": BOHR_ANGSTROM, "1/Å": 1 / BOHR_ANGSTROM, "1": 1.0}
 # Diagonal elements on site are their own partners, and ↑↓ has none: limits of good sense there.
 LARGEST = {"hamiltonian": 1e3 * HARTREE_EV, "position": 1e-2, "density": 1e3}

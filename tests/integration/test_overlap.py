@@ -168,6 +168,26 @@ def test_in_place_keeps_the_hamiltonian(invoke, made, paos, tmp_path):
         assert file.history[-1].command == "overlap"
 
 
+def test_a_folder_completes_what_has_no_basis(invoke, paos, tmp_path):
+    """With OpenMX's usual basis, if the folder has its file; else it says what the folder has."""
+    from shutil import copy
+
+    assert (
+        invoke("build-twist", "graphene", "--index", 1, 2, "-o", tmp_path / "g.h5").exit_code == 0
+    )
+    words = ["overlap", tmp_path / "g.h5", "-o", tmp_path / "s.h5", "--pao"]
+    refused = invoke(*words, paos)
+    assert refused.exit_code == 1
+    assert f"({paos} has C7.0: give --basis C=C7.0-s2p2d1 or alike)" in refused.stderr
+    copy(paos / "C7.0.pao", tmp_path / "C6.0.pao")
+    done = invoke(*words, tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "364 orbitals (C6.0-s2p2d1)" in done.stderr
+    refused = invoke(*words, paos, "--basis", "C=C7.0-s2>1p2>1", "--force")
+    assert refused.exit_code == 1
+    assert "give --basis C=C_1-s1p1; or use C7.0-s2p2 in OpenMX too" in refused.stderr
+
+
 def test_layers(invoke, paos, tmp_path):
     from ase.build import graphene
 

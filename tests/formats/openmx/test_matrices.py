@@ -135,6 +135,23 @@ def test_several_slabs_equal_one(data):
             assert (np.concatenate(parts, axis=-1) == operator.rows(0, 4)).all()
 
 
+def test_small_differences_of_partners_are_refused(tmp_path, data):
+    """From 1e-4 eV on; intact files have 2e-8."""
+    raw = bytearray((data / "gr_ab.scfout").read_bytes())
+    with open_scfout(data / "gr_ab.scfout") as file:
+        place = file.header.matrix_start + 8 * 5000
+    for change, refused in ((3e-6, False), (5e-6, True)):  # Hartree
+        value = np.frombuffer(data.joinpath("gr_ab.scfout").read_bytes(), "=f8", 1, place) + change
+        raw[place : place + 8] = value.tobytes()
+        (tmp_path / "x.scfout").write_bytes(raw)
+        with open_scfout(tmp_path / "x.scfout") as file:
+            if not refused:
+                file.operator("hamiltonian").rows(0, 4)
+                continue
+            with pytest.raises(DamagedError, match=r"and of its partner differ by 1\.4e-04 eV"):
+                file.operator("hamiltonian").rows(0, 4)
+
+
 def test_an_altered_element_is_refused(tmp_path, data):
     with open_scfout(data / "gr_ab.scfout") as file:
         place = file.header.matrix_start + 8 * 5000
