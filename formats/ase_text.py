@@ -26,21 +26,8 @@ SUFFIXES = {
     ".pdb": ("proteindatabank", "pdb file"),
     ".xv": ("siesta-xv", "XV file of SIESTA"),
 }
-# Format of ASE → how the text looks; tried in this order.
-LOOKS = {
-    "cif": re.compile(r"^\s*data_.*^\s*_cell_length_a\b", re.M | re.S | re.I),
-    "xsf": re.compile(
-        r"\A(?:\s*#.*\n|\s*\n)*\s*(?:ANIMSTEPS|DIM-GROUP|CRYSTAL|SLAB|POLYMER|MOLECULE|ATOMS)\b"
-    ),
-    "espresso-out": re.compile(r"Program PWSCF"),
-    "espresso-in": re.compile(r"^\s*&system\b", re.M | re.I),
-    "aims": re.compile(r"^\s*(?:lattice_vector|atom|atom_frac)\s+[-+.\d]", re.M),
-    "gen": re.compile(r"\A\s*\d+\s+[SFC]\s*\n(?:\s*[A-Z][a-z]?)+\s*\n", re.M),
-    "siesta-xv": re.compile(r"\A(?:\s*(?:[-+.\dEe]+\s+){5}[-+.\dEe]+\s*\n){3}\s*\d+\s*\n"),
-    "cube": re.compile(
-        r"\A.*\n.*\n\s*-?\d+(?:\s+[-+.\dEe]+){3,4}\s*\n(?:\s*-?\d+(?:\s+[-+.\dEe]+){3}\s*\n){3}"
-    ),
-}
+MOST_BLOCKS = 1000  # of a cif, each of which ASE reads
+XSF = {"ANIMSTEPS", "DIM-GROUP", "CRYSTAL", "SLAB", "POLYMER", "MOLECULE", "ATOMS"}
 NAMES = dict(SUFFIXES.values()) | {"aims": "geometry.in of FHI-aims"}
 
 
@@ -62,8 +49,42 @@ def format_of(name: str, text: str) -> str | None:
     for suffix, (form, _) in SUFFIXES.items():
         if name.lower().endswith(suffix):
             return form
-    head = text[: 2**16]
-    return next((form for form, pattern in LOOKS.items() if pattern.search(head)), None)
+    return _format_of_lines(text[: 2**16].split("\n"))
+
+
+def _format_of_lines(raw):
+    """Return the format whose beginning some lines have; line by line, so that none takes long."""
+    lines = [line.split() for line in raw if line.strip() and not line.lstrip().startswith("#")]
+    if not lines:
+        return None
+    words = {row[0].lower() for row in lines}
+    if "_cell_length_a" in words and any(word.startswith("data_") for word in words):
+        return "cif"
+    if lines[0][0] in XSF:
+        return "xsf"
+    if any(row[:2] == ["Program", "PWSCF"] for row in lines):
+        return "espresso-out"
+    if "&system" in words:
+        return "espresso-in"
+    places = [row for row in lines if row[0] in ("lattice_vector", "atom", "atom_frac")]
+    if places and _numbers(places[0][1:4]) == 3:
+        return "aims"
+    if len(lines) > 1 and lines[0][0].isdigit() and lines[0][1:] in (["S"], ["F"], ["C"]):
+        return "gen"
+    if [_numbers(row) for row in lines[:4]] == [6, 6, 6, 1]:
+        return "siesta-xv"
+    rows = [line.split() for line in raw[2:6]]
+    if [_numbers(row) for row in rows] in ([4] * 4, [5, 4, 4, 4]):
+        return "cube"
+    return None
+
+
+def _numbers(words):
+    """Return how many words there are if all are numbers, else -1."""
+    try:
+        return len([float(word) for word in words])
+    except ValueError:
+        return -1
 
 
 def read(text: str, path: str, form: str) -> StructureText:
@@ -137,6 +158,8 @@ def _images(text, form):
         return [read_cube(io.StringIO(text), read_data=False)["atoms"]]
     if form == "espresso-in":
         _check_brackets(text)
+    if form == "cif" and text.count("data_") > MOST_BLOCKS:
+        raise MoireioError(f"more than {MOST_BLOCKS} data blocks")
     from ase.io.formats import ioformats
 
     row = ioformats[form]
@@ -161,7 +184,7 @@ def _check_brackets(text):
 def _compare_formula(text, numbers, path, images):
     """Warn if the atoms of a cif do not have the composition that the file states."""
     stated = re.findall(
-        r"^\s*_chemical_formula_sum\s+(?:'([^'\n]*)'|\"([^\"\n]*)\"|(\w+))", text, re.M
+        r"^[ \t]*_chemical_formula_sum[ \t]+(?:'([^'\n]*)'|\"([^\"\n]*)\"|(\w+))", text, re.M
     )
     if images > 1 or len(stated) != 1:
         return
@@ -193,6 +216,6 @@ def _reason(error):
 
 def _precision(text, form):
     if form == "cif":
-        found = re.findall(r"^\s*_cell_length_[abc]\s+(\S+)", text, re.M | re.I)
+        found = re.findall(r"^[ \t]*_cell_length_[abc][ \t]+(\S+)", text, re.M | re.I)
         return last_digit(found)
     return last_digit([text[: 2**16]])

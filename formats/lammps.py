@@ -39,6 +39,7 @@ _TILT = re.compile(r"^\s*(\S+)\s+(\S+)\s+(\S+)\s+xy\s+xz\s+yz\b")
 _COUNT = re.compile(r"^\s*(\d{1,12})\s+(atoms|atom types)\b")
 _SECTION = re.compile(r"^\s*([A-Z][A-Za-z /]*?)\s*(?:#\s*(\S*).*)?$")
 MOST_LAYERS = 100
+LONGEST_LINE = 1000
 
 
 def looks_like(text: str) -> bool:
@@ -86,7 +87,7 @@ def read(text: str, path: str) -> StructureText:
     while lines:
         row = lines.next("a section")
         plain = row.partition("#")[0].strip()
-        if not plain:
+        if not plain or len(row) > LONGEST_LINE:
             continue
         if before and plain[0].isdigit():
             size = sections[before][1]

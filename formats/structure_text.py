@@ -17,14 +17,14 @@ import numpy.typing as npt
 
 from moireio.errors import MoireioError, unreadable
 
-LARGEST = 512 * 2**20  # bytes, some five million atoms
+LARGEST = 256 * 2**20  # bytes, some four million atoms
 # Structures compress three to ten times; what expands further than this holds nothing.
 LARGEST_RATIO = 100
 SMALL = 16 * 2**20
 COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 MAGIC = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 
-_NUMBER = re.compile(r"[-+]?\d*\.(\d+)(?:[eEdD]([-+]?\d+))?")
+_NUMBER = re.compile(r"(?<![\d.])\d*\.(\d+)(?:[eEdD]([-+]?\d+))?")
 _ELEMENT = re.compile(r"[A-Z][a-z]?")
 
 
@@ -102,6 +102,8 @@ def read_text(path: str) -> str:
         raise MoireioError("is a folder, not a structure file", path=path)
     try:
         with open(path, "rb") as stream:
+            if os.fstat(stream.fileno()).st_size > LARGEST:
+                raise _too_large(path)
             start = stream.read(6)
             opener = next((o for magic, o in MAGIC.items() if start.startswith(magic)), None)
             if opener is None:
@@ -115,11 +117,7 @@ def read_text(path: str) -> str:
             raise _damaged(path, error) from error
         raise unreadable(error, path) from error
     if len(raw) > LARGEST:
-        raise MoireioError(
-            f"is larger than a structure file of {LARGEST // 2**20} MiB can be",
-            path=path,
-            remedy="structures of many millions of atoms belong in block files",
-        )
+        raise _too_large(path)
     if not raw.strip():
         raise MoireioError("is empty", path=path, remedy="a structure file is expected")
     if b"\x00" in raw[:4096] or b"\x00" in raw:
@@ -149,6 +147,14 @@ def _expanded(stream: BinaryIO, opener, path):
                 )
             pieces.append(piece)
     return b"".join(pieces)
+
+
+def _too_large(path):
+    return MoireioError(
+        f"is larger than the {LARGEST // 2**20} MiB that a structure file may have",
+        path=path,
+        remedy="structures of many millions of atoms belong in block files",
+    )
 
 
 def _damaged(path, error):

@@ -20,8 +20,9 @@ from moireio.formats.structure_text import (
 )
 
 _PAIR = re.compile(
-    r"""([A-Za-z_][\w-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|\{([^}]*)\}|(\S+))"""
+    r"""(?<![\w-])([A-Za-z_][\w-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|\{([^}]*)\}|(\S+))"""
 )
+LONGEST_COMMENT = 65536
 _TRUE = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
 
 
@@ -94,6 +95,11 @@ def read(text: str, path: str) -> StructureText:
             break
     lines.at = start + 1
     comment = lines.next("a comment")
+    if len(comment) > LONGEST_COMMENT:
+        lines.fail(
+            f"the comment has {len(comment)} characters, at most {LONGEST_COMMENT} are read",
+            "shorten it to Lattice, Properties and pbc",
+        )
     fields = _fields(comment)
     columns = _columns(lines, fields.get("properties"))
     cell, precision = _lattice(lines, fields)

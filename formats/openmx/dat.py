@@ -36,7 +36,7 @@ MOST_BYTES = 1 << 30
 HEAD_BYTES = 1 << 20
 OUTPUT = "This calculation was performed by OpenMX"
 _TABLES = re.compile(
-    r"^\s*<(definition\.of\.atomic\.species|atoms\.speciesandcoordinates)\b", re.I | re.M
+    r"^[ \t]*<(definition\.of\.atomic\.species|atoms\.speciesandcoordinates)\b", re.I | re.M
 )
 _SPINS = {"off": "none", "on": "collinear", "nc": "spinor"}
 

@@ -1,5 +1,6 @@
 """Formats that ASE reads, each by its name."""
 
+import time
 import warnings
 
 import ase.io
@@ -79,6 +80,32 @@ def test_brackets_that_do_not_close(sheet, tmp_path):
     assert structures.read(_write(path, text)).formula == "MoS2"
     with pytest.raises(MoireioError, match="brackets that do not close"):
         structures.read(_write(path, text.replace("\nS ", "\nS (")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n" * 2_000_000 + "x",
+        "data_\n" * 300_000,
+        " \n#\n" * 300_000 + "CRYSTALS\n",
+        "C" * 2_000_000,
+        "1\n" + "a" * 2_000_000 + "\nC 0 0 0\n",
+        "1\n" + "k={" * 20_000 + "\nC 0 0 x\n",
+        "x\n1.0\n" + "1" * 60_000 + " 0 0\n0 1 0\n0 0 9\nC\n1\nDirect\n0 0 0\n",
+        "x\n\n1 atoms\n1 atom types\n0 2 xlo xhi\n" + "A" + " b" * 500_000 + "!\n",
+    ],
+    ids=range(8),
+)
+def test_long_lines_take_no_time(tmp_path, text):
+    """The patterns of the readers take no more steps than a few times the length of a text."""
+    import ase.io.cif  # noqa: F401
+
+    begin = time.process_time()
+    for name in ("a.txt", "a.cif"):
+        path = _write(tmp_path / name, text)
+        with pytest.raises(MoireioError):
+            structures.read(path)
+    assert time.process_time() - begin < 20
 
 
 def test_more_atoms_than_fit(sheet, tmp_path):
