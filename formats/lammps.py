@@ -255,10 +255,10 @@ def text(structure: Structure, comment: str = "") -> str:
         cell[2] *= -1  # the same lattice, right-handed
     q, r = np.linalg.qr(cell.T)
     signs = np.sign(np.diag(r))
-    box = r.T * signs  # lower triangular; cell = box @ (q * signs).T
+    box = r.T * signs + 0.0  # lower triangular; cell = box @ (q * signs).T
     positions = structure.positions @ (q * signs)
     out = [
-        " ".join(("LAMMPS data by moireio", *comment.split())),
+        " ".join(comment.split()) or "LAMMPS data by moireio",
         "",
         f"{len(structure)} atoms",
         f"{len(structure.species_names)} atom types",

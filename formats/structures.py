@@ -369,7 +369,8 @@ def _write_ase(path, form, structure, comment):
     elif form == "extxyz":
         if structure.layer is not None:
             atoms.set_array("layer", structure.layer + 1)
-        atoms.info["comment"] = comment
+        if comment:
+            atoms.info["comment"] = comment
     try:
         with open(path, "wb" if form == "cif" else "w") as stream:
             ase.io.write(stream, atoms, format=form, **options)

@@ -20,7 +20,7 @@ from moireio.formats.structure_text import (
 )
 
 _PAIR = re.compile(
-    r"""(?<![\w-])([A-Za-z_][\w-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|\{([^}]*)\}|(\S+))"""
+    r"""(?<![\w-])([A-Za-z_][\w-]*)\s*=(?:\s*"((?:[^"\\]|\\.)*)"|\s*'([^']*)'|\s*\{([^}]*)\}|(\S*))"""
 )
 LONGEST_COMMENT = 65536
 _TRUE = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}

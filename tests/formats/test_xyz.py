@@ -17,7 +17,7 @@ def read(text):
 def test_extended():
     columns = "Properties=species:S:1:pos:R:3:layer:I:1:initial_magmoms:R:1"
     found = read(
-        f'2\n{LATTICE} {columns} pbc="T T F" note="a = b"\nB 0 0 10 1 0.5\nN 1.23 0.71 10 2 -0.5\n'
+        f'2\n{LATTICE} {columns} pbc="T T F" note= "a = b"\nB 0 0 10 1 0.5\nN 1.23 0.71 10 2 -0.5\n'
     )
     assert found.cell[1].tolist() == [1.23, 2.13, 0]
     assert found.pbc.tolist() == [True, True, False]
@@ -29,6 +29,8 @@ def test_extended():
 def test_plain_and_last_image():
     found = read(f"2\nfirst\n{ATOMS}1\nsecond\n6 1 2 3\n\n")
     assert not found.cell.any()
+    empty = read(f'2\n{LATTICE} comment= pbc="T T F"\n{ATOMS}')
+    assert empty.pbc.tolist() == [True, True, False]
     assert found.numbers.tolist() == [6]
     assert np.array_equal(found.positions, [[1, 2, 3]])
     assert found.images == 2
