@@ -150,7 +150,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     Without -o, --plot, --text or --json the energies (eV) are printed as a table.
     """
     from moireio.bands.overlay import common_zero
-    from moireio.bands.paths import choose_path
+    from moireio.bands.paths import choose_path, other_cell
     from moireio.bands.report import bands_json, bands_table
     from moireio.bands.solve import solve_bands
     from moireio.blockfile.stream import check_container, check_outputs, open_source
@@ -177,7 +177,9 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
         if stored:
             bands = file.bands(group)
         else:
-            notes = []
+            cell = foreign.get("cell")
+            remark = None if cell is None else other_cell(file.structure, cell)
+            notes = [] if remark is None else [f"{path}: {remark}"]
             kpath = choose_path(
                 file,
                 foreign.get("path", path),
@@ -318,6 +320,7 @@ def _foreign(path, kpoints, overlays):
 
     from moireio.bands.overlay import OverlayData, check_overlay
     from moireio.bands.paths import read_kpoints
+    from moireio.errors import MoireioError
     from moireio.formats.openmx import band as openmx_band
     from moireio.formats.openmx import dat as openmx_dat
 
@@ -325,9 +328,16 @@ def _foreign(path, kpoints, overlays):
     if path == "":
         raise click.BadParameter("--path is empty")
     if path and openmx_band.is_band_file(path):
-        out["path"] = openmx_band.read(path).path()
+        found = openmx_band.read(path)
+        out["path"] = found.path()
+        out["cell"] = 2 * np.pi * np.linalg.inv(found.reciprocal).T
     elif path and path.lower().endswith(".dat"):
-        out["path"] = openmx_dat.read(path).kpath
+        text = openmx_dat.read(path)
+        if not text.kpath:
+            raise MoireioError(
+                "has no table Band.kpath", path=path, remedy="give another --path, as GMKG"
+            )
+        out["path"], out["cell"] = text.kpath, text.cell
     if kpoints:
         out["kpoints"] = read_kpoints(kpoints)
     for name in overlays:

@@ -12,6 +12,7 @@ from moireio.results.kpath import KPath
 
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
+    from moireio.system.structure import Structure
 
 
 def choose_path(
@@ -57,7 +58,7 @@ def choose_path(
         return path_of_points(structure, path.k, path.label_index, path.labels)
     if isinstance(path, list):
         if not path:
-            raise MoireioError("the OpenMX input has no Band.kpath", remedy="give another `path`")
+            raise MoireioError("the path has no segments", remedy="give another `path`")
         return path_of_segments(structure, path)
     if path == "input":
         stored = file.kpath
@@ -70,6 +71,33 @@ def choose_path(
         return path_of_segments(structure, segments)
     with naming(file.label):
         return make_path(structure, path, points, convention=convention, note=note)
+
+
+def other_cell(structure: "Structure", cell: npt.NDArray[np.float64]) -> str | None:
+    """Return a remark if the k points of another file are fractions of another cell.
+
+    Parameters
+    ----------
+    structure : Structure
+        The structure whose bands are wanted.
+    cell : (3, 3) array
+        The cell of the file with the path, rows, Å.
+
+    Returns
+    -------
+    str or None
+        None if lengths and angles along the periodic vectors agree within 0.1 %.
+    """
+    own, other = (vectors[structure.pbc] for vectors in (structure.cell, cell))
+    metrics = own @ own.T, other @ other.T
+    if np.abs(metrics[0] - metrics[1]).max(initial=0) <= 2e-3 * np.abs(metrics[0]).max(initial=0):
+        return None
+    lengths = (" x ".join(f"{v:.3f}" for v in np.sqrt(np.diag(m))) for m in metrics[::-1])
+    theirs, ours = lengths
+    return (
+        f"its cell ({theirs} Å along periodic vectors) is not that of the bands ({ours} Å): its k "
+        "points are taken as fractions of the latter"
+    )
 
 
 def read_kpoints(path: str) -> npt.NDArray[np.float64]:

@@ -143,3 +143,17 @@ def test_numbers_that_make_no_sense(tmp_path, made, invoke, before, after, messa
     done = invoke("band", made["gr_ab"], "-q", "-p", tmp_path / "x.dat")
     assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
     assert done.stderr.startswith(f"error: {tmp_path / 'x.dat'}: ")
+
+
+def test_a_path_of_another_file(tmp_path, data, made, invoke):
+    """A file without a path is named; one with another cell is a note."""
+    whole = (data / "gr_ab.dat").read_text()
+    (tmp_path / "x.dat").write_text(whole[: whole.index("<Band.kpath")])
+    done = invoke("band", made["gr_ab"], "-q", "-p", tmp_path / "x.dat")
+    assert done.stderr.startswith(f"error: {tmp_path / 'x.dat'}: has no table Band.kpath")
+    assert "its cell" not in invoke("band", made["gr_ab"], "-p", data / "gr_ab.dat").stderr
+    assert "its cell" not in invoke("band", made["gr_ab"], "-p", data / "gr_ab.Band").stderr
+    for name in ("hbn_soc.dat", "hbn_soc.Band"):
+        done = invoke("band", made["gr_ab"], "-p", data / name)
+        assert done.exit_code == 0, done.stderr
+        assert "its cell (2.504 x 2.504 Å along periodic vectors) is not that of" in done.stderr

@@ -21,7 +21,7 @@ def test_ways_to_give_a_path(made):
         assert (stored.k[0] == file.kpath.points[0, 0]).all()
         segments = [(3, np.zeros(3), np.array([0.5, 0, 0]), ("G", "M"))]
         assert choose_path(file, segments).labels == ("G", "M")
-        for wrong, text in (([], "no Band.kpath"), ("Q", "gr_ab")):
+        for wrong, text in (([], "has no segments"), ("Q", "gr_ab")):
             with pytest.raises(MoireioError, match=text):
                 choose_path(file, wrong)
 
