@@ -299,7 +299,16 @@ def _deeph(folder):
                 out["chunk_boundaries"] = np.cumsum([0, *(b.size for b in blocks)])
                 out["entries"] = np.concatenate([b.ravel() for b in blocks])
     source.unlink()
-    return ["legacy", "dock"]
+    pieces = folder / "pieces"
+    shutil.copytree(legacy, pieces)
+    (pieces / "hamiltonians.h5").unlink(), (pieces / "output").mkdir()
+    with h5py.File(pieces / "overlaps.h5") as whole:
+        for number in range(3):
+            with h5py.File(pieces / "output" / f"overlaps_{number}.h5", "w") as piece:
+                for key in list(whole)[number::3]:
+                    piece[key] = whole[key][()]
+    (pieces / "overlaps.h5").unlink()
+    return ["legacy", "dock", "pieces"]
 
 
 def _names(structure):
