@@ -44,7 +44,7 @@ from moireio.formats.openmx.verify import check_positions, fitting_basis
 from moireio.operators.blocks import block_offsets
 from moireio.results.electrons import Electrons
 from moireio.results.kpath import KPathSegments
-from moireio.system.basis import Basis
+from moireio.system.basis import Basis, uncontracted_basis
 from moireio.system.pairs import Pairs, pair_name
 from moireio.system.periodicity import moved_cells, settle_blocks
 from moireio.system.structure import Structure
@@ -341,6 +341,10 @@ def _open(path, mapped, dat, check_coordinates, pbc):
         pairs = Pairs(pairs.indptr, pairs.j, cells)
         notes = [*notes, note]
     sizes = basis.sizes(structure)
+    plain = uncontracted_basis(basis)
+    if (sizes != header.orbitals).any() and (plain.sizes(structure) == header.orbitals).all():
+        basis, sizes = plain, header.orbitals
+        notes = [*notes, "its orbitals are not contracted (orbitalOpt.Method off): s2>1 means s2"]
     wrong = np.flatnonzero(sizes != header.orbitals)
     if len(wrong):
         atom = wrong[0]

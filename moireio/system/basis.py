@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -299,6 +299,27 @@ def uncontracted(name: str) -> str:
         Such as ``C6.0-s2p2``.
     """
     return re.sub(r">\d+", "", name)
+
+
+def uncontracted_basis(basis: Basis) -> Basis:
+    """Return a basis with all functions of the orbital files that contracted orbitals are made of.
+
+    Parameters
+    ----------
+    basis : Basis
+        With names.
+
+    Returns
+    -------
+    Basis
+        Species without contractions are the same.
+    """
+    species = dict(basis.species)
+    for key, entry in basis.species.items():
+        if entry.name and is_contracted(entry.name):
+            name = uncontracted(entry.name)
+            species[key] = replace(entry, name=name, l=parse_name(name)[0].l, radial=None)
+    return Basis(species, basis.orthogonal)
 
 
 def _counts(shells: str) -> dict[int, tuple[int, int]]:

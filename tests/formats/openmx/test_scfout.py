@@ -1,11 +1,13 @@
 """OpenMX's .scfout: its bands against OpenMX's own, and what is kept of it."""
 
+import re
+
 import numpy as np
 import pytest
 from helpers import convert
 
 import moireio
-from moireio.errors import MoireioError
+from moireio.errors import DamagedError, MoireioError
 from moireio.formats.openmx import band as openmx_band
 from moireio.formats.openmx import scfout
 from moireio.formats.openmx.scfout import open_scfout
@@ -39,6 +41,28 @@ def test_structure_and_basis(made, data):
         assert file.history[0].command == "openmx2h5"
         assert file.history[0].inputs == ["gr_ab.scfout"]
         assert file.history[0].digests[0].startswith("blake2b:")
+
+
+def test_contractions_count_by_the_orbitals_of_the_file(tmp_path, data):
+    """Without OpenMX's orbital optimisation s2>1 stands for both functions."""
+
+    def renamed(name):
+        old = rb"C6\.0-s2p2d1 C_PBE19\n..."  # two zeros, or rubbish, follow
+        new = name + b" C_PBE19\n\0"
+        path = tmp_path / "x.scfout"
+        raw = (data / "gr_ab.scfout").read_bytes()
+        path.write_bytes(re.sub(old, new, raw, count=1, flags=re.DOTALL))
+        return open_scfout(path)
+
+    with renamed(b"C6.0-s2>1p2d1") as file:
+        assert (file.basis["C"].name, file.basis["C"].l) == ("C6.0-s2p2d1", (0, 0, 1, 1, 2))
+        assert file.notes == [
+            "its orbitals are not contracted (orbitalOpt.Method off): s2>1 means s2"
+        ]
+    with renamed(b"C6.0-s4>2p2d1") as file:
+        assert (file.basis["C"].name, file.basis["C"].l) == ("C6.0-s4>2p2d1", (0, 0, 1, 1, 2))
+    with pytest.raises(DamagedError, match=r"atom 1 has 13 orbitals, but its basis C6\.0-s4>1p2d1"):
+        renamed(b"C6.0-s4>1p2d1")
 
 
 def test_slabs_have_layers(data):
