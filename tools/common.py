@@ -169,7 +169,9 @@ class Command(Program, click.Command):
             click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")
         )
         self.params.append(
-            click.Option(["--quiet", "-q"], is_flag=True, help="No progress, no notes.")
+            click.Option(
+                ["--quiet", "-q"], is_flag=True, help="No progress, no notes; warnings stay."
+            )
         )
 
     def make_context(self, info_name, args, parent=None, **extra):
@@ -321,7 +323,7 @@ def fail(text):
 
 
 def say(ctx, text):
-    """Print a remark on standard error unless ``--quiet``.
+    """Print a remark on standard error; with ``--quiet`` only warnings.
 
     Parameters
     ----------
@@ -330,7 +332,7 @@ def say(ctx, text):
     text : str
         One line; parameters in backticks become options.
     """
-    if not ctx.meta.get("moireio.quiet"):
+    if text.startswith("warning: ") or not ctx.meta.get("moireio.quiet"):
         click.echo(with_options(text, ctx), err=True)
 
 

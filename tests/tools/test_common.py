@@ -95,6 +95,8 @@ def test_parameters_become_options(text, printed):
     command = _command(lambda ctx: say(ctx, f"note: {text}"))
     assert _lines(command) == (0, [f"note: {printed}"])
     assert _lines(command, "--quiet") == (0, [])
+    warn = _command(lambda ctx: say(ctx, f"warning: {text}"))
+    assert _lines(warn, "--quiet") == (0, [f"warning: {printed}"])
 
 
 def test_failures_of_the_command_itself():
