@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 from dataclasses import fields
@@ -301,6 +302,13 @@ class BlockFile:
         return f"blake2b:{state.hexdigest()}"
 
 
+def _is_finite(value: str | float) -> bool:
+    try:
+        return isinstance(value, str) or math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
 def read_basis(container: Container) -> Basis:
     """Read a group ``/basis``.
 
@@ -327,8 +335,9 @@ def read_basis(container: Container) -> Basis:
         if "l" not in arrays:
             raise DamagedError(f"/{group} has no l", path=container.label)
         for key, kind in (("name", str), ("cutoff", Real), ("valence", Real)):
-            if key in attributes and not isinstance(attributes[key], kind):
-                found, wanted = attributes[key], "a text" if kind is str else "a number"
+            given = key in attributes
+            if given and not (isinstance(attributes[key], kind) and _is_finite(attributes[key])):
+                found, wanted = attributes[key], "a text" if kind is str else "a finite number"
                 raise DamagedError(
                     f"/{group}: {key} is {str(found)[:40]!r}, {wanted} is expected",
                     path=container.label,

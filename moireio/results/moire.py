@@ -105,11 +105,18 @@ class MoireKind(ResultKind[Moire]):
         """Read all layers, from the bottom to the top."""
         attributes = verify(container, group)
         names = sorted(container.groups(group), key=lambda name: (len(name), name))
+        repeat, axis = attributes.get("repeat", [1, 1]), attributes.get("open_axis", 0)
+        if axis not in (0, 1, 2) or not isinstance(repeat, list) or len(repeat) != 2:
+            raise DamagedError(
+                f"/{group}: open_axis is {axis} and repeat {repeat}; 0, 1 or 2 and two numbers "
+                "are expected",
+                path=container.label,
+            )
         return Moire(
             layers=tuple(_read_layer(container, f"{group}/{name}") for name in names),
             place=str(attributes.get("place", "none")),
-            repeat=tuple(int(v) for v in attributes.get("repeat", (1, 1))),
-            open_axis=int(attributes.get("open_axis", 0)),
+            repeat=tuple(int(v) for v in repeat),
+            open_axis=int(axis),
         )
 
     def write(
@@ -193,8 +200,13 @@ def _read_layer(container: Container, group: str) -> MoireLayer:
         values[name] = container.read(f"{group}/{name}")
         if values[name].shape != (2, 2):
             raise DamagedError(f"/{group}/{name} is not 2 x 2", path=container.label)
+        if not np.isfinite(values[name]).all():
+            text = f"/{group}/{name} has numbers that are not finite"
+            raise DamagedError(text, path=container.label)
     for name in VECTORS:
         values[name] = np.asarray(values.get(name, (0.0, 0.0)), dtype=float)
+        if values[name].shape != (2,) or not np.isfinite(values[name]).all():
+            raise DamagedError(f"/{group}: {name} is not two finite numbers", path=container.label)
     default: dict[str, Any] = {"name": group.rpartition("/")[2], "angle": 0.0}
     names = {field.name for field in fields(MoireLayer)}
     return MoireLayer(**default | {k: v for k, v in values.items() if k in names})

@@ -83,7 +83,7 @@ def _edit(file, what):
 @pytest.mark.parametrize(
     ("what", "words", "command"),
     [
-        ("attribute", "/basis/C: valence is 'four', a number is expected", ["h5-info"]),
+        ("attribute", "/basis/C: valence is 'four', a finite number is expected", ["h5-info"]),
         ("shape", "/history/0001/digests/shape: [] ", ["h5-info"]),
         ("array", "/: unknown array history", ["convert-h", "-q", "-o", "o.h5"]),
     ],

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -83,3 +84,23 @@ def test_a_matrix_of_another_shape(tmp_path):
     with pytest.raises(DamagedError, match="matrix is not 2 x 2"):
         KIND.read(container)
     container.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("open_axis", 5), ("repeat", [1]), ("0/strain", np.inf), ("0/shift", [np.nan, 0.0])],
+)
+def test_values_that_are_none(tmp_path, name, value):
+    """An error when the group is read, which names the place."""
+    with write_container(tmp_path / "x.h5") as out:
+        MoireKind().write(out, "moire", example_moire())
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        file["moire"].attrs.pop("metadata_crc")
+        file["moire/0"].attrs.pop("metadata_crc")
+        if name == "0/strain":
+            file["moire/0/strain"][0, 1] = value
+        else:
+            group, _, key = f"moire/{name}".rpartition("/")
+            file[group].attrs[key] = value
+    with pytest.raises(DamagedError, match=name.rpartition("/")[2]):
+        MoireKind().read(open_container(tmp_path / "x.h5"), "moire")
