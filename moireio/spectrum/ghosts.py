@@ -98,15 +98,16 @@ def find_ghosts(
     share = electrons * factor / 2
     if int(hamiltonian.sizes.sum()) <= DENSE:
         owner = np.repeat(np.arange(len(structure)), hamiltonian.sizes)
-        sums = BlochSum.from_source(hamiltonian), BlochSum.from_source(overlap, spinor=factor == 2)
-        spectra = [_solve(*(b.dense(k) for b in sums), round(share), k) for k in _points(structure)]
+        H = BlochSum.from_source(hamiltonian)
+        S = BlochSum.from_source(overlap, spinor=factor == 2)
+        spectra = [_solve(H.dense(k), S.dense(k), round(share), k) for k in _points(structure)]
         groups = [(spectra, owner)]
     else:
         groups = []
-        for atoms, H, S in _clusters(hamiltonian, overlap, structure, suspects):
+        for atoms, *matrices in _clusters(hamiltonian, overlap, structure, suspects):
             occupied = round(share * len(atoms) / len(structure))
             owner = np.repeat(atoms, hamiltonian.sizes[atoms])
-            groups.append(([_solve(H, S, occupied, None)], owner))
+            groups.append(([_solve(matrices[0], matrices[1], occupied, None)], owner))
     found: dict[tuple[int, ...], list[Level]] = {}
     for spectra, owner in groups:
         fermi = _filled(spectra)
@@ -236,7 +237,8 @@ def _matrix(
 def _both_spins(S: npt.NDArray, sizes: npt.NDArray[np.int64]) -> npt.NDArray:
     """Return a spinless matrix for both spins, spin slow within every atom."""
     begin = block_offsets(sizes)
-    place, spin = [], []
+    place: list[int] = []
+    spin: list[int] = []
     for a, size in enumerate(sizes.tolist()):
         for s in range(2):
             place += range(int(begin[a]), int(begin[a]) + size)
