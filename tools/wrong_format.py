@@ -73,6 +73,8 @@ ROUTES = {
     "dat": "overlap {F} | predict-h | {C}, or tb-h -m MODEL {F} | {C}",
     "block": "commands such as band, h5-info and convert-h read it as it is",
 }
+#: Kinds of folders whose files are no inputs of their own.
+WHOLE = ("deeph", "deeph-e3", "dataset", "block", "model")
 #: Commands that read no block files, so that nothing can be piped into them.
 ENDS = ("openmx2h5", "deeph2h5", "make", "status", "run", "collect", "build-twist")
 #: Ways that differ for some commands.
@@ -146,13 +148,27 @@ def _inputs(ctx, path):
                 yield name, row, parameter
             elif _stands_for(name, path):
                 yield name, row, parameter
-                yield path, row, parameter
+                if not _is_member(path, name):
+                    yield path, row, parameter
 
 
 def _stands_for(name, path):
     """Return whether a file lies in a folder that was named, or a pattern or list was."""
     inside = os.path.isdir(name) and path.startswith(name.rstrip("/") + "/")
     return inside or name.startswith("@") or any(sign in name for sign in "*?[")
+
+
+def _is_member(path, name):
+    """Return whether a file is a part of a folder that is an input as a whole."""
+    from moireio.formats.kinds import identify
+
+    folder = os.path.dirname(path)
+    while len(folder) >= len(name.rstrip("/")) > 0:
+        kind = identify(folder)
+        if kind is not None and kind.name in WHOLE:
+            return True
+        folder = os.path.dirname(folder)
+    return False
 
 
 def _way(command, row, kind, path):

@@ -180,7 +180,7 @@ def test_refusals(run, cell, model, tmp_path, made):
         "was trained with C7.0-s2p2d1": [made["gr_ab"], "-m", model],
         "has no /overlap, whose pairs": [bare, "-m", model],
         "no such file or folder": [cell, "-m", tmp_path / "absent"],
-        "is not a model file": [cell, "-m", cell],
+        "is a block file; predict-h --model takes model files": [cell, "-m", cell],
         "pairs lie beyond the cutoff": [cell, "-m", short],
         "there is no CUDA device": [cell, "-m", model, "--device", "cuda"],
     }

@@ -242,3 +242,18 @@ def test_several_sources_name_each(folder, tmp_path, monkeypatch):
     assert lines[0].startswith(f"error: {tmp_path}/: 2 of 2 files could not be converted")
     assert lines[1].startswith("error: POSCAR: is a structure file; openmx2h5 reads")
     assert lines[2].startswith("error: b.h5: is a block file; openmx2h5 reads")
+
+
+@pytest.mark.parametrize("place", ["hamiltonians.h5", os.path.join("output", "hamiltonians_0.h5")])
+def test_damage_in_a_folder_is_no_wrong_format(tmp_path, monkeypatch, place):
+    """The file inside is a part of the folder that was named: what is wrong in it counts."""
+    monkeypatch.chdir(tmp_path)
+    blocks = write_folder(tmp_path / "sets" / "a") / "hamiltonians.h5"
+    with h5py.File(blocks, "r+") as file:
+        file["[0, 0, 0, 1, 2]"][0, 0] += 5
+    (tmp_path / "sets" / "a" / "output").mkdir()
+    os.rename(blocks, tmp_path / "sets" / "a" / place)
+    for words in (["sets/a", "-o", "x.h5"], ["sets/a/", "-o", "y.h5"]):
+        error = fail("deeph2h5", *words)
+        assert place in error
+        assert "block [0, 0, 0, 1, 2] (C and N) and of its partner differ by 5.0e+00 eV" in error
