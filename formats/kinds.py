@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from moireio.errors import DamagedError, MoireioError
-from moireio.formats import structures
 from moireio.formats.deeph import dock, folder
 from moireio.formats.openmx import dat
-from moireio.formats.structure_text import plain_name
+from moireio.formats.structures import files as structure_files
+from moireio.formats.structures.text import plain_name
 from moireio.moire.dataset import FORMAT as DATASET
 from moireio.moire.dataset import MANIFEST
 from moireio.store.containers import HDF5_SIGNATURE, ZIP_SIGNATURE, open_container
@@ -165,7 +165,7 @@ def _suffix(*suffixes: str) -> Callable[[str], bool]:
 
 
 def _is_structure(path: str) -> bool:
-    return structures.kind(plain_name(path)) not in (None, "block", "openmx")
+    return structure_files.kind(plain_name(path)) not in (None, "block", "openmx")
 
 
 _BY_NAME: dict[str, Callable[[str], bool]] = {

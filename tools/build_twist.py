@@ -120,7 +120,7 @@ def main(ctx, sources, output, force, container, soc, plot, as_json, **settings)
     .dat (OpenMX), .xsf or .gen. The lowest layer keeps its axes; the rotation axis is the origin.
     """
     from moireio.blockfile.stream import check_container, check_outputs, write_target
-    from moireio.formats import structures
+    from moireio.formats.structures import files as structure_files
 
     if plot:
         from moireio.plots.bands import check_format
@@ -131,7 +131,7 @@ def main(ctx, sources, output, force, container, soc, plot, as_json, **settings)
     one_to_stdout({"output": output, "plot": plot}, "output", "plot")
     target = "-" if output is None else output
     stack = read_stack(sources, settings)
-    form = "block" if container else structures.kind(target)
+    form = "block" if container else structure_files.kind(target)
     if soc and form != "openmx":
         raise click.UsageError("--soc is for OpenMX inputs: -o FILE.dat.")
     if not settings["as_list"]:
@@ -162,7 +162,7 @@ def main(ctx, sources, output, force, container, soc, plot, as_json, **settings)
             return
     if form != "block":
         comment = "moireio build-twist " + " ".join(arguments())
-        structures.write(target, structure, basis, comment, soc)
+        structure_files.write(target, structure, basis, comment, soc)
         return
     with write_target(target, force=force, container=container) as writer:
         writer.structure(structure)

@@ -20,14 +20,14 @@ def main(ctx, source, output, container, storage, precision, compression, force,
     """
     from moireio.blockfile.stream import check_outputs, open_source, write_target
     from moireio.errors import MoireioError
-    from moireio.formats import structures
+    from moireio.formats.structures import files as structure_files
     from moireio.operators.blocks import row_bytes
     from moireio.operators.views import stored_as
     from moireio.runtime.progress import share
 
     output = "-" if output is None else output
     check_outputs([output], [source], force)
-    form = "block" if container else structures.kind(output)
+    form = "block" if container else structure_files.kind(output)
     if form not in (None, "block"):
         _write_structure(ctx, source, output, soc)
         return
@@ -74,14 +74,14 @@ def _write_structure(ctx, source, output, soc):
     from click.core import ParameterSource
 
     from moireio.blockfile.stream import open_source
-    from moireio.formats import structures
+    from moireio.formats.structures import files as structure_files
 
     for name in ("storage", "precision", "compression"):
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name} is for block files; {output} holds a structure.")
     with open_source(source) as file:
         basis = file.basis if "basis" in file else None
-        structures.write(output, file.structure, basis, f"moireio convert-h {file.label}", soc)
+        structure_files.write(output, file.structure, basis, f"moireio convert-h {file.label}", soc)
         left = [name for name in file.groups if name not in ("structure", "basis", "history")]
         if left:
             names = ", ".join(f"/{name}" for name in left)

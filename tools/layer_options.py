@@ -173,7 +173,7 @@ def read_stack(sources, settings, max_atoms=20_000):
     Stack
         Layers, arrangement and limits.
     """
-    from moireio.formats.structures import read_layer
+    from moireio.formats.structures.files import read_layer
     from moireio.moire.build import Stacking, resolve_pattern
     from moireio.moire.search import Limits
 

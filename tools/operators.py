@@ -33,7 +33,7 @@ def structure_source(stack, source, in_place, pbc):
     """
     from moireio.blockfile.calculation import is_block_file
     from moireio.blockfile.stream import open_source
-    from moireio.formats import structures
+    from moireio.formats.structures import files as structure_files
     from moireio.runtime.files import digest_files
 
     if is_block_file(source):
@@ -44,7 +44,7 @@ def structure_source(stack, source, in_place, pbc):
         return file, file.structure, known, [(file.label, file.digest())]
     if in_place:
         raise click.UsageError("--in-place needs a block file as SOURCE.")
-    structure, known = structures.read_foreign(source)
+    structure, known = structure_files.read_foreign(source)
     return None, structure, known, [(source, digest_files(source))]
 
 

@@ -18,7 +18,6 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, MissingFileError, MoireioError, naming
-from moireio.formats import structures
 from moireio.formats.deeph.common import (
     NUMBERS,
     DataFolder,
@@ -28,6 +27,7 @@ from moireio.formats.deeph.common import (
 )
 from moireio.formats.deeph.files import energy, flag, open_hdf5, read_json
 from moireio.formats.deeph.folder import MOST_SHELLS, DeepHFolder
+from moireio.formats.structures import files as structure_files
 from moireio.operators.blocks import block_offsets, scatter
 from moireio.results.electrons import Electrons
 from moireio.store.hdf5_guard import own_dataset
@@ -203,7 +203,7 @@ def open_folder(path: str) -> DockFolder:
     poscar, file = os.path.join(path, "POSCAR"), os.path.join(path, "info.json")
     if not os.path.exists(poscar):
         raise MissingFileError("has no POSCAR", path=path)
-    structure = structures.read_foreign(poscar)[0]
+    structure = structure_files.read_foreign(poscar)[0]
     if not os.path.exists(file):
         raise MissingFileError(
             "has no info.json, which says what orbitals the elements have and whether there is "

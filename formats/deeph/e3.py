@@ -20,7 +20,7 @@ import torch
 from moireio.errors import DamagedError, MissingFileError, MoireioError, first_line, naming
 from moireio.formats.deeph.checkpoint import read_state
 from moireio.formats.deeph.files import flag, read_json
-from moireio.formats.structure_text import read_text
+from moireio.formats.structures.text import read_text
 from moireio.network.bounds import MOST_DEGREE, require_outputs, require_weights, update_lists
 from moireio.network.create import with_reachable
 from moireio.network.head import Targets

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, MissingFileError, MoireioError, first_line, unreadable
-from moireio.formats.structure_text import read_text
+from moireio.formats.structures.text import read_text
 
 if TYPE_CHECKING:
     import h5py

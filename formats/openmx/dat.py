@@ -18,7 +18,7 @@ import numpy.typing as npt
 from moireio.errors import MoireioError, naming, unreadable
 from moireio.formats.openmx.keywords import Keywords, read_integer, read_number, split
 from moireio.formats.openmx.kpath import BandSegment, read_segments
-from moireio.formats.structure_text import last_digit
+from moireio.formats.structures.text import last_digit
 from moireio.system.basis import Basis, SpeciesBasis, parse_name
 from moireio.system.boxes import complete_cell
 from moireio.system.structure import Structure

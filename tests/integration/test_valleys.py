@@ -7,7 +7,7 @@ import pytest
 from deeph_folders import folder_of
 
 import moireio
-from moireio.formats import structures
+from moireio.formats.structures import files as structure_files
 from moireio.kspace.corners import special_points
 from moireio.kspace.path import make_path
 from moireio.spectrum.states import solve_states
@@ -72,7 +72,7 @@ def test_graphene_from_every_source(tmp_path, invoke):
     }
     overlaps = {}
     for name, structure in sources.items():
-        structures.write(str(tmp_path / name), structure)
+        structure_files.write(str(tmp_path / name), structure)
         overlaps[name] = tmp_path / f"{name}.s.h5"
         notes = command(invoke, "overlap", tmp_path / name, "-o", overlaps[name]).stderr
         assert "note: not periodic along c: a vacuum of 20.0 Å, above 6.4 Å" in notes
@@ -113,7 +113,7 @@ def test_a_layer_on_both_sides_of_the_border(tmp_path, invoke):
     """z = 0.2 and 19.8: one layer, whose spectra are those of the layer inside the cell."""
     spectra = []
     for name, heights in (("inside", (10.2, 9.8)), ("cut", (0.2, 19.8))):
-        structures.write(str(tmp_path / f"{name}.vasp"), graphene(heights=heights))
+        structure_files.write(str(tmp_path / f"{name}.vasp"), graphene(heights=heights))
         made = tmp_path / f"{name}.h5"
         notes = command(invoke, "overlap", tmp_path / f"{name}.vasp", "-o", made).stderr
         assert ("1 of 2 atoms moved" in notes) == (name == "cut")
@@ -125,7 +125,7 @@ def test_a_layer_on_both_sides_of_the_border(tmp_path, invoke):
 
 
 def test_the_answer_of_the_user(tmp_path, invoke):
-    structures.write(str(tmp_path / "a.vasp"), graphene())
+    structure_files.write(str(tmp_path / "a.vasp"), graphene())
     made = tmp_path / "a.h5"
     done = command(
         invoke, "tb-h", tmp_path / "a.vasp", "-m", "graphene-nn", "--pbc", "TTT", "-o", made

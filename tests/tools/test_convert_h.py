@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from moireio.formats import structures
+from moireio.formats.structures import files as structure_files
 
 
 @pytest.mark.parametrize("name", ["x.cif", "POSCAR", "x.xyz", "x.lmp", "x.dat"])
@@ -15,7 +15,7 @@ def test_structures_of_other_programs(invoke, made, tmp_path, name):
     assert f"note: {tmp_path / name} holds the structure alone, without /density" in done.stderr
     with moireio.open(made["hbn_soc"]) as file:
         expected = file.structure
-    found, basis = structures.read_foreign(str(tmp_path / name))
+    found, basis = structure_files.read_foreign(str(tmp_path / name))
     assert sorted(found.numbers) == sorted(expected.numbers)
     assert np.linalg.norm(found.cell, axis=1) == pytest.approx(
         np.linalg.norm(expected.cell, axis=1), abs=1e-6

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from moireio.errors import MoireioError
-from moireio.formats import structures
 from moireio.formats.openmx import dat
+from moireio.formats.structures import files as structure_files
 from moireio.system.basis import is_contracted, parse_name, uncontracted
 
 
@@ -142,7 +142,7 @@ def test_inputs_are_known_by_their_contents(tmp_path, name):
     path = tmp_path / name
     path.write_text(BORON_NITRIDE)
     assert dat.detect(path)
-    structure, basis = structures.read_foreign(str(path))
+    structure, basis = structure_files.read_foreign(str(path))
     assert structure.element_symbols == ["B", "N"]
     assert basis["N"].name == "N6.0-s2p1"
     path.write_text(BORON_NITRIDE.replace("<", "(").replace(">", ")"))

@@ -82,7 +82,7 @@ def same_up_to_translation(a, b, tolerance):
     ],
 )
 def test_cells_that_openmx_computed(shared, case, name, indices, height):
-    from moireio.formats.structures import read
+    from moireio.formats.structures.files import read
 
     theirs = read(str(shared / "openmx" / case / f"{case}.dat"))
     span = np.ptp(theirs.positions[:, 2])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moireio.errors import MoireioError
-from moireio.formats import poscar
+from moireio.formats.structures import poscar
 
 CELL = " 2.46 0 0\n 1.23 2.13 0\n 0 0 20\n"
 ATOMS = "0 0 0.5\n0.25 0.5 0.5\n"

@@ -20,9 +20,9 @@ import numpy as np
 from moireio.blockfile.calculation import is_block_file
 from moireio.blockfile.stream import open_source
 from moireio.errors import MissingFileError, MoireioError, first_line
-from moireio.formats import ase_text, lammps, poscar, xyz
 from moireio.formats.openmx import dat
-from moireio.formats.structure_text import COMPRESSED, StructureText, plain_name, read_text
+from moireio.formats.structures import ase_text, lammps, poscar, xyz
+from moireio.formats.structures.text import COMPRESSED, StructureText, plain_name, read_text
 from moireio.moire import layers
 from moireio.runtime.files import descriptor, write_whole
 from moireio.store.containers import kind_of_name

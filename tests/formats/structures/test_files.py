@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from moireio.errors import MoireioError
-from moireio.formats import structures
+from moireio.formats.structures import files as structure_files
 from moireio.moire import build, cells, layers
 
 
@@ -15,8 +15,8 @@ def bilayer():
 @pytest.mark.parametrize("name", ["POSCAR", "a.vasp", "a.cif", "a.xyz", "a.dat"])
 def test_round_trip(bilayer, tmp_path, name):
     path = str(tmp_path / name)
-    structures.write(path, bilayer)
-    back = structures.read(path)
+    structure_files.write(path, bilayer)
+    back = structure_files.read(path)
     lengths = np.linalg.norm(bilayer.cell, axis=1)
     assert np.allclose(np.linalg.norm(back.cell, axis=1), lengths, atol=1e-6)
     assert sorted(back.numbers) == sorted(bilayer.numbers)
@@ -31,7 +31,7 @@ def test_lammps_keeps_distances(bilayer, tmp_path):
     import ase.io
 
     path = str(tmp_path / "a.lmp")
-    structures.write(path, bilayer)
+    structure_files.write(path, bilayer)
     back = ase.io.read(path, format="lammps-data")
     assert len(back) == len(bilayer)
     assert np.isclose(back.get_volume(), abs(np.linalg.det(bilayer.cell)), rtol=1e-6)
@@ -51,7 +51,7 @@ def test_layer_of_a_file(tmp_path):
     atoms.positions[:, 2] -= 1.0
     atoms.wrap()
     atoms.write(tmp_path / "one.vasp")
-    layer = structures.read_layer(str(tmp_path / "one.vasp"))
+    layer = structure_files.read_layer(str(tmp_path / "one.vasp"))
     assert np.abs(layer.lattice - one.lattice).max() < 1e-6
     assert layer.thickness == pytest.approx(one.thickness, abs=1e-6)
     assert layer.bond == pytest.approx(one.bond, abs=1e-6)
@@ -64,22 +64,22 @@ def test_layer_of_a_file(tmp_path):
 
 
 def test_block_file_as_a_layer(made, tmp_path):
-    layer = structures.read_layer(str(made["hbn_soc"]))
+    layer = structure_files.read_layer(str(made["hbn_soc"]))
     assert layer.symbols == ("B", "N")
     assert layer.bravais_class == "hexagonal"
 
 
 def test_what_is_no_layer(tmp_path):
     with pytest.raises(MoireioError, match="known: graphene"):
-        structures.read_layer("graphenee")
+        structure_files.read_layer("graphenee")
     (tmp_path / "a.vasp").write_text("rubbish\n")
     with pytest.raises(MoireioError, match="cannot be read as a structure"):
-        structures.read_layer(str(tmp_path / "a.vasp"))
+        structure_files.read_layer(str(tmp_path / "a.vasp"))
     from ase import Atoms
 
     Atoms("C2", [[0, 0, 0], [1.4, 0, 0]]).write(tmp_path / "m.xyz")
     with pytest.raises(MoireioError, match="no lattice"):
-        structures.read_layer(str(tmp_path / "m.xyz"))
+        structure_files.read_layer(str(tmp_path / "m.xyz"))
 
 
 def test_what_is_not_read(tmp_path):
@@ -92,10 +92,10 @@ def test_what_is_not_read(tmp_path):
     for name in ("c.cell", "c.cell.gz", "a.traj", "a.json", "a.db", "a.pkl"):
         (tmp_path / name).write_text(cell)
         with pytest.raises(MoireioError, match=r"which is not read \(convert it to cif"):
-            structures.read(str(tmp_path / name))
+            structure_files.read(str(tmp_path / name))
     (tmp_path / "c.txt").write_text(cell)
     with pytest.raises(MoireioError, match=r"none of the structure files .*POSCAR, cif, xyz"):
-        structures.read(str(tmp_path / "c.txt"))
+        structure_files.read(str(tmp_path / "c.txt"))
     assert not ran.exists()
 
 
@@ -103,40 +103,40 @@ def test_names_with_an_at_sign(tmp_path):
     text = "{0}\n1.0\n 2.46 0 0\n 1.23 2.13 0\n 0 0 20\n{0}\n1\nCartesian\n0 0 0\n"
     (tmp_path / "POSCAR").write_text(text.format("B"))
     (tmp_path / "POSCAR@0").write_text(text.format("C"))
-    assert structures.read(str(tmp_path / "POSCAR@0")).formula == "C"
+    assert structure_files.read(str(tmp_path / "POSCAR@0")).formula == "C"
 
 
 def test_atoms_that_are_no_structure(tmp_path):
     path = tmp_path / "a.xyz"
     path.write_text('0\nLattice="2 0 0 0 2 0 0 0 9"\n')
     with pytest.raises(MoireioError, match=r"a\.xyz: holds no atoms"):
-        structures.read(str(path))
+        structure_files.read(str(path))
     path.write_text('1\nLattice="2 0 0 0 2 0 0 0 9"\nC 0 0 1e12\n')
     with pytest.raises(MoireioError, match=r"a\.xyz: .*atom 0 has the coordinate 1e\+12 Å"):
-        structures.read(str(path))
+        structure_files.read(str(path))
     path.write_text('1\nLattice="2 0 0 4 0 0 0 0 9"\nC 0 0 0\n')
     with pytest.raises(MoireioError, match=r"a\.xyz: .*not independent \(correct the lattice"):
-        structures.read(str(path))
+        structure_files.read(str(path))
 
 
 def test_molecules_and_layers_without_a_third_vector(tmp_path):
     path = tmp_path / "m.xyz"
     path.write_text("2\nwater\nH 0 0 0\nH 0.74 0 0\n")
     with pytest.warns(UserWarning, match="no lattice: taken as a molecule"):
-        molecule = structures.read(str(path))
+        molecule = structure_files.read(str(path))
     assert np.allclose(molecule.cell, np.diag([20.74, 20, 20]))
     assert not molecule.pbc.any()
     path.write_text('1\nLattice="2 0 0 0 2 0 0 0 0"\nC 0 0 1\n')
-    layer = structures.read(str(path))
+    layer = structure_files.read(str(path))
     assert np.allclose(layer.cell, np.diag([2, 2, 20]))
     assert layer.pbc.tolist() == [True, True, False]
 
 
 def test_layers_count_from_1_in_files(bilayer, tmp_path):
     path = tmp_path / "a.xyz"
-    structures.write(str(path), bilayer)
+    structure_files.write(str(path), bilayer)
     labels = [int(row.split()[-1]) for row in path.read_text().split("\n")[2:-1]]
     assert sorted(set(labels)) == [1, 2]
     for name in ("a.xyz", "a.lmp"):
-        structures.write(str(tmp_path / name), bilayer)
-        assert structures.read(str(tmp_path / name)).layer.tolist() == bilayer.layer.tolist()
+        structure_files.write(str(tmp_path / name), bilayer)
+        assert structure_files.read(str(tmp_path / name)).layer.tolist() == bilayer.layer.tolist()

@@ -7,7 +7,7 @@ import lzma
 import pytest
 
 from moireio.errors import MoireioError
-from moireio.formats import structure_text as st
+from moireio.formats.structures import text as st
 
 POSCAR = "C\n1.0\n 2.46 0 0\n 1.23 2.13 0\n 0 0 20\nC\n2\nCartesian\n0 0 0\n1.23 0.71 0\n"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from moireio.errors import MoireioError
-from moireio.formats import lammps
+from moireio.formats.structures import lammps
 from moireio.moire import build, cells, layers
 
 HEAD = (

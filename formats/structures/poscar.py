@@ -8,7 +8,7 @@ elements, positions. Lost: constraints and velocities. No other file (POTCAR, OU
 
 import numpy as np
 
-from moireio.formats.structure_text import (
+from moireio.formats.structures.text import (
     Lines,
     StructureText,
     labelled_element,

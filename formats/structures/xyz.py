@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moireio.formats.structure_text import (
+from moireio.formats.structures.text import (
     Lines,
     StructureText,
     atomic_number,

@@ -9,7 +9,7 @@ import pytest
 from ase.build import mx2
 
 from moireio.errors import MoireioError
-from moireio.formats import structures
+from moireio.formats.structures import files as structure_files
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_formats(sheet, tmp_path, name, form):
         warnings.simplefilter("ignore")
         ase.io.write(made, sheet, format=form, **options)
     made.rename(tmp_path / name)
-    found = structures.read(str(tmp_path / name))
+    found = structure_files.read(str(tmp_path / name))
     assert found.element_symbols == sheet.get_chemical_symbols()
     assert np.allclose(np.linalg.norm(found.cell, axis=1), sheet.cell.lengths(), atol=2e-3)
     distance = np.linalg.norm(found.positions[0] - found.positions[1])
@@ -59,7 +59,7 @@ def test_siesta_xv(sheet, tmp_path):
     for number, place in zip(sheet.numbers, sheet.positions / bohr, strict=True):
         rows.append(f"1 {number} {' '.join(f'{x:.9f}' for x in place)} 0 0 0")
     (tmp_path / "a.XV").write_text("\n".join(rows) + "\n")
-    found = structures.read(str(tmp_path / "a.XV"))
+    found = structure_files.read(str(tmp_path / "a.XV"))
     assert np.allclose(found.positions, sheet.positions, atol=1e-6)
     assert found.numbers.tolist() == sheet.numbers.tolist()
 
@@ -70,16 +70,16 @@ def test_composition_of_a_cif(sheet, tmp_path):
     lines = path.read_text().rstrip().split("\n")
     path.write_text("\n".join(lines[:-1]) + "\n")
     with pytest.warns(UserWarning, match="make MoS, its _chemical_formula_sum is 'Mo1 S2'"):
-        structures.read(str(path))
+        structure_files.read(str(path))
 
 
 def test_brackets_that_do_not_close(sheet, tmp_path):
     path = tmp_path / "qe.in"
     ase.io.write(path, sheet, format="espresso-in", pseudopotentials={"Mo": "m", "S": "s"})
     text = path.read_text().replace("ATOMIC_POSITIONS", "! (\nATOMIC_POSITIONS")
-    assert structures.read(_write(path, text)).formula == "MoS2"
+    assert structure_files.read(_write(path, text)).formula == "MoS2"
     with pytest.raises(MoireioError, match="brackets that do not close"):
-        structures.read(_write(path, text.replace("\nS ", "\nS (")))
+        structure_files.read(_write(path, text.replace("\nS ", "\nS (")))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_long_lines_take_no_time(tmp_path, text):
     for name in ("a.txt", "a.cif"):
         path = _write(tmp_path / name, text)
         with pytest.raises(MoireioError):
-            structures.read(path)
+            structure_files.read(path)
     assert time.process_time() - begin < 20
 
 
@@ -115,7 +115,7 @@ def test_more_atoms_than_fit(sheet, tmp_path):
     lines = path.read_text().split("\n")
     lines[2] = "999999999999" + lines[2].strip()[1:]
     with pytest.raises(MoireioError, match=r"a\.cube: cannot be read.*announces more"):
-        structures.read(_write(path, "\n".join(lines)))
+        structure_files.read(_write(path, "\n".join(lines)))
 
 
 def _write(path, text):

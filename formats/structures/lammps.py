@@ -15,7 +15,7 @@ import re
 
 import numpy as np
 
-from moireio.formats.structure_text import (
+from moireio.formats.structures.text import (
     Lines,
     StructureText,
     atomic_number_of_mass,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moireio.errors import MoireioError
-from moireio.formats import xyz
+from moireio.formats.structures import xyz
 
 LATTICE = 'Lattice="2.46 0 0 1.23 2.13 0 0 0 20.0"'
 ATOMS = "B 0 0 10\nN 1.23 0.71 10\n"

@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 
 from moireio.errors import MoireioError, first_line
-from moireio.formats.structure_text import StructureText, last_digit
+from moireio.formats.structures.text import StructureText, last_digit
 
 # Suffix → (format of ASE, its name in messages).
 SUFFIXES = {
