@@ -183,6 +183,8 @@ def _filled(spectra: list[_Spectrum]) -> float:
         if kept:
             break
     levels = np.sort(np.concatenate(kept))
+    if len(levels) == 0:  # nothing but ghosts
+        return float(np.median(np.concatenate([spectrum.levels for spectrum in spectra])))
     return float(levels[min(max(count, 1), len(levels)) - 1])
 
 

@@ -16,6 +16,8 @@ from systems import (
     structure,
 )
 
+from moireio.errors import MoireioError
+
 
 def turned(block, own, i, j, atoms, turn, spin):
     """A block as it must be after the crystal was turned."""
@@ -110,3 +112,11 @@ def test_continuous_at_the_cutoff(models):
     for key, block in inside.items():
         gap = block - outside.get(key, 0.0)
         assert np.abs(gap).max() < 1e-6
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    model = small_model(local=True)
+    with torch.no_grad():
+        model.network.lin_edge.weight.fill_(float("inf"))
+    with pytest.raises(MoireioError, match=r"not finite, in \d+ blocks of atoms 0 to 2, first"):
+        hamiltonian(model, random_structure(0))
