@@ -3,9 +3,9 @@
     python tests/fuzz/fuzz.py [READER …] [--mutations 200] [--seed 0] [--only SEED] [--verbose]
 
 A damaged file is refused in one line that names it, or does no harm. Anything else is a fault:
-a traceback, a catch-all message, a crash, a hang (15 s), more than 1 GiB, half a file, a message
-without the file's name, or another result than that of the undamaged file in a part that the
-format keeps twice. Exit code 1 if there is any.
+a traceback, a catch-all message, a crash, a hang (15 s of CPU time), more than 1 GiB, half a file,
+a message without the file's name, or another result than that of the undamaged file in a part that
+the format keeps twice. Exit code 1 if there is any.
 """
 
 import argparse

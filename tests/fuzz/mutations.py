@@ -194,8 +194,8 @@ def edit_hdf5(path, seed, missing=False):
 
     rng = random.Random(seed)
     if os.path.isdir(path):
-        names = [n for n in sorted(os.listdir(path)) if n.endswith(".h5")]
-        path = os.path.join(path, rng.choice(names))
+        files = sorted(os.path.join(f, n) for f, _, names in os.walk(path) for n in names)
+        path = rng.choice([name for name in files if name.endswith(".h5")])
     with h5py.File(path, "r+") as file:
         names = []
         file.visit(names.append)
