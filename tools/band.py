@@ -331,13 +331,19 @@ def _foreign(path, kpoints, overlays):
         found = openmx_band.read(path)
         out["path"] = found.path()
         out["cell"] = 2 * np.pi * np.linalg.inv(found.reciprocal).T
-    elif path and path.lower().endswith(".dat"):
+    elif path and path != "input" and (path.lower().endswith(".dat") or openmx_dat.detect(path)):
         text = openmx_dat.read(path)
         if not text.kpath:
             raise MoireioError(
                 "has no table Band.kpath", path=path, remedy="give another --path, as GMKG"
             )
         out["path"], out["cell"] = text.kpath, text.cell
+    elif path and path != "input" and "." in path and os.path.isfile(path):
+        raise MoireioError(
+            "has no path: it is neither an OpenMX .Band nor an OpenMX input",
+            path=path,
+            remedy="give --path as GMKG, or a text file of k points as --kpoints",
+        )
     if kpoints:
         out["kpoints"] = read_kpoints(kpoints)
     for name in overlays:

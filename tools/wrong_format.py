@@ -60,6 +60,11 @@ ROUTES = {
     "out": "openmx2h5 reads the .scfout of the same run, which HS.fileout on writes",
     "band": "band FILE.h5 draws it: --overlay {F}; its k points: --path {F}",
     "pao": "overlap reads it: --pao {D}",
+    "vps": "overlap reads the .pao that belongs to it",
+    "pickle": "moireio reads no pickles",
+    "compressed": "unpack it first",
+    "foreign": "of other programs moireio reads OpenMX's .scfout, data folders of DeepH, and "
+    "structure files",
     "model": "predict-h -m {F}, h5-info {F}",
     "deeph-e3": "predict-h -m {F}",
     "torch": "predict-h reads models of moireio and of DeepH-E3, whose result folder has a "

@@ -67,14 +67,17 @@ def _format_of_lines(raw):
     if "&system" in words:
         return "espresso-in"
     places = [row for row in lines if row[0] in ("lattice_vector", "atom", "atom_frac")]
-    if places and _numbers(places[0][1:4]) == 3:
+    # An output repeats the atoms of every step, but does not begin with them.
+    if places and places[0] is lines[0] and _numbers(places[0][1:4]) == 3:
         return "aims"
     if len(lines) > 1 and lines[0][0].isdigit() and lines[0][1:] in (["S"], ["F"], ["C"]):
         return "gen"
     if [_numbers(row) for row in lines[:4]] == [6, 6, 6, 1]:
         return "siesta-xv"
     rows = [line.split() for line in raw[2:6]]
-    if [_numbers(row) for row in rows] in ([4] * 4, [5, 4, 4, 4]):
+    if [_numbers(row) for row in rows] in ([4] * 4, [5, 4, 4, 4]) and all(
+        row[0].lstrip("-").isdigit() for row in rows
+    ):
         return "cube"
     return None
 

@@ -30,10 +30,11 @@ def looks_like(text: str) -> bool:
     Returns
     -------
     bool
-        True if the second line is a scale, and three lines of three numbers follow.
+        True if the second line has one or three scales, and three lines of three numbers follow.
     """
     lines = text.split("\n", 6)[1:5]
-    if len(lines) < 4 or not lines[0].split() or not _is_numbers(lines[0].split()[:1]):
+    scales = lines[0].split()[:4] if len(lines) == 4 else []
+    if not _is_numbers(scales[:1]) or not scales or (len(scales) > 3 and _is_numbers(scales)):
         return False
     try:
         return all(len([float(w) for w in line.split()[:3]]) == 3 for line in lines[1:])

@@ -50,7 +50,7 @@ def looks_like(text: str) -> bool:
         return False
     words = lines[2].split()
     return "lattice=" in lines[1].lower() or (
-        len(words) >= 4 and atomic_number(words[0]) is not None
+        len(words) >= 4 and words[0].isalpha() and atomic_number(words[0]) is not None
     )
 
 

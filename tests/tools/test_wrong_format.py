@@ -1,5 +1,6 @@
 """Every command names the kind of a file that it does not read, and the way from there."""
 
+import gzip
 import json
 import os
 import pickle
@@ -8,6 +9,7 @@ import zipfile
 from importlib import import_module
 
 import h5py
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from deeph_folders import write_dock_folder, write_folder
@@ -18,18 +20,25 @@ from moireio.tools.main import COMMANDS as ALL
 from moireio.tools.wrong_format import READS
 
 POSCAR = "x\n1.0\n4 0 0\n0 4 0\n0 0 9\nC\n1\nCartesian\n0 0 0\n"
+WANNIER = " written on 26Nov2026\n  1\n  3\n  1  1  1\n" + "".join(
+    f"  {r}  0  0  1  1  -0.5  0.0\n" for r in (-1, 0, 1)
+)
 FILES = {
     "block": "b.h5",
     "model": "m.h5",
     "deeph-e3": "e3",
     "torch": "network.ckpt",
     "torch-folder": "pack",
+    "pickle": "old.pkl",
     "safetensors": "w.safetensors",
     "deeph": "deeph",
     "deeph-file": "deeph/hamiltonians.h5",
     "hdf5": "other.h5",
     "zarr": "other.zarr",
+    "npz": "states.npz",
     "zip": "data.zip",
+    "compressed": "x.scfout.gz",
+    "foreign": "si_hr.dat",
     "dataset": "set",
     "folder": "papers",
     "scfout": "x.scfout",
@@ -37,16 +46,19 @@ FILES = {
     "band": "x.Band",
     "out": "x.out",
     "pao": "C6.0.pao",
+    "vps": "C_PBE19.vps",
     "dat": "x.dat",
     "tb-model": "m.toml",
     "structure": "POSCAR",
 }
 MORE = {
     "block": ["b.zarr", "b.zarr.zip"],
-    "torch": ["old.pkl"],
+    "torch": ["older.pt"],
     "deeph": ["dock"],
+    "deeph-file": ["deeph/lat.dat"],
     "dat": ["input", "x.dat#"],
-    "structure": ["x.cif", "x.xyz"],
+    "structure": ["x.cif", "x.xyz", "x.XV", "scf.in", "POSCAR.gz"],
+    "compressed": ["b.h5.gz", "notes.gz"],
 }
 COMMANDS = {
     "openmx2h5": [],
@@ -108,7 +120,17 @@ def folder(tmp_path_factory, data):
     (path / "w.safetensors").write_bytes((2).to_bytes(8, "little") + b'{"":{}}')
     (path / "papers" / "thesis.tex").write_text("...")
     (path / "x.hks").write_bytes(b"\x01\x00\x02\x00" * 40)
-    (path / "C6.0.pao").write_text("***********\n")
+    for name in ("C6.0.pao", "C_PBE19.vps"):
+        (path / name).write_text("***********\n")
+    np.savez(path / "states.npz", c=np.eye(2))
+    (path / "older.pt").write_bytes(bytes.fromhex("80028a0a6cfc9c46f9206aa85019") + b".")
+    for name in ("x.scfout", "b.h5"):
+        (path / f"{name}.gz").write_bytes(gzip.compress((path / name).read_bytes()))
+    (path / "notes.gz").write_bytes(gzip.compress(b"band structure\n"))
+    (path / "POSCAR.gz").write_bytes(gzip.compress(POSCAR.encode()))
+    (path / "si_hr.dat").write_text(WANNIER)
+    (path / "x.XV").write_text("1 0 0 0 0 0\n0 1 0 0 0 0\n0 0 9 0 0 0\n1\n1 6 0 0 0 0 0 0\n")
+    (path / "scf.in").write_text("&control\n/\n&system\n ibrav=0, nat=1\n/\n")
     (path / "m.toml").write_text("name = 'x'\n")
     (path / "POSCAR").write_text(POSCAR)
     (path / "x.cif").write_text("data_x\n")
@@ -155,9 +177,11 @@ def test_commands(folder, command, monkeypatch):
             continue
         files = [file, file] if command == "compare-h" else [file]
         error = fail(command, *files, *COMMANDS[command])
-        start = f"error: {file}: is {KINDS[kind].description}; {command} reads {words}"
+        start = f"error: {file}: is {identify(file).description}; {command} reads {words}"
         assert error.startswith(start), error
-        assert (error.removeprefix(start) != "") == (kind not in ("hdf5", "zarr", "zip")), error
+        assert (error.removeprefix(start) != "") == (kind not in ("hdf5", "zarr", "zip", "npz")), (
+            error
+        )
     assert sorted(os.listdir()) == before
 
 
@@ -257,3 +281,12 @@ def test_damage_in_a_folder_is_no_wrong_format(tmp_path, monkeypatch, place):
         error = fail("deeph2h5", *words)
         assert place in error
         assert "block [0, 0, 0, 1, 2] (C and N) and of its partner differ by 5.0e+00 eV" in error
+
+
+def test_outputs_of_other_programs_are_no_structures(tmp_path, monkeypatch):
+    """An output of FHI-aims repeats the atoms of every step; it was read as a geometry.in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "aims.out").write_text("  Invoking FHI-aims ...\n" + "  atom 0 0 0 O\n" * 2)
+    assert fail("tb-h", "aims.out", "-m", "graphene-nn").startswith(
+        "error: aims.out: is an output of FHI-aims; tb-h reads block files and structure files ("
+    )
