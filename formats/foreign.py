@@ -62,7 +62,7 @@ _WHOLE_NAMES = [(re.compile(pattern, re.I), words) for pattern, words in _NAMES]
 
 
 def describe(name: str, head: bytes) -> str | None:
-    """Return what a file of another program is.
+    """Return the program and kind of a foreign file.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def describe(name: str, head: bytes) -> str | None:
     Returns
     -------
     str or None
-        Such as "a matrix of ABACUS"; None if it cannot be told apart.
+        Such as "a matrix of ABACUS"; None if it is not known.
     """
     for magic, words in _BYTES.items():
         if head.startswith(magic):
