@@ -13,6 +13,7 @@ from moireio.tools.options import (
 from moireio.tools.progress import show_progress
 
 CHECKED = 500  # orbitals up to which the spectrum is checked by default
+NAMED = 3  # ghosts that are named
 
 
 @click.command("predict-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -90,6 +91,7 @@ def main(
     is printed in meV and kept in the file (h5-info shows it).
     """
     from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
+    from moireio.errors import MoireioError
     from moireio.network.inference.predict import describe_expected_error, predict, prepare
     from moireio.runtime.files import is_stream
     from moireio.runtime.threads import torch_threads
@@ -105,6 +107,12 @@ def main(
     check_container(output, settings["container"])
     with open_source(source) as file, torch_threads(threads):
         network = _load(ctx, model or _shipped(file), e3nn, file)
+        if plot and network.expected_error is None:
+            raise MoireioError(
+                "has no record of its training, so that there is no expected error to draw",
+                path=model or network.name,
+                remedy="predict without --plot; train-h --calibrate-only makes a record",
+            )
         target = file.label if in_place else output
         task = prepare(network, file, settings["precision"], device)
         say(ctx, task.description())
@@ -167,20 +175,23 @@ def _check_spectrum(ctx, path, expected, wanted):
         except MoireioError as error:  # the prediction itself is done
             say(ctx, f"warning: {path}: the spectrum was not checked: {error}")
             return
-    for ghost in ghosts:
+    for ghost in ghosts[:NAMED]:
         say(ctx, f"warning: {path}: a ghost, put there by errors of H: {ghost}")
+    if len(ghosts) > NAMED:
+        say(
+            ctx,
+            f"warning: {path}: {len(ghosts) - NAMED} more ghosts: the model does not serve for "
+            "this structure",
+        )
     if wanted and not ghosts:
         say(ctx, "no ghost levels")
 
 
 def _draw(file, expected, path):
     """Draw the expected errors."""
-    from moireio.errors import MoireioError
     from moireio.plots.atoms import plot_expected_error
     from moireio.plots.bands import save
 
-    if expected is None:
-        raise MoireioError("there is no expected error to draw", path=path)
     save(plot_expected_error(file.structure, expected), path)
 
 

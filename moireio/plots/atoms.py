@@ -76,6 +76,7 @@ def plot_on_atoms(
             cmap="magma_r",
             norm=norm,
             linewidths=0,
+            clip_on=False,
         )
         axes.plot(*corners.T, color="0.3", lw=0.8)
         axes.set_aspect("equal")

@@ -87,7 +87,7 @@ def find_ghosts(
     Returns
     -------
     list of Ghost
-        One for every group of atoms.
+        One for every group of atoms, in the order of their first levels.
 
     Raises
     ------
@@ -116,7 +116,8 @@ def find_ghosts(
                 weights = spectrum.weights[:, n]
                 level = float(spectrum.levels[n] - fermi), float(weights.sum()), spectrum.k
                 found.setdefault(_heaviest(weights, owner), []).append(level)
-    return [Ghost(atoms, sorted(levels, key=_order)) for atoms, levels in found.items()]
+    ghosts = [Ghost(atoms, sorted(levels, key=_order)) for atoms, levels in found.items()]
+    return sorted(ghosts, key=lambda ghost: _order(ghost.levels[0]))
 
 
 def _order(level: Level) -> tuple[bool, float]:

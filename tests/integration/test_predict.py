@@ -106,6 +106,25 @@ def test_deeph_e3_folder(invoke, tmp_path, cell):
     assert "e3nn 0.5: mean |ΔH| 0.00 meV" in done.output
     with moireio.open(out) as a, moireio.open(tmp_path / "again.h5") as b:
         assert (a.hamiltonian.rows(0, 28) == b.hamiltonian.rows(0, 28)).all()
+    words = ["--plot", tmp_path / "map.png", "-o", tmp_path / "drawn.h5"]
+    done = invoke("predict-h", cell, "-m", tmp_path / "run", *words)
+    assert done.exit_code == 1
+    assert "run: has no record of its training" in done.stderr
+    assert not {"map.png", "drawn.h5"} & {path.name for path in tmp_path.iterdir()}
+
+
+def test_only_some_ghosts_are_named(invoke, tmp_path, cell, monkeypatch):
+    """A poor model makes dozens."""
+    export(small_model(dtype=torch.float32, **SHELLS), tmp_path / "run")
+    found = [f"level at -{n}.00 eV" for n in range(5)]
+    monkeypatch.setattr("moireio.spectrum.ghosts.find_ghosts", lambda *_: found)
+    words = ["-m", tmp_path / "run", "-o", tmp_path / "h.h5"]
+    done = invoke("predict-h", cell, *words)
+    assert done.exit_code == 0
+    lines = [line for line in done.stderr.splitlines() if "ghost" in line]
+    assert [line.rpartition("errors of H: ")[2] for line in lines[:3]] == found[:3]
+    assert lines[3].endswith("2 more ghosts: the model does not serve for this structure")
+    assert len(lines) == 4
 
 
 def test_versions_that_contradict_the_checkpoint(invoke, tmp_path, cell):
