@@ -1,6 +1,5 @@
 """``band``: energies along a path, as a table, a picture, or in the block file."""
 
-import math
 import os
 
 import click
@@ -300,8 +299,6 @@ def _check_numbers(opts):
     check_window(opts["window"])
     check_window(opts["energy_range"] or None, "--energy-range")
     check_name(opts["name"])
-    if opts["energy"] is not None and not math.isfinite(opts["energy"]):
-        raise click.BadParameter("--energy takes an energy in eV")
     if opts["energy_range"] and (opts["bands"] or opts["energy"] is not None):
         raise click.UsageError("--energy-range excludes --bands and --energy.")
     if opts["mesh"] and opts["fermi"] != "auto":

@@ -10,6 +10,8 @@ from moireio.tools.layer_options import layer_options, read_stack
 from moireio.tools.options import Suggested, layer_names, one_to_stdout, options
 from moireio.tools.progress import show_progress
 
+LARGEST_ANGLE = 720.0  # degrees
+LARGEST_STRAIN = 0.5
 TABLE_HEADER = (
     "  no      angle°    atoms   cost   strain of layer {0} xx yy xy %  of layer {1} xx yy xy %   "
     "rows in the lattice of layer {0} | of layer {1}"
@@ -248,9 +250,10 @@ def _angles(text, tolerance):
         parts = [float(v) for v in text.split(":")]
     except ValueError:
         parts = []
-    if len(parts) == 1:
+    if len(parts) == 1 and abs(parts[0]) <= LARGEST_ANGLE:
+        tolerance = min(tolerance, LARGEST_ANGLE)
         return parts[0] - tolerance, parts[0] + tolerance
-    if len(parts) != 2 or not parts[0] < parts[1]:
+    if len(parts) != 2 or not -LARGEST_ANGLE <= parts[0] < parts[1] <= LARGEST_ANGLE:
         raise click.UsageError(f"--angle {text}: expected degrees, or a range such as 0:30.")
     return tuple(parts)
 
@@ -264,12 +267,16 @@ def _tensor(text, settings):
         parts = [float(v) for v in text.split(",")]
     except ValueError:
         parts = []
-    if len(parts) == 1:
-        return uniaxial(parts[0], settings["direction"], settings["poisson"])
-    if len(parts) != 3:
+    if len(parts) not in (1, 3):
         raise click.UsageError(f"--strain {text}: expected a number or XX,XY,YY.")
-    xx, xy, yy = parts
-    return np.array([[xx, xy], [xy, yy]])
+    if len(parts) == 1:
+        tensor = uniaxial(parts[0], settings["direction"], settings["poisson"])
+    else:
+        xx, xy, yy = parts
+        tensor = np.array([[xx, xy], [xy, yy]])
+    if not np.abs(tensor).max() < LARGEST_STRAIN:
+        raise click.UsageError(f"--strain {text}: a layer takes less than {LARGEST_STRAIN:g}.")
+    return tensor
 
 
 def _wanted_strain(stack, settings):

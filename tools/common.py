@@ -1,5 +1,6 @@
 """How a command runs: its errors, notes and signals, and the options' names in messages."""
 
+import math
 import re
 import sys
 import warnings
@@ -16,6 +17,8 @@ OPTION_OF = {
     "energy_window": "window",
     "python": "slepc_python",
 }
+#: Largest number that an option takes; what is beyond overflows somewhere.
+LARGEST = 1e9
 _PARAMETER = re.compile(r"`([A-Za-z_]\w*)`")
 
 
@@ -174,6 +177,16 @@ class Command(Program, click.Command):
             )
         )
 
+    def parse_args(self, ctx, args):
+        """Read the arguments; numbers are finite and of a sensible size."""
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            for value in _floats(ctx.params.get(parameter.name)):
+                if not (is_sensible(value) or value == parameter.default):
+                    text = f"{value:g} is no finite number below {LARGEST:g}"
+                    raise click.BadParameter(text, ctx, parameter)
+        return rest
+
     def make_context(self, info_name, args, parent=None, **extra):
         """Read the arguments, and keep them for the history."""
         given = list(args)
@@ -198,6 +211,29 @@ class Command(Program, click.Command):
             if debug:
                 raise
             raise Failure(describe_error(error, ctx)) from error
+
+
+def is_sensible(value):
+    """Return whether a number can be meant: finite, and no larger than `LARGEST`.
+
+    Parameters
+    ----------
+    value : float
+        Any.
+
+    Returns
+    -------
+    bool
+        False for NaN too.
+    """
+    return math.isfinite(value) and abs(value) <= LARGEST
+
+
+def _floats(value):
+    """Return the floats in the value of an option, alone or in tuples."""
+    if isinstance(value, (tuple, list)):
+        return [number for part in value for number in _floats(part)]
+    return [value] if isinstance(value, float) else []
 
 
 @contextmanager

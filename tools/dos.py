@@ -1,7 +1,5 @@
 """``dos``: density of states on a mesh, as a table, a picture, or in the block file."""
 
-import math
-
 import click
 
 from moireio.tools.common import Command, say
@@ -199,7 +197,7 @@ def _check(opts):
     check_window(opts["window"])
     check_name(opts["name"])
     for name in ("width", "spacing"):
-        if opts[name] is not None and not (math.isfinite(opts[name]) and opts[name] > 0):
+        if opts[name] is not None and not opts[name] > 0:
             raise click.BadParameter(f"--{name} takes a number above 0")
     if opts["method"] == "tetrahedron" and opts["width"] is not None:
         raise click.UsageError("--width is for Gaussians and kernel polynomials, not tetrahedra.")

@@ -1,11 +1,10 @@
 """What commands that give energies share: levels, windows, meshes, tables."""
 
-import math
 import re
 
 import click
 
-from moireio.tools.common import arguments
+from moireio.tools.common import arguments, is_sensible
 
 
 def level(text):
@@ -46,7 +45,7 @@ def energy(text):
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return value if is_sensible(value) else None
 
 
 def check_window(window, option="--window"):
@@ -60,7 +59,7 @@ def check_window(window, option="--window"):
         Whose value it is.
     """
     low, high = window or (0.0, 1.0)
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    if not low < high:
         raise click.BadParameter(f"{option} takes the lowest energy, then the highest, in eV")
 
 
@@ -95,7 +94,7 @@ def numbers(kind):
             return None
         try:
             values = [kind(v) for v in re.split(r"[x×, ]+", text.strip())]
-            if len(values) > 3 or not all(math.isfinite(v) for v in values):
+            if len(values) > 3 or not all(is_sensible(v) for v in values):
                 raise ValueError
         except ValueError:
             raise click.BadParameter(f"{text!r}: expected one to three numbers") from None

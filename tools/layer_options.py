@@ -116,13 +116,13 @@ _LAYER_OPTIONS = (
     ),
     click.option(
         "--max-strain",
-        type=click.FloatRange(0),
+        type=click.FloatRange(0, 0.2),
         help="Largest principal strain of a layer (0.01 is 1 %).  [default: 0 where equal lattices "
         "have such a cell, else 0.005]",
     ),
     click.option(
         "--max-aspect",
-        type=click.FloatRange(1),
+        type=click.FloatRange(1, 100),
         default=4.0,
         show_default=True,
         help="Largest ratio of the sides of a cell to search.",

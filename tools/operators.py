@@ -3,6 +3,7 @@
 import click
 
 from moireio.runtime.threads import cores
+from moireio.tools.common import say
 from moireio.tools.progress import show_progress
 
 
@@ -77,6 +78,30 @@ def settled_periodicity(file, structure, reach, pbc):
     if text is None:
         return settled, []
     return settled, [f"note: {text}" if pbc else f"note: {text} (see `pbc`)"]
+
+
+def former_results(ctx, file):
+    """Name the results that belong to the operators that a command replaces.
+
+    Parameters
+    ----------
+    ctx : click.Context
+        The running command.
+    file : BlockFile or None
+        The block file that SOURCE is.
+
+    Returns
+    -------
+    list of str
+        Groups that do not go into the output.
+    """
+    from moireio.blockfile.stream import computed_results
+
+    groups = [] if file is None else computed_results(file)
+    if groups:
+        names = ", ".join(f"/{group}" for group in groups)
+        say(ctx, f"note: left out, of the former operators: {names}")
+    return groups
 
 
 def write_operators(ctx, writer, sources, precision, jobs, label):

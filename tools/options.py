@@ -141,19 +141,19 @@ def memory_bytes(text):
 
     Returns
     -------
-    float
+    int
         Bytes.
     """
     if text is None:
         from moireio.runtime.memory import free_memory
 
-        return free_memory() / 2
+        return int(free_memory() / 2)
     found = re.fullmatch(r"([0-9.]+)\s*([kKMGT]?)(i?)[bB]?", text.strip())
     try:
-        value = float(found[1])
-    except (TypeError, ValueError):
+        unit = " kMGT".index(found[2].replace("K", "k") or " ")
+        return int(float(found[1]) * (1024 if found[3] else 1000) ** unit)
+    except (TypeError, ValueError, OverflowError):
         raise click.UsageError(f"--memory {text}: expected an amount such as 4G.") from None
-    return value * (1024 if found[3] else 1000) ** " kMGT".index(found[2].replace("K", "k") or " ")
 
 
 def periodic_axes(text):

@@ -5,7 +5,12 @@ import contextlib
 import click
 
 from moireio.tools.common import Command, arguments, say
-from moireio.tools.operators import settled_periodicity, structure_source, write_operators
+from moireio.tools.operators import (
+    former_results,
+    settled_periodicity,
+    structure_source,
+    write_operators,
+)
 from moireio.tools.options import destination, options, structure_argument
 
 
@@ -73,7 +78,7 @@ def main(ctx, source, pao, basis, pbc, position, layers, output, in_place, jobs,
                 force=settings["force"],
                 container=settings["container"],
                 compression=settings["compression"],
-                drop=tuple(drop),
+                drop=(*drop, *former_results(ctx, file)),
             )
         )
         if file is None or layered is not structure:

@@ -3,6 +3,7 @@
 import click
 
 from moireio.tools.common import Command, arguments, say
+from moireio.tools.operators import former_results
 from moireio.tools.options import (
     Suggested,
     destination,
@@ -124,7 +125,7 @@ def main(
                 force=settings["force"],
                 container=settings["container"],
                 compression=settings["compression"],
-                drop=("hamiltonian", *task.replaced_groups),
+                drop=("hamiltonian", *task.replaced_groups, *former_results(ctx, file)),
             ) as writer,
             show_progress(ctx, "predict-h") as progress,
         ):

@@ -5,7 +5,12 @@ import contextlib
 import click
 
 from moireio.tools.common import Command, arguments, say
-from moireio.tools.operators import settled_periodicity, structure_source, write_operators
+from moireio.tools.operators import (
+    former_results,
+    settled_periodicity,
+    structure_source,
+    write_operators,
+)
 from moireio.tools.options import Suggested, destination, options, package_files, structure_argument
 
 
@@ -82,7 +87,7 @@ def main(ctx, source, model, as_list, pbc, output, in_place, jobs, **settings):
                 force=settings["force"],
                 container=settings["container"],
                 compression=settings["compression"],
-                drop=("basis", "electrons", *dropped),
+                drop=("basis", "electrons", *dropped, *former_results(ctx, file)),
             )
         )
         if file is None:

@@ -209,6 +209,23 @@ def write_target(
             raise unwritable(error, "standard output" if target == "-" else target) from error
 
 
+def computed_results(file: BlockFile) -> list[str]:
+    """List the results that were computed from the operators of a file.
+
+    Parameters
+    ----------
+    file : BlockFile
+        Open for reading.
+
+    Returns
+    -------
+    list of str
+        Groups such as "bands" and "dos-NAME", sorted. Where an operator is replaced they are those
+        of the former one.
+    """
+    return [group for group in file.container.groups() if _is_end_result(group)]
+
+
 def _is_end_result(group: str) -> bool:
     """Return whether a group is a result from which nothing else in the file is computed."""
     kind = usable_kind(group)

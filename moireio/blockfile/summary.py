@@ -7,6 +7,7 @@ from moireio.blockfile.reader import BlockFile
 from moireio.blockfile.schema import is_foreign
 from moireio.results.kind import SECTIONS, ResultKind
 from moireio.results.registry import usable_kind
+from moireio.runtime.memory import size_text
 
 PARTS = ("structure", "basis")
 
@@ -119,7 +120,7 @@ def summary_text(summary: dict[str, Any]) -> str:
         text += f", {species['valence']:g} electrons" if species["valence"] is not None else ""
         lines.append(text)
     for name, entry in summary["operators"].items():
-        size = f", {_bytes(entry['stored_bytes'])}"
+        size = f", {size_text(entry['stored_bytes'])}"
         unit = "" if entry["unit"] == "1" else f"{entry['unit']}, "
         program = (
             f", {entry['program']} {entry.get('program_version', '')}" if "program" in entry else ""
@@ -150,11 +151,3 @@ def _result_lines(summary: dict[str, Any]) -> dict[str, list[str]]:
         else:
             lines["results"].append(group)
     return lines
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

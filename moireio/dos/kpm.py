@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import MoireioError
-from moireio.runtime.memory import usable_memory
+from moireio.runtime.memory import size_text, usable_memory
 from moireio.runtime.progress import Progress
 from moireio.solvers import mkl
 from moireio.solvers.base import EigenProblem, NotPositiveError, not_positive, too_large
@@ -263,8 +263,8 @@ class _Filter:
         self._vectors = min(t.shape[1], int(limit // size))
         if not self._vectors:
             raise MoireioError(
-                f"projections at {len(angles)} energies need at least {size / 1e9:.1f} GB, "
-                f"{limit / 1e9:.1f} GB may be used",
+                f"projections at {len(angles)} energies need at least {size_text(size)}, "
+                f"{size_text(limit)} may be used",
                 remedy="choose a smaller `energy_window` or a larger `width`",
             )
         self._factors = jackson(count) * np.where(np.arange(count), 2, 1)

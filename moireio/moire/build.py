@@ -19,6 +19,7 @@ StrainOn = Literal["first", "second", "shared"]
 # Share of the mismatch that the layers which keep their axes take.
 FIRST_SHARE = {"first": 1.0, "second": 0.0, "shared": 0.5}
 VACUUM = 20.0
+MAX_ATOMS = 10_000_000
 ROUNDING = 1e-6
 
 
@@ -156,6 +157,15 @@ def build(
     """
     stacking = stacking or Stacking()
     pattern, heads = resolve_pattern(layers, stacking.pattern)
+    n_atoms = sum(
+        abs(cell.multiples[group]) * len(layer.positions)
+        for layer, group in zip(layers, pattern, strict=True)
+    )
+    if n_atoms > MAX_ATOMS:
+        raise MoireioError(
+            f"the cell has {n_atoms:,} atoms, {MAX_ATOMS:,} at most can be built",
+            remedy="choose a smaller cell",
+        )
     gradients = deformations(cell, strain_on, homostrain)
     in_plane = cell.matrices[0] @ layers[heads[0]].lattice @ gradients[0].T
     records = tuple(

@@ -13,6 +13,9 @@ from moireio.moire.plane import FloatArray, IntArray
 
 EXACT = 1e-10
 CHUNK = 1_000_000
+MOST_POINTS = 4_000_000  # of a lattice, in a search
+MOST_CELLS = 2_000_000  # that are candidates in a search
+LARGEST_INDEX = 10_000
 # The coincidence cell in the cell (m, n) that holds three or two of it, times three or two.
 SIXTH = np.array([[2, -1], [1, 1]])
 QUARTER = np.array([[1, -1], [1, 1]])
@@ -98,6 +101,8 @@ def from_index(first: FloatArray, second: FloatArray, m: int, n: int) -> Cell:
             f"`index` needs two hexagonal or two square lattices, not {lower} and {upper}",
             remedy="use `angle`",
         )
+    if max(m, n) > LARGEST_INDEX:
+        raise MoireioError(f"indices {m} {n}: the largest is {LARGEST_INDEX}")
     if min(m, n) < 0 or m == n or gcd(m, n) != 1:
         raise MoireioError(
             f"indices {m} {n} make no new twisted cell",
@@ -176,6 +181,8 @@ def find(
     edges = np.linspace(low, high, steps + 1)
     reach = np.sqrt(max_area * 2 / np.sqrt(3)) * (1 + limit)
     sector = _common_symmetry(first, second) if target is None else 180.0
+    if np.pi * (reach * max_aspect) ** 2 > MOST_POINTS * np.linalg.det(first):
+        raise _too_wide()
     a_points = _points(first, reach * max_aspect)
     batches: list[IntArray] = []
     for lower, upper in pairwise(edges.tolist()):
@@ -183,6 +190,8 @@ def find(
         turned = second @ plane.rotation(middle).T @ stretch.T
         for v, w in _pairs(first, turned, a_points, reach, sector, half + limit, limit):
             batches += _complete(first, turned, a_points, v, w, max_area, max_aspect, half, limit)
+            if sum(map(len, batches)) > MOST_CELLS:
+                raise _too_wide()
     if not batches:
         return []
     matrices = np.concatenate(batches)
@@ -285,6 +294,13 @@ def _lattice_turn(lattice, angle):
     return np.round(turned).astype(np.int64)
 
 
+def _too_wide():
+    return MoireioError(
+        "too many cells are within the limits of the search",
+        remedy="lower `max_strain`, `max_aspect`, `max_atoms`, or the range of `angle`",
+    )
+
+
 def _points(rows, radius):
     """Return integer coordinates of the lattice points within a radius, the nearest first."""
     bound = np.ceil(radius * np.linalg.norm(np.linalg.inv(rows), axis=0)).astype(int)
@@ -327,6 +343,8 @@ def _near(targets, radii, inverse):
     low = np.ceil(fractional - half).astype(np.int64)
     count = np.maximum(np.floor(fractional + half).astype(np.int64) - low + 1, 0)
     total = count[:, 0] * count[:, 1]
+    if total.sum() > MOST_CELLS:
+        raise _too_wide()
     index = np.repeat(np.arange(len(targets)), total)
     within = np.arange(len(index)) - np.repeat(np.cumsum(total) - total, total)
     i, j = np.divmod(within, count[index, 1])
@@ -391,6 +409,8 @@ def _complete(first, turned, a_points, v, w, max_area, max_aspect, half, limit):
         q = np.stack([w[pair], points], 1)
         keep = _fits(p @ first, q @ turned, half, limit)
         out.append(np.stack([p[keep], q[keep]], 1))
+        if sum(map(len, out)) > MOST_CELLS:
+            raise _too_wide()
     return out
 
 

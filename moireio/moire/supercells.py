@@ -5,7 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from moireio.moire.build import VACUUM
+from moireio.errors import MoireioError
+from moireio.moire.build import MAX_ATOMS, VACUUM
 from moireio.results.moire import Moire
 from moireio.system.structure import Structure
 
@@ -28,7 +29,18 @@ def repeat(structure: Structure, moire: Moire, counts: tuple[int, int]) -> tuple
         Cell after cell, the last vector fastest.
     moire : Moire
         The record with `repeat` set.
+
+    Raises
+    ------
+    MoireioError
+        If there would be more than `MAX_ATOMS` atoms.
     """
+    if len(structure) * counts[0] * counts[1] > MAX_ATOMS:
+        raise MoireioError(
+            f"{len(structure)} atoms in {counts[0]} × {counts[1]} cells are more than "
+            f"{MAX_ATOMS:,}",
+            remedy="ask for fewer cells",
+        )
     steps = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), -1).reshape(-1, 2)
     shifts = steps @ structure.cell[:2]
     n_cells = len(steps)

@@ -39,3 +39,22 @@ def usable_memory(limit: float | None = None) -> float:
         The limit; without one, nearly all that are free.
     """
     return USABLE * free_memory() if limit is None else limit
+
+
+def size_text(nbytes: float) -> str:
+    """Return a number of bytes for messages.
+
+    Parameters
+    ----------
+    nbytes : float
+        The number.
+
+    Returns
+    -------
+    str
+        Such as "24.0 MB".
+    """
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if nbytes >= scale:
+            return f"{min(nbytes / scale, 1e6):.1f} {unit}"
+    return f"{nbytes:.0f} bytes"

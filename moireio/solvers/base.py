@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import MoireioError
+from moireio.runtime.memory import size_text
 
 if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum
@@ -320,7 +321,7 @@ def too_large(
         To be raised.
     """
     return MoireioError(
-        f"{n_orbitals} orbitals need at least {need / 1e9:.1f} GB with the {name} solver, "
-        f"{limit / 1e9:.1f} GB may be used",
+        f"{n_orbitals} orbitals need at least {size_text(need)} with the {name} solver, "
+        f"{size_text(limit)} may be used",
         remedy=remedy,
     )

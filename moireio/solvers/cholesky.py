@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import triu
 
 from moireio.errors import MoireioError
+from moireio.runtime.memory import size_text
 from moireio.solvers import mkl
 from moireio.solvers.base import NotPositiveError, SingularError
 
@@ -42,8 +43,8 @@ def _check(need, limit):
     """Refuse factors that need more bytes than a limit."""
     if need > limit:
         raise MoireioError(
-            f"the factors of the overlap need about {need / 1e9:.1f} GB, "
-            f"{limit / 1e9:.1f} GB may be used",
+            f"the factors of the overlap need about {size_text(need)}, "
+            f"{size_text(limit)} may be used",
             remedy="raise `memory`",
         )
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import MoireioError
-from moireio.runtime.memory import usable_memory
+from moireio.runtime.memory import size_text, usable_memory
 from moireio.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -116,6 +116,6 @@ def check_result(numbers: float, memory: float | None, what: str, remedy: str) -
     limit = usable_memory(memory)
     if 8 * numbers > limit:
         raise MoireioError(
-            f"{what} need at least {8e-9 * numbers:.1f} GB, {limit / 1e9:.1f} GB may be used",
+            f"{what} need at least {size_text(8 * numbers)}, {size_text(limit)} may be used",
             remedy=f"{remedy}, or raise `memory`",
         )

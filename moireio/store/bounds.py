@@ -13,6 +13,8 @@ import mmap
 import os
 from collections.abc import Sequence
 
+from moireio.runtime.memory import size_text
+
 FREE_BYTES = 64 << 20
 METADATA_BYTES = 4 << 20
 NAME_BYTES = 255
@@ -26,25 +28,6 @@ _HEAP = b"GCOL\x01\x00\x00\x00"
 
 class OutsideError(ValueError):
     """A part of a file lies in another file, which the user did not name."""
-
-
-def size_text(nbytes: int) -> str:
-    """Return a number of bytes for messages.
-
-    Parameters
-    ----------
-    nbytes : int
-        The number.
-
-    Returns
-    -------
-    str
-        Such as "24.0 MB".
-    """
-    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if nbytes >= scale:
-            return f"{min(nbytes / scale, 1e6):.1f} {unit}"
-    return f"{nbytes} bytes"
 
 
 def array_bytes(shape: Sequence[int], itemsize: int) -> int:

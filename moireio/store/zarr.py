@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, MoireioError, first_line
+from moireio.runtime.memory import size_text
 from moireio.store.base import (
     SHARD_CHUNKS,
     ArrayInfo,
@@ -38,7 +39,6 @@ from moireio.store.bounds import (
     require_backed,
     require_member,
     require_name,
-    size_text,
 )
 from moireio.store.changes import State, state_of
 from moireio.store.members import METADATA

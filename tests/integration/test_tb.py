@@ -141,6 +141,22 @@ def test_in_place_replaces_what_belongs_to_another_basis(invoke, made, tmp_path)
     assert invoke("h5-validate", path).exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["a.h5", "a.zarr"])
+def test_results_of_the_former_hamiltonian_do_not_stay(invoke, tmp_path, name):
+    path = tmp_path / name
+    invoke("build-twist", "graphene", "--index", 1, 0, "-o", path, "-q")
+    assert invoke("tb-h", path, "-m", "moon-koshino", "--in-place", "-q").exit_code == 0
+    invoke("band", path, "-n", 3, "--in-place", "-q")
+    invoke("band", path, "-n", 2, "--in-place", "--name", "two", "-q")
+    done = invoke("tb-h", path, "-m", "moon-koshino", "--in-place")
+    assert "note: left out, of the former operators: /bands, /bands-two" in done.output
+    with moireio.open(path) as file:
+        assert "bands" not in file
+        assert "bands-two" not in file
+        assert [entry.command for entry in file.history].count("band") == 2
+    assert invoke("h5-validate", path).exit_code == 0
+
+
 def test_species_of_an_element_by_other_names(invoke, tmp_path):
     """A species that the model does not name is its element's."""
     from dataclasses import replace

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from moireio.errors import MissingFileError, MoireioError
 from moireio.runtime.workdirs import work_folder
 from moireio.tools.common import Command, Group, arguments, fail, say
+from moireio.tools.main import main
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -185,3 +186,29 @@ def test_the_history_records_the_arguments_that_were_given(monkeypatch):
     command.main(["in.h5", "--memory", "4G", "-q"], standalone_mode=False)
     Group("all", {"toy": command}).main(["toy", "in.h5"], standalone_mode=False)
     assert seen == [["in.h5", "--memory", "4G", "-q"], ["in.h5"]]
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf", "1e10"])
+def test_numbers_that_cannot_be_meant_are_refused(word):
+    code, lines = _lines(_command(lambda ctx: None), "--window", word)
+    assert code == 2
+    assert lines[-1].endswith(f"'--window': {float(word):g} is no finite number below 1e+09")
+
+
+def _leaves(command, path=()):
+    if isinstance(command, click.Group):
+        ctx = click.Context(command)
+        children = [(n, command.get_command(ctx, n)) for n in command.list_commands(ctx)]
+        return [leaf for n, child in children for leaf in _leaves(child, (*path, n))]
+    return [pytest.param(command, id="-".join(path))]
+
+
+@pytest.mark.parametrize("command", _leaves(main))
+def test_no_command_takes_nan(command):
+    """Options of numbers, alone and in tuples, of every command."""
+    for option in command.params:
+        if isinstance(option.type, (click.types.FloatParamType, click.types.FloatRange)):
+            words = ["x", option.opts[-1], *["nan"] * option.nargs]
+            code, lines = _lines(command, *words)
+            assert code == 2, option.name
+            assert option.opts[-1] in lines[-1] or "Missing" in lines[-1], lines

@@ -28,6 +28,7 @@ from moireio.network.net import Network
 from moireio.operators.blocks import slab_bounds
 from moireio.runtime.files import write_text, write_whole
 from moireio.runtime.locks import Lock
+from moireio.runtime.memory import size_text
 from moireio.runtime.progress import Progress
 from moireio.runtime.workdirs import claim, is_marked, remove_folder, remove_leftover
 
@@ -103,7 +104,7 @@ class Predictor:
         if memory is not None and need > memory:
             if work is None:
                 raise MoireioError(
-                    f"the features take {need / 1e9:.1f} GB, more than `memory` allows",
+                    f"the features take {size_text(need)}, more than `memory` allows",
                     remedy="raise `memory`, or give an `output` file: work files lie beside it",
                 )
             self._work, self._lock = work, claim(work)

@@ -187,3 +187,16 @@ def test_the_list_of_exact_cells_is_what_a_search_finds(lattice, angles):
         pair = [cells.standard(lattice, c).matrices for c in (one, other)]
         assert np.array_equal(*pair)
         assert not one.mismatch.any()
+
+
+@pytest.mark.parametrize(("max_strain", "max_aspect"), [(0.005, 1e6), (0.2, 4.0)])
+def test_searches_of_no_end_are_refused(max_strain, max_aspect):
+    lattice = layers.named("graphene").lattice
+    with pytest.raises(MoireioError, match="too many cells are within the limits"):
+        cells.find(lattice, lattice * 1.2, (0, 30), 25_000, max_strain, max_aspect=max_aspect)
+
+
+def test_indices_of_no_sense():
+    lattice = layers.named("graphene").lattice
+    with pytest.raises(MoireioError, match="the largest is 10000"):
+        cells.from_index(lattice, lattice, 10**20, 1)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from moireio.errors import MoireioError
 from moireio.moire import build, cells, layers, supercells
 
 
@@ -45,3 +46,9 @@ def test_ribbons(mote2, axis):
     moved = cut.positions - wide.positions
     assert np.abs(moved - moved[0]).max() < 1e-9
     assert np.allclose(record.layers[0].centre, moved[0, :2])
+
+
+@pytest.mark.parametrize("counts", [(100_000, 100_000), (1, 10**18)])
+def test_supercells_of_no_sense_take_no_memory(mote2, counts):
+    with pytest.raises(MoireioError, match=r"42 atoms in .* cells are more than 10,000,000"):
+        supercells.repeat(*mote2, counts)

@@ -2,7 +2,9 @@
 
 import os
 
-from moireio.runtime.memory import free_memory, usable_memory
+import pytest
+
+from moireio.runtime.memory import free_memory, size_text, usable_memory
 
 
 def test_free_memory_is_part_of_the_whole():
@@ -13,3 +15,11 @@ def test_free_memory_is_part_of_the_whole():
 def test_a_limit_is_taken_as_it_is():
     assert usable_memory(3.5e9) == 3.5e9
     assert 0.7 * free_memory() < usable_memory() < free_memory()
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 bytes"), (999.0, "999 bytes"), (1000, "1.0 kB"), (2.5e6, "2.5 MB"), (1e13, "10.0 TB")],
+)
+def test_sizes_in_messages(size, text):
+    assert size_text(size) == text
