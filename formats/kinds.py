@@ -6,7 +6,6 @@ file could make long: a few kB, a zip's directory, HDF5's root.
 """
 
 import contextlib
-import json
 import lzma
 import os
 import zipfile
@@ -21,8 +20,7 @@ from moireio.formats.openmx import dat
 from moireio.formats.structures import ase_text
 from moireio.formats.structures import files as structure_files
 from moireio.formats.structures.text import MAGIC, plain_name
-from moireio.moire.dataset import FORMAT as DATASET
-from moireio.moire.dataset import MANIFEST
+from moireio.moire.dataset import is_dataset
 from moireio.store.containers import HDF5_SIGNATURE, ZIP_SIGNATURE, open_container
 
 HEAD_BYTES = 4096
@@ -173,12 +171,8 @@ def _folder(path: str) -> str:
         return "deeph-e3"
     if dock.detect(path) or folder.detect(path):
         return "deeph"
-    with (
-        contextlib.suppress(OSError, ValueError, AttributeError),
-        open(os.path.join(path, MANIFEST), encoding="utf-8") as stream,
-    ):
-        if json.loads(stream.read(1 << 24)).get("format") == DATASET:
-            return "dataset"
+    if is_dataset(path):
+        return "dataset"
     return "torch-folder" if any(n.endswith(TORCH_SUFFIXES) for n in os.listdir(path)) else "folder"
 
 

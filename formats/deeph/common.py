@@ -67,6 +67,7 @@ class DataFolder(ABC):
 
     names: ClassVar[dict[str, str]] = {}
     described: ClassVar[tuple[str, ...]] = ()
+    first_atom: ClassVar[int]  # from which the names of blocks count atoms
 
     def calculation(
         self,
@@ -185,7 +186,6 @@ class DataFolder(ABC):
         rounding = ROUNDING * np.finfo(data.dtype).eps * np.abs(data).max()
         return symmetrised(source, path, max(LIMITS[name], float(rounding)), self.block_name)
 
-    @abstractmethod
     def block_name(self, i: int, j: int, R: npt.NDArray[np.int32]) -> str:
         """Return how the file calls the block of a pair, with the two elements.
 
@@ -201,6 +201,8 @@ class DataFolder(ABC):
         str
             For messages.
         """
+        place = [*map(int, R), int(i) + self.first_atom, int(j) + self.first_atom]
+        return f"block {place} ({self.elements(i, j)})"
 
     def elements(self, i: int, j: int) -> str:
         """Return the species of two atoms, for messages."""

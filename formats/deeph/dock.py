@@ -45,21 +45,18 @@ class DockFolder(DataFolder):
         "predicted": "hamiltonian_pred.h5",
     }
     described: ClassVar[tuple[str, ...]] = ("POSCAR", "info.json")
-
-    def block_name(self, i, j, R):
-        """Return how the file calls the block of a pair, with the two elements."""
-        return f"block {[*map(int, R), int(i), int(j)]} ({self.elements(i, j)})"
+    first_atom = 0
 
     def _listed(self, paths):
         with open_hdf5(paths[0]) as file:
             listed = _integers(file, "atom_pairs", paths[0], 5)
-        return sorted_pairs(len(self.structure), listed, 0)[0]
+        return sorted_pairs(len(self.structure), listed, self.first_atom)[0]
 
     def _read(self, paths, sizes, spinor):
         (path,) = paths
         with open_hdf5(path) as file:
             listed = _integers(file, "atom_pairs", path, 5)
-            pairs, order = sorted_pairs(len(self.structure), listed, 0)
+            pairs, order = sorted_pairs(len(self.structure), listed, self.first_atom)
             i, j = listed[:, 3], listed[:, 4]
             expected = np.stack([sizes[i], sizes[j]], axis=1)
             shapes = _integers(file, "chunk_shapes", path, 2)

@@ -55,17 +55,14 @@ class DeepHFolder(DataFolder):
         "orbital_types.dat",
         "info.json",
     )
-
-    def block_name(self, i, j, R):
-        """Return how the file calls the block of a pair, with the two elements."""
-        return f"block {[*map(int, R), int(i) + 1, int(j) + 1]} ({self.elements(i, j)})"
+    first_atom = 1
 
     def _listed(self, paths):
-        return sorted_pairs(len(self.structure), _block_list(paths)[0], 1)[0]
+        return sorted_pairs(len(self.structure), _block_list(paths)[0], self.first_atom)[0]
 
     def _read(self, paths, sizes, spinor):
         listed, places = _block_list(paths)
-        pairs, order = sorted_pairs(len(self.structure), listed, 1)
+        pairs, order = sorted_pairs(len(self.structure), listed, self.first_atom)
         offsets = block_offsets(pairs.block_elements(sizes))
         columns = [permutation(self.basis[name].l) for name in self.structure.species_names]
         columns = [np.concatenate([o, o + len(o)]) if spinor else o for o in columns]

@@ -152,6 +152,27 @@ def write(
     return len(entries)
 
 
+def is_dataset(folder: str) -> bool:
+    """Return whether a folder is a dataset, sound or not.
+
+    Parameters
+    ----------
+    folder : str
+        Any path.
+
+    Returns
+    -------
+    bool
+        True if its manifest has the format of one.
+    """
+    path = os.path.join(folder, MANIFEST)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return os.path.getsize(path) <= MOST_BYTES and json.load(stream)["format"] == FORMAT
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        return False
+
+
 def read(folder: str) -> list[Entry]:
     """Read the manifest of a dataset.
 

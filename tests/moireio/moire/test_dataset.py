@@ -70,3 +70,13 @@ def test_damaged_manifests(tmp_path, manifest, complaint):
     (tmp_path / "manifest.json").write_text(manifest)
     with pytest.raises(MoireioError, match=complaint):
         dataset.read(str(tmp_path))
+
+
+def test_what_is_a_dataset(tmp_path, samples):
+    folder = tmp_path / "set"
+    write(folder, samples)
+    assert dataset.is_dataset(str(folder))
+    for text in ("", "[]", '{"format": "other"}', "[" * 100_000):
+        (folder / "manifest.json").write_text(text)
+        assert not dataset.is_dataset(str(folder))
+    assert not dataset.is_dataset(str(tmp_path))
