@@ -24,10 +24,10 @@ def with_layers(structure: Structure) -> Structure:
     Returns
     -------
     Structure
-        The same object if it has layers already, or is not a slab: periodic along the first two
-        lattice vectors, and not along the third.
+        The same object if it has layers already, or is not a slab: periodic along two lattice
+        vectors.
     """
-    slab = structure.pbc[0] and structure.pbc[1] and not structure.pbc[2]
+    slab = structure.pbc.sum() == 2
     if structure.layer is not None or not slab or len(structure) == 0:
         return structure
     return replace(structure, layer=assign_layers(structure))
@@ -63,22 +63,23 @@ def assign_layers(structure: Structure, count: int | None = None) -> npt.NDArray
     Parameters
     ----------
     structure : Structure
-        A stack of layers along the normal of its first two lattice vectors.
+        A stack of layers: along the normal of the two periodic lattice vectors of a slab, and of
+        the first two vectors of anything else.
     count : int, optional
         Number of layers; by default a new layer begins after every gap wider than `LAYER_GAP`.
 
     Returns
     -------
     (N,) array of int32
-        Layer of each atom, from 0 at the bottom.
+        Layer of each atom, from 0 at the bottom: the lowest z or, where the stack lies along x or y,
+        the beginning of the lattice vector that leads out of the layers.
 
     Raises
     ------
     MoireioError
         If there are too few gaps.
     """
-    normal = np.cross(structure.cell[0], structure.cell[1])
-    height = joined_positions(structure) @ (normal / np.linalg.norm(normal))
+    height = joined_positions(structure) @ _upwards(structure)
     order = np.argsort(height, kind="stable")
     gaps = np.diff(height[order])
     if count is None:
@@ -91,3 +92,13 @@ def assign_layers(structure: Structure, count: int | None = None) -> npt.NDArray
     layer = np.zeros(len(structure), dtype=np.int32)
     layer[order[1:]] = np.cumsum(borders)
     return layer
+
+
+def _upwards(structure: Structure) -> npt.NDArray[np.float64]:
+    """Return the unit vector along which layers lie one above the other."""
+    axis = int(np.argmin(structure.pbc)) if structure.pbc.sum() == 2 else 2
+    along = np.delete(structure.cell, axis, axis=0)
+    normal = np.cross(along[0], along[1])
+    normal /= np.linalg.norm(normal)
+    up = normal[2] if abs(normal[2]) > FLAT else normal @ structure.cell[axis]
+    return np.asarray(normal if up > 0 else -normal)

@@ -1,5 +1,6 @@
 """Layers of a stack."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -53,6 +54,19 @@ def test_slabs_get_layers():
 @pytest.mark.parametrize("pbc", [[True] * 3, [False] * 3, [True, False, False]])
 def test_crystals_molecules_and_chains_get_none(pbc):
     assert with_layers(bilayer(pbc)).layer is None
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+def test_layers_count_from_the_lowest_z_whatever_the_cell(order, flip):
+    """Vectors in any order and of either handedness, the vacuum along any of them."""
+    slab = bilayer([True, True, False])
+    cell = slab.cell * [[1], [1], [flip]]
+    slab = replace(slab, cell=cell[list(order)], pbc=slab.pbc[list(order)])
+    assert with_layers(slab).layer.tolist() == [0, 0, 1]
+    upright = replace(slab, cell=slab.cell[:, [2, 0, 1]], positions=slab.positions[:, [2, 0, 1]])
+    expected = [0, 0, 1] if flip == 1 else [1, 1, 0]  # along +x if the open vector leads there
+    assert with_layers(upright).layer.tolist() == expected
 
 
 def test_layers_of_the_file_stay():
