@@ -152,6 +152,7 @@ def main(ctx, sources, output, force, container, soc, plot, as_json, **settings)
     candidate = candidates[settings["pick"] - 1]
     structure, moire = _build(stack, candidate, settings)
     basis = _basis(structure, settings["basis"])
+    _say_index(ctx, stack, settings, candidate.cell)
     say(ctx, _report(structure, moire))
     if as_json:
         click.echo(json.dumps(_built(structure, moire, output)))
@@ -183,7 +184,7 @@ def _candidates(ctx, stack, settings):
     if settings["index"]:
         if settings["angle"] or strain:
             raise click.UsageError("--index fixes the cell: no --angle, no --strain of one layer.")
-        return [_indexed(ctx, stack, settings)]
+        return [_indexed(stack, settings)]
     if settings["angle"] is None:
         raise click.UsageError("give --index M N or --angle DEGREES.")
     limits = replace(
@@ -226,12 +227,23 @@ def _heterostrained(ctx, stack, limits, group, tensor, settings):
     return candidates
 
 
-def _indexed(ctx, stack, settings):
+def _indexed(stack, settings):
     from moireio.moire import cells, search
 
     first, second = stack.heads
     m, n = settings["index"]
     cell = cells.from_index(first.lattice, second.lattice, m, n)
+    return search.fixed(stack.layers, cell, stack.limits, stack.pattern)
+
+
+def _say_index(ctx, stack, settings, cell):
+    """Print what may surprise in the cell of ``--index``."""
+    from moireio.moire import cells
+
+    if not settings["index"]:
+        return
+    first, second = stack.heads
+    m, n = settings["index"]
     if m > n:
         say(
             ctx,
@@ -241,7 +253,6 @@ def _indexed(ctx, stack, settings):
     n_cells = cells.coincidence_cells(first.bravais_class, m, n)
     if n_cells > 1 and first.same_lattice(second):
         say(ctx, f"note: a cell with 1/{n_cells} of the atoms has this twist (see --angle --list)")
-    return search.fixed(stack.layers, cell, stack.limits, stack.pattern)
 
 
 def _angles(text, tolerance):
@@ -308,6 +319,8 @@ def _build(stack, candidate, settings):
         sum(strains) if strains else None,
     )
     if settings["ribbon"]:
+        if settings["repeat"] != (1, 1):
+            raise click.UsageError("--ribbon sets the number of cells: no --repeat.")
         return supercells.ribbon(
             structure, moire, settings["ribbon"], settings["open_axis"], settings["vacuum"]
         )

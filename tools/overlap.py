@@ -102,7 +102,12 @@ def _layers(structure, count):
 def _describe(structure, basis, pairs):
     count = int(structure.layer.max()) + 1
     names = ", ".join(basis[name].label for name in structure.species_names)
+    layers = (
+        f" in {count} layer{'s' if count > 1 else ''}"
+        if count > 1 or structure.pbc.sum() == 2
+        else ""
+    )
     return (
-        f"{len(structure)} atoms in {count} layer{'s' if count > 1 else ''}, "
+        f"{len(structure)} atoms{layers}, "
         f"{int(basis.sizes(structure).sum())} orbitals ({names}), {len(pairs)} pairs"
     )

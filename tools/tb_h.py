@@ -43,7 +43,7 @@ def main(ctx, source, model, as_list, pbc, output, in_place, jobs, **settings):
     from moireio.runtime.files import digest_files
     from moireio.system.periodicity import USUAL_REACH
     from moireio.tightbinding import modelfile
-    from moireio.tightbinding.source import TightBindingSource, bonded_pairs
+    from moireio.tightbinding.source import TightBindingSource, bonded_pairs, fallen_orbitals
 
     if as_list:
         click.echo(_table())
@@ -59,7 +59,8 @@ def main(ctx, source, model, as_list, pbc, output, in_place, jobs, **settings):
     with contextlib.ExitStack() as stack:
         file, structure, _, inputs = structure_source(stack, source, in_place, pbc)
         # Models of close neighbours do not make open what orbitals would join.
-        reach = float(tb_model.reach(structure).max(initial=USUAL_REACH))
+        longest = float(tb_model.reach(structure).max(initial=0))
+        reach = longest if longest > USUAL_REACH else None
         structure, notes = settled_periodicity(file, structure, reach, pbc)
         pairs = bonded_pairs(structure, tb_model)
         basis = tb_model.basis(structure)
@@ -68,7 +69,8 @@ def main(ctx, source, model, as_list, pbc, output, in_place, jobs, **settings):
         sources = [TightBindingSource(structure, tb_model, pairs, n, storage) for n in names]
         hoppings = len(pairs) - len(structure)
         orbitals = int(basis.sizes(structure).sum())
-        for note in notes:
+        fallen = fallen_orbitals(structure, tb_model)
+        for note in [*notes, *([f"warning: {fallen}"] if fallen else [])]:
             say(ctx, note)
         say(
             ctx,

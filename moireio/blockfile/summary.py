@@ -103,8 +103,7 @@ def summary_text(summary: dict[str, Any]) -> str:
     lines = [
         f"{summary['file']}: block file {summary['format_version']} "
         f"({summary['container']}), made by {summary['creator']}",
-        f"structure    {summary['formula']}, {summary['atoms']} atoms"
-        + (f", {summary['layers']} layers" if summary["layers"] else ""),
+        f"structure    {summary['formula']}, {summary['atoms']} atoms" + _layers(summary["layers"]),
     ]
     for name, row, periodic in zip("abc", summary["cell"], summary["pbc"], strict=True):
         text = " ".join(f"{v:12.6f}" for v in row)
@@ -130,12 +129,16 @@ def summary_text(summary: dict[str, Any]) -> str:
             f"{entry['storage']}{size}; {entry['source']}{program.rstrip()}, "
             f"residual {entry['residual']:.1e}"
         )
-        if "model" in entry:
+        if entry["source"] == "model" and "model" in entry:
             known = entry.get("expected_error_meV")
             error = "unknown" if known is None else f"{known:.2f} meV"
             lines.append(f"  by {entry['model']}, expected |ΔH| {error}")
     lines += texts["calculation"] + texts["results"] + texts["history"]
     return "\n".join("".join(c if c.isprintable() else "�" for c in line) for line in lines)
+
+
+def _layers(count: int | None) -> str:
+    return f", {count} layer{'s' if count > 1 else ''}" if count else ""
 
 
 def _result_lines(summary: dict[str, Any]) -> dict[str, list[str]]:

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
 
@@ -219,7 +219,7 @@ def from_structure(
     Parameters
     ----------
     structure : Structure
-        One layer, its first two lattice vectors in the xy plane.
+        One layer, the two lattice vectors along which it is periodic in the xy plane.
     name : str
         Name of the layer.
     path : str, optional
@@ -247,14 +247,20 @@ def from_structure(
     cell = structure.cell
     if len(structure) == 0:
         raise MoireioError("holds no atoms", path=path)
-    if not structure.pbc[:2].all():
+    if structure.pbc.sum() < 2:
         raise MoireioError(
-            "is not periodic along its first two vectors: no lattice of a layer",
-            path=path,
-            remedy="a layer needs two lattice vectors along which it is periodic",
+            "is not periodic along two of its vectors: no lattice of a layer", path=path
         )
+    if not structure.pbc[:2].all():  # the vacuum lies along the first or the second vector
+        order = np.argsort(~structure.pbc, kind="stable")
+        structure = replace(structure, cell=structure.cell[order], pbc=structure.pbc[order])
+        cell = structure.cell
     if np.abs(cell[:2, 2]).max() > 1e-6 * np.abs(cell[:2]).max():
-        raise MoireioError("does not have its first two lattice vectors in the xy plane", path=path)
+        raise MoireioError(
+            "does not have the two lattice vectors of its layer in the xy plane",
+            path=path,
+            remedy="rotate the structure",
+        )
     lattice = cell[:2, :2].copy()
     positions = joined_positions(structure)
     positions[:, 2] -= (positions[:, 2].min() + positions[:, 2].max()) / 2

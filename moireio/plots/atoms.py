@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from moireio.system.layers import layer_normal
 from moireio.system.structure import Structure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIZE = 3.4  # inches
+LEVEL = 0.99  # z component of the normal of layers that are drawn in x and y
 
 
 def plot_on_atoms(
@@ -53,8 +55,9 @@ def plot_on_atoms(
 
     layer = np.zeros(len(structure), dtype=int) if structure.layer is None else structure.layer
     layers = np.unique(layer)
-    shifts = [a * structure.cell[0] + b * structure.cell[1] for a, b in np.ndindex(repeat, repeat)]
-    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) @ structure.cell[:2, :2]
+    cell, positions = _from_above(structure)
+    shifts = [a * cell[0] + b * cell[1] for a, b in np.ndindex(repeat, repeat)]
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) @ cell
     extent = np.ptp((corners * repeat), axis=0)
     figure = Figure(
         figsize=(SIZE * len(layers) + 0.8, SIZE * extent[1] / extent[0] + 0.6),
@@ -62,13 +65,13 @@ def plot_on_atoms(
         layout="constrained",
     )
     # as large as the atoms stand apart
-    area = abs(np.linalg.det(structure.cell[:2, :2])) / max((layer == layers[0]).sum(), 1)
+    area = abs(np.linalg.det(cell)) / max((layer == layers[0]).sum(), 1)
     points = 0.8 * np.sqrt(area) / extent[0] * SIZE * 72
     norm = (LogNorm if logarithmic else Normalize)(values.min(), values.max())
     image = None
     for axes, number in zip(np.atleast_1d(figure.subplots(1, len(layers))), layers, strict=True):
         members = layer == number
-        places = np.concatenate([structure.positions[members, :2] + s[:2] for s in shifts])
+        places = np.concatenate([positions[members] + s for s in shifts])
         image = axes.scatter(
             *places.T,
             c=np.tile(values[members], len(shifts)),
@@ -86,6 +89,21 @@ def plot_on_atoms(
     if title:
         figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _from_above(structure):
+    """Return the two lattice vectors of the layers, (2, 2), and positions, (N, 2), in their plane.
+
+    The axes of the plane are x and y where the layers are horizontal.
+    """
+    periodic = np.flatnonzero(structure.pbc)
+    axes = periodic if len(periodic) == 2 else np.arange(2)
+    normal = layer_normal(structure)
+    plane = np.eye(3)[:2]
+    if normal[2] < LEVEL:
+        first = structure.cell[axes[0]] / np.linalg.norm(structure.cell[axes[0]])
+        plane = np.array([first, np.cross(normal, first)])
+    return structure.cell[axes] @ plane.T, structure.positions @ plane.T
 
 
 def plot_expected_error(

@@ -33,6 +33,29 @@ def with_layers(structure: Structure) -> Structure:
     return replace(structure, layer=assign_layers(structure))
 
 
+def layer_normal(structure: Structure) -> npt.NDArray[np.float64]:
+    """Return the direction along which layers lie one above the other.
+
+    Parameters
+    ----------
+    structure : Structure
+        A stack of layers.
+
+    Returns
+    -------
+    (3,) array
+        Unit vector along the normal of the two periodic lattice vectors of a slab, and of the first
+        two vectors of anything else. Its z component is positive; if that is 0, it points to
+        the side of the remaining lattice vector.
+    """
+    axis = int(np.argmin(structure.pbc)) if structure.pbc.sum() == 2 else 2
+    along = np.delete(structure.cell, axis, axis=0)
+    normal = np.cross(along[0], along[1])
+    normal /= np.linalg.norm(normal)
+    up = normal[2] if abs(normal[2]) > FLAT else normal @ structure.cell[axis]
+    return np.asarray(normal if up > 0 else -normal)
+
+
 def joined_positions(structure: Structure) -> npt.NDArray[np.float64]:
     """Return positions in which no layer is cut by the border of the cell.
 
@@ -63,23 +86,21 @@ def assign_layers(structure: Structure, count: int | None = None) -> npt.NDArray
     Parameters
     ----------
     structure : Structure
-        A stack of layers: along the normal of the two periodic lattice vectors of a slab, and of
-        the first two vectors of anything else.
+        A stack of layers along its `layer_normal`.
     count : int, optional
         Number of layers; by default a new layer begins after every gap wider than `LAYER_GAP`.
 
     Returns
     -------
     (N,) array of int32
-        Layer of each atom, from 0 at the bottom: the lowest z or, where the stack lies along x or y,
-        the beginning of the lattice vector that leads out of the layers.
+        Layer of each atom, from 0 at the bottom.
 
     Raises
     ------
     MoireioError
         If there are too few gaps.
     """
-    height = joined_positions(structure) @ _upwards(structure)
+    height = joined_positions(structure) @ layer_normal(structure)
     order = np.argsort(height, kind="stable")
     gaps = np.diff(height[order])
     if count is None:
@@ -92,13 +113,3 @@ def assign_layers(structure: Structure, count: int | None = None) -> npt.NDArray
     layer = np.zeros(len(structure), dtype=np.int32)
     layer[order[1:]] = np.cumsum(borders)
     return layer
-
-
-def _upwards(structure: Structure) -> npt.NDArray[np.float64]:
-    """Return the unit vector along which layers lie one above the other."""
-    axis = int(np.argmin(structure.pbc)) if structure.pbc.sum() == 2 else 2
-    along = np.delete(structure.cell, axis, axis=0)
-    normal = np.cross(along[0], along[1])
-    normal /= np.linalg.norm(normal)
-    up = normal[2] if abs(normal[2]) > FLAT else normal @ structure.cell[axis]
-    return np.asarray(normal if up > 0 else -normal)

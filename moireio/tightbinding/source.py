@@ -2,12 +2,46 @@
 
 from typing import Literal
 
+import numpy as np
+
 from moireio.operators.catalogue import operator_type
 from moireio.operators.twocentre import PairSource, place_blocks
+from moireio.system.layers import layer_normal
 from moireio.system.neighbours import close_pairs
 from moireio.system.pairs import Pairs
 from moireio.system.structure import Structure
 from moireio.tightbinding.model import TightBindingModel
+
+LEAST_UPRIGHT = 0.98  # z component of a layer's normal: 11 degrees
+
+
+def fallen_orbitals(structure: Structure, model: TightBindingModel) -> str | None:
+    """Return a remark where a layer does not lie as its model's orbitals want it.
+
+    Parameters
+    ----------
+    structure : Structure
+        The atoms.
+    model : TightBindingModel
+        A model that has their species.
+
+    Returns
+    -------
+    str or None
+        A remark if a species has some orbitals of a shell but not all (p_z alone), whose axes are
+        x, y and z, and the structure is a layer that is inclined to the xy plane; else None.
+    """
+    parts = [s for n in model.names_for(structure) for s in model.species[n].shells]
+    if structure.pbc.sum() != 2 or all(len(s.m) == 2 * s.l + 1 for s in parts):
+        return None
+    upright = float(layer_normal(structure)[2])
+    if upright > LEAST_UPRIGHT:
+        return None
+    angle = np.degrees(np.arccos(upright))
+    return (
+        f"the layer is inclined to the xy plane by {angle:.0f} degrees, but the orbitals of "
+        f"{model.name} have x, y and z as their axes; rotate the structure"
+    )
 
 
 def bonded_pairs(structure: Structure, model: TightBindingModel) -> Pairs:

@@ -295,6 +295,7 @@ def test_the_report_is_about_what_was_built(invoke, tmp_path):
     assert built["angle"] == pytest.approx(-21.786789, abs=1e-6)
     done = invoke(*words, "--ribbon", 4)
     assert "112 atoms (a ribbon, 4 cells wide, open along vector 1), no strain" in done.stderr
+    assert "no --repeat" in invoke(*words, "--ribbon", 4, "--repeat", 2, 2).stderr
     words = ["build-twist", "graphene", "--index", "1", "2"]
     assert "note" not in invoke(*words, "-o", tmp_path / "b.h5").stderr
     refused = invoke(*words, "--json")

@@ -85,6 +85,15 @@ def test_structures_that_are_no_layers():
         assert str(error.value).startswith("x.cif: ")
 
 
+@pytest.mark.parametrize("order", [[2, 0, 1], [0, 2, 1]])
+def test_a_layer_with_its_vacuum_along_another_vector(order):
+    graphene = structure_of(layers.named("graphene"))
+    other = replace(graphene, cell=graphene.cell[order], pbc=graphene.pbc[order])
+    layer = layers.from_structure(other, "x")
+    np.testing.assert_allclose(layer.lattice, layers.named("graphene").lattice)
+    np.testing.assert_allclose(layer.positions, layers.from_structure(graphene, "x").positions)
+
+
 def test_centres():
     """Sites of graphene: the hexagon is as far from the three atoms around it as these bond."""
     graphene = layers.named("graphene")

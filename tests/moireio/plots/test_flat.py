@@ -49,3 +49,19 @@ def test_weights_have_a_panel_for_each_layer():
     panels = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in panels] == ["layer 1: 75 %", "layer 2: 25 %"]
     assert len(panels[0].collections[0].get_offsets()) == 2 * 4
+
+
+def test_weights_of_a_layer_that_stands_upright():
+    """It is drawn as if it lay flat, in whatever order the vectors are."""
+    flat = Structure(
+        np.diag([2.0, 3.0, 9.0]), [[0, 0, 0], [1, 1.5, 0]], [6, 6], [0, 0], ["C"], [1, 1, 0]
+    )
+    upright = Structure(
+        flat.cell[[2, 0, 1]][:, [2, 0, 1]], flat.positions[:, [2, 0, 1]], [6, 6], [0, 0], ["C"],
+        [0, 1, 1],
+    )  # fmt: skip
+    shown = [
+        plot_weights(structure, np.array([0.5, 1.0]), "").axes[0].collections[0].get_offsets()
+        for structure in (flat, upright)
+    ]
+    np.testing.assert_allclose(shown[1], shown[0], atol=1e-12)

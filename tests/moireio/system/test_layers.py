@@ -57,7 +57,7 @@ def test_crystals_molecules_and_chains_get_none(pbc):
 
 
 @pytest.mark.parametrize("flip", [1, -1])
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_layers_count_from_the_lowest_z_whatever_the_cell(order, flip):
     """Vectors in any order and of either handedness, the vacuum along any of them."""
     slab = bilayer([True, True, False])

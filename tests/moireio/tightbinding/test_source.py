@@ -1,14 +1,18 @@
 """Operators of a tight-binding model, by runs of atoms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from crystals import graphene
 from hypothesis import given
 from hypothesis import strategies as st
 from slater_koster import integrals, like, spd_model
 from systems import random_structure
 
 from moireio.operators.views import FullView, UpperView
-from moireio.tightbinding.source import TightBindingSource, bonded_pairs
+from moireio.tightbinding.modelfile import read_model
+from moireio.tightbinding.source import TightBindingSource, bonded_pairs, fallen_orbitals
 
 
 def model_of_all(seed):
@@ -60,3 +64,13 @@ def test_pairs_are_those_within_the_longest_bonds():
     assert np.linalg.norm(d, axis=1).max() <= 4.0
     assert (pairs.onsite() >= 0).all()
     assert (pairs.partner() >= 0).all()
+
+
+def test_layers_that_do_not_lie_flat_are_named_where_the_model_has_p_z_alone():
+    flat, model = graphene(), read_model("moon-koshino")
+    turned = replace(flat, cell=flat.cell[:, [2, 0, 1]], positions=flat.positions[:, [2, 0, 1]])
+    vectors = replace(flat, cell=flat.cell[[2, 0, 1]], pbc=flat.pbc[[2, 0, 1]])
+    assert "inclined to the xy plane by 90 degrees" in fallen_orbitals(turned, model)
+    assert fallen_orbitals(flat, model) is None
+    assert fallen_orbitals(vectors, model) is None  # the vacuum along a, but still along z
+    assert fallen_orbitals(turned, model_of_all(0)) is None  # whole shells
