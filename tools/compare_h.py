@@ -19,9 +19,7 @@ from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_
 @click.option(
     "--path",
     "-p",
-    default="GMKG",
-    show_default=True,
-    help="Path of --bands, corners as for band.",
+    help="Path of --bands, corners as for band.  [default: the usual path of the lattice]",
 )
 @click.option(
     "--points", type=click.IntRange(2), default=40, show_default=True, help="k points on the path."

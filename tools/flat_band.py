@@ -33,7 +33,10 @@ from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_
     help="Energy (eV) between filled and empty bands.  [default: by the number of electrons]",
 )
 @click.option(
-    "--path", "-p", help="Corners, as for band.  [default: bands that SOURCE keeps, or GMKG]"
+    "--path",
+    "-p",
+    help="Corners, as for band.  [default: bands that SOURCE keeps, or the usual path of the "
+    "lattice]",
 )
 @click.option("--points", "-n", type=click.IntRange(2), help="k points on the path.  [default: 40]")
 @solver_options("dense", "sparse", "slepc")
@@ -108,9 +111,7 @@ def _row(ctx, name, opts, solver, checkpoint):
         path = None
         asked = opts["path"] or opts["points"]
         if "hamiltonian" in file and (asked or "bands" not in file):
-            path = choose_path(
-                file, opts["path"] or "GMKG", opts["points"] or 40, note=notes.setdefault
-            )
+            path = choose_path(file, opts["path"], opts["points"] or 40, note=notes.setdefault)
         with show_progress(ctx, "flat-band") as update:
             flat = flat_bands(
                 file,

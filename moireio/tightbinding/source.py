@@ -13,6 +13,8 @@ from moireio.system.structure import Structure
 from moireio.tightbinding.model import TightBindingModel
 
 LEAST_UPRIGHT = 0.98  # z component of a layer's normal: 11 degrees
+NARROWEST = 0.5  # root mean square width of a ribbon, Å; narrower ones are lines
+FLATTEST = 0.2  # root mean square height of a flat ribbon, of its width
 
 
 def fallen_orbitals(structure: Structure, model: TightBindingModel) -> str | None:
@@ -29,19 +31,33 @@ def fallen_orbitals(structure: Structure, model: TightBindingModel) -> str | Non
     -------
     str or None
         A remark if a species has some orbitals of a shell but not all (p_z alone), whose axes are
-        x, y and z, and the structure is a layer that is inclined to the xy plane; else None.
+        x, y and z, and a layer, or a flat ribbon or molecule, is inclined to the xy plane;
+        else None.
     """
     parts = [s for n in model.names_for(structure) for s in model.species[n].shells]
-    if structure.pbc.sum() != 2 or all(len(s.m) == 2 * s.l + 1 for s in parts):
+    if all(len(s.m) == 2 * s.l + 1 for s in parts):
         return None
-    upright = float(layer_normal(structure)[2])
-    if upright > LEAST_UPRIGHT:
+    normal = _normal(structure)
+    if normal is None or abs(normal[2]) > LEAST_UPRIGHT:
         return None
-    angle = np.degrees(np.arccos(upright))
+    angle = np.degrees(np.arccos(abs(normal[2])))
     return (
-        f"the layer is inclined to the xy plane by {angle:.0f} degrees, but the orbitals of "
-        f"{model.name} have x, y and z as their axes; rotate the structure"
+        f"the atoms lie in a plane that is inclined to xy by {angle:.0f} degrees, but the orbitals "
+        f"of {model.name} have x, y and z as their axes; rotate the structure"
     )
+
+
+def _normal(structure):
+    """Return the normal of a layer, of a flat ribbon or a flat molecule; None for other things."""
+    if structure.pbc.sum() == 2:
+        return layer_normal(structure)
+    if structure.pbc.all():
+        return None
+    ends = structure.positions + structure.cell[structure.pbc].sum(axis=0)
+    points = np.concatenate([structure.positions, ends])
+    _, spread, axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
+    width = spread[1] / np.sqrt(len(points))
+    return axes[2] if width > NARROWEST and spread[2] < FLATTEST * spread[1] else None
 
 
 def bonded_pairs(structure: Structure, model: TightBindingModel) -> Pairs:

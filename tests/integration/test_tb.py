@@ -1,5 +1,7 @@
 """``tb-h`` as a user runs it: levels against independent ones, pipes, errors."""
 
+import json
+
 import numpy as np
 import pytest
 from graphene_levels import CASES, POINTS, expected, found
@@ -196,6 +198,29 @@ def test_two_models_are_compared(invoke, tmp_path):
     assert plot.exists()
     assert SpeciesBasis((1, 2), m=(0, 2)).groups == [("pz", 1), ("dx2-y2", 1)]
     assert SpeciesBasis((0, 0, 1)).groups == [("s1", 1), ("s2", 1), ("p1", 3)]
+
+
+def test_usual_paths_of_cells_that_are_not_hexagonal(invoke, tmp_path):
+    """A ribbon, periodic along one vector, and a rectangular layer have no M, K."""
+    words = ["build-twist", "graphene", "--index", 1, 2, "--ribbon", 1, "-o", tmp_path / "r.h5"]
+    assert invoke(*words).exit_code == 0
+    a = 2.46
+    rows = [[0, 0], [0, a / 3**0.5], [a / 2, a * 0.75**0.5], [a / 2, a * 0.75**0.5 + a / 3**0.5]]
+    lines = [f"C {x} {y} 0" for x, y in rows]
+    head = f'4\nLattice="{a} 0 0 0 {a * 3**0.5} 0 0 0 20" Properties=species:S:1:pos:R:3\n'
+    (tmp_path / "l.xyz").write_text(head + "\n".join(lines))
+    for source, labels in ((tmp_path / "r.h5", ["G", "X"]), (tmp_path / "l.xyz", list("GXSYGS"))):
+        out = tmp_path / "tb.h5"
+        assert invoke("tb-h", "-m", "graphene-nn", source, "-o", out, "--force").exit_code == 0
+        bands = json.loads(invoke("band", out, "-n", 8, "--json").stdout)
+        assert bands["labels"] == labels
+        flat = invoke("flat-band", out, "--points", 8, "--below", 1, "--above", 1, "--json")
+        energies = np.array(bands["energies"])[0]
+        half = energies.shape[1] // 2
+        width = 1e3 * np.ptp(energies[:, half - 1 : half + 1])
+        assert json.loads(flat.stdout)["width_meV"] == pytest.approx(width)
+        done = invoke("compare-h", out, out, "--bands", 1, "--points", 8)
+        assert "bands above the gap, mean |ΔE|, meV: 0.00" in done.stdout
 
 
 def test_list(run):

@@ -11,6 +11,7 @@ from slater_koster import integrals, like, spd_model
 from systems import random_structure
 
 from moireio.operators.views import FullView, UpperView
+from moireio.system.structure import Structure
 from moireio.tightbinding.modelfile import read_model
 from moireio.tightbinding.source import TightBindingSource, bonded_pairs, fallen_orbitals
 
@@ -66,11 +67,23 @@ def test_pairs_are_those_within_the_longest_bonds():
     assert (pairs.partner() >= 0).all()
 
 
+def repeated(structure, pbc):
+    """Return 2 × 2 cells with another periodicity."""
+    steps = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) @ structure.cell[:2]
+    positions = (structure.positions[:, None] + steps).reshape(-1, 3)
+    return Structure(
+        structure.cell * [[2], [2], [1]], positions, [6] * len(positions), [0] * len(positions),
+        ["C"], pbc,
+    )  # fmt: skip
+
+
 def test_layers_that_do_not_lie_flat_are_named_where_the_model_has_p_z_alone():
     flat, model = graphene(), read_model("moon-koshino")
     turned = replace(flat, cell=flat.cell[:, [2, 0, 1]], positions=flat.positions[:, [2, 0, 1]])
     vectors = replace(flat, cell=flat.cell[[2, 0, 1]], pbc=flat.pbc[[2, 0, 1]])
-    assert "inclined to the xy plane by 90 degrees" in fallen_orbitals(turned, model)
-    assert fallen_orbitals(flat, model) is None
+    for pbc in ([True, True, False], [True, False, False], [False] * 3):  # layer, ribbon, flake
+        lying, upright = (repeated(s, pbc) for s in (flat, turned))
+        assert "inclined to xy by 90 degrees" in fallen_orbitals(upright, model)
+        assert fallen_orbitals(lying, model) is None
     assert fallen_orbitals(vectors, model) is None  # the vacuum along a, but still along z
     assert fallen_orbitals(turned, model_of_all(0)) is None  # whole shells
