@@ -111,7 +111,7 @@ def kind_of_bytes(head: bytes, label: str) -> str:
         "is not a block file: its first bytes are neither HDF5's nor zip's",
         path=label,
         remedy="openmx2h5 converts OpenMX's .scfout, deeph2h5 DeepH's folders; overlap and tb-h "
-        "read structure files, by their names",
+        "read structure files",
     )
 
 

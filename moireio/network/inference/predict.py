@@ -20,7 +20,7 @@ from moireio.operators.blocks import read_pairs
 from moireio.operators.views import FullView
 from moireio.results.electrons import Electrons
 from moireio.runtime.progress import Progress, share
-from moireio.system.basis import Basis, SpeciesBasis
+from moireio.system.basis import Basis, SpeciesBasis, shell_counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +157,9 @@ def _completed(
     if stored.l != shells or stored.m is not None:
         raise MoireioError(
             f"species {name} has the basis {stored.label}, {model.label} was trained with "
-            f"shells {shells}",
+            f"shells {shell_counts(shells)}",
             path=label,
+            remedy="make S in the model's basis, with overlap",
         )
     trained = model.basis.species.get(model.names[s]) if model.basis is not None else None
     if trained is None:

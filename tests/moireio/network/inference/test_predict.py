@@ -62,7 +62,7 @@ def test_refusals(model):
     with pytest.raises(MoireioError, match="has N, which the model does not know"):
         prepare(small_model(C="s1p1d1"), File(atoms, model.basis))
     other = small_model(C="s1p1", N="s2p1")
-    with pytest.raises(MoireioError, match="was trained with shells"):
+    with pytest.raises(MoireioError, match="was trained with shells s1p1"):
         prepare(other, File(atoms, model.basis))
     short = small_model(local=True)
     short.network.settings = short.network.settings.with_(reaches=(0.5, 0.5))
