@@ -71,7 +71,7 @@ class _Command(Command):
 @solver_options("dense", "kpm")
 @click.option(
     "--moments",
-    type=click.IntRange(2),
+    type=click.IntRange(2, 1_000_000),
     help="kpm: number of moments.  [default: as many as --width needs]",
 )
 @click.option(

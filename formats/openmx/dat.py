@@ -251,7 +251,9 @@ def read_text(path: str | os.PathLike[str]) -> str:
     """
     try:
         with open(path, "rb") as stream:
-            raw = stream.read(MOST_BYTES + 1)
+            raw = stream.read(HEAD_BYTES)
+            if b"\0" not in raw:
+                raw += stream.read(MOST_BYTES + 1 - len(raw))
     except OSError as error:
         raise unreadable(error, path) from error
     if len(raw) > MOST_BYTES:

@@ -1,6 +1,7 @@
 """The k points along which bands are wanted."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy.typing as npt
 from moireio.errors import MoireioError, naming, unreadable
 from moireio.kspace.path import make_path, path_of_points, path_of_segments
 from moireio.results.kpath import KPath
+
+LONGEST_LINE = 10_000  # characters
+MOST_POINTS = 1_000_000
 
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
@@ -122,7 +126,8 @@ def read_kpoints(path: str) -> npt.NDArray[np.float64]:
     points = []
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
-            for number, line in enumerate(stream, 1):
+            lines = iter(partial(stream.readline, LONGEST_LINE), "")
+            for number, line in enumerate(lines, 1):
                 words = line.split("#")[0].split()
                 if not words:
                     continue
@@ -130,6 +135,8 @@ def read_kpoints(path: str) -> npt.NDArray[np.float64]:
                     point = [float(v) for v in words[:3]]
                 except ValueError:
                     point = []
+                if len(points) == MOST_POINTS:
+                    raise MoireioError(f"has more than {MOST_POINTS:,} k points", path=path)
                 if len(point) != 3 or not (np.abs(point) < 1e3).all():
                     raise MoireioError(
                         f"line {number} has no three coordinates",

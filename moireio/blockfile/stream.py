@@ -20,7 +20,7 @@ from moireio.blockfile.schema import naming_misfits
 from moireio.blockfile.writer import BlockWriter
 from moireio.errors import MissingFileError, MoireioError, unreadable, unwritable
 from moireio.results.registry import usable_kind
-from moireio.runtime.files import copy_to_stream, descriptor, is_stream
+from moireio.runtime.files import copy_to_stream, descriptor, is_device, is_stream
 from moireio.runtime.workdirs import work_folder
 from moireio.store.containers import kind_of_bytes, kind_of_name
 from moireio.store.transaction import check_target, write_container
@@ -61,6 +61,10 @@ def source_file(
         if os.path.isfile(source) or os.path.isdir(source):
             yield source, source
             return
+        if is_device(source):
+            raise MoireioError(
+                "is a device, not a file", path=source, remedy="name a file, or pipe it in"
+            )
         try:  # a pipe with a name, as of the shell's <(command), can be read only once
             with open(source, "rb") as stream, _spool(stream, source, check) as path:
                 yield path, source
@@ -115,6 +119,19 @@ def _spool(
         yield path
 
 
+def _kind_of_stream(head: bytes, label: str) -> str:
+    """Return the container of a stream, by its first bytes."""
+    try:
+        return kind_of_bytes(head, label)
+    except MoireioError as error:
+        raise MoireioError(
+            "is a stream that holds no block file",
+            path=label,
+            remedy="pipe what openmx2h5 or another command writes; structures of other programs "
+            "are read from files, whose names give their format",
+        ) from error
+
+
 @contextlib.contextmanager
 def open_source(source: str) -> Iterator[BlockFile]:
     """Open a command's SOURCE as a block file.
@@ -130,7 +147,7 @@ def open_source(source: str) -> Iterator[BlockFile]:
         Open for reading.
     """
     with (
-        source_file(source, kind_of_bytes) as (path, label),
+        source_file(source, _kind_of_stream) as (path, label),
         open_blockfile(path, label) as file,
         naming_misfits(file.container),
     ):

@@ -16,6 +16,7 @@ from moireio.system.structure import Structure
 
 Corner = tuple[str, npt.NDArray[np.float64]]
 Segment = tuple[int, npt.ArrayLike, npt.ArrayLike, tuple[str, str]]
+MOST_POINTS = 1_000_000
 _LABEL = re.compile(r"[A-Z]\d*'?")
 _POINT = re.compile(r"^(?:(?P<label>[^=,]+)=)?(?P<k>[^=]+)$")
 
@@ -124,8 +125,10 @@ def make_path(
     Raises
     ------
     MoireioError
-        If a label is unknown.
+        If a label is unknown, or the points are too many.
     """
+    if points > MOST_POINTS:
+        raise MoireioError(f"{points} `points` on a path are more than {MOST_POINTS:,}")
     if convention == "seekpath" and structure.pbc.all():
         corners, default = seekpath_points(structure)
     else:

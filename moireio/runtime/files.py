@@ -67,6 +67,24 @@ def is_stream(path: str | os.PathLike[str]) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
+def is_device(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a device, other than the empty one, which may never end.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Any path that exists.
+
+    Returns
+    -------
+    bool
+        False for files, folders, pipes and sockets.
+    """
+    mode = os.stat(path).st_mode
+    is_empty = os.path.exists(os.devnull) and os.path.samefile(path, os.devnull)
+    return (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) and not is_empty
+
+
 def copy_to_stream(source: str, path: str | os.PathLike[str]) -> None:
     """Copy a finished file into a pipe, a device or an open descriptor.
 

@@ -27,6 +27,7 @@ from moireio.store.hdf5_guard import on_heap, own_dataset, own_object
 
 LAYOUT = ("v110", "v110")
 CACHE_BYTES = 8 << 20
+MOST_MEMBERS = 10_000  # of a group
 
 
 class Hdf5Container:
@@ -97,6 +98,8 @@ class Hdf5Container:
     def _children(self, name: str, wanted: type) -> list[str]:
         try:
             group = own_object(self._file, name, self.label)
+            if len(group) > MOST_MEMBERS:
+                raise ValueError(f"it has {len(group)} members")
             names = []
             for key in group:
                 require_name(key)

@@ -14,6 +14,7 @@ import h5py
 from moireio.errors import DamagedError, MoireioError
 from moireio.store.bounds import EXPANSION
 
+LARGEST_CHUNK = 64 << 20  # bytes, where it is larger than its array
 REMEDY = "only what lies in the file itself is read"
 
 
@@ -96,7 +97,8 @@ def own_dataset(file: h5py.Group, name: str, label: str) -> h5py.Dataset:
     shape = dataset.shape
     if shape is None or 0 in shape:
         return dataset
-    claimed, expansion = math.prod(shape) * dataset.dtype.itemsize, 1
+    needed = math.prod(shape) * dataset.dtype.itemsize
+    claimed, expansion = needed, 1
     if layout != h5py.h5d.CHUNKED:
         stored = dataset.id.get_storage_size()
     else:
@@ -115,6 +117,10 @@ def own_dataset(file: h5py.Group, name: str, label: str) -> h5py.Dataset:
             f"holds {stored}",
             path=label,
             remedy="the file is damaged, or was not written to its end",
+        )
+    if layout == h5py.h5d.CHUNKED and claimed / chunks > max(needed, LARGEST_CHUNK):
+        raise DamagedError(
+            f"a chunk of /{name} has the shape {chunk}, all of it {shape}", path=label
         )
     if layout == h5py.h5d.CHUNKED and dataset.id.get_num_chunks() < chunks:
         lost = chunks - dataset.id.get_num_chunks()

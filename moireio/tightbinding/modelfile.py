@@ -28,6 +28,8 @@ from moireio.tightbinding.slaterkoster import CHANNELS
 _INTEGRAL = re.compile(rf"([spd]\*?)([spd]\*?)_({'|'.join(CHANNELS)})")
 LONGEST = 50.0  # Å
 SHORTEST = 0.3  # Å
+MOST_BYTES = 1 << 20
+LONGEST_LINE = 10_000
 HELP = "see docs/tight-binding.md"
 
 
@@ -61,11 +63,17 @@ def read_model(path: str | os.PathLike[str]) -> TightBindingModel:
         )
     try:
         with open(path, "rb") as stream:
-            content = tomllib.load(stream)
+            text = stream.read(MOST_BYTES + 1)
+        # TOML's reader takes time as the square of the length of a line, or does not end.
+        if len(text) > MOST_BYTES or max(map(len, text.splitlines()), default=0) > LONGEST_LINE:
+            raise MoireioError("is too large for a model", path=path, remedy=HELP)
+        content = tomllib.loads(text.decode())
     except OSError as error:
         raise unreadable(error, path) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MoireioError(f"is not TOML: {error}", path=path, remedy=HELP) from error
+    except RecursionError as error:
+        raise MoireioError("is nested too deep for a model", path=path, remedy=HELP) from error
     return parse_model(content, path)
 
 

@@ -48,3 +48,5 @@ def test_lists_of_k_points(tmp_path):
             read_kpoints(str(path))
     with pytest.raises(FileNotFoundError):
         read_kpoints(str(tmp_path / "absent.txt"))
+    with pytest.raises(MoireioError, match="line 1 has no three coordinates"):
+        read_kpoints("/dev/zero")

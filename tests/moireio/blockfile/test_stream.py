@@ -1,6 +1,8 @@
 """Spools, outputs that must not be made, and files that appear whole or not at all."""
 
 import io
+import os
+import threading
 
 import pytest
 
@@ -69,3 +71,24 @@ def test_outputs_in_a_folder_that_is_read(tmp_path):
     own.write_bytes(b"not a block file")
     with pytest.raises(MoireioError, match="is a file of the input"):
         stream.check_outputs([str(own)], [str(tmp_path)], force=True)
+
+
+def test_devices_that_do_not_end_are_not_copied():
+    with (
+        pytest.raises(MoireioError, match="/dev/zero: is a device"),
+        stream.source_file("/dev/zero"),
+    ):
+        pass
+
+
+def test_a_structure_in_a_pipe_is_refused_with_what_to_do(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("C\n1.0\n1 0 0\n",))
+    writer.start()
+    with (
+        pytest.raises(MoireioError, match="are read from files, whose names give their format"),
+        stream.open_source(str(pipe)),
+    ):
+        pass
+    writer.join()

@@ -39,6 +39,11 @@ def test_points_and_distances():
     assert steps.max() < 1.2 * steps.min()
 
 
+def test_paths_of_no_end():
+    with pytest.raises(MoireioError, match="1000000000 `points` on a path are more than 1,000,000"):
+        make_path(one_atom(SIXTY), points=10**9)
+
+
 def test_jumps():
     path = make_path(one_atom(SIXTY), "GM,KG", 40)
     (jump,) = path.breaks

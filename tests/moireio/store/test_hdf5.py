@@ -1,5 +1,6 @@
 """HDF5: damaged headers, full disks, texts outside the heap that has no checksum."""
 
+import contextlib
 import os
 
 import h5py
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 
 import moireio
-from moireio.errors import MoireioError
+from moireio.errors import DamagedError, MoireioError
 from moireio.store.containers import open_container
+from moireio.store.hdf5 import Hdf5Container
 from moireio.store.transaction import write_container
 
 SUFFIXES = [".h5", ".zarr", ".zarr.zip"]
@@ -106,3 +108,15 @@ def test_texts_of_variable_length_are_read(tmp_path):
     assert container.attributes() == {"text": "Å"}
     assert container.read("b").tolist() == ["Γ", "M"]
     container.close()
+
+
+def test_groups_of_ever_so_many_members(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w", libver="latest") as file:
+        group = file.create_group("history")
+        for n in range(10_001):
+            group[str(n)] = h5py.SoftLink("/")
+    with (
+        contextlib.closing(Hdf5Container(tmp_path / "x.h5")) as container,
+        pytest.raises(DamagedError, match="/history cannot be read: it has 10001 members"),
+    ):
+        container.groups("history")

@@ -1,5 +1,7 @@
 """HDF5 files that point elsewhere, or claim more than they hold."""
 
+import zlib
+
 import h5py
 import numpy as np
 import pytest
@@ -88,6 +90,16 @@ def test_a_chunk_larger_than_its_array(tmp_path):
         x = file.create_dataset("x", (5,), "f8", chunks=(10**8,), maxshape=(None,))
         x.id.write_direct_chunk((0,), b"x" * 40, filter_mask=0)
     with h5py.File(tmp_path / "x.h5") as file, pytest.raises(DamagedError, match="800000000 bytes"):
+        own_dataset(file, "x", "x.h5")
+
+
+def test_a_compressed_chunk_larger_than_its_array(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        options = {"chunks": (10**7,), "maxshape": (None,), "compression": "gzip"}
+        x = file.create_dataset("x", (5,), "f8", **options)
+        x.id.write_direct_chunk((0,), zlib.compress(bytes(8 * 10**7)), filter_mask=0)
+    message = r"a chunk of /x has the shape \(10000000,\), all of it \(5,\)"
+    with h5py.File(tmp_path / "x.h5") as file, pytest.raises(DamagedError, match=message):
         own_dataset(file, "x", "x.h5")
 
 

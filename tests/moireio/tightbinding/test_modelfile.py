@@ -141,6 +141,25 @@ def test_no_model(tmp_path):
     assert LONGEST == 50
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[\n" * 5000, "nested too deep"),
+        ("a" + ".a" * 100_000 + " = 1", "too large"),
+        ("# \n" * 400_000, "too large"),
+    ],
+)
+def test_models_that_python_cannot_read_in_time(tmp_path, text, message):
+    (tmp_path / "m.toml").write_text(text)
+    with pytest.raises(MoireioError, match=message):
+        read_model(str(tmp_path / "m.toml"))
+
+
+def test_a_device_is_no_model():
+    with pytest.raises(MoireioError, match="too large for a model"):
+        read_model("/dev/zero")
+
+
 def test_the_example_of_the_page():
     page = Path(__file__).parents[3] / "docs" / "tight-binding.md"
     (text,) = re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), re.S)
