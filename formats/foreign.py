@@ -39,7 +39,7 @@ _TEXTS = (
     (r"\A\s*fn\.\s+type\s+at\.\s+n\s+l\s+m", "a basis-indices.out of FHI-aims"),
     (r"\A\s*n_hamiltonian_matrix_size:", "an rs_indices.out of FHI-aims"),
     (r"\A\s*&(inputpp|inputph|bands|projwfc|dos)\b", "an input of Quantum ESPRESSO"),
-    (r"\A\s*vasp\.\d", "an OUTCAR of VASP"),
+    (r"\A\s*vasp\.\d.*\n\s*executed on", "an OUTCAR of VASP"),
     (r"\A<\?xml[\s\S]*<modeling>", "a vasprun.xml of VASP"),
     (r"\A\s*ITEM: TIMESTEP", "a trajectory of LAMMPS"),
     (r"\bWelcome to SIESTA\b|^Siesta Version|^Executable\s+: siesta", "an output of SIESTA"),

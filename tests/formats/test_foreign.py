@@ -19,7 +19,7 @@ TEXTS = {
     "#     NATOM\n   3\n#     IATOM    NNEIGH      NORB\n": "a matrix of DFTB+",
     "  Invoking FHI-aims ...\n": "an output of FHI-aims",
     "&inputpp\n outdir='./out'\n/\n": "an input of Quantum ESPRESSO",
-    " vasp.6.4.2 20Jul23\n": "an OUTCAR of VASP",
+    " vasp.6.4.2 20Jul23\n executed on  LinuxGNU date 2026.01.01\n": "an OUTCAR of VASP",
     "SystemLabel electrode\n": "an input of SIESTA",
 }
 
@@ -42,6 +42,7 @@ def test_names_and_bytes():
         "0.1 -5.7\n0.2 -5.2\n0.3 -4.1\n",  # bands, or anything else in two columns
         "  8\n0.0 0.0 0.0 1.0\n0.1 0.1 0.1 1.0\n",
         "1\n2\n3\n4\n5\n",
+        "vasp.6 relaxed\n1\n4 0 0\n0 4 0\n0 0 9\nC\n1\nDirect\n0 0 0\n",  # a POSCAR
         "# notes on num_wann, DFTB+ and VASP\n",
     ],
 )
