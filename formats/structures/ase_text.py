@@ -129,6 +129,12 @@ def read(text: str, path: str, form: str) -> StructureText:
                 remedy="correct the numbers of atoms or points",
             ) from error
         except Exception as error:  # ASE's readers raise whatever the text makes them
+            if form == "espresso-in" and "ibrav != 0" in str(error):
+                raise MoireioError(
+                    "has its cell as ibrav of Quantum ESPRESSO, which is not read",
+                    path=path,
+                    remedy="write CELL_PARAMETERS with ibrav = 0, or give the output of pw.x",
+                ) from error
             raise MoireioError(
                 f"cannot be read as a structure: no sound {NAMES[form]}: {_reason(error)}",
                 path=path,

@@ -121,3 +121,13 @@ def test_more_atoms_than_fit(sheet, tmp_path):
 def _write(path, text):
     path.write_text(text)
     return str(path)
+
+
+def test_cells_by_ibrav_are_refused_with_what_to_do(tmp_path):
+    path = tmp_path / "scf.in"
+    path.write_text(
+        "&control\n/\n&system\n ibrav=4, a=2.46, c=20, nat=1, ntyp=1\n/\n&electrons\n/\n"
+        "ATOMIC_SPECIES\nC 12.011 C.UPF\nATOMIC_POSITIONS crystal\nC 0 0 0\n"
+    )
+    with pytest.raises(MoireioError, match="ibrav of Quantum ESPRESSO.*CELL_PARAMETERS"):
+        structure_files.read(str(path))
