@@ -2,6 +2,7 @@
 
 import click
 
+from moireio.errors import MoireioError
 from moireio.tools.common import Command, arguments, say
 from moireio.tools.options import Suggested, options, package_files
 
@@ -263,7 +264,7 @@ def main(ctx, sources, output, force, processes, calibrate_only, **settings):
         split,
         open_calculation,
         Architecture(
-            Irreps.parse(settings["hidden"]),
+            _features(settings["hidden"], Irreps.parse),
             settings["blocks"],
             settings["lmax"],
             settings["deeph_e3"],
@@ -288,3 +289,11 @@ def _optimisation(settings):
     if chosen["min_learning_rate"] is None:
         chosen["min_learning_rate"] = min(3e-5, chosen["learning_rate"] / 20)
     return chosen | {"threshold": preset["threshold"]}
+
+
+def _features(text, parse):
+    """Read the value of ``--hidden``."""
+    try:
+        return parse(text)
+    except MoireioError as error:
+        raise click.UsageError(f"--hidden: {error}") from None

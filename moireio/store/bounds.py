@@ -79,19 +79,21 @@ def require_backed(
         )
 
 
-def require_name(name: str) -> None:
+def require_name(name: str | bytes) -> None:
     """Raise if a group or array has a name that is no single part of a path.
 
     Parameters
     ----------
-    name : str
-        As a container lists it.
+    name : str or bytes
+        As a container lists it; bytes where they are no UTF-8.
 
     Raises
     ------
     ValueError
-        If it is empty, "." or "..", has a slash or a control character, or is too long.
+        If it is no text, empty, "." or "..", has a slash or a control character, or is too long.
     """
+    if isinstance(name, bytes):
+        raise ValueError(f"{name[:40]!r} is no name of a group or array")
     encoded = name.encode("utf-8", "replace")
     plain = not any(c == "/" or c < " " or "\ud800" <= c <= "\udfff" for c in name)
     if name in ("", ".", "..") or not plain or len(encoded) > NAME_BYTES:

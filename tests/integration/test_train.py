@@ -203,6 +203,9 @@ def test_options_that_are_zero_or_too_small(run, sets, tmp_path):
         out = ["-o", tmp_path / "n.h5"]
         run(*words, *out, *extra, check=False).assert_one_line_error()
     run(*words, "-o", tmp_path / "o.h5", "--hidden", "4x1o", check=False).assert_one_line_error()
+    done = run(*words, "-o", tmp_path / "o.h5", "--hidden", "foo", check=False)
+    assert done.code == 2
+    assert "--hidden: 'foo' is not a representation" in done.stderr
 
 
 def test_frozen_parts(run, sets, tmp_path):

@@ -120,3 +120,13 @@ def test_groups_of_ever_so_many_members(tmp_path):
         pytest.raises(DamagedError, match="/history cannot be read: it has 10001 members"),
     ):
         container.groups("history")
+
+
+def test_names_that_are_no_text(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_group(b"x_\xff")
+    with (
+        contextlib.closing(Hdf5Container(tmp_path / "x.h5")) as container,
+        pytest.raises(DamagedError, match=r"xff' is no name of a group or array"),
+    ):
+        container.groups()
