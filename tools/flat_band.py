@@ -90,7 +90,7 @@ def main(ctx, files, **opts):
     check_outputs(named, files, opts["force"])
     solver = solver_choice(opts)
     checkpoint = checkpoint_path(opts, named, len(files) == 1)
-    rows = [_row(ctx, name, opts, solver, checkpoint) for name in files]
+    rows = [_row(ctx, name, opts, solver, checkpoint, len(files) > 1) for name in files]
     if all(row["angle"] is not None for row in rows):
         rows.sort(key=lambda row: -abs(row["angle"]))
     if opts["plot"]:
@@ -100,7 +100,7 @@ def main(ctx, files, **opts):
     print_result(opts | {"plot": to_stdout}, lambda: _table(rows), lambda: _json(rows))
 
 
-def _row(ctx, name, opts, solver, checkpoint):
+def _row(ctx, name, opts, solver, checkpoint, series):
     """Return the results of one file; draw and write where its states live."""
     from moireio.bands.flat import flat_bands
     from moireio.bands.paths import choose_path
@@ -129,7 +129,7 @@ def _row(ctx, name, opts, solver, checkpoint):
         if opts["weights_plot"] or opts["density"]:
             weights = _states(ctx, file, flat, solver, opts, notes.setdefault)
         for line in notes:
-            say(ctx, f"note: {line}")
+            say(ctx, f"note: {file.label}: {line}" if series else f"note: {line}")
         moire = file.moire
         angle = None
         if moire is not None and len(moire.layers) > 1:

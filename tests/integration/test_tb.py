@@ -223,6 +223,18 @@ def test_usual_paths_of_cells_that_are_not_hexagonal(invoke, tmp_path):
         assert "bands above the gap, mean |ΔE|, meV: 0.00" in done.stdout
 
 
+def test_notes_on_a_series_name_the_file(invoke, tmp_path):
+    """One of two cells is strained."""
+    for name, *strain in (["a"], ["b", "--strain", "all", 0.005]):
+        cell = tmp_path / f"{name}.h5"
+        words = ["build-twist", "graphene", "--index", 1, 2, *strain, "-o", cell]
+        assert invoke(*words).exit_code == 0
+        assert invoke("tb-h", "-m", "graphene-nn", cell, "--in-place").exit_code == 0
+    files = [tmp_path / "a.h5", tmp_path / "b.h5"]
+    (note,) = invoke("flat-band", *files, "--points", 4).stderr.splitlines()
+    assert note.startswith(f"note: {files[1]}: the lattice is hexagonal but for a strain of 0.58 %")
+
+
 def test_list(run):
     text = run("tb-h", "--list").text
     for name in shipped():
