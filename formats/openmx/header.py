@@ -201,7 +201,7 @@ class Header:
             notes.append("the low digits of the positions could not be verified")
         cell = self.cell * BOHR_ANGSTROM
         # The text of the file itself is what OpenMX read; another may have fewer digits.
-        rounding = 1e-9 + 1e-11 * np.abs(cell).max()
+        rounding = max(1e-9, 1e-11 * np.abs(cell).max())
         digits = 0.51 * text.digits * (text.label != self.path)
         if text.cell is not None:
             gap = float(np.abs(cell - text.cell).max())
