@@ -69,6 +69,9 @@ def summarise(file: BlockFile) -> dict[str, Any]:
         entry = out["operators"][name]
         if isinstance(entry.get("expected_error"), float):
             entry["expected_error_meV"] = entry.pop("expected_error") * 1e3
+        if name == "hamiltonian" and "model" in entry:
+            about = ("model", "model_digest", "expected_error_meV")
+            out[name] = {key: entry[key] for key in about if key in entry}
     for group, kind in _by_section(file.groups):
         if kind is not None:
             value = kind.read(container, group)

@@ -104,6 +104,8 @@ def test_from_the_command_line(run, made, tmp_path):
     assert text in done.stderr
     known = json.loads(run("h5-info", out, "--json").text)
     shown = known["operators"]["hamiltonian"]
+    about = ("model", "model_digest", "expected_error_meV")
+    assert known["hamiltonian"] == {key: shown[key] for key in about}
     assert shown["expected_error_meV"] == pytest.approx(expected.mean() * 1e3)
     assert shown["model"] == "graphene-bilayer.h5"
     assert known["history"][-1]["inputs"][1] == "graphene-bilayer.h5"
