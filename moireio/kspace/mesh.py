@@ -194,7 +194,7 @@ def _along_axes(
         return numbers
     if len(numbers) != pbc.sum():
         raise MoireioError(
-            f"`{parameter}` has {len(numbers)} numbers, the structure {pbc.sum()} periodic axes",
+            f"`{parameter}` has {len(numbers)} numbers, but {pbc.sum()} axes are periodic",
             remedy="give one number for each periodic axis",
         )
     out = np.full(3, float(neutral))

@@ -157,7 +157,9 @@ def _check(file, words, spinor):
             )
     if "layer" in words and file.structure.layer is None:
         raise MoireioError(
-            "the structure has no layers", path=file.label, remedy="the command overlap finds them"
+            "the structure has no layers",
+            path=file.label,
+            remedy="build-twist records them, and readers find them in what is periodic in a plane",
         )
     if "spin" in words and not spinor:
         collinear = file.hamiltonian.meta.spin == "collinear"

@@ -77,9 +77,8 @@ def test_a_stored_result_is_drawn(tmp_path, made, run):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("--mesh", "4"), "2 periodic axes"),
+        (("--mesh", "4"), "2 axes are periodic"),
         (("--mesh", "4", "4", "2"), "not periodic along c"),
-        (("--project", "layer"), "overlap finds them"),
         (("--project", "spin"), "no spin"),
         (("--project", "colour"), "element, atom"),
         (("--mesh", "1", "1", "--method", "tetrahedron"), "--method gaussian"),
@@ -93,6 +92,12 @@ def test_errors_are_one_line(tmp_path, made, run, words, text):
     done.assert_one_line_error()
     assert text in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_molecule_has_no_layers(made, run):
+    done = run("dos", made["o2_col"], "--project", "layer", check=False)
+    done.assert_one_line_error()
+    assert "the structure has no layers" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_weights_count_equivalent_points(mesh):
 
 
 def test_messages_name_parameters():
-    with pytest.raises(MoireioError, match="`mesh` has 1 numbers, the structure 2 periodic axes"):
+    with pytest.raises(MoireioError, match="`mesh` has 1 numbers, but 2 axes are periodic"):
         make_mesh(graphene(), [4])
     with pytest.raises(MoireioError, match="not periodic along c"):
         make_mesh(graphene(), [4, 4, 2])
