@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from moireio.errors import MoireioError
+
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
     from moireio.operators.bloch import BlochSum
@@ -23,7 +25,18 @@ def bloch_sums(file: "BlockFile") -> tuple[list["BlochSum"], "BlochSum | None", 
         S of the same states; None if orthogonal.
     spin : {"none", "collinear", "spinor"}
         Spin of the states.
+
+    Raises
+    ------
+    MoireioError
+        If H is stored as not Hermitian.
     """
+    if file.hamiltonian.meta.parity != 1:
+        raise MoireioError(
+            "/hamiltonian is not Hermitian, so that it has no bands",
+            path=file.label,
+            remedy="predict-h without `raw` keeps the Hermitian part",
+        )
     spin = file.hamiltonian.meta.spin
     channels = (0, 1) if spin == "collinear" else (None,)
     operator = file.overlap

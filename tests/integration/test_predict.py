@@ -93,6 +93,10 @@ def test_raw_keeps_asymmetry(invoke, cell, model, tmp_path):
         assert file.hamiltonian.meta.residual > 1e-3
         block = file.hamiltonian.block(0, 0)
         assert np.abs(block - block.T).max() > 1e-4
+    done = invoke("band", tmp_path / "raw.h5", "-q")
+    assert done.exit_code == 1
+    assert "/hamiltonian is not Hermitian" in done.stderr
+    assert "predict-h without raw" in done.stderr
 
 
 def test_deeph_e3_folder(invoke, tmp_path, cell):
