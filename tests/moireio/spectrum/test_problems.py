@@ -82,7 +82,7 @@ def test_memory_is_refused_before_anything_is_factorised(graphene, monkeypatch):
     file, path = graphene
     monkeypatch.setattr(PardisoFactor, "factorise", lambda *_: pytest.fail("factorised"))
     choice = SolverChoice("sparse", memory=1e4)
-    with pytest.raises(MoireioError, match=r"need at least .* GB.*`precision` to float32"):
+    with pytest.raises(MoireioError, match=r"need at least .* MB.*`precision` to float32"):
         moireio.solve_bands(file, path, bands=2, solver=choice)
 
 
@@ -178,7 +178,7 @@ def test_one_rule_of_memory(solver, monkeypatch):
         pytest.skip("SuperLU does not know its memory")
     problem = random_problem(6, copies=4)
     need = SolverChoice(solver).make(72, 4).memory(problem, 4, False)
-    refused = rf"72 orbitals need at least .* GB with the {solver} solver, .* GB may be used"
+    refused = rf"72 orbitals need at least .* kB with the {solver} solver, .* kB may be used"
 
     def solve(choice):
         with problems_of(problem, choice, bands=4) as problems:
