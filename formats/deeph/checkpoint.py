@@ -105,7 +105,7 @@ def _check_members(path):
     except MoireioError:
         raise
     except (zipfile.BadZipFile, EOFError, zlib.error, OSError, ValueError, RuntimeError) as error:
-        # NotImplementedError, for an unknown compression, is a RuntimeError.
+        # zipfile raises RuntimeError for encrypted members and for compressions it does not know.
         what = f"is cut short or damaged: {first_line(error)}"
         raise DamagedError(what, path=path, remedy=REMEDY) from error
     if bad is not None:

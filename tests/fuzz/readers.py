@@ -161,7 +161,7 @@ def _compare_partners(reference, result):
         if name not in reference:
             continue
         wrong = np.abs(reference[name] - result[name]) > limit
-        # one damaged diagonal element cannot be told from a right one
+        # A diagonal element has no partner: a single one that is wrong goes unnoticed.
         if wrong.sum() > 1:
             return f"{wrong.sum()} elements of {name} differ by more than {limit:g}"
     return ""
