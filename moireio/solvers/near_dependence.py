@@ -16,7 +16,7 @@ DISTANCE = 3e-5  # of the shift from zero: beyond what Lanczos takes for a hit
 
 
 def smallest_eigenvalue(solve, n_orbitals, dtype):
-    """Estimate the smallest eigenvalue of a positive definite matrix.
+    """Estimate the size of the smallest eigenvalue of a Hermitian matrix.
 
     Inverse iteration with a few vectors.
 
@@ -40,10 +40,10 @@ def smallest_eigenvalue(solve, n_orbitals, dtype):
     largest = 0.0  # eigenvalue of the inverse
     for _ in range(ITERATIONS):
         solutions = solve(vectors)
-        estimate = np.linalg.eigvalsh(vectors.conj().T @ solutions)[-1].real
+        estimate = np.abs(np.linalg.eigvalsh(vectors.conj().T @ solutions)).max()
         if estimate <= largest * 1.001:
             break
-        largest = estimate
+        largest = float(estimate)
         vectors = np.linalg.qr(solutions)[0]
     return 1 / largest if largest > 0 else 0.0
 

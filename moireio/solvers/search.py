@@ -42,8 +42,8 @@ class InertiaSearch(Solver):
     def _factorised(self, problem, sigma):
         """Factorise H − σS; return the factors and the number of levels below σ."""
 
-    def _guess(self, problem, target):
-        """Return an energy, eV, below which perhaps `target` levels lie."""
+    def _guess(self, problem, first, last):
+        """Return an energy, eV, perhaps among the levels `first` to `last`."""
         return 0.0
 
     def _n_levels(self, problem):
@@ -148,8 +148,6 @@ class InertiaSearch(Solver):
     def _shift_into(self, problem, first, last):
         """Move the shift into the levels `first` to `last`, or near them; factorise there.
 
-        The secant through the last two counts, kept between the best bounds.
-
         Returns
         -------
         factor : object
@@ -157,14 +155,46 @@ class InertiaSearch(Solver):
         below : int
             Number of levels below the shift.
         """
-        wanted, target = last - first + 1, (first + last + 1) / 2
-        tolerance = max(min(3 * wanted / 4, ASTRAY), 1)
         if self._sigma is None:
-            self._sigma, self._step = self._guess(problem, target), GUESSED
-        low, high = (-np.inf, -1.0), (np.inf, problem.n_orbitals + 1.0)
+            self._sigma, self._step = self._guess(problem, first, last), GUESSED
+        tolerance = 3 * (last - first + 1) / 4
+        return self._approach(
+            lambda sigma: self._factorised(problem, sigma),
+            first,
+            last,
+            problem.n_orbitals,
+            tolerance,
+        )
+
+    def _approach(self, factorised, first, last, n_orbitals, tolerance):
+        """Move the shift into the levels `first` to `last`, or near them.
+
+        The secant through the last two counts, kept between the best bounds.
+
+        Parameters
+        ----------
+        factorised : callable
+            From a shift to factors, and the number of levels below it.
+        first, last : int
+            Levels.
+        n_orbitals : int
+            Rows of H.
+        tolerance : float
+            How many levels the present shift may lie off their middle.
+
+        Returns
+        -------
+        factor : object
+            Factors at the shift.
+        below : int
+            Number of levels below the shift.
+        """
+        wanted, target = last - first + 1, (first + last + 1) / 2
+        tolerance = max(min(tolerance, ASTRAY), 1)
+        low, high = (-np.inf, -1.0), (np.inf, n_orbitals + 1.0)
         step = self._step
         for _ in range(STEPS):
-            factor, below = self._factorised(problem, self._sigma)
+            factor, below = factorised(self._sigma)
             if abs(below - target) <= tolerance:
                 return factor, below
             factor = None  # its memory
@@ -181,7 +211,7 @@ class InertiaSearch(Solver):
             if high[0] - low[0] < 10 * NEAREST:
                 # many copies of one level: from a distance that Lanczos can look from
                 self._sigma = low[0] - 100 * NEAREST
-                return self._factorised(problem, self._sigma)
+                return factorised(self._sigma)
             part = (target - low[1]) / (high[1] - low[1])
             self._sigma = low[0] + min(max(part, 0.1), 0.9) * (high[0] - low[0])
         raise MoireioError(f"found no energy with {target:g} levels below it")

@@ -30,10 +30,14 @@ from moireio.solvers.near_dependence import (
 )
 from moireio.solvers.options import SparseOptions
 from moireio.solvers.pencil import Pencil
-from moireio.solvers.search import SLICE, InertiaSearch
+from moireio.solvers.search import GUESSED, SLICE, InertiaSearch
 
 # Orbitals from which on single precision saves time if solutions need one correction, or a few.
 LARGE, LARGEST, FEW = 5000, 30000, 3
+# Orbitals from which on k are so much alike that S is looked at, and levels are counted to begin
+# with, at Γ in single precision: of a real matrix that takes an eighth of the time.
+ALIKE = 2000
+RESOLVED = 1e-4  # an eigenvalue of S that is surely above zero in single precision
 # Factors in double precision; factors in single precision, with solutions that are refined to
 # double precision by recycled residuals; factors in single precision, with solutions that are
 # corrected a few times, and levels by Ritz's method in double precision.
@@ -136,11 +140,40 @@ class SparseSolver(InertiaSearch):
                 self._failed.add(mode)
         raise _imprecise(problem)
 
-    def _guess(self, problem, target):
-        """Return the level that is as high among those of some atoms by themselves."""
+    def _guess(self, problem, first, last):
+        """Return an energy, eV, perhaps among the levels `first` to `last`.
+
+        The level that is as high among those of some atoms by themselves; for large cells one
+        that has the right number of levels below it at Γ.
+        """
         self._prepare(problem)
+        alike = self._mkl and problem.n_orbitals >= ALIKE
+        if alike:
+            problem = _at_gamma(problem)
         h, s = self._pencil.values(problem)
-        return self._pencil.local_level(h, s, target / problem.n_orbitals)
+        share = (first + last + 1) / 2 / problem.n_orbitals
+        level = self._pencil.local_level(h, s, share)
+        return self._counted_guess(problem, level, first, last) if alike else level
+
+    def _counted_guess(self, problem, level, first, last):
+        """Return an energy among levels of a problem, by counts in single precision."""
+        pattern = self._pencil.indptr, self._pencil.indices
+        factor = pardiso.PardisoFactor(*pattern, problem.is_real, self._threads, single=True)
+
+        def counted(sigma):
+            factor.factorise(self._pencil.shifted(problem, sigma, problem.n_orbitals < LARGE))
+            if factor.negative is None:
+                raise SingularError
+            return None, factor.negative
+
+        self._sigma, self._step = level, GUESSED
+        try:
+            self._approach(counted, first, last, problem.n_orbitals, (last - first + 1) / 4)
+        except (SingularError, MoireioError):  # where it got to
+            pass
+        finally:
+            factor.close()
+        return self._sigma
 
     def _slice(self, problem, first, last):
         """Return some levels, corrected for what was left out, with their states."""
@@ -307,16 +340,12 @@ class SparseSolver(InertiaSearch):
             self._overlap_checked = True
 
     def _check_overlap(self, problem):
-        """Look at the smallest eigenvalue of S.
-
-        For large cells it is that at Γ, in single precision: their k are much alike, and the real
-        matrix takes an eighth of the time.
-        """
-        large = problem.n_orbitals >= LARGE
-        if large:
-            problem = EigenProblem(problem.hamiltonian, problem.overlap, np.zeros(3))
-        factor = self._single_precision_overlap(problem) if large and self._mkl else None
-        if factor is None:
+        """Look at the smallest eigenvalue of S, of large cells at Γ and in single precision."""
+        alike = problem.n_orbitals >= ALIKE
+        if alike:
+            problem = _at_gamma(problem)
+        smallest = self._single_precision_estimate(problem) if alike and self._mkl else 0.0
+        if not smallest > RESOLVED:
             values = self._pencil.overlap_values(problem)
             before, self._mode = self._mode, self._careful_mode
             try:
@@ -328,19 +357,25 @@ class SparseSolver(InertiaSearch):
                 self._mode = before
             if not_definite:
                 raise not_positive(problem.k)
-        smallest = smallest_eigenvalue(factor.solve, factor.n, factor.dtype)
+            smallest = smallest_eigenvalue(factor.solve, factor.n, factor.dtype)
         self._note(min_overlap_eigenvalue=smallest)
 
-    def _single_precision_overlap(self, problem):
-        """Return factors of S in single precision, None if that does not find it positive."""
+    def _single_precision_estimate(self, problem):
+        """Return the smallest eigenvalue of S, zero if single precision does not find S positive.
+
+        A factor of a matrix that has a small eigenvalue below zero may exist; then the size of
+        this is what is returned.
+        """
         *pattern, values = self._pencil.upper_overlap(problem)
         real = not np.iscomplexobj(values)
         factor = pardiso.PardisoFactor(*pattern, real, self._threads, single=True, positive=True)
         try:
             factor.factorise(values)
+            return smallest_eigenvalue(factor.solve, factor.n, factor.dtype)
         except SingularError:
-            return None
-        return factor
+            return 0.0
+        finally:
+            factor.close()
 
     def _removed_vectors(self, problem):
         """Return the eigenvectors of S below the cutoff, None if there are none."""
@@ -376,6 +411,11 @@ class SparseSolver(InertiaSearch):
         matrix, rows, upper = self._pencil.overlap(problem, economical)
         product = mkl.Product(matrix, self._threads, upper) if self._mkl else matrix.__matmul__
         return product if len(rows) == 1 else ProductPerSpin(product, rows)
+
+
+def _at_gamma(problem):
+    """Return a problem with k = 0."""
+    return EigenProblem(problem.hamiltonian, problem.overlap, np.zeros(3))
 
 
 def _imprecise(problem):

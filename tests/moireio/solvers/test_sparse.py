@@ -11,6 +11,7 @@ from moireio.errors import MoireioError
 from moireio.solvers import mixed_precision, mkl, pardiso, sparse
 from moireio.solvers.base import EigenProblem, SingularError
 from moireio.solvers.registry import make_solver
+from moireio.solvers.testing import exact_levels, random_problem
 from moireio.spectrum.problems import EigenproblemSet, SolverChoice
 from moireio.spectrum.sums import bloch_sums
 
@@ -71,6 +72,7 @@ def test_larger_real_files(shared, tmp_path, name):
 def test_single_precision_of_large_matrices(made, monkeypatch, name, k):
     """Complex and real k; the states, and counts, are found in double precision."""
     monkeypatch.setattr(sparse, "LARGE", 1)
+    monkeypatch.setattr(sparse, "ALIKE", 1)
     monkeypatch.setattr(sparse, "LARGEST", 1)
     with moireio.open(made[name]) as file:
         sums, s, _ = bloch_sums(file)
@@ -103,6 +105,7 @@ def test_single_precision_of_large_matrices(made, monkeypatch, name, k):
 def test_factors_that_do_not_suffice(made, monkeypatch, error, single):
     """Worse factors take more corrections, or better factors; the levels stay exact."""
     monkeypatch.setattr(sparse, "LARGE", 1)
+    monkeypatch.setattr(sparse, "ALIKE", 1)
     monkeypatch.setattr(sparse, "LARGEST", 1)
     solve, rng = pardiso.PardisoFactor.solve, np.random.default_rng(0)
 
@@ -131,6 +134,7 @@ def test_factors_that_do_not_suffice(made, monkeypatch, error, single):
 def test_the_shift_moves_only_twice(made, monkeypatch):
     """Levels that all seem too near to the shift do not keep double precision away."""
     monkeypatch.setattr(sparse, "LARGE", 1)
+    monkeypatch.setattr(sparse, "ALIKE", 1)
     monkeypatch.setattr(mixed_precision, "NEAR", 1e3)
     solve, rng = pardiso.PardisoFactor.solve, np.random.default_rng(0)
     factorise, made_single = pardiso.PardisoFactor.factorise, []
@@ -158,6 +162,7 @@ def test_the_shift_moves_only_twice(made, monkeypatch):
 def test_factors_without_numbers(made, monkeypatch):
     """Where single precision overflows, double precision is taken, or the error is one line."""
     monkeypatch.setattr(sparse, "LARGE", 1)
+    monkeypatch.setattr(sparse, "ALIKE", 1)
     solve = pardiso.PardisoFactor.solve
     monkeypatch.setattr(
         pardiso.PardisoFactor,
@@ -179,6 +184,7 @@ def test_factors_without_numbers(made, monkeypatch):
 def test_small_elements_left_out(made, monkeypatch, name, single):
     """Also where S has fewer elements than H: of a spinor, or none."""
     monkeypatch.setattr(sparse, "LARGE", 1)
+    monkeypatch.setattr(sparse, "ALIKE", 1)
     with moireio.open(made[name]) as file:
         (h,), s, _ = bloch_sums(file)
     s = None if name == "gr_ab" else s
@@ -220,6 +226,7 @@ def factorisations(monkeypatch):
 def test_an_overlap_that_single_precision_refuses(made, monkeypatch, factorisations):
     """It is looked at again in double precision; the levels still come from single precision."""
     monkeypatch.setattr(sparse, "LARGE", 1)
+    monkeypatch.setattr(sparse, "ALIKE", 1)
     factorise = pardiso.PardisoFactor.factorise
 
     def refusing(self, values, keep=True):
@@ -230,7 +237,9 @@ def test_an_overlap_that_single_precision_refuses(made, monkeypatch, factorisati
     monkeypatch.setattr(pardiso.PardisoFactor, "factorise", refusing)
     with moireio.open(made["gr_ab"]) as file:
         (h,), s, _ = bloch_sums(file)
-    engine = make_solver("sparse")
+    engine = make_solver(
+        "sparse", sigma=eigh(h.dense(K), s.dense(K), eigvals_only=True)[7:9].mean()
+    )
     engine.eigenvalues(EigenProblem(h, s, K), (4, 11))
     least = np.linalg.eigvalsh(s.dense(np.zeros(3)))[0]
     assert factorisations[:2] == [(True, True, True), (True, False, False)]
@@ -239,9 +248,43 @@ def test_an_overlap_that_single_precision_refuses(made, monkeypatch, factorisati
 
 
 @needs_mkl
+@pytest.mark.parametrize("precision", ["auto", "float64"])
+def test_large_cells_begin_at_gamma(monkeypatch, factorisations, precision):
+    """S is looked at, and levels are counted, with real matrices; one factor serves at k."""
+    monkeypatch.setattr(sparse, "ALIKE", 1)
+    problem = random_problem(8, copies=5)
+    engine = make_solver("sparse", {"precision": precision})
+    levels, _ = engine.eigenpairs(problem, (30, 54))
+    assert np.abs(levels - exact_levels(problem)[30:55]).max() < 1e-9
+    assert factorisations[0] == (True, True, True)
+    assert len(factorisations) > 2
+    assert set(factorisations[1:-1]) == {(True, True, False)}
+    assert factorisations[-1] == (False, False, False)
+    least = np.linalg.eigvalsh(problem.overlap.dense(np.zeros(3)))[0]
+    assert abs(engine.diagnostics.min_overlap_eigenvalue / least - 1) < 0.05
+
+
+@needs_mkl
+@pytest.mark.parametrize("smallest", [-0.1, -1e-3, -1e-6, -1e-8, 1e-7, 1e-5])
+def test_overlaps_of_large_cells(monkeypatch, smallest):
+    """Single precision takes none for positive that is not, and sees one nearly singular."""
+    monkeypatch.setattr(sparse, "ALIKE", 1)
+    problem = random_problem(5, np.zeros(3), min_overlap=smallest)
+    engine = make_solver("sparse")
+    if smallest < 0:
+        with pytest.raises(MoireioError, match="not positive definite at k = 0 0 0"):
+            engine.eigenvalues(problem, (3, 6))
+        return
+    exact = exact_levels(problem)
+    assert np.abs(engine.eigenvalues(problem, (8, 11)) - exact[8:12]).max() < 1e-7
+    assert abs(engine.diagnostics.min_overlap_eigenvalue / smallest - 1) < 0.1
+
+
+@needs_mkl
 def test_where_double_precision_does_not_fit(made, monkeypatch):
     """Single precision is taken by itself; where there is no memory for the other, nothing else."""
     monkeypatch.setattr(sparse, "LARGE", 1)
+    monkeypatch.setattr(sparse, "ALIKE", 1)
     # so that single precision never suffices for levels by Ritz's method
     monkeypatch.setattr(mixed_precision, "MAX_ERROR", -1.0)
     with moireio.open(made["gr_ab"]) as file:
