@@ -105,10 +105,11 @@ class Program:
         """
         if args is None and standalone_mode and {"--help", "--version"} & set(sys.argv[1:]):
             return super().main(args, prog_name, complete_var, standalone_mode, **settings)
-        from moireio.runtime import signals, threads
+        from moireio.runtime import memory, signals, threads
 
         is_program = args is None and standalone_mode
         if is_program:
+            memory.collect_seldom()
             threads.wait_passively()
         guard = signals.end_on_signals if is_program else signals.tidy_on_signals
         try:

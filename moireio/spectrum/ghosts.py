@@ -100,7 +100,10 @@ def find_ghosts(
         owner = np.repeat(np.arange(len(structure)), hamiltonian.sizes)
         H = BlochSum.from_source(hamiltonian)
         S = BlochSum.from_source(overlap, spinor=factor == 2)
-        spectra = [_solve(H.dense(k), S.dense(k), round(share), k) for k in _points(structure)]
+        spectra = [
+            _solve(H.dense(k, upper=True), S.dense(k, upper=True), round(share), k)
+            for k in _points(structure)
+        ]
         groups = [(spectra, owner)]
     else:
         groups = []
@@ -157,10 +160,10 @@ def _points(structure: Structure) -> Iterator[tuple[float, ...]]:
 
 
 def _solve(H: npt.NDArray, S: npt.NDArray, occupied: int, k: tuple[float, ...] | None) -> _Spectrum:
-    """Return the occupied levels and a few above."""
+    """Return the occupied levels and a few above; the upper triangles are read."""
     last = min(len(H), occupied + 8) - 1
     try:
-        levels, states = eigh(H, S, subset_by_index=(0, last))
+        levels, states = eigh(H, S, lower=False, subset_by_index=(0, last))
     except LinAlgError:
         raise MoireioError(
             "/overlap is not positive definite", remedy="h5-validate says more"

@@ -1,6 +1,8 @@
 """Memory: how much is free, how much may be used."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -23,3 +25,22 @@ def test_a_limit_is_taken_as_it_is():
 )
 def test_sizes_in_messages(size, text):
     assert size_text(size) == text
+
+
+def test_cycles_of_objects_are_still_freed():
+    code = """
+import weakref
+from moireio.runtime.memory import COLLECTED, collect_seldom
+collect_seldom()
+class Node:
+    pass
+nodes = []
+for _ in range(4 * COLLECTED):
+    node = Node()
+    node.itself = node
+    nodes.append(weakref.ref(node))
+del node
+print(sum(node() is not None for node in nodes) <= 2 * COLLECTED)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"]
