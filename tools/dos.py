@@ -89,6 +89,16 @@ class _Command(Command):
     help="kpm: seed of the random vectors.",
 )
 @click.option(
+    "--fermi",
+    type=click.Choice(["auto", "moments", "levels", "none"]),
+    default="auto",
+    show_default=True,
+    help="kpm: where the Fermi level comes from, from which --window counts. moments: where the "
+    "integral of the density reaches the electrons, with its errors; levels: those next to it "
+    "(exact on the mesh, but H is factorised at every k); none: not at all. auto: levels up to "
+    "6000 orbitals or with --zero vbm, else moments.",
+)
+@click.option(
     "--no-symmetry", is_flag=True, help="Do not use the crystal's symmetry, only time reversal."
 )
 @click.option(
@@ -184,6 +194,7 @@ def _solve(ctx, file, opts, zero, checkpoint):
             grid=EnergyGrid(opts["window"] or None, opts["points"], zero),
             solver=solver_choice(opts),
             chebyshev=Chebyshev(opts["moments"], opts["vectors"], opts["seed"]),
+            fermi=opts["fermi"],
             temperature=opts["temperature"],
             use_symmetry=not opts["no_symmetry"],
             checkpoint=checkpoint,

@@ -9,6 +9,11 @@ two moments come from one step,
 
     μ_2n = 2 u_nᴴ t_n − μ_0        μ_2n+1 = 2 u_nᴴ t_n+1 − μ_1.
 
+A step is one product with (H − c S)/half-width, subtracted in place from the step before, and one
+solution with S. Without S it is taken in single precision, whose rounding is far below the noise
+of random vectors; and Tr A and Tr A² are sums over elements of A, so that the noise of every other
+moment that is correlated with that of these two is taken off (`_calibrated`).
+
 For Tr[P T_n(A)], the part of a group of orbitals, products such as u_0ᴴ P t_n would do, but their
 noise hides what is sought: v holds states of all energies. So the vectors are filtered first,
 φ = K(E, A) v with Jackson's kernel of half as many moments, and the group's share of the density at
@@ -23,23 +28,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from moireio.dos.shifted import ShiftedOperator, random_phases, spectral_range, traces
 from moireio.errors import MoireioError
 from moireio.runtime.memory import size_text, usable_memory
 from moireio.runtime.progress import Progress
-from moireio.solvers import mkl
-from moireio.solvers.base import EigenProblem, NotPositiveError, not_positive, too_large
-from moireio.solvers.cholesky import factorise
+from moireio.solvers.base import EigenProblem
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-RANGE_STEPS = 60
-MARGIN = 0.01  # of the width of the spectrum, on either side
+SINGLE_MOMENTS = 20_000  # whose rounding errors in single precision stay below the noise
+LEAST_FACTOR = 0.5  # to which densities may be calibrated
 MAX_MOMENTS = 200_000
 STEP = 1.5  # distance of filters, in parts of their resolution
 BATCH, ROWS = 32, 8192
 FILTER_BYTES = 4e9  # filtered vectors take at most so much
-VECTORS = 8  # arrays of all random vectors are in memory at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,11 @@ class Moments:
     def width(self) -> float:
         """Standard deviation of a single level in the middle of the spectrum, eV."""
         return np.pi * self.half / self.values.shape[1]
+
+    def resolution(self, energy: float) -> float:
+        """Return the standard deviation of a single level near an energy, eV."""
+        x = (energy - self.centre) / self.half
+        return self.width * float(np.sqrt(max(1 - x * x, 1e-4)))
 
     def below(self, energies: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the numbers of states below some energies.
@@ -183,9 +191,10 @@ def moments(
         sensible.
     """
     vectors = vectors if noise is None else noise.shape[1]
-    operator = _Operator(problem, threads, vectors, usable_memory(memory))
+    single = noise is None and problem.overlap is None
+    operator = ShiftedOperator(problem, threads, vectors, usable_memory(memory), single)
     rng = np.random.default_rng(seed)
-    low, high = _range(operator, rng)
+    low, high = spectral_range(operator, rng)
     centre, half = 0.5 * (low + high), 0.5 * (high - low)
     if count is None:
         count = int(np.ceil(np.pi * half / width))
@@ -195,26 +204,25 @@ def moments(
                 remedy="choose a larger `width`",
             )
     count = max(4, count + count % 2)
+    if single and count > SINGLE_MOMENTS:
+        operator = ShiftedOperator(problem, threads, vectors, usable_memory(memory), False)
+    operator.scale(centre, half)
+    random = noise is None
     if noise is None:
-        noise = _random_phases(rng, problem.n_orbitals, vectors, operator.complex)
-    t = operator.whiten(noise.astype(operator.dtype))
+        noise = random_phases(rng, problem.n_orbitals, vectors, operator.complex)
+    t = operator.whiten(np.ascontiguousarray(noise, dtype=operator.dtype))
     u = operator.overlap(t)
     values = np.empty((vectors, count))
     filtered = None
     if indicator is not None:
         bounds = (low, high) if energy_window is None else energy_window(low, high)
         filtered = _Filter(t, centre, half, bounds, count // 2, operator.free)
-
-    def traces(left, right):
-        return (left.conj() * right).real.sum(axis=0)
-
-    values[:, 0] = traces(u, t)
+    values[:, 0] = (np.abs(noise) ** 2).sum(axis=0)
     before = None
     for n in range(count // 2):
         if filtered:
             filtered.add(t)
-        image = (operator.hamiltonian(t) - centre * u) / half
-        following = image if before is None else 2 * image - before
+        following = operator.following(t, before)
         t_next = operator.solve(following)
         if n == 0:
             values[:, 1] = traces(u, t_next)
@@ -229,9 +237,48 @@ def moments(
             "the kernel polynomial method diverges: levels lie outside the range found",
             remedy="use `solver` dense",
         )
+    if random and operator.exact is not None:
+        values = _calibrated(values, operator.exact)
     if filtered is None:
         return Moments(centre, half, values)
     return Moments(centre, half, values, *filtered.shares(operator.overlap, indicator))
+
+
+def _calibrated(values, exact):
+    """Return moments whose second and third are exact, the density times a quadratic polynomial.
+
+    As T_m T_n = (T_n+m + T_|n−m|)/2, the factor Σ_m c_m T_m (m ≤ 2) mixes neighbouring moments. Of
+    all changes with the right sums it is that of least squares, weighted with the density. Moments
+    beyond the last are taken as zero, as the kernel does.
+
+    Parameters
+    ----------
+    values : (vectors, n) array
+        From random vectors.
+    exact : (2,) array
+        The second and the third moment.
+
+    Returns
+    -------
+    (vectors, n) array
+        Unchanged where the polynomial would be far from 1.
+    """
+    count = values.shape[1]
+    orders = np.arange(count)
+    padded = np.pad(values, ((0, 0), (0, 2)))
+    mixed = [0.5 * (padded[:, orders + m] + padded[:, np.abs(orders - m)]) for m in range(3)]
+    gram = np.stack([m[:, :3] for m in mixed], axis=2)
+    missing = np.zeros((len(values), 3))
+    missing[:, 1:] = exact - values[:, 1:3]
+    x = np.linspace(-1, 1, 41)
+    chebyshev = np.stack([np.ones_like(x), x, 2 * x * x - 1])
+    out = values.copy()
+    for row, matrix, gap in zip(range(len(values)), gram, missing, strict=True):
+        factor, *_ = np.linalg.lstsq(matrix, gap, rcond=1e-6)
+        possible = np.abs(matrix @ factor - gap).max() < 1e-9 * count * matrix[0, 0]
+        if possible and (1 + factor @ chebyshev).min() > LEAST_FACTOR:
+            out[row] += sum(c * m[row] for c, m in zip(factor, mixed, strict=True))
+    return out
 
 
 class _Filter:
@@ -268,12 +315,13 @@ class _Filter:
                 remedy="choose a smaller `energy_window` or a larger `width`",
             )
         self._factors = jackson(count) * np.where(np.arange(count), 2, 1)
+        self._type = t.real.dtype
         self._sums = np.zeros((len(t) * self._vectors, len(angles)), dtype=t.dtype)
         self._waiting, self._n = [], 0
 
     def add(self, t):
         """Add the next Chebyshev vector."""
-        self._waiting.append(t[:, : self._vectors].ravel())
+        self._waiting.append(t[:, : self._vectors].copy().ravel())  # t is written over
         if len(self._waiting) == BATCH:
             self._flush()
 
@@ -282,6 +330,7 @@ class _Filter:
             return
         orders = self._n + np.arange(len(self._waiting))
         waves = self._factors[orders][:, None] * np.cos(orders[:, None] * self._angles)
+        waves = waves.astype(self._type)
         columns = np.stack(self._waiting, axis=1)
         for begin in range(0, len(columns), ROWS):
             rows = slice(begin, begin + ROWS)
@@ -299,129 +348,7 @@ class _Filter:
             part = slice(begin, begin + BATCH)
             for vector in range(self._vectors):
                 phi = np.ascontiguousarray(states[:, vector, part])
-                populations = (phi.conj() * overlap(phi)).real
+                populations = (phi.conj() * overlap(phi)).real.astype(np.float64)
                 held[:, part] += indicator @ populations
                 norm[part] += populations.sum(axis=0)
         return self._places, held / np.maximum(norm, 1e-300)
-
-
-class _Operator:
-    """Products with H and S, and S⁻¹, at one k point, within some bytes of memory."""
-
-    def __init__(self, problem, threads, vectors, limit):
-        h = problem.hamiltonian.csr(problem.k)
-        s = None if problem.overlap is None else problem.overlap.csr(problem.k)
-        h, s = (None if m is None else _double(m) for m in (h, s))
-        self.size = problem.n_orbitals
-        self.complex = "c" in (h.dtype.kind, "f" if s is None else s.dtype.kind)
-        self.dtype = np.dtype(np.complex128 if self.complex else np.float64)
-        need = sum(m.data.nbytes + m.indices.nbytes for m in (h, s) if m is not None)
-        need += VECTORS * vectors * self.size * self.dtype.itemsize
-        self.free = limit - need
-        if self.free < 0:
-            remedy = "choose fewer `vectors`, or raise `memory`"
-            raise too_large("kernel polynomial", self.size, need, limit, remedy)
-        self.hamiltonian = _product(h, threads)
-        if s is None:
-            self.overlap = self.solve = self.whiten = np.copy
-            return
-        self.overlap = _product(s, threads)
-        try:
-            factor = factorise(s, threads, self.free)
-        except NotPositiveError as error:
-            raise not_positive(problem.k) from error
-        self.free -= factor.nbytes
-        self.solve, self.whiten = factor.solve, factor.whiten
-
-
-def _double(matrix):
-    kind = np.complex128 if matrix.dtype.kind == "c" else np.float64
-    return matrix.astype(kind)
-
-
-def _product(matrix, threads):
-    return matrix.__matmul__ if mkl.library() is None else mkl.Product(matrix, threads)
-
-
-def _random_phases(rng, n, vectors, is_complex):
-    """Return random phases, whose traces have the smallest variance; signs for real matrices."""
-    if is_complex:
-        return np.exp(2j * np.pi * rng.random((n, vectors)))
-    return rng.choice([-1.0, 1.0], size=(n, vectors))
-
-
-def _range(operator, rng):
-    """Return energies that enclose all levels: Lanczos in the inner product of S, with a margin."""
-    # not signs: in a small model they can be a state
-    v = operator.whiten(rng.normal(size=(operator.size, 1)).astype(operator.dtype))
-    u = operator.overlap(v)
-    norm = np.sqrt((u.conj() * v).sum().real)
-    v, u = v / norm, u / norm
-    diagonal, off = [], []
-    old_u = np.zeros_like(v)
-    beta = 0.0
-    for _ in range(min(RANGE_STEPS, operator.size)):
-        image = operator.hamiltonian(v) - beta * old_u
-        diagonal.append(float((v.conj() * image).sum().real))
-        image = image - diagonal[-1] * u
-        old_u = u
-        v = operator.solve(image)
-        beta = float(np.sqrt(max((image.conj() * v).sum().real, 0.0)))
-        off.append(beta)
-        if beta < 1e-9 * max(1.0, np.abs(diagonal).max()):
-            break
-        v, u = v / beta, image / beta
-    from scipy.linalg import eigh_tridiagonal
-
-    theta, y = eigh_tridiagonal(np.array(diagonal), np.array(off[:-1]))
-    residual = off[-1] * np.abs(y[-1])
-    low, high = theta[0] - residual[0], theta[-1] + residual[-1]
-    margin = MARGIN * (high - low) + 1e-3
-    return low - margin, high + margin
-
-
-def chemical_potential(
-    parts: list[tuple[float, Moments]], electrons: float, degeneracy: float
-) -> tuple[float, float]:
-    """Return the level to which electrons fill the states, and its error.
-
-    Parameters
-    ----------
-    parts : list of (float, Moments)
-        Weight of every k point (and spin), and its moments.
-    electrons : float
-        Electrons in the cell.
-    degeneracy : float
-        Electrons that a state holds.
-
-    Returns
-    -------
-    level, error : float
-        eV. The middle, and half the width, of the energies at which the number of states agrees
-        with that of the electrons within its standard error.
-
-    Raises
-    ------
-    MoireioError
-        If the states cannot hold as many electrons.
-    """
-    from scipy.optimize import brentq
-
-    low = min(m.centre - m.half for _, m in parts)
-    high = max(m.centre + m.half for _, m in parts)
-
-    def filled(energy):
-        return degeneracy * sum(w * m.below(np.array([energy]))[:, 0] for w, m in parts)
-
-    most = filled(high).mean()
-    if not 0 < electrons < most:
-        raise MoireioError(f"{electrons:g} electrons do not fit into {most:g} states")
-
-    def at(number):
-        number = min(max(number, 1e-6), most - 1e-6)
-        return brentq(lambda e: filled(e).mean() - number, low, high, xtol=1e-5)
-
-    spread = filled(at(electrons))
-    error = spread.std(ddof=1) / np.sqrt(len(spread)) if len(spread) > 1 else 0.0
-    below, above = at(electrons - max(error, 1e-3)), at(electrons + max(error, 1e-3))
-    return 0.5 * (below + above), 0.5 * (above - below)

@@ -28,8 +28,8 @@ def header(dos: DensityOfStates) -> list[str]:
     if dos.width is not None:
         method += f" of standard deviation {dos.width:.4g} eV"
     lines = [f"density of states, 1/eV and cell; {mesh} k points; {method}"]
-    if dos.fermi is not None:
-        lines.append(fermi_line(dos))
+    lines.append("energies are those of H, not counted from the Fermi level")
+    lines.append("no Fermi level" if dos.fermi is None else fermi_line(dos))
     return lines
 
 
@@ -44,7 +44,7 @@ def fermi_line(dos: DensityOfStates) -> str:
     Returns
     -------
     str
-        Such as ``Fermi level -3.5614 eV (electrons 16)``.
+        Such as ``Fermi level -3.5614 eV (electrons 16)``; of one from moments with its errors.
     """
     text = f"Fermi level {dos.fermi:.4f}"
     if dos.fermi_error is not None:
@@ -54,6 +54,12 @@ def fermi_line(dos: DensityOfStates) -> str:
         text += f" (electrons {dos.electrons:g})"
     if dos.gap is not None:
         text += f", in a gap of {dos.gap:.4f} eV on this mesh"
+    if dos.fermi_from == "file":
+        text += ", as the file has it"
+    if dos.fermi_resolution is not None:
+        text += f"; from moments, which resolve {dos.fermi_resolution:.4f} eV"
+    if dos.fermi_error is not None:
+        text += "; ± is the error of random vectors"
     return text
 
 
@@ -127,5 +133,7 @@ def dos_json(dos: DensityOfStates) -> str:
     out |= {"projection": list(dos.projection), "method": dos.method, "unit": "1/eV"}
     out |= {"mesh": list(dos.mesh), "shift": list(dos.shift), "source": dos.source}
     out |= {stored: getattr(dos, field) for field, stored in SCALARS.items()}
+    out["fermi_from"] = dos.fermi_from
+    out["energy_zero"] = "of the Hamiltonian"
     out["error"] = None if dos.error is None else dos.error.tolist()
     return json.dumps(out)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from moireio.dos import kpm
 from moireio.dos.broadening import edges, gaussian_dos, simplex_dos
+from moireio.dos.electrons import level_from_moments
 from moireio.errors import MoireioError, naming
 from moireio.projection.groups import flipped_rows, make_projection
 from moireio.results.dos import DensityOfStates
@@ -39,7 +40,9 @@ WIDTH = {"gaussian": 0.05, "kpm": 0.1}  # eV
 ABOVE = 8.0  # eV shown above the zero
 POINTS = 2001
 TICKS = 100  # steps of progress for one k point of the kernel polynomial method
-MAX_LEVELS = 64  # levels that may be found for the Fermi level of a large system
+FERMI = ("auto", "moments", "levels", "none")
+MAX_LEVELS = 64  # levels at every k that "auto" finds at most for the Fermi level
+ROUGH_MOMENTS = 64  # for the window of projections, before the Fermi level is known
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def density_of_states(
     grid: EnergyGrid | None = None,
     solver: str | SolverChoice = "auto",
     chebyshev: Chebyshev | None = None,
+    fermi: str = "auto",
     temperature: float | None = None,
     use_symmetry: bool = True,
     jobs: int | None = None,
@@ -150,6 +154,11 @@ def density_of_states(
         All levels, or the kernel polynomial method; "auto" takes the latter above 6000 orbitals.
     chebyshev : Chebyshev, optional
         Settings of the latter.
+    fermi : {"auto", "moments", "levels", "none"}
+        How kernel polynomials find the Fermi level: from the moments, from levels next to it (exact
+        on the mesh, with gap and valence band maximum; factors of H for every k), or not at all.
+        "auto" takes at most 64 levels up to 6000 orbitals, or where `grid` counts from the valence
+        band maximum, else the moments. Where all levels are found, there are no moments.
     temperature : float, optional
         For the Fermi level, K; by default that of the file, or 300.
     use_symmetry : bool
@@ -190,6 +199,12 @@ def density_of_states(
         if choice.name == "auto":
             choice = replace(choice, name="dense" if n_orbitals <= DENSE_SIZE else "kpm")
         from_levels = choice.name != "kpm"
+        if fermi not in FERMI or (fermi == "moments" and from_levels):
+            raise MoireioError(
+                f"the Fermi level cannot come from {fermi!r}"
+                + (" where all levels are found" if fermi in FERMI else ""),
+                remedy="`solver` kpm, or `fermi` levels" if fermi in FERMI else ", ".join(FERMI),
+            )
         method = _method(method, choice, mesh, file.structure, width)
         if method != "tetrahedron":
             width = WIDTH[method] if width is None else width
@@ -207,8 +222,10 @@ def density_of_states(
             use_group=use_symmetry and from_levels,
         )
         run = _Run(file, reduced_mesh, sums, overlap, projection, spin, choice, notes, temperature)
+        if fermi == "none":
+            run.electrons = run.stored_level = None
         if not from_levels:
-            return run.kernel_polynomials(width, grid, chebyshev or Chebyshev(), progress)
+            return run.kernel_polynomials(width, grid, chebyshev or Chebyshev(), fermi, progress)
         check_result(
             len(reduced_mesh) * len(sums) * n_orbitals * (1.0 + len(projection)),
             choice.memory,
@@ -267,12 +284,13 @@ class _Run:
         self.degeneracy = 2.0 if spin == "none" else 1.0
         self.flipped = flipped_rows(sums[0].sizes, spin == "spinor")
         self.indicator = projection.indicator if len(projection) else None
-        self.electrons = electron_count(file)
+        self.electrons, self.stored_level = electron_count(file), file.electrons.fermi
         self.temperature = electron_temperature(file, temperature)
 
     def _start(self, method, width):
         """Return a result without its numbers."""
         empty = np.zeros((len(self.sums), 0, 1))
+        stored = None if self.electrons is not None else self.stored_level
         return DensityOfStates(
             np.zeros(0),
             empty[..., 0],
@@ -283,7 +301,8 @@ class _Run:
             width=width,
             mesh=self.mesh.mesh.shape,
             shift=self.mesh.mesh.shift,
-            fermi=None if self.electrons is not None else self.file.electrons.fermi,
+            fermi=stored,
+            fermi_from=None if stored is None else "file",
             electrons=self.electrons,
             source=self.file.hamiltonian.meta.source,
         )
@@ -331,17 +350,23 @@ class _Run:
             levels, simplices, points, mesh.point, of_band if groups else None, groups
         )
 
-    def kernel_polynomials(self, width, grid, chebyshev, progress):
+    def kernel_polynomials(self, width, grid, chebyshev, fermi, progress):
         """Return the density from moments, the sum of their series."""
         dos = self._start("kpm", width)
-        dos = replace(dos, **self._near_the_gap())
+        if self._wants_levels(fermi, grid):
+            dos = replace(dos, **self._from_levels(MAX_LEVELS if fermi == "auto" else None))
         pending = self.electrons is not None and dos.fermi is None
         passes = 2 if pending and self.indicator is not None else 1
         ticker = _Ticker(progress, len(self.sums) * len(self.mesh) * TICKS * passes)
-        if passes == 2:  # what is shown depends on the Fermi level
-            parts = self._moments(width, chebyshev, ticker, None, None)
-            dos, pending = self._with_level(dos, parts), False
-        parts = self._moments(width, chebyshev, ticker, self.indicator, (grid, dos))
+        shown, slack = dos, 0.0
+        if passes == 2:  # which energies are projected depends on the Fermi level
+            rough = replace(
+                chebyshev, moments=min(ROUGH_MOMENTS, chebyshev.moments or ROUGH_MOMENTS)
+            )
+            parts = self._moments(width, rough, ticker, None, None)
+            shown = self._with_level(dos, parts)
+            slack = 3 * (shown.fermi_error or 0.0) + 2 * shown.fermi_resolution
+        parts = self._moments(width, chebyshev, ticker, self.indicator, (grid, shown, slack))
         if pending:
             dos = self._with_level(dos, parts)
         every = [m for moments in parts for m in moments]
@@ -369,8 +394,8 @@ class _Run:
         """Return the moments of every spin and k point."""
 
         def energy_window(low, high):
-            grid, dos = shown
-            return grid.energies(dos, low, high)[[0, -1]]
+            grid, dos, slack = shown
+            return grid.energies(dos, low, high)[[0, -1]] + np.array([-slack, slack])
 
         with blas_beside_mkl():
             return [
@@ -397,22 +422,34 @@ class _Run:
         both = [
             (w, m) for moments in parts for w, m in zip(self.mesh.weights, moments, strict=True)
         ]
-        level, error = kpm.chemical_potential(both, self.electrons, self.degeneracy)
-        return replace(dos, fermi=level, fermi_error=error)
+        found = level_from_moments(both, self.electrons, self.degeneracy)
+        return replace(
+            dos,
+            fermi=found.fermi,
+            fermi_from="moments",
+            fermi_error=found.error,
+            fermi_resolution=found.resolution,
+            vbm=found.vbm,
+            gap=found.gap,
+        )
 
-    def _near_the_gap(self):
-        """Return Fermi level and gap from a few levels, which moments would not resolve.
-
-        Nothing if the solver for some levels cannot count so many, or too many would be needed.
-        """
+    def _wants_levels(self, fermi, grid):
+        """Return whether to find levels next to the Fermi level before the moments."""
         n = self.sums[0].n_orbitals
-        if self.electrons is None or not can_count(n):
-            return {}
+        if self.electrons is None or fermi == "moments":
+            return False
+        return fermi == "levels" or (can_count(n) and (n <= DENSE_SIZE or grid.zero == "vbm"))
+
+    def _from_levels(self, max_levels):
+        """Return Fermi level and gap from levels; nothing if more than `max_levels` are needed."""
         choice = replace(self.choice, name="auto")
         levels = LevelsAround(self.sums, self.overlap, self.mesh, choice)
-        sigma, max_levels = self.file.electrons.fermi, max(MAX_LEVELS, n // 64)
         occupation = levels.occupation(
-            self.electrons, self.degeneracy, self.temperature, sigma, max_levels
+            self.electrons,
+            self.degeneracy,
+            self.temperature,
+            self.file.electrons.fermi,
+            max_levels,
         )
         return {} if occupation is None else self._edges(occupation)
 
@@ -423,7 +460,12 @@ class _Run:
             self.notes.append(
                 f"the Fermi level in the file is {stored:.4f} eV, on this mesh it is {fermi:.4f} eV"
             )
-        return {"fermi": fermi, "vbm": occupation.vbm, "gap": occupation.gap}
+        return {
+            "fermi": fermi,
+            "fermi_from": "levels",
+            "vbm": occupation.vbm,
+            "gap": occupation.gap,
+        }
 
     def _finish(self, dos, points, curves):
         curves = self.degeneracy * curves

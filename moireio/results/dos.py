@@ -54,7 +54,13 @@ class DensityOfStates:
     error : (ns, ne) array, optional
         Standard error of `total` from random vectors.
     fermi_error : float, optional
-        Standard error of the Fermi level, eV.
+        Standard error of the Fermi level from random vectors, eV; None where they do not move it.
+    fermi_resolution : float, optional
+        Standard deviation of a level at a Fermi level from moments, eV, within which its place, and
+        those of `vbm` and `gap`, are known.
+    fermi_from : {"levels", "moments", "file"}, optional
+        Where the Fermi level came from: levels on the mesh, the integral of the density, or the
+        block file, which did not say how many electrons there are.
     source : str
         Where the Hamiltonian came from.
     notes : tuple of str
@@ -76,6 +82,8 @@ class DensityOfStates:
     gap: float | None = None
     error: npt.NDArray[np.float64] | None = None
     fermi_error: float | None = None
+    fermi_resolution: float | None = None
+    fermi_from: str | None = None
     source: str = "dft"
     notes: tuple[str, ...] = field(default=())
 
@@ -103,7 +111,7 @@ class DensityOfStates:
 ARRAYS = ("energies", "total", "projected", "error")
 REQUIRED = ("energies", "total", "projected", "labels", "projection")
 # Fields that are numbers, and their names in a file.
-SCALARS = {n: n for n in ("width", "fermi", "electrons", "gap", "fermi_error")}
+SCALARS = {n: n for n in ("width", "fermi", "electrons", "gap", "fermi_error", "fermi_resolution")}
 SCALARS |= {"vbm": "valence_top"}
 
 
@@ -126,9 +134,11 @@ class DensityOfStatesKind(ResultKind[DensityOfStates]):
             values["error"] = container.read(f"{group}/error")
         try:
             values |= {n: float(attributes[s]) for n, s in SCALARS.items() if s in attributes}
+            origin = attributes.get("fermi_from")
             dos = DensityOfStates(
                 **values,
                 method=str(attributes["method"]),
+                fermi_from=None if origin is None else str(origin),
                 source=str(attributes.get("source", "dft")),
                 mesh=tuple(int(v) for v in attributes["mesh"]),
                 shift=tuple(float(v) for v in attributes.get("shift", (0, 0, 0))),
@@ -150,6 +160,8 @@ class DensityOfStatesKind(ResultKind[DensityOfStates]):
         numbers = {stored: getattr(value, field) for field, stored in SCALARS.items()}
         attributes: dict[str, Any] = {n: float(v) for n, v in numbers.items() if v is not None}
         attributes |= {"unit": "1/eV", "method": value.method, "source": value.source}
+        if value.fermi_from is not None:
+            attributes["fermi_from"] = value.fermi_from
         attributes["mesh"] = [int(v) for v in value.mesh]
         attributes["shift"] = [float(v) for v in value.shift]
         container.create_group(group, attributes)

@@ -11,7 +11,7 @@ from moireio.runtime.threads import mkl_threads
 
 ROW_MAJOR, COLUMN_MAJOR, GENERAL, SYMMETRIC, HERMITIAN, AS_IS = 101, 102, 20, 21, 22, 10
 UPPER, DIAGONAL = 41, 50  # the triangle that is stored, with its diagonal
-PREFIX = {"f": "d", "c": "z"}
+PREFIX = {"f": "s", "d": "d", "F": "c", "D": "z"}
 
 
 @functools.cache
@@ -57,6 +57,13 @@ class _Complex(ctypes.Structure):
     _fields_ = [("real", ctypes.c_double), ("imaginary", ctypes.c_double)]
 
 
+class _SingleComplex(ctypes.Structure):
+    _fields_ = [("real", ctypes.c_float), ("imaginary", ctypes.c_float)]
+
+
+NUMBER = {"s": ctypes.c_float, "d": ctypes.c_double, "c": _SingleComplex, "z": _Complex}
+
+
 class Product:
     """Products of a square sparse matrix with blocks of vectors.
 
@@ -65,12 +72,17 @@ class Product:
     Parameters
     ----------
     matrix : scipy.sparse.csr_array
-        float64 or complex128, square.
+        Square, of any floating type.
     threads : int
         Threads of MKL.
     upper : bool
         The matrix is the upper triangle of a Hermitian one, whose products are wanted; they
         take half the memory and twice the time.
+
+    Attributes
+    ----------
+    dtype : dtype
+        Type of the matrix.
     """
 
     def __init__(self, matrix, threads=1, upper=False):
@@ -80,8 +92,8 @@ class Product:
         self._description = _Description(kind, UPPER, DIAGONAL)
         self._mkl, self._threads = library(), threads
         self._n = matrix.shape[0]
-        self._dtype = matrix.dtype
-        self._prefix = PREFIX[matrix.dtype.kind]
+        self.dtype = matrix.dtype
+        self._prefix = PREFIX[matrix.dtype.char]
         short = matrix.nnz < 2**31
         number = np.int32 if short else np.int64
         self._number, self._suffix = (ctypes.c_int32, "") if short else (ctypes.c_int64, "_64")
@@ -121,34 +133,49 @@ class Product:
             In row-major order, of `upper` in column-major; complex if the matrix or the vectors
             are.
         """
-        if vectors.dtype.kind == "c" and self._prefix == "d":
+        if vectors.dtype.kind == "c" and self.dtype.kind == "f":
             # real and imaginary parts are vectors of their own
-            parts = np.ascontiguousarray(vectors, dtype=np.complex128).view(np.float64)
-            return np.ascontiguousarray(self(parts)).view(np.complex128)
-        ordered = np.asarray(vectors, dtype=self._dtype, order=self._order)
+            kind = np.result_type(self.dtype, np.complex64)
+            parts = np.ascontiguousarray(vectors, dtype=kind).view(self.dtype)
+            return np.ascontiguousarray(self(parts)).view(kind)
+        ordered = np.asarray(vectors, dtype=self.dtype, order=self._order)
         out = np.empty_like(ordered, order=self._order)
-        number = _Complex if self._prefix == "z" else ctypes.c_double
-        columns = self._number(ordered.shape[1])
-        stride = self._number(ordered.shape[1] if self._order == "C" else ordered.shape[0])
-        if 0 in ordered.shape:
-            return out
+        self._call(1.0, ordered, 0.0, out)
+        return out
+
+    def advance(self, vectors, before):
+        """Take a step of Chebyshev's recursion in place: before ← 2 M vectors − before.
+
+        Parameters
+        ----------
+        vectors, before : (n, b) arrays
+            Vectors of the matrix's type, in the order of its products.
+        """
+        self._call(2.0, vectors, -1.0, before)
+
+    def _call(self, factor, vectors, share, out):
+        """Compute out ← factor M vectors + share out."""
+        if 0 in vectors.shape:
+            return
+        number = NUMBER[self._prefix]
+        columns = self._number(vectors.shape[1])
+        stride = self._number(vectors.shape[1] if self._order == "C" else vectors.shape[0])
         product = getattr(self._mkl, f"mkl_sparse_{self._prefix}_mm{self._suffix}")
         with mkl_threads(self._mkl, self._threads):
             status = product(
                 ctypes.c_int(AS_IS),
-                number(1.0),
+                number(factor),
                 self._handle,
                 self._description,
                 ctypes.c_int(self._layout),
-                pointer(ordered),
+                pointer(vectors),
                 columns,
                 stride,
-                number(0.0),
+                number(share),
                 pointer(out),
                 stride,
             )
         assert status == 0, status
-        return out
 
     def __del__(self):
         """Free MKL's copy."""

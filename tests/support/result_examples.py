@@ -37,6 +37,8 @@ def example_dos(ns=2, ng=2, ne=7):
         gap=0.4,
         error=error,
         fermi_error=0.01,
+        fermi_resolution=0.1,
+        fermi_from="moments",
         source="model",
     )
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from helpers import overlap_like, random_operator, random_system
 from scipy.linalg import eigh
+from scipy.sparse import diags_array
 
 from moireio.dos import kpm
 from moireio.errors import MoireioError
@@ -85,16 +86,65 @@ def test_progress_ends_at_the_whole():
     assert sum(steps for steps, _ in ticks) == ticks[0][1]
 
 
-def test_chemical_potential_of_exact_moments():
-    """Between the levels that are filled and those that are not, as precisely as the kernel."""
-    exact = problem()
-    levels = eigh(exact.hamiltonian.dense(exact.k), exact.overlap.dense(exact.k), eigvals_only=True)
-    found = kpm.moments(exact, width=0.02, noise=np.eye(exact.n_orbitals))
-    total = kpm.Moments(found.centre, found.half, found.values.sum(axis=0)[None])
-    gaps = np.diff(levels)
-    filled = int(np.argmax(gaps)) + 1
-    level, error = kpm.chemical_potential([(1.0, total)], 2.0 * filled, 2.0)
-    assert levels[filled - 1] - 0.1 < level < levels[filled] + 0.1
-    assert error >= 0
-    with pytest.raises(MoireioError, match="do not fit"):
-        kpm.chemical_potential([(1.0, total)], 4.0 * len(levels), 2.0)
+class Diagonal:
+    """Levels on the diagonal, whose traces have no noise."""
+
+    def __init__(self, levels):
+        self.levels, self.n_orbitals = levels, len(levels)
+
+    def csr(self, k):
+        """Return the matrix."""
+        return diags_array(self.levels, format="csr")
+
+
+@pytest.mark.parametrize("kind", [float, complex])
+def test_single_precision(kind):
+    """Without S; its rounding errors are far below the noise of random vectors."""
+    levels = np.sort(np.random.default_rng(0).normal(size=500))
+    diagonal = Diagonal(levels.astype(kind))
+    found = kpm.moments(EigenProblem(diagonal, None, [0, 0, 0]), width=1, count=2000)
+    angles = np.arccos((levels - found.centre) / found.half)
+    expected = np.cos(np.arange(2000)[:, None] * angles).sum(axis=1)
+    assert np.abs(found.values - expected).max() < 0.02  # noise: √(500/2/8) = 6
+    assert found.values[:, 0] == pytest.approx(500, rel=1e-12)
+
+
+class Band:
+    """A random Hermitian matrix with few elements in a row."""
+
+    def __init__(self, n, kind):
+        rng = np.random.default_rng(4)
+        diagonals = [rng.normal(size=n - d) * (1 + (kind is complex) * 0.7j) for d in (1, 3)]
+        half = diags_array(diagonals, offsets=(1, 3))
+        self.matrix = (half + half.conj().T + diags_array(rng.normal(size=n))).tocsr()
+        self.n_orbitals = n
+
+    def csr(self, k):
+        """Return a copy."""
+        return self.matrix.copy()
+
+
+@pytest.mark.parametrize("kind", [float, complex])
+def test_the_first_moments_are_exact(kind):
+    """Tr A and Tr A² are known where S = 1, and take noise off the others."""
+    band = Band(300, kind)
+    energies = np.linalg.eigvalsh(band.matrix.toarray())
+    found = kpm.moments(EigenProblem(band, None, [0, 0, 0]), width=1.0, count=60, vectors=64)
+    angles = np.arccos((energies - found.centre) / found.half)
+    expected = np.cos(np.arange(60) * angles[:, None]).sum(axis=0)
+    assert np.abs(found.values[:, :3] - expected[:3]).max() < 1e-6 * 300
+    error = found.values.std(axis=0, ddof=1) / np.sqrt(64)
+    assert (np.abs(found.values.mean(axis=0) - expected) < 4 * error + 1e-3).all()
+    # without: 2 (Tr B² - Σ B_ii²), for each of 64 vectors; half as much for phases
+    step = np.linalg.eigh(band.matrix.toarray())[1][:, :150]
+    filled = np.abs(step @ step.conj().T) ** 2
+    noise = np.sqrt((filled.sum() - np.trace(filled)) * (2 if kind is float else 1) / 64)
+    middle = 0.5 * (energies[149] + energies[150])
+    scatter = found.below(np.array([middle]))[:, 0].std(ddof=1) / np.sqrt(64)
+    assert scatter < 0.7 * noise
+
+
+def test_seeds():
+    one, same, other = (kpm.moments(problem(), width=1.0, seed=s).values for s in (1, 1, 2))
+    assert (one == same).all()
+    assert (one != other).any()

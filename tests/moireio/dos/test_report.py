@@ -30,11 +30,20 @@ def test_table(channels):
 
 
 def test_the_fermi_level_and_its_gap():
-    dos = example(fermi=-3.5, electrons=8.0, gap=1.25, fermi_error=0.01)
-    line = "Fermi level -3.5000 ± 0.0100 eV (electrons 8), in a gap of 1.2500 eV on this mesh"
+    dos = example(fermi=-3.5, electrons=8.0, gap=1.25, fermi_from="levels")
+    line = "Fermi level -3.5000 eV (electrons 8), in a gap of 1.2500 eV on this mesh"
     assert fermi_line(dos) == line
-    assert header(dos)[1] == line
-    assert len(header(example())) == 1
+    assert header(dos)[1:] == ["energies are those of H, not counted from the Fermi level", line]
+    assert header(example())[2] == "no Fermi level"
+    assert fermi_line(example(fermi=1.0, fermi_from="file")) == (
+        "Fermi level 1.0000 eV, as the file has it"
+    )
+    assert fermi_line(
+        example(fermi=1, electrons=8, fermi_error=0.01, fermi_resolution=0.1, fermi_from="moments")
+    ) == (
+        "Fermi level 1.0000 ± 0.0100 eV (electrons 8); from moments, which resolve 0.1000 eV; ± is "
+        "the error of random vectors"
+    )
 
 
 def test_json():
@@ -46,3 +55,5 @@ def test_json():
     assert out["gap"] is None
     assert out["error"] is None
     assert out["unit"] == "1/eV"
+    assert out["energy_zero"] == "of the Hamiltonian"
+    assert out["fermi_from"] is None

@@ -6,7 +6,7 @@ from helpers import write_file
 from scipy.special import ellipk
 
 import moireio
-from moireio.dos import kpm, solve
+from moireio.dos import kpm
 from moireio.dos.solve import Chebyshev, EnergyGrid, density_of_states
 from moireio.errors import MoireioError
 from moireio.kspace.mesh import make_mesh
@@ -21,12 +21,12 @@ CELL = np.array([[2.46, 0, 0], [1.23, 2.46 * np.sqrt(0.75), 0], [0, 0, 20.0]])
 EVERYTHING = EnergyGrid(energy_window=(-400, 2000), points=24001, zero="none")
 
 
-def honeycomb(path, hopping=1.0, overlap=0.0):
+def honeycomb(path, hopping=1.0, overlap=0.0, valence=1):
     """Graphene's p_z orbitals with hopping between next neighbours."""
     structure = Structure(
         CELL, np.array([[1, 1, 0], [2, 2, 0]]) / 3 @ CELL, [6, 6], [0, 0], ["C"], [1, 1, 0]
     )
-    basis = Basis({"C": SpeciesBasis(l=(1,), m=(0,), valence=1)}, orthogonal=not overlap)
+    basis = Basis({"C": SpeciesBasis(l=(1,), m=(0,), valence=valence)}, orthogonal=not overlap)
 
     def operator(name, onsite, value):
         blocks = {(n, n, (0, 0, 0)): np.array([[onsite]]) for n in (0, 1)}
@@ -293,13 +293,12 @@ def test_kernel_polynomials_without_overlap(tmp_path):
         assert found.projected.sum(axis=1) == pytest.approx(found.total, abs=1e-9)
 
 
-def test_kernel_polynomials_of_spins(made, monkeypatch):
-    """Where levels cannot be counted, the Fermi level comes from the moments themselves."""
-    monkeypatch.setattr(solve, "can_count", lambda n: False)
+def test_kernel_polynomials_of_spins(made):
+    """The Fermi level from moments, and from levels."""
     with moireio.open(made["o2_col"]) as file:
         mesh = make_mesh(file.structure, [1, 1, 1])
         found = density_of_states(
-            file, mesh, solver="kpm", width=0.5, chebyshev=Chebyshev(vectors=32),
+            file, mesh, solver="kpm", width=0.5, chebyshev=Chebyshev(vectors=32), fermi="moments",
             grid=EnergyGrid((-60, 300), 3601, "none"), project=["atom"],
         )  # fmt: skip
         assert found.total.shape[0] == 2
@@ -307,10 +306,45 @@ def test_kernel_polynomials_of_spins(made, monkeypatch):
         assert found.projected.sum(axis=1) == pytest.approx(found.total, abs=1e-9)
         assert found.fermi == pytest.approx(-6.44, abs=1.5)
         assert found.fermi_error > 0
-        monkeypatch.undo()
-        exact = density_of_states(file, mesh).fermi
+        assert found.fermi_resolution < 0.5
+        assert found.fermi_from == "moments"
+        exact = density_of_states(file, mesh)
+        assert exact.fermi_from == "levels"
         counted = density_of_states(file, mesh, solver="kpm", width=0.5)
-        assert counted.fermi == pytest.approx(exact, abs=1e-6)
+        assert counted.fermi == pytest.approx(exact.fermi, abs=1e-6)
+        assert counted.fermi_from == "levels"
+
+
+def test_where_the_fermi_level_comes_from(tmp_path):
+    with moireio.open(honeycomb(tmp_path / "x.h5")) as file:
+        mesh = make_mesh(file.structure, [4, 4])
+        options = {"solver": "kpm", "width": 0.2, "grid": EnergyGrid((-2, 2), 41, "none")}
+        nowhere = density_of_states(file, mesh, fermi="none", **options)
+        assert (nowhere.fermi, nowhere.fermi_from, nowhere.electrons) == (None, None, None)
+        levels = density_of_states(file, mesh, fermi="levels", **options)
+        assert levels.fermi == pytest.approx(0, abs=1e-6)
+        assert levels.fermi_from == "levels"
+        moments = density_of_states(file, mesh, fermi="moments", project=["atom"], **options)
+        assert moments.fermi_from == "moments"
+        assert (moments.total == nowhere.total).all()
+        assert density_of_states(file, mesh, fermi="none").fermi is None
+        for words, text in (
+            ({"fermi": "moments"}, "all levels are found"),
+            ({"fermi": "above"}, "auto, moments, levels, none"),
+        ):
+            with pytest.raises(MoireioError, match=text):
+                density_of_states(file, mesh, **words)
+        window = EnergyGrid((-2, 2), 41, "fermi")
+        with pytest.raises(MoireioError, match="Fermi level"):
+            density_of_states(file, mesh, solver="kpm", fermi="none", grid=window)
+
+
+def test_a_file_that_does_not_count_its_electrons(tmp_path):
+    """Its own Fermi level is the zero, if it has one."""
+    with moireio.open(honeycomb(tmp_path / "x.h5", valence=None)) as file:
+        mesh = make_mesh(file.structure, [4, 4])
+        found = density_of_states(file, mesh, solver="kpm", width=0.2)
+        assert (found.fermi, found.fermi_from) == (None, None)
 
 
 def test_results_in_files(tmp_path, made):

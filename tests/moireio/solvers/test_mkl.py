@@ -36,6 +36,20 @@ def test_products(seed, n, columns, upper, kinds):
     assert (images.dtype.kind == "c") == any(kinds)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.complex64, np.complex128])
+def test_a_step_in_place(kind):
+    """2 A x − y, written over y, in the precision of A."""
+    rng = np.random.default_rng(1)
+    a = csr_array(random_array((40, 40), density=0.2, rng=rng)).astype(kind)
+    x, y = ((rng.normal(size=(40, 3)) * (1 + 1j)).astype(kind) for _ in range(2))
+    expected = 2 * (a @ x) - y
+    product = mkl.Product(a)
+    assert product(x) == pytest.approx(a @ x, abs=1e-4)
+    product.advance(x, y)
+    assert y.dtype == kind
+    assert np.abs(y - expected).max() < (1e-4 if np.finfo(kind).eps > 1e-10 else 1e-12)
+
+
 def test_threads_are_set_and_restored():
     """Also inside a limit on all BLAS libraries."""
     library = mkl.library()
