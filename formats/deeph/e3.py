@@ -23,9 +23,9 @@ from moireio.formats.deeph.files import flag, read_json
 from moireio.formats.structures.text import read_text
 from moireio.network.bounds import MOST_DEGREE, require_outputs, require_weights, update_lists
 from moireio.network.create import with_reachable
+from moireio.network.gate import harmonics_irreps
 from moireio.network.head import Targets
 from moireio.network.irreps import Irreps
-from moireio.network.layers import harmonics_irreps
 from moireio.network.linear import CONVENTIONS
 from moireio.network.model import NetworkModel
 from moireio.network.net import Network, NetworkSettings

@@ -206,7 +206,7 @@ def update_lists(settings: NetworkSettings) -> Iterator[UpdateLists]:
     UpdateLists
         For both halves of every block, in order.
     """
-    from moireio.network.layers import GateLists, harmonics_irreps
+    from moireio.network.gate import GateLists, harmonics_irreps
 
     harmonics = harmonics_irreps(settings.harmonics_lmax, settings.even)
     nodes, edges = settings.embed_node, settings.edge_init

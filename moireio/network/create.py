@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from moireio.errors import MoireioError
+from moireio.network.gate import harmonics_irreps
 from moireio.network.head import all_targets
 from moireio.network.irreps import Irrep, Irreps, reachable
-from moireio.network.layers import harmonics_irreps
 from moireio.network.model import NetworkModel
 from moireio.network.net import Network, NetworkSettings
 from moireio.runtime.random import torch_seed

@@ -1,14 +1,16 @@
 """Rotations into the frames of edges, in which the vector of the edge is the z axis."""
 
-from collections.abc import Mapping
+from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from moireio.network.wigner import about_y
 
 
 def edge_frames(vectors: torch.Tensor, lmax: int, dtype: torch.dtype) -> list[torch.Tensor]:
-    """Return the matrices that turn features into the frames of edges.
+    """Return the matrices that turn features into the frames of edges, order by order.
 
     Parameters
     ----------
@@ -21,9 +23,9 @@ def edge_frames(vectors: torch.Tensor, lmax: int, dtype: torch.dtype) -> list[to
 
     Returns
     -------
-    list of (n, 2l + 1, 2l + 1) tensors
-        D_l for l = 0 … lmax, with Y(R r) = D Y(r) and R the turn about z and then y that takes the
-        vector to +z.
+    list of (n, 1 or 2, width) tensors
+        For |m| = 0 … lmax the rows −m and m of D_l, one degree l = |m| … lmax after the other, with
+        Y(R r) = D Y(r) and R the turn about z and then y that takes the vector to +z.
     """
     x, y, z = (vectors / torch.linalg.norm(vectors, dim=1, keepdim=True)).to(dtype).unbind(1)
     across = torch.hypot(x, y)
@@ -31,34 +33,78 @@ def edge_frames(vectors: torch.Tensor, lmax: int, dtype: torch.dtype) -> list[to
     one = torch.ones_like(x)
     azimuth = torch.where(safe, x / torch.where(safe, across, one), one)
     turned = torch.where(safe, y / torch.where(safe, across, one), torch.zeros_like(y))
-    # cos and sin of multiples of −β (about y) and −α (about z)
-    about = _multiples(z, -across, lmax), _multiples(azimuth, -turned, lmax)
+    # 1, cos and sin of multiples of −β (about y) and −α (about z)
+    tilt, turn = _multiples(z, -across, lmax), _multiples(azimuth, -turned, lmax)
+    products = (tilt[:, :, None] * turn[:, None]).flatten(1)
     out = []
-    for l in range(lmax + 1):  # noqa: E741
-        table = torch.as_tensor(about_y(l), dtype=dtype, device=vectors.device)
-        cosine, sine = about[0]
-        terms = torch.stack(
-            [one, *(f for k in range(1, l + 1) for f in (cosine[k], sine[k]))], dim=1
-        )
-        tilt = (terms @ table).reshape(-1, 2 * l + 1, 2 * l + 1)
-        cosine, sine = about[1]
-        degrees = range(-l, l + 1)
-        c = torch.stack([cosine[abs(m)] for m in degrees], dim=1)
-        s = torch.stack([sine[m] if m >= 0 else -sine[-m] for m in degrees], dim=1)
-        out.append(torch.addcmul(tilt * c[:, None], tilt.flip(2), s[:, None]))
+    for m, table in enumerate(_rows_of_frames(lmax)):
+        rows = products @ torch.as_tensor(table, dtype=dtype, device=vectors.device)
+        out.append(rows.reshape(len(vectors), 2 if m else 1, table.shape[1] // (2 if m else 1)))
     return out
 
 
-def _multiples(
-    cosine: torch.Tensor, sine: torch.Tensor, count: int
-) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Return cos kθ and sin kθ for k = 0 … count, two lists."""
-    c, s = [torch.ones_like(cosine)], [torch.zeros_like(sine)]
+@lru_cache(maxsize=32)
+def _rows_of_frames(lmax: int) -> list[npt.NDArray[np.float64]]:
+    """Return the matrices from products of cosines and sines to frames.
+
+    Returns
+    -------
+    list of ((2 lmax + 1)², n) arrays
+        For every |m|: rows are products of the terms of `about_y` with those about z.
+    """
+    count = 2 * lmax + 1
+    out = []
+    for order in range(lmax + 1):
+        pieces = []
+        for m in (-order, order) if order else (0,):
+            for degree in range(order, lmax + 1):
+                n = 2 * degree + 1
+                tilt = about_y(degree).reshape(n, n, n)[:, degree + m]
+                piece = np.zeros((count, count, n))
+                for column in range(-degree, degree + 1):
+                    cosine = max(0, 2 * abs(column) - 1)
+                    piece[:n, cosine, degree + column] = tilt[:, degree + column]
+                    if column:
+                        sine = np.sign(column) * tilt[:, degree - column]
+                        piece[:n, 2 * abs(column), degree + column] = sine
+                pieces.append(piece.reshape(count**2, n))
+        out.append(np.concatenate(pieces, axis=1))
+    return out
+
+
+def _multiples(cosine: torch.Tensor, sine: torch.Tensor, count: int) -> torch.Tensor:
+    """Return 1 and cos kθ, sin kθ for k = 1 … count, (n, 2 count + 1)."""
+    terms, c, s = [torch.ones_like(cosine)], cosine, sine
     for _ in range(count):
-        c_next = cosine * c[-1] - sine * s[-1]
-        s.append(sine * c[-1] + cosine * s[-1])
-        c.append(c_next)
-    return c, s
+        terms += [c, s]
+        c, s = cosine * c - sine * s, sine * c + cosine * s
+    return torch.stack(terms, dim=1)
+
+
+def frames_by_degree(frames: list[torch.Tensor] | None) -> list[torch.Tensor] | None:
+    """Return the matrices of frames degree by degree.
+
+    Parameters
+    ----------
+    frames : list of tensors or None
+        From `edge_frames`.
+
+    Returns
+    -------
+    list of (n, 2l + 1, 2l + 1) tensors, or None
+        D_l for l = 0 … lmax.
+    """
+    if frames is None:
+        return None
+    out = []
+    for degree in range(len(frames)):
+        rows = {}
+        for m in range(degree + 1):
+            at = degree**2 - m**2
+            rows[-m] = frames[m][:, :1, at : at + 2 * degree + 1]
+            rows[m] = frames[m][:, -1:, at : at + 2 * degree + 1]
+        out.append(torch.cat([rows[m] for m in range(-degree, degree + 1)], dim=1))
+    return out
 
 
 def into_frames(parts: list[torch.Tensor], frames: list[torch.Tensor] | None) -> list[torch.Tensor]:
@@ -69,7 +115,7 @@ def into_frames(parts: list[torch.Tensor], frames: list[torch.Tensor] | None) ->
     parts : list of (n, 2l + 1, channels) tensors
         Degree by degree.
     frames : list of tensors or None
-        From `edge_frames`; None leaves them as they are.
+        From `frames_by_degree`; None leaves them as they are.
 
     Returns
     -------
@@ -91,7 +137,7 @@ def out_of_frames(
     parts : list of (n, 2l + 1, channels) tensors
         Degree by degree.
     frames : list of tensors or None
-        From `edge_frames`.
+        From `frames_by_degree`.
 
     Returns
     -------
@@ -106,8 +152,8 @@ def out_of_frames(
     ]
 
 
-def by_order(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Rearrange features from degrees to orders, m = 0, +1, −1, +2 and so on.
+def by_order(parts: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Rearrange features from degrees to orders.
 
     Parameters
     ----------
@@ -116,25 +162,26 @@ def by_order(parts: list[torch.Tensor]) -> torch.Tensor:
 
     Returns
     -------
-    (n, dim) tensor
-        In the order of `Layout.slices`; channels of low degrees first.
+    list of (n, 1 or 2, width) tensors
+        The scalars; then of all l ≥ 1 the components m = 0, and −m and m for m = 1, 2 and so on.
+        Channels of low degrees come first.
     """
-    # Views made at once: the gradient of a single one would be a tensor full of zeros.
-    rows = [part.unbind(1) for part in parts]
-    pieces = [row[degree] for degree, row in enumerate(rows)]
-    for m in range(1, len(parts)):
-        for signed in (m, -m):
-            pieces += [rows[degree][degree + signed] for degree in range(m, len(parts))]
-    return torch.cat(pieces, dim=1)
+    out = [parts[0]]
+    for m in range(len(parts) if len(parts) > 1 else 0):
+        rows = [
+            parts[n][:, n - m : n + m + 1 : max(1, 2 * m)] for n in range(max(1, m), len(parts))
+        ]
+        out.append(torch.cat(rows, dim=2))
+    return out
 
 
-def by_degree(orders: Mapping[int, torch.Tensor], counts: list[int]) -> list[torch.Tensor]:
+def by_degree(orders: list[torch.Tensor], counts: list[int]) -> list[torch.Tensor]:
     """Rearrange features from orders to degrees, the inverse of `by_order`.
 
     Parameters
     ----------
-    orders : dict of int to (n, width) tensor
-        By signed m.
+    orders : list of (n, 1 or 2, width) tensors
+        Order by order.
     counts : list of int
         Channels of each degree.
 
@@ -143,10 +190,10 @@ def by_degree(orders: Mapping[int, torch.Tensor], counts: list[int]) -> list[tor
     list of (n, 2l + 1, channels) tensors
         Degree by degree.
     """
-    pieces = {m: x.split(counts[abs(m) :], dim=1) for m, x in orders.items()}
-    return [
-        torch.stack([pieces[m][degree - abs(m)] for m in range(-degree, degree + 1)], dim=1)
-        if degree
-        else pieces[0][0][:, None]
-        for degree in range(len(counts))
-    ]
+    pieces = [x.split(counts[max(1, m) :], dim=2) for m, x in enumerate(orders[1:])]
+    out = [orders[0]]
+    for degree in range(1, len(counts)):
+        own = [pieces[m][degree - max(1, m)] for m in range(degree + 1)]
+        below = [x[:, :1] for x in own[:0:-1]]
+        out.append(torch.cat([*below, own[0], *(x[:, 1:] for x in own[1:])], dim=1))
+    return out

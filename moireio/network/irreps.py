@@ -156,11 +156,10 @@ def reachable(one: Irreps, two: Irreps, wanted: tuple[int, int]) -> bool:
 class Layout:
     """How features of a list lie in memory.
 
-    Channels are sorted by degree, otherwise in the order of the list. In the frame of the crystal a
-    feature is stored degree by degree, inside a degree component by component (m = −l … l). In the
-    frame of an edge it is stored by |m|: all channels with m = 0, then those with m = +1, those
-    with m = −1, those with m = +2, … So every |m| is a run of numbers in which channels are
-    contiguous.
+    Channels are sorted by degree, otherwise in the order of the list. Features of atoms are stored
+    degree by degree, inside a degree component by component (m = −l … l). Features of edges, in
+    the frames of these, are stored order by order: the scalars, of all l ≥ 1 the components m = 0,
+    then −m and m for m = 1, 2, … So a map that is the same for −m and m is one matrix product.
 
     Parameters
     ----------
@@ -217,15 +216,12 @@ class Layout:
         """Numbers in a feature."""
         return self.irreps.dim
 
-    @cached_property
-    def slices(self) -> dict[int, slice]:
-        """Where each m lies in the frame of an edge: a dict of m (signed) to slice."""
-        out, at = {}, 0
-        for m in range(self.irreps.lmax + 1):
-            for signed in (m, -m) if m else (0,):
-                out[signed] = slice(at, at + self.width(m))
-                at += self.width(m)
-        return out
+    @property
+    def order_shapes(self) -> list[tuple[int, int]]:
+        """Components (1 or 2) and channels of every order: a list of (int, int)."""
+        highest = self.irreps.lmax
+        orders = [(2 if m else 1, self.width(max(1, m))) for m in range(highest + 1)]
+        return [(1, self.per_degree[0]), *(orders if highest else [])]
 
     def split(self, features: torch.Tensor) -> list[torch.Tensor]:
         """Return the degrees of features in the frame of the crystal.
@@ -240,12 +236,28 @@ class Layout:
         list of (n, 2l + 1, channels) tensors
             Views.
         """
-        out, at = [], 0
-        for l, channels in enumerate(self.per_degree):  # noqa: E741
-            size = (2 * l + 1) * channels
-            out.append(features[:, at : at + size].reshape(len(features), 2 * l + 1, channels))
-            at += size
-        return out
+        shapes = [(2 * degree + 1, count) for degree, count in enumerate(self.per_degree)]
+        return _split(features, shapes)
+
+    def split_orders(self, features: torch.Tensor) -> list[torch.Tensor]:
+        """Return the orders of features in the frames of edges.
+
+        Parameters
+        ----------
+        features : (n, dim) tensor
+            Order by order.
+
+        Returns
+        -------
+        list of (n, 1 or 2, channels) tensors
+            Views.
+        """
+        return _split(features, self.order_shapes)
+
+
+def _split(features: torch.Tensor, shapes: list[tuple[int, int]]) -> list[torch.Tensor]:
+    pieces = features.split([rows * width for rows, width in shapes], dim=1)
+    return [p.unflatten(1, shape) for p, shape in zip(pieces, shapes, strict=True)]
 
 
 def e3nn_places(irreps: Irreps) -> npt.NDArray[np.int64]:

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from moireio.network.irreps import Irreps, Layout
-from moireio.network.wigner import coupling
 
 
 @dataclass(frozen=True)
@@ -250,23 +249,27 @@ class Linear(nn.Module):
         return zero.index_copy(0, self.places, self.bias)
 
     def by_order(self) -> list[list[torch.Tensor]]:
-        """Return the maps of features in the frames of edges: for each kind, a list by |m|."""
+        """Return the maps of features in the frames of edges: for each kind, order by order."""
         out = []
         for matrices in self.matrices():
-            blocks = []
-            for m in range(self.target.irreps.lmax + 1):
-                diagonal = list(matrices[m:])
-                rows = self.source.width(m) - sum(w.shape[0] for w in diagonal)
-                columns = self.target.width(m) - sum(w.shape[1] for w in diagonal)
+            blocks = [matrices[0]]
+            shapes = zip(self.source.order_shapes[1:], self.target.order_shapes[1:], strict=False)
+            for m, ((_, rows), (_, columns)) in enumerate(shapes):
+                if m == 1:  # as m = 0
+                    blocks.append(blocks[-1])
+                    continue
+                diagonal = list(matrices[max(1, m) :])
+                rows -= sum(w.shape[0] for w in diagonal)
+                columns -= sum(w.shape[1] for w in diagonal)
                 if rows or columns:
                     diagonal.append(self.weight.new_zeros(rows, columns))
-                blocks.append(torch.block_diag(*diagonal))
+                blocks.append(diagonal[0] if len(diagonal) == 1 else torch.block_diag(*diagonal))
             out.append(blocks)
         return out
 
-    def prepare(self) -> "PreparedLinear":
-        """Return the map with its matrices."""
-        return PreparedLinear(self)
+    def prepare(self, orders: bool = False) -> "PreparedLinear":
+        """Return the map with its matrices, for features by degree or order by order."""
+        return PreparedLinear(self, orders)
 
     def forward(
         self, parts: list[torch.Tensor], kind: torch.Tensor | None = None
@@ -295,177 +298,133 @@ class PreparedLinear:
     ----------
     module : Linear
         The map.
+    orders : bool
+        Map features order by order, in the frames of edges, not degree by degree.
     """
 
-    def __init__(self, module: Linear) -> None:
-        self._counts = module.target.per_degree
-        self._matrices = module.matrices()
+    def __init__(self, module: Linear, orders: bool = False) -> None:
+        degrees = [(2 * degree + 1, count) for degree, count in enumerate(module.target.per_degree)]
+        self._shapes = module.target.order_shapes if orders else degrees
+        self._matrices = module.by_order() if orders else module.matrices()
         self._offset = module.offset()
 
     def __call__(
-        self,
-        parts: list[torch.Tensor],
-        kind: torch.Tensor | None = None,
-        into: list[torch.Tensor] | None = None,
+        self, parts: list[torch.Tensor], kind: torch.Tensor | None = None
     ) -> list[torch.Tensor]:
         """Map features.
 
         Parameters
         ----------
-        parts : list of (n, 2l + 1, channels) tensors
-            Degree by degree, in any frame.
+        parts : list of (n, components, channels) tensors
+            Degree by degree in any frame, or order by order.
         kind : (n,) tensor of int, optional
             Set of weights for every feature.
-        into : list of tensors, optional
-            Features that the result is added to.
 
         Returns
         -------
-        list of (n, 2l + 1, channels) tensors
+        list of (n, components, channels) tensors
             Features of the list `irreps_out`.
         """
-        if len(self._matrices) == 1:
-            out = self._one(parts, self._matrices[0], into)
+        return self._shaped(self._mapped(parts, kind), len(parts[0]))
+
+    def plus(
+        self,
+        parts: list[torch.Tensor],
+        other: "PreparedLinear",
+        of_other: list[torch.Tensor],
+        kind: torch.Tensor,
+    ) -> list[torch.Tensor]:
+        """Return the sum of two maps of features into the same list.
+
+        Parameters
+        ----------
+        parts : list of tensors
+            What this maps.
+        other : PreparedLinear
+            The other map.
+        of_other : list of tensors
+            What that maps.
+        kind : (n,) tensor of int
+            Set of weights of the other for every feature.
+
+        Returns
+        -------
+        list of (n, components, channels) tensors
+            The sums.
+        """
+        mine = self._mapped(parts)
+        if len(other._matrices) == 1:
+            sums = other._one(of_other, other._matrices[0], mine)
         else:
-            n = parts[0].shape[0]
-            out = [parts[0].new_zeros(n, 2 * d + 1, c) for d, c in enumerate(self._counts)]
-            for number, matrices in enumerate(self._matrices):
-                rows = torch.nonzero(kind == number)[:, 0]
-                if len(rows):
-                    chosen = [p.index_select(0, rows) for p in parts]
-                    mapped = self._one(chosen, matrices)
-                    out = [o.index_copy(0, rows, m) for o, m in zip(out, mapped, strict=True)]
-            if into is not None:
-                out = [o + i for o, i in zip(out, into, strict=True)]
+            theirs = other._mapped(of_other, kind)
+            sums = [
+                a if b is None else b if a is None else a.add_(b)
+                for a, b in zip(mine, theirs, strict=True)
+            ]
+        return self._shaped(sums, len(parts[0]))
+
+    def _shaped(self, flat: list[torch.Tensor | None], n: int) -> list[torch.Tensor]:
+        like = self._matrices[0][0]
+        return [
+            like.new_zeros(n, *shape) if x is None else x.unflatten(0, (n, shape[0]))
+            for x, shape in zip(flat, self._shapes, strict=True)
+        ]
+
+    def _mapped(
+        self, parts: list[torch.Tensor], kind: torch.Tensor | None = None
+    ) -> list[torch.Tensor | None]:
+        """Return (n · components, channels) tensors; None where nothing comes in."""
+        if len(self._matrices) == 1:
+            out = self._one(parts, self._matrices[0])
+        else:
+            out = self._by_kind(parts, kind)
         if self._offset is not None:
-            out[0] = out[0] + self._offset
+            out[0] = out[0].add_(self._offset)
+        return out
+
+    def _by_kind(self, parts: list[torch.Tensor], kind: torch.Tensor) -> list[torch.Tensor | None]:
+        """Map every feature by the weights of its kind."""
+        order = torch.argsort(kind, stable=True)
+        counts = torch.bincount(kind, minlength=len(self._matrices)).tolist()
+        back = torch.argsort(order)
+        chosen = [Permuted.apply(p, order, back).split(counts) for p in parts]
+        made = [
+            self._one([c[number] for c in chosen], matrices)
+            for number, matrices in enumerate(self._matrices)
+            if counts[number] or number == 0
+        ]
+        out: list[torch.Tensor | None] = []
+        for pieces, (rows, _) in zip(zip(*made, strict=True), self._shapes, strict=True):
+            if pieces[0] is None:
+                out.append(None)
+                continue
+            joined = torch.cat(pieces).unflatten(0, (len(kind), rows))
+            out.append(Permuted.apply(joined, back, order).flatten(0, 1))
         return out
 
     def _one(
         self,
         parts: list[torch.Tensor],
         matrices: list[torch.Tensor],
-        into: list[torch.Tensor] | None = None,
-    ) -> list[torch.Tensor]:
-        out = []
-        for degree, count in enumerate(self._counts):
-            if degree >= len(matrices):
-                zero = parts[0].new_zeros(len(parts[0]), 2 * degree + 1, count)
-                out.append(zero if into is None else into[degree])
-            elif into is None:
-                out.append(parts[degree] @ matrices[degree])
-            else:
-                added, features = into[degree].reshape(-1, count), parts[degree].flatten(0, 1)
-                total = torch.addmm(added, features, matrices[degree])
-                out.append(total.reshape(-1, 2 * degree + 1, count))
+        into: list[torch.Tensor | None] | None = None,
+    ) -> list[torch.Tensor | None]:
+        out = [None] * len(self._shapes) if into is None else list(into)
+        for place, (part, matrix) in enumerate(zip(parts, matrices, strict=False)):
+            x = part.flatten(0, 1)
+            out[place] = x @ matrix if out[place] is None else out[place].addmm_(x, matrix)
         return out
 
 
-class AlignedProduct(nn.Module):
-    """DeepH-E3's tensor product with the harmonics of an edge, in the frame of the edge.
+class Permuted(torch.autograd.Function):
+    """Rows of a tensor in another order."""
 
-    There only the component m = 0 of the harmonics is not zero, √(2l + 1), so that the product with
-    weights W1[u, w] · W2[w] maps ±m to ±m by one matrix, the same for all edges (Passaro and
-    Zitnick, arXiv:2302.03655): paths with l1 + l2 + l3 even keep the sign of m, odd ones turn it.
+    @staticmethod
+    def forward(ctx, x, order, back):
+        """Return ``x[order]``; `back` is the inverse of `order`."""
+        ctx.back = back
+        return x.index_select(0, order)
 
-    Parameters
-    ----------
-    irreps_in : list of Irreps
-        Lists of the features whose products are summed.
-    irreps_out : Irreps
-        List of the result.
-    lmax : int
-        Highest degree of the harmonics, of parity (−1)^l.
-    convention : Convention
-        Rules of e3nn.
-    places : list of int
-        For every channel of `irreps_out` (in its order), its channel among those with m = 0.
-    degrees_out : list of int
-        Degree of every channel among those with m = 0, rising.
-    even : bool
-        All harmonics count as even.
-    """
-
-    def __init__(
-        self,
-        irreps_in: list[Irreps],
-        irreps_out: Irreps,
-        lmax: int,
-        convention: Convention,
-        places: list[int],
-        degrees_out: list[int],
-        even: bool = False,
-    ) -> None:
-        super().__init__()
-        self.layouts = [Layout(one) for one in irreps_in]
-        self.degrees_out = degrees_out
-        top_out = max(degrees_out)
-        # channels of ±m are those of m = 0 without the degrees below m
-        skipped = [sum(d < m for d in degrees_out) for m in range(top_out + 1)]
-        width = [len(degrees_out) - s for s in skipped]
-        self.orders = top_out + 1
-        paths = []
-        flat_in = [(n, e, entry) for n, one in enumerate(irreps_in) for e, entry in enumerate(one)]
-        for n, e, a in flat_in:
-            for l2 in range(lmax + 1):
-                p2 = 1 if even else (-1) ** l2
-                for o, b in enumerate(irreps_out):
-                    if a.p * p2 == b.p and abs(a.l - l2) <= b.l <= a.l + l2:
-                        paths.append((n, e, a, l2, o, b))
-        factors = path_weights([(o, a.mul) for _, _, a, _, o, _ in paths], convention)
-        first_out = np.cumsum([0, *(b.mul for b in irreps_out)])
-        # one matrix for every input, |m|, and kind: keeping the sign, turning it, zero length
-        self.keys = [
-            (n, m, kind)
-            for n, one in enumerate(self.layouts)
-            for m in range(top_out + 1)
-            for kind in ("keep", "turn", "site")
-        ]
-        number = {key: k for k, key in enumerate(self.keys)}
-        shapes = [
-            (self.layouts[n].width(m) if m <= self.layouts[n].irreps.lmax else 0, width[m])
-            for n, m, _ in self.keys
-        ]
-        self.turns = set()
-        entries, first_weights, second_weights = [], 0, 0
-        for (n, e, a, l2, o, b), factor in zip(paths, factors, strict=True):
-            C = coupling(a.l, l2, b.l, convention.old_signs)[:, l2, :]
-            factor = factor * np.sqrt((2 * b.l + 1) * (2 * l2 + 1))
-            layout = self.layouts[n]
-            column = np.array(places[first_out[o] : first_out[o + 1]])
-            weight = first_weights + np.arange(a.mul * b.mul).reshape(a.mul, b.mul)
-            for m in range(min(a.l, b.l) + 1):
-                row = sum(layout.per_degree[m : a.l]) + layout.entry_starts[e]
-                rows = row + np.arange(a.mul)[:, None]
-                at = column - skipped[m]
-                for kind, value in (
-                    ("keep", C[a.l + m, b.l + m]),
-                    ("turn", C[a.l - m, b.l + m] if m else 0.0),
-                ):
-                    if abs(value) > 1e-12:
-                        entries.append((number[n, m, kind], rows, at, weight, factor * value))
-                        if kind == "turn":
-                            self.turns.add((n, m))
-                if l2 == 0:
-                    value = C[a.l + m, b.l + m]
-                    entries.append((number[n, m, "site"], rows, at, weight, factor * value))
-            first_weights += a.mul * b.mul
-            second_weights += b.mul
-        spread = np.concatenate(
-            [
-                start + np.tile(np.arange(b.mul), a.mul)
-                for (_, _, a, _, _, b), start in zip(
-                    paths, np.cumsum([0, *(p[5].mul for p in paths[:-1])]), strict=True
-                )
-            ]
-        )
-        self.register_buffer("spread", torch.tensor(spread), persistent=False)
-        self.sizes = [(a.mul, b.mul) for _, _, a, _, _, b in paths]
-        self.assembly = Assembly(shapes, entries, first_weights)
-        self.weights1 = nn.Parameter(torch.randn(first_weights))
-        self.weights2 = nn.Parameter(torch.randn(second_weights))
-
-    def matrices(self) -> dict[tuple[int, int, str], torch.Tensor]:
-        """Return the matrices, by input, |m| and kind ("keep", "turn" or "site")."""
-        flat = self.assembly(self.weights1 * self.weights2[self.spread])
-        return dict(zip(self.keys, flat, strict=True))
+    @staticmethod
+    def backward(ctx, gradient):
+        """Return the gradient of the rows."""
+        return gradient.index_select(0, ctx.back), None, None

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
+from moireio.network.ends import Edges
 from moireio.network.expected_error import ExpectedError
-from moireio.network.frames import out_of_frames
+from moireio.network.frames import by_degree, frames_by_degree, out_of_frames
 from moireio.network.head import Head, Targets
 from moireio.network.irreps import Irreps, Layout, e3nn_places
-from moireio.network.layers import Edges
 from moireio.network.net import Network
 from moireio.system.basis import Basis
 
@@ -137,8 +137,8 @@ class PreparedHead:
 
         Parameters
         ----------
-        parts : list of (n, 2l + 1, channels) tensors
-            Features of edges, in their frames.
+        parts : list of (n, 1 or 2, channels) tensors
+            Features of edges, in their frames, order by order.
         group : Edges
             The edges, all between the same two species.
         one, two : int
@@ -150,6 +150,7 @@ class PreparedHead:
             In eV; complex with spin.
         """
         pair, n = self._of_pair(one, two), len(group)
+        parts = by_degree(parts, self._network.lin_edge.source.per_degree)
         out = [
             parts[0].new_zeros(n, 2 * degree + 1, pair.counts[degree])
             if matrix is None
@@ -162,4 +163,5 @@ class PreparedHead:
             out = self._calibration(out, group.distance, pair.channels, group.site)
         if group.envelope is not None:
             out = [p * group.envelope for p in out]
-        return pair.head(torch.cat([p.flatten(1) for p in out_of_frames(out, group.frames)], 1))
+        out = out_of_frames(out, frames_by_degree(group.frames))
+        return pair.head(torch.cat([p.flatten(1) for p in out], 1))

@@ -9,16 +9,18 @@ import torch
 from torch import nn
 
 from moireio.network.bounds import require_sensible
-from moireio.network.frames import by_order, edge_frames, out_of_frames
+from moireio.network.convolution import sums_at_atoms
+from moireio.network.ends import Edges, sorted_ends
+from moireio.network.frames import by_degree, edge_frames, frames_by_degree, out_of_frames
 from moireio.network.irreps import Irreps, e3nn_places
-from moireio.network.layers import Edges, Update, add, gather_pair
+from moireio.network.layers import Update, add
 from moireio.network.linear import Convention, Linear
+from moireio.operators.blocks import slab_bounds
 
 EXPANSION_STOP = 6.0
 CALIBRATION_GAUSSIANS = 48
 CALIBRATION_BINS = 24
-# The features of so many edges fit into a core's cache.
-EDGES_AT_ONCE = 2048
+EDGES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -151,9 +153,9 @@ class Gaussians(nn.Module):
 
     def forward(self, distance: torch.Tensor) -> torch.Tensor:
         """Return their values, (n, count)."""
+        x = (distance[:, None] - self.offsets).div_(self.width)
         # Below e^−60 nothing counts, and numbers near underflow are slow.
-        power = -0.5 * ((distance[:, None] - self.offsets) / self.width) ** 2
-        return torch.exp(power.clamp_(min=-60.0) if not power.requires_grad else power)
+        return x.square_().mul_(-0.5).clamp_(min=-60.0).exp_()
 
 
 class Calibration(nn.Module):
@@ -309,6 +311,7 @@ class Network(nn.Module):
         j: torch.Tensor,
         species: torch.Tensor,
         vectors: torch.Tensor | None,
+        for_layers: bool = True,
     ) -> Edges:
         """Make the geometry of some edges.
 
@@ -320,6 +323,8 @@ class Network(nn.Module):
             Species of every atom.
         vectors : (n, 3) tensor or None
             From i to j, Å; None for edges of length zero.
+        for_layers : bool
+            With what layers need; without, only the last map can be applied.
 
         Returns
         -------
@@ -338,7 +343,8 @@ class Network(nn.Module):
             end = reach[species[i]] + reach[species[j]]
             envelope = smooth_end(distance / end).to(self.dtype)[:, None, None]
         frames = edge_frames(vectors, self.lmax, self.dtype)
-        return Edges(i, j, kind, distance.to(self.dtype), frames, envelope)
+        ends = (sorted_ends(i, frames), sorted_ends(j, frames)) if for_layers else None
+        return Edges(i, j, kind, distance.to(self.dtype), frames, envelope, ends)
 
     def chunks(
         self, species: torch.Tensor, i: torch.Tensor, j: torch.Tensor, vectors: torch.Tensor
@@ -350,7 +356,7 @@ class Network(nn.Module):
         species : (N,) tensor of int
             Species of every atom.
         i, j : (n,) tensors of int
-            Atoms of the edges, without those of length zero.
+            Atoms of the edges, without those of length zero, sorted by i.
         vectors : (n, 3) tensor
             From i to j, Å.
 
@@ -360,7 +366,10 @@ class Network(nn.Module):
             The last holds the atoms' own edges of length zero.
         """
         atoms = torch.arange(len(species), device=species.device)
-        pieces = [slice(n, n + EDGES_AT_ONCE) for n in range(0, len(i), EDGES_AT_ONCE)]
+        counts = torch.bincount(i, minlength=len(species)).cpu().numpy()
+        first = np.cumsum([0, *counts]).tolist()
+        bounds = slab_bounds(counts, EDGES_AT_ONCE)
+        pieces = [slice(first[a], first[b]) for a, b in bounds if first[a] < first[b]]
         groups = [self.edges(i[p], j[p], species, vectors[p]) for p in pieces]
         return [*groups, self.edges(atoms, atoms, species, None)]
 
@@ -398,8 +407,8 @@ class Network(nn.Module):
 
         Returns
         -------
-        list of lists of (n, 2l + 1, channels) tensors
-            Features of the edges of every group, in their frames.
+        list of lists of (n, 1 or 2, channels) tensors
+            Features of the edges of every group, in their frames, order by order.
         """
         nodes = self.initial_nodes(species)
         features = [self.initial_edges(g) for g in groups]
@@ -427,40 +436,37 @@ class Network(nn.Module):
             For every group, features of the list `out_edge`, in the frame of the crystal and in
             e3nn's layout.
         """
-        last, places = self.lin_edge.prepare(), e3nn_places(self.settings.out_edge)
+        last, places = self.lin_edge.prepare(orders=True), e3nn_places(self.settings.out_edge)
+        counts = self.lin_edge.target.per_degree
         turned = [
-            out_of_frames(last(features), group.frames)
+            out_of_frames(by_degree(last(features), counts), frames_by_degree(group.frames))
             for group, features in zip(groups, self(species, groups), strict=True)
         ]
         return [torch.cat([p.flatten(1) for p in parts], dim=1)[:, places] for parts in turned]
 
     def _update_nodes(self, update, nodes, groups, features, radial, species):
-        ready, before = update.prepare(fold=False), update.lin_pre(nodes)
-        n = len(species)
-        total = [before[0].new_zeros(n, 2 * d + 1, c) for d, c in enumerate(ready.counts)]
+        ready, before = update.prepare(of_edges=False), update.lin_pre(nodes)
+        n, total = len(species), None
         for group, own, functions in zip(groups, features, radial, strict=True):
-            made = ready.convolve(gather_pair(before, group), by_order(own), functions, group.site)
-            if group.envelope is not None:
-                made = [p * group.envelope for p in made]
-            made = out_of_frames(made, group.frames)
-            total = [t.index_add(0, group.i, p) for t, p in zip(total, made, strict=True)]
+            made = ready.convolve(before, own, functions, group, group.envelope)
+            part = sums_at_atoms(made, group, ready.counts, 0, n)
+            total = part if total is None else add(total, part)
         total = [t / np.sqrt(self.settings.neighbours) for t in total]
         new = ready.combine(total, nodes, species)
-        new = update.norm(new, update.norm.sums(new), n)
-        return ready.finish(new, nodes)
+        return ready.finish(new, nodes, ready.sums(new), n)
 
     def _update_edges(self, update, nodes, groups, features, radial):
-        ready = update.prepare(fold=True)
+        ready = update.prepare(of_edges=True)
         made, sums, count = [], None, 0
         for group, own, functions in zip(groups, features, radial, strict=True):
-            new = ready.convolve(gather_pair(nodes, group), by_order(own), functions, group.site)
+            new = ready.convolve(nodes, own, functions, group)
             new = ready.combine(new, own, group.kind)
             made.append(new)
-            part = update.norm.sums(new, group.frames)
+            part = ready.sums(new, group.frames)
             sums = part if sums is None else add(sums, part)
             count += len(group)
         return [
-            ready.finish(update.norm(new, sums, count, group.frames), own)
+            ready.finish(new, own, sums, count, group.frames)
             for new, own, group in zip(made, features, groups, strict=True)
         ]
 

@@ -1,6 +1,7 @@
 """Norms of features: DeepH-E3's over a whole graph, and one of every feature by itself."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,22 +11,6 @@ from moireio.network.irreps import Irreps, Layout
 
 EPSILON = 1e-5
 SMALLEST_SQUARE = 1e-24
-
-
-def scaled(value: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Return a product, in place where no gradient is wanted.
-
-    Parameters
-    ----------
-    value, factor : tensors
-        The first may be overwritten.
-
-    Returns
-    -------
-    tensor
-        ``value * factor``.
-    """
-    return value * factor if torch.is_grad_enabled() else value.mul_(factor)
 
 
 class _Norm(nn.Module):
@@ -40,11 +25,21 @@ class _Norm(nn.Module):
         self.register_buffer("even", torch.tensor(even), persistent=False)
         self.register_buffer("order", torch.tensor(self.layout.order), persistent=False)
         self.bias = nn.Parameter(torch.zeros(int(even.sum())))
+        # first channel of every order of l ≥ 1
+        counts = self.layout.per_degree
+        self._first = [
+            sum(counts[: max(1, m)]) for m in range(len(counts) if len(counts) > 1 else 0)
+        ]
 
     def _weights(self) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Return the factors by degree, and the offsets of all scalars."""
         offset = self.weight.new_zeros(len(self.even)).masked_scatter(self.even, self.bias)
         return self.weight[self.order].split(self.layout.per_degree), offset
+
+    def _weights_by_order(self) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Return the factors order by order, and the offsets of all scalars."""
+        weight, offset = self.weight[self.order], self._weights()[1]
+        return [weight[: len(self.even)], *(weight[n:] for n in self._first)], offset
 
 
 class GraphNorm(_Norm):
@@ -65,65 +60,103 @@ class GraphNorm(_Norm):
         self.sizes = [[] for _ in self.layout.per_degree]
         for entry in irreps:
             self.sizes[entry.l].append(entry.mul)
+        self._orders = [_EntriesOfOrder(self.sizes, m) for m in range(len(self._first))]
+        self._components = [2 * n + 1 for n, own in enumerate(self.sizes) if n for _ in own]
 
     def _split(self, part: torch.Tensor, degree: int) -> Sequence[torch.Tensor]:
         sizes = self.sizes[degree]
         return [part] if len(sizes) == 1 else part.split(sizes, dim=2)
 
-    def sums(
-        self, parts: list[torch.Tensor], frames: list[torch.Tensor] | None = None
-    ) -> list[torch.Tensor]:
-        """Return sums over features that the moments follow from.
+    def sums(self, parts: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return sums over features of atoms that the moments follow from.
 
         Parameters
         ----------
         parts : list of (n, 2l + 1, channels) tensors
-            In the frames of edges, or in that of the crystal.
-        frames : list of tensors or None
-            The frames.
+            In the frame of the crystal.
 
         Returns
         -------
         list of float64 tensors
-            For every entry, Σ of the channels' mean in the frame of the crystal (2l + 1,), followed
-            for scalars by Σ of the channels' mean square.
+            For every entry, Σ of the channels' mean (2l + 1,), followed for scalars by Σ of the
+            channels' mean square.
         """
-        out = []
-        for degree, part in enumerate(parts):
+        out = self._sums_of_scalars(parts[0])
+        for degree, part in enumerate(parts[1:], start=1):
             for own in self._split(part, degree) if self.sizes[degree] else ():
-                mean = own.mean(dim=2)
-                if degree == 0:
-                    both = torch.cat([mean, own.square().mean(dim=2)], dim=1)
-                    out.append(both.sum(dim=0, dtype=torch.float64))
-                    continue
-                if frames is not None:
-                    # Σ_e D_eᵀ v_e is one product of a matrix with a vector
-                    frame = frames[degree].flatten(0, 1).T
-                    mean = frame @ mean.reshape(-1)
-                    out.append(mean.to(torch.float64))
-                else:
-                    out.append(mean.sum(dim=0, dtype=torch.float64))
+                out.append(own.mean(dim=2).sum(dim=0, dtype=torch.float64))
         return out
 
-    def forward(
-        self,
-        parts: list[torch.Tensor],
-        sums: Sequence[torch.Tensor],
-        count: int,
-        frames: list[torch.Tensor] | None = None,
+    def _sums_of_scalars(self, part: torch.Tensor) -> list[torch.Tensor]:
+        out = []
+        for own in self._split(part, 0) if self.sizes[0] else ():
+            both = torch.cat([own.mean(dim=2), own.square().mean(dim=2)], dim=1)
+            out.append(both.sum(dim=0, dtype=torch.float64))
+        return out
+
+    def sums_of_edges(
+        self, orders: list[torch.Tensor], frames: list[torch.Tensor] | None
     ) -> list[torch.Tensor]:
-        """Normalise.
+        """Return sums over features of edges that the moments follow from.
+
+        Parameters
+        ----------
+        orders : list of (n, 1 or 2, channels) tensors
+            In the frames of the edges.
+        frames : list of tensors or None
+            From `edge_frames`; None for edges of length zero.
+
+        Returns
+        -------
+        list of float64 tensors
+            As `sums` has them, in the frame of the crystal.
+        """
+        out = self._sums_of_scalars(orders[0])
+        if not self._components:
+            return out
+        total = orders[0].new_zeros(sum(self._components))
+        for m, (own, entries) in enumerate(zip(orders[1:], self._orders, strict=True)):
+            entries = entries.like(own)
+            mean = own @ entries.mean
+            # Σ_e D_eᵀ v_e is one product of matrices
+            if frames is None:
+                turned = entries.axes.T @ mean.sum(dim=0)
+            else:
+                rows = frames[m][:, :, entries.columns].flatten(0, 1)
+                turned = rows.T @ mean.flatten(0, 1)
+            picked = turned.flatten().index_select(0, entries.picked)
+            total = total.index_add(0, entries.target, picked)
+        return [*out, *total.to(torch.float64).split(self._components)]
+
+    def _scalars(
+        self, part: torch.Tensor, sums: Sequence[torch.Tensor], count: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return factor and shift of every scalar, in the precision of the features."""
+        factors, shifts = [], []
+        for size, total in zip(self.sizes[0], sums, strict=False):
+            mean = total / count
+            # Pseudoscalars can vanish by symmetry: a bound keeps the root's slope finite.
+            square = torch.clamp(mean[1] - mean[0] ** 2, min=SMALLEST_SQUARE)
+            factor = 1 / (torch.sqrt(square) + EPSILON)
+            factors.append(factor.expand(size))
+            shifts.append((-mean[0] * factor).expand(size))
+        if not factors:
+            return part.new_ones(part.shape[2]), part.new_zeros(part.shape[2])
+        return torch.cat(factors).to(part.dtype), torch.cat(shifts).to(part.dtype)
+
+    def forward(
+        self, parts: list[torch.Tensor], sums: Sequence[torch.Tensor], count: int
+    ) -> list[torch.Tensor]:
+        """Normalise features of atoms.
 
         Parameters
         ----------
         parts : list of (n, 2l + 1, channels) tensors
-            In the frames of edges, or in that of the crystal.
+            In the frame of the crystal.
         sums : list of tensors
             From `sums`, added up over the graph.
         count : int
             Features in the graph.
-        frames : list of tensors or None
-            The frames.
 
         Returns
         -------
@@ -131,27 +164,151 @@ class GraphNorm(_Norm):
             Normalised.
         """
         weight, offset = self._weights()
-        sums, out = iter(sums), []
-        for degree, part in enumerate(parts):
-            values = []
-            for own in self._split(part, degree) if self.sizes[degree] else ():
-                mean = next(sums) / count
-                if degree == 0:
-                    # Pseudoscalars can vanish by symmetry: a bound keeps the root's slope finite.
-                    square = torch.clamp(mean[1] - mean[0] ** 2, min=SMALLEST_SQUARE)
-                    spread = torch.sqrt(square) + EPSILON
-                    values.append((own - mean[0].to(own.dtype)) * (1 / spread).to(own.dtype))
-                    continue
-                shift = mean.to(own.dtype)
-                shift = shift[:, None] if frames is None else (frames[degree] @ shift)[:, :, None]
-                values.append(own - shift)
-            if not values:
+        factor, shift = self._scalars(parts[0], sums, count)
+        out = [parts[0] * (factor * weight[0]) + (shift * weight[0] + offset)]
+        rest = iter(sums[len(self.sizes[0]) :])
+        for degree, part in enumerate(parts[1:], start=1):
+            if not self.sizes[degree]:
                 out.append(part)
                 continue
-            value = values[0] if len(values) == 1 else torch.cat(values, 2)
-            out.append(scaled(value, weight[degree]))
-        out[0] = out[0] + offset
+            means = [next(rest)[:, None].expand(-1, size) for size in self.sizes[degree]]
+            out.append((part - (torch.cat(means, 1) / count).to(part.dtype)) * weight[degree])
         return out
+
+    def of_edges(
+        self,
+        orders: list[torch.Tensor],
+        sums: Sequence[torch.Tensor],
+        count: int,
+        frames: list[torch.Tensor] | None,
+        base: list[torch.Tensor],
+    ) -> list[torch.Tensor]:
+        """Normalise features of edges, and add others.
+
+        Parameters
+        ----------
+        orders : list of (n, 1 or 2, channels) tensors
+            In the frames of the edges.
+        sums : list of tensors
+            From `sums_of_edges`, added up over the graph.
+        count : int
+            Features in the graph.
+        frames : list of tensors or None
+            From `edge_frames`; None for edges of length zero.
+        base : list of tensors
+            What is added, of the same shapes.
+
+        Returns
+        -------
+        list of (n, 1 or 2, channels) tensors
+            The sums.
+        """
+        weight, offset = self._weights_by_order()
+        factor, shift = self._scalars(orders[0], sums, count)
+        scalars = torch.addcmul(base[0], orders[0], factor * weight[0])
+        out = [scalars.add_(shift * weight[0] + offset)]
+        if not self._components:
+            return [*out, *orders[1:]]
+        means = torch.cat(list(sums[len(self.sizes[0]) :])) / count
+        means = torch.cat([means, means.new_zeros(1)]).to(orders[0].dtype)
+        for m, (own, entries) in enumerate(zip(orders[1:], self._orders, strict=True)):
+            entries = entries.like(own)
+            rows, channels = own.shape[1:]
+            spread = means.index_select(0, entries.source).reshape(-1, channels)
+            spread = spread * weight[m + 1]
+            if frames is None:
+                total = torch.addcmul(base[m + 1], own, weight[m + 1])
+                out.append(total.sub_(entries.axes @ spread))
+                continue
+            total = torch.addcmul(base[m + 1].flatten(0, 1), own.flatten(0, 1), weight[m + 1])
+            turn = frames[m][:, :, entries.columns].flatten(0, 1)
+            out.append(total.addmm_(turn, spread, alpha=-1).unflatten(0, (len(own), rows)))
+        return out
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """Where the means of the entries with l ≥ 1 lie, for the components ±m.
+
+    Parameters
+    ----------
+    columns : slice
+        Columns of the frames with these degrees.
+    mean : (channels, entries) tensor
+        Averages the channels of every entry.
+    axes : (1 or 2, columns) tensor
+        The frame of an edge of length zero.
+    source : (columns · channels,) tensor of int
+        For every column and channel the component of a mean, or one more than there are.
+    picked, target : tensors of int
+        Elements of a (columns, entries) matrix, and the component of a mean that each adds to.
+    """
+
+    columns: slice
+    mean: torch.Tensor
+    axes: torch.Tensor
+    source: torch.Tensor
+    picked: torch.Tensor
+    target: torch.Tensor
+
+
+class _EntriesOfOrder:
+    """Makes `_Entries` in any precision, once.
+
+    Parameters
+    ----------
+    sizes : list of lists of int
+        Channels of the entries of each degree.
+    m : int
+        The order.
+    """
+
+    def __init__(self, sizes: list[list[int]], m: int) -> None:
+        self._exact = _entries(sizes, m)
+        self._made: dict[tuple[torch.dtype, torch.device], _Entries] = {}
+
+    def like(self, features: torch.Tensor) -> _Entries:
+        """Return the entries in the precision and on the device of features."""
+        key = features.dtype, features.device
+        if key not in self._made:
+            exact = self._exact
+            numbers = (x.to(features) for x in (exact.mean, exact.axes))
+            places = (x.to(features.device) for x in (exact.source, exact.picked, exact.target))
+            self._made[key] = _Entries(exact.columns, *numbers, *places)
+        return self._made[key]
+
+
+def _entries(sizes: list[list[int]], m: int) -> _Entries:
+    low, highest = max(1, m), len(sizes) - 1
+    columns = slice(low**2 - m**2, (highest + 1) ** 2 - m**2)
+    n_columns, channels = (highest + 1) ** 2 - low**2, sum(sum(own) for own in sizes[low:])
+    first = sum((2 * n + 1) * len(own) for n, own in enumerate(sizes[:low]) if n)
+    n_entries = sum(len(own) for own in sizes[low:])
+    components = sum((2 * n + 1) * len(own) for n, own in enumerate(sizes) if n)
+    mean = np.zeros((channels, n_entries))
+    axes = np.zeros((2 if m else 1, n_columns))
+    source = np.full((n_columns, channels), components)
+    picked, target = [], []
+    entry = channel = 0
+    for degree in range(low, highest + 1):
+        at, n = degree**2 - low**2, 2 * degree + 1
+        for row, component in enumerate((-m, m) if m else (0,)):
+            axes[row, at + degree + component] = 1
+        for size in sizes[degree]:
+            mean[channel : channel + size, entry] = 1 / max(1, size)
+            numbers = first + np.arange(n)
+            source[at : at + n, channel : channel + size] = numbers[:, None]
+            picked += ((at + np.arange(n)) * n_entries + entry).tolist()
+            target += numbers.tolist()
+            entry, channel, first = entry + 1, channel + size, first + n
+    return _Entries(
+        columns,
+        torch.tensor(mean),
+        torch.tensor(axes),
+        torch.tensor(source.ravel()),
+        torch.tensor(picked, dtype=torch.long),
+        torch.tensor(target, dtype=torch.long),
+    )
 
 
 class LocalNorm(_Norm):
@@ -167,26 +324,26 @@ class LocalNorm(_Norm):
         The list.
     """
 
-    def sums(
-        self, parts: list[torch.Tensor], frames: list[torch.Tensor] | None = None
+    def sums(self, parts: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return an empty list: the norm needs no sums over the graph."""
+        return []
+
+    def sums_of_edges(
+        self, orders: list[torch.Tensor], frames: list[torch.Tensor] | None
     ) -> list[torch.Tensor]:
         """Return an empty list: the norm needs no sums over the graph."""
         return []
 
     def forward(
-        self,
-        parts: list[torch.Tensor],
-        sums: Sequence[torch.Tensor] = (),
-        count: int = 0,
-        frames: list[torch.Tensor] | None = None,
+        self, parts: list[torch.Tensor], sums: Sequence[torch.Tensor] = (), count: int = 0
     ) -> list[torch.Tensor]:
-        """Normalise.
+        """Normalise features of atoms.
 
         Parameters
         ----------
         parts : list of (n, 2l + 1, channels) tensors
             In any frame.
-        sums, count, frames : object
+        sums, count : object
             Arguments of `GraphNorm`, not used.
 
         Returns
@@ -195,16 +352,56 @@ class LocalNorm(_Norm):
             Normalised.
         """
         weight, offset = self._weights()
-        scalars, out = parts[0], []
-        if scalars.shape[2]:
-            mean = (scalars * self.even).sum(dim=2, keepdim=True) / max(1, len(self.bias))
-            scalars = scalars - mean * self.even
-            scale = torch.rsqrt(scalars.square().mean(dim=2, keepdim=True) + EPSILON)
-            scalars = scalars * scale * weight[0] + offset
-        out.append(scalars)
+        out = [self._scalars(parts[0], weight[0], offset)]
         if len(parts) > 1:
-            total = sum(p.square().sum(dim=(1, 2)) for p in parts[1:])
-            channels = max(1, sum(self.layout.per_degree[1:]))
-            scale = torch.rsqrt(total / channels + EPSILON)[:, None, None]
+            scale = self._scale(parts)
             out += [p * (scale * w) for p, w in zip(parts[1:], weight[1:], strict=True)]
         return out
+
+    def of_edges(
+        self,
+        orders: list[torch.Tensor],
+        sums: Sequence[torch.Tensor],
+        count: int,
+        frames: list[torch.Tensor] | None,
+        base: list[torch.Tensor],
+    ) -> list[torch.Tensor]:
+        """Normalise features of edges, and add others.
+
+        Parameters
+        ----------
+        orders : list of (n, 1 or 2, channels) tensors
+            In the frames of the edges.
+        sums, count, frames : object
+            Arguments of `GraphNorm`, not used.
+        base : list of tensors
+            What is added, of the same shapes.
+
+        Returns
+        -------
+        list of (n, 1 or 2, channels) tensors
+            The sums.
+        """
+        weight, offset = self._weights_by_order()
+        out = [self._scalars(orders[0], weight[0], offset) + base[0]]
+        if len(orders) > 1:
+            scale = self._scale(orders)
+            rest = zip(base[1:], orders[1:], weight[1:], strict=True)
+            out += [torch.addcmul(b, x, scale * w) for b, x, w in rest]
+        return out
+
+    def _scalars(
+        self, scalars: torch.Tensor, weight: torch.Tensor, offset: torch.Tensor
+    ) -> torch.Tensor:
+        if not scalars.shape[2]:
+            return scalars
+        mean = (scalars * self.even).sum(dim=2, keepdim=True) / max(1, len(self.bias))
+        scalars = scalars - mean * self.even
+        scale = torch.rsqrt(scalars.square().mean(dim=2, keepdim=True) + EPSILON)
+        return scalars * scale * weight + offset
+
+    def _scale(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        """Return the factor of everything with l ≥ 1, (n, 1, 1)."""
+        total = sum(p.square().sum(dim=(1, 2)) for p in parts[1:])
+        channels = max(1, sum(self.layout.per_degree[1:]))
+        return torch.rsqrt(total / channels + EPSILON)[:, None, None]

@@ -34,9 +34,9 @@ def network(material, local):
     import torch
 
     from moireio.network.create import with_reachable
+    from moireio.network.gate import harmonics_irreps
     from moireio.network.head import all_targets
     from moireio.network.irreps import Irreps
-    from moireio.network.layers import harmonics_irreps
     from moireio.network.model import NetworkModel
     from moireio.network.net import Network, NetworkSettings
 

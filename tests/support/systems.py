@@ -8,12 +8,12 @@ from orbitals import gaussian_basis
 
 from moireio.integrals.pairs import overlapping_pairs
 from moireio.network.create import with_reachable
+from moireio.network.gate import harmonics_irreps
 from moireio.network.graph import Graph
 from moireio.network.head import all_targets
 from moireio.network.inference.hamiltonian import HamiltonianSource
 from moireio.network.inference.passes import Predictor
 from moireio.network.irreps import Irreps
-from moireio.network.layers import harmonics_irreps
 from moireio.network.model import NetworkModel
 from moireio.network.net import Network, NetworkSettings
 from moireio.system.basis import Basis

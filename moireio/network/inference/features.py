@@ -22,6 +22,8 @@ class FeatureStore:
         Precision.
     path : str, optional
         File that keeps the rows; by default they stay in memory.
+    orders : bool
+        Features of edges, order by order; otherwise of atoms, degree by degree.
 
     Notes
     -----
@@ -30,9 +32,15 @@ class FeatureStore:
     """
 
     def __init__(
-        self, irreps: Irreps, rows: int, dtype: torch.dtype, path: str | None = None
+        self,
+        irreps: Irreps,
+        rows: int,
+        dtype: torch.dtype,
+        path: str | None = None,
+        orders: bool = False,
     ) -> None:
         self.layout = Layout(irreps)
+        self._split = self.layout.split_orders if orders else self.layout.split
         self._dtype = dtype
         self._kind = np.dtype(str(dtype).removeprefix("torch."))
         self._row = self.layout.dim * self._kind.itemsize
@@ -62,8 +70,8 @@ class FeatureStore:
         ----------
         first : int
             The first row.
-        parts : list of (n, 2l + 1, channels) tensors
-            Their features, degree by degree.
+        parts : list of (n, components, channels) tensors
+            Their features, by degree or by order.
         """
         flat = torch.cat([p.flatten(1) for p in parts], dim=1).cpu()
         if self._memory is not None:
@@ -85,14 +93,14 @@ class FeatureStore:
 
         Returns
         -------
-        list of (n, 2l + 1, channels) tensors
-            Degree by degree.
+        list of (n, components, channels) tensors
+            By degree or by order.
         """
         if self._memory is not None:
-            return self.layout.split(self._memory[first:last])
+            return self._split(self._memory[first:last])
         flat = torch.empty(last - first, self.layout.dim, dtype=self._dtype)
         self._read(memoryview(flat.numpy()).cast("B"), first * self._row)
-        return self.layout.split(flat)
+        return self._split(flat)
 
     def take(self, rows: npt.NDArray[np.int64]) -> list[torch.Tensor]:
         """Read any rows.
@@ -104,16 +112,16 @@ class FeatureStore:
 
         Returns
         -------
-        list of (n, 2l + 1, channels) tensors
-            Degree by degree.
+        list of (n, components, channels) tensors
+            By degree or by order.
         """
         if self._memory is not None:
-            return self.layout.split(self._memory[torch.as_tensor(rows)])
+            return self._split(self._memory[torch.as_tensor(rows)])
         flat = torch.empty(len(rows), self.layout.dim, dtype=self._dtype)
         data = memoryview(flat.numpy()).cast("B")
         for n, row in enumerate(np.asarray(rows).tolist()):
             self._read(data[n * self._row : (n + 1) * self._row], row * self._row)
-        return self.layout.split(flat)
+        return self._split(flat)
 
     def _read(self, data: memoryview, at: int) -> None:
         while len(data):

@@ -117,10 +117,11 @@ class HamiltonianSource:
 
     def _bonds(self, edges: npt.NDArray[np.int64], one: int, two: int) -> torch.Tensor:
         p = self._predictor
-        group = p.edges(edges)
+        tail = p.network.settings.local  # the last update of edges is made here
+        group = p.edges(edges, for_layers=tail)
         blocks = self._blocks(p.features(group, edges), group, one, two)
         partner = p.graph.partner[edges]
-        group = p.edges(partner)
+        group = p.edges(partner, for_layers=tail)
         adjoint = self._blocks(p.features(group, partner), group, two, one).mH
         return self._combined(blocks, adjoint)
 

@@ -18,11 +18,12 @@ import numpy.typing as npt
 import torch
 
 from moireio.errors import MoireioError
-from moireio.network.frames import by_order, out_of_frames
+from moireio.network.convolution import sums_at_atoms
+from moireio.network.ends import Edges
 from moireio.network.graph import Graph
 from moireio.network.inference.features import FeatureStore
 from moireio.network.irreps import Irreps
-from moireio.network.layers import Edges, PreparedUpdate, add, gather_pair
+from moireio.network.layers import PreparedUpdate, add
 from moireio.network.model import NetworkModel
 from moireio.network.net import Network
 from moireio.operators.blocks import slab_bounds
@@ -35,7 +36,8 @@ from moireio.runtime.workdirs import claim, is_marked, remove_folder, remove_lef
 EDGES_AT_ONCE = 4096
 SAVE_SECONDS = 10.0
 
-Features = list[torch.Tensor]  # (n, 2l + 1, channels), degree by degree
+# of atoms (n, 2l + 1, channels), degree by degree; of edges (n, 1 or 2, channels), order by order
+Features = list[torch.Tensor]
 # A run of atoms: whether it stands for their own edges (else their bonds), first atom, end
 Slab = tuple[bool, int, int]
 
@@ -78,7 +80,7 @@ class Predictor:
     ) -> None:
         self.model, self.graph = model, graph
         self.edges_at_once = EDGES_AT_ONCE
-        self.key = f"{key} in pieces of {self.edges_at_once}"
+        self.key = f"{key} order by order in pieces of {self.edges_at_once}"
         if model.expected_error is not None:
             self.key += f", errors {model.expected_error.level.tolist()}"
         self.network = model.network.to(device)
@@ -97,7 +99,8 @@ class Predictor:
         self._work: str | None = None
         self._lock: Lock | None = None
         need = self.memory_of_features(model.network, len(graph) + self.n_atoms)
-        frames = sum((2 * n + 1) ** 2 for n in range(self.network.lmax + 1))
+        # frames by edges, and sorted by either of their atoms
+        frames = 3 * sum((2 * n + 1) ** 2 for n in range(self.network.lmax + 1))
         frames *= len(graph) * torch.finfo(self.dtype).bits // 8
         self._geometry: dict[Slab, Edges] = {}
         self._keep_geometry = memory is None or need + frames < memory
@@ -195,7 +198,7 @@ class Predictor:
                 self._edge_pass(number, nodes)
         self._stage(self.passes)
         if self.network.settings.local:
-            self._tail = nodes, self.network.blocks[-1].edge.prepare(fold=True)
+            self._tail = nodes, self.network.blocks[-1].edge.prepare(of_edges=True)
 
     def _stage(self, number: int) -> None:
         """Set from which stores a pass reads the edges' features."""
@@ -208,7 +211,7 @@ class Predictor:
         if b:
             update = blocks[b - 1].edge
             store = self._store("before", update.out)
-            self._pending = store, update.prepare(fold=True), self._norms[b - 1]
+            self._pending = store, update.prepare(of_edges=True), self._norms[b - 1]
 
     def _edges(self, b: int, irreps: Irreps) -> FeatureStore:
         return self._store(f"edges{b % 2}", irreps)
@@ -227,13 +230,15 @@ class Predictor:
             self._geometry[slab] = edges
         return span.start, self._geometry[slab]
 
-    def edges(self, numbers: npt.NDArray[np.int64]) -> Edges:
+    def edges(self, numbers: npt.NDArray[np.int64], for_layers: bool = True) -> Edges:
         """Return the geometry of some edges.
 
         Parameters
         ----------
         numbers : (n,) array of int
             Numbers of the edges.
+        for_layers : bool
+            With what layers need.
 
         Returns
         -------
@@ -243,16 +248,17 @@ class Predictor:
         i = self.graph.first(numbers)
         vectors = torch.as_tensor(self.graph.vectors(i, numbers), device=self.device)
         j = torch.as_tensor(self.graph.bonds.j[numbers].astype(np.int64), device=self.device)
-        return self.network.edges(torch.as_tensor(i, device=self.device), j, self.species, vectors)
+        i = torch.as_tensor(i, device=self.device)
+        return self.network.edges(i, j, self.species, vectors, for_layers)
 
-    def _store(self, name: str, irreps: Irreps, rows: int | None = None) -> FeatureStore:
+    def _store(self, name: str, irreps: Irreps, atoms: bool = False) -> FeatureStore:
         key = name, str(irreps)
         if key not in self._stores:
             for old in [k for k in self._stores if k[0] == name]:
                 self._stores.pop(old).close()
             path = None if self._work is None else self._path(f"{name}.features")
-            rows = len(self.graph) + self.n_atoms if rows is None else rows
-            self._stores[key] = FeatureStore(irreps, rows, self.dtype, path)
+            rows = self.n_atoms if atoms else len(self.graph) + self.n_atoms
+            self._stores[key] = FeatureStore(irreps, rows, self.dtype, path, orders=not atoms)
         return self._stores[key]
 
     def _to_device(self, parts: Features) -> Features:
@@ -270,8 +276,8 @@ class Predictor:
 
         Returns
         -------
-        list of (n, 2l + 1, channels) tensors
-            In the frames of the edges.
+        list of (n, 1 or 2, channels) tensors
+            In the frames of the edges, order by order.
         """
 
         def read(store: FeatureStore) -> Features:
@@ -286,25 +292,24 @@ class Predictor:
             return old
         store, ready, sums = self._pending
         count = len(self.graph) + self.n_atoms
-        normed = ready.norm(read(store), sums, count, group.frames)
-        return ready.finish(normed, old)
+        return ready.finish(read(store), old, sums, count, group.frames)
 
     def _updated(
         self, ready: PreparedUpdate, nodes: Features, group: Edges, own: Features
     ) -> Features:
         """Return edges after an update; a norm over the whole graph is left out."""
         radial = self.network.radial(group.distance)
-        new = ready.convolve(gather_pair(nodes, group), by_order(own), radial, group.site)
+        new = ready.convolve(nodes, own, radial, group)
         new = ready.combine(new, own, group.kind)
-        return ready.finish(ready.norm(new), own) if self.network.settings.local else new
+        return ready.finish(new, own) if self.network.settings.local else new
 
     def _node_pass(self, number: int, nodes: Features) -> Features:
         b = number // 2
         update = self.network.blocks[b].node
-        ready, before = update.prepare(fold=False), update.lin_pre(nodes)
+        ready, before = update.prepare(of_edges=False), update.lin_pre(nodes)
         keep = self._pending is not None
         target = self._edges(b, self.network.blocks[b - 1].edge.out) if keep else None
-        totals = [self._store(n, update.out, self.n_atoms) for n in ("bonds", "sites")]
+        totals = [self._store(n, update.out, atoms=True) for n in ("bonds", "sites")]
         for slab in self._remaining(number, [*totals, target]):
             site, i0, i1 = slab
             row, group = self._group(slab)
@@ -312,19 +317,13 @@ class Predictor:
             if keep:
                 target.put(row, own)
             radial = self.network.radial(group.distance)
-            new = ready.convolve(gather_pair(before, group), by_order(own), radial, site)
-            if group.envelope is not None:
-                new = [p * group.envelope for p in new]
-            if not site:
-                zero = [p.new_zeros(i1 - i0, *p.shape[1:]) for p in new]
-                new = out_of_frames(new, group.frames)
-                new = [z.index_add_(0, group.i - i0, p) for z, p in zip(zero, new, strict=True)]
-            totals[site].put(i0, new)
+            new = ready.convolve(before, own, radial, group, group.envelope)
+            totals[site].put(i0, sums_at_atoms(new, group, ready.counts, i0, i1 - i0))
         scale = np.sqrt(self.network.settings.neighbours)
         sums = add(*(self._to_device(t.get(0, self.n_atoms)) for t in totals))
         sums = [t / scale for t in sums]
         new = ready.combine(sums, nodes, self.species)
-        new = ready.finish(update.norm(new, update.norm.sums(new), self.n_atoms), nodes)
+        new = ready.finish(new, nodes, ready.sums(new), self.n_atoms)
         if self.model.expected_error is not None:
             known = self.model.expected_error
             self.squared_distance += known.squared_distance(b, new, self.species)
@@ -339,14 +338,14 @@ class Predictor:
     def _edge_pass(self, number: int, nodes: Features) -> None:
         b = number // 2
         update = self.network.blocks[b].edge
-        ready, local = update.prepare(fold=True), self.network.settings.local
+        ready, local = update.prepare(of_edges=True), self.network.settings.local
         target = self._edges(b + 1, update.out) if local else self._store("before", update.out)
         for slab in self._remaining(number, [target]):
             row, group = self._group(slab)
             own = self.features(group, (row, row + len(group)))
             new = self._updated(ready, nodes, group, own)
             if not local:
-                part = update.norm.sums(new, group.frames)
+                part = ready.sums(new, group.frames)
                 self._sums = part if self._sums is None else add(self._sums, part)
             target.put(row, new)
         if not local:

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from moireio.network.frames import into_frames
+from moireio.network.ends import Edges
+from moireio.network.frames import frames_by_degree, into_frames
 from moireio.network.head import Head
 from moireio.network.irreps import Irreps, Layout, e3nn_places
-from moireio.network.layers import Edges
 from moireio.network.model import NetworkModel
 from moireio.network.net import CALIBRATION_BINS, Calibration
 from moireio.network.training.samples import SpeciesPairBlocks, TrainingSample
@@ -74,7 +74,7 @@ def _channels(
         irreps = Irreps(settings.out_edge[n] for n in head.entries)
         double = torch.complex128 if group.blocks.is_complex() else torch.float64
         flat = head.reads(e3nn_places(irreps)).inverse(group.blocks.to(double))
-        frames = group.geometry.frames
+        frames = frames_by_degree(group.geometry.frames)
         frames = None if frames is None else [f.double() for f in frames]
         parts = into_frames(Layout(irreps).split(flat), frames)
         channels, seen = [], [0] * len(parts)

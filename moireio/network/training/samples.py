@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 
 from moireio.errors import MoireioError
+from moireio.network.ends import Edges
 from moireio.network.graph import Graph
 from moireio.network.head import Targets
-from moireio.network.layers import Edges
 from moireio.network.net import Network
 from moireio.operators.blocks import OperatorSource, by_shape, read_pairs, take_blocks
 from moireio.system.basis import Basis
@@ -194,7 +194,7 @@ def make_sample(
                 torch.as_tensor(edges),
                 torch.as_tensor(rank[partner[edges]]),
                 torch.as_tensor(stacked).to(dtype),
-                network.edges(*ends, species_tensor, own_vectors),
+                network.edges(*ends, species_tensor, own_vectors, for_layers=False),
             )
         )
     return TrainingSample(label, graph, species_tensor, groups, pair_blocks, mu, elements)

@@ -7,8 +7,8 @@ from training_data import HIDDEN
 
 from moireio.errors import MoireioError
 from moireio.network.create import new_model, with_reachable
+from moireio.network.gate import harmonics_irreps
 from moireio.network.irreps import Irreps, reachable
-from moireio.network.layers import harmonics_irreps
 
 
 def make(seed, hidden=HIDDEN):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from systems import rotation_of_orbitals
 
-from moireio.network.frames import by_degree, by_order, edge_frames
+from moireio.network.frames import by_degree, by_order, edge_frames, frames_by_degree
 from moireio.network.irreps import Irreps, Layout
 
 
@@ -16,7 +16,7 @@ def test_frames_turn_vectors_to_z(seed):
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(4, 3))
     vectors[0] = [0, 0, rng.normal()]  # along the axis, where the azimuth means nothing
-    frames = edge_frames(torch.tensor(vectors), 4, torch.float64)
+    frames = frames_by_degree(edge_frames(torch.tensor(vectors), 4, torch.float64))
     p = [2, 0, 1]  # y, z, x to x, y, z
     for n, v in enumerate(vectors):
         turn = frames[1][n].numpy()[np.ix_(p, p)]
@@ -30,8 +30,8 @@ def test_frames_turn_vectors_to_z(seed):
 def test_orders_and_back():
     layout = Layout(Irreps.parse("3x0e+2x1o+1x0o+2x2e+1x1e"))
     parts = [torch.randn(5, 2 * d + 1, c) for d, c in enumerate(layout.per_degree)]
-    flat = by_order(parts)
-    assert flat.shape == (5, layout.dim)
-    orders = {m: flat[:, s] for m, s in layout.slices.items()}
+    orders = by_order(parts)
+    assert [tuple(x.shape[1:]) for x in orders] == layout.order_shapes
+    assert (orders[2][:, 1, 3:] == parts[2][:, 3]).all()  # m = 1 of l = 2, after l = 1
     for a, b in zip(by_degree(orders, layout.per_degree), parts, strict=True):
         assert (a == b).all()

@@ -27,13 +27,23 @@ def test_both_orders_give_the_same():
     with torch.no_grad():
         module.bias.normal_()
     parts = [torch.randn(5, 2 * d + 1, c).double() for d, c in enumerate((4, 2, 1))]
-    mapped = by_order(module(parts))
-    orders, features = module.by_order()[0], by_order(parts)
-    for m, where in module.source.slices.items():
-        expected = features[:, where] @ orders[abs(m)]
-        if m == 0:
-            expected[:, : len(module.offset())] += module.offset()
-        torch.testing.assert_close(mapped[:, module.target.slices[m]], expected)
+    for mapped in (by_order(module(parts)), by_order(module(parts, torch.zeros(5).long()))):
+        for a, b in zip(mapped, module.prepare(orders=True)(by_order(parts)), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_weights_of_every_kind():
+    """Each feature is mapped by the weights of its kind, alone as among others, and so backward."""
+    module = Linear(SOURCE, TARGET, Convention(), kinds=3).double()
+    parts = [torch.randn(5, 2 * d + 1, c).double() for d, c in enumerate((4, 2, 1))]
+    kind = torch.tensor([2, 0, 2, 0, 2])
+    together = module(parts, kind)
+    for n in range(5):
+        alone = module([p[n : n + 1] for p in parts], kind[n : n + 1])
+        for a, b in zip(together, alone, strict=True):
+            torch.testing.assert_close(a[n], b[0])
+    whole = [p.requires_grad_() for p in parts]
+    assert torch.autograd.gradcheck(lambda *x: tuple(module(list(x), kind)), tuple(whole))
 
 
 def test_normalisations():

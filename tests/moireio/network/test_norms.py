@@ -2,7 +2,15 @@
 
 import torch
 
-from moireio.network.irreps import Irreps
+from moireio.network.frames import (
+    by_degree,
+    by_order,
+    edge_frames,
+    frames_by_degree,
+    into_frames,
+    out_of_frames,
+)
+from moireio.network.irreps import Irreps, Layout
 from moireio.network.layers import add
 from moireio.network.norms import GraphNorm, LocalNorm
 
@@ -33,3 +41,26 @@ def test_a_local_norm_sees_one_feature():
     for one, two in zip(whole, alone, strict=True):
         torch.testing.assert_close(one[2:3], two)
     assert abs(float(whole[0][0].square().mean()) - 1) < 1e-3
+
+
+def test_edges_in_their_frames_and_atoms_give_the_same():
+    """Features are normalised in the frames of edges as in that of the crystal."""
+    irreps = Irreps.parse("4x0e+2x1o+1x1e+3x0o+2x2e")
+    counts = Layout(irreps).per_degree
+    parts = [torch.randn(7, 2 * d + 1, c).double() for d, c in enumerate(counts)]
+    orders = edge_frames(torch.randn(7, 3).double(), 3, torch.float64)
+    frames = frames_by_degree(orders)
+    for norm in (GraphNorm(irreps).double(), LocalNorm(irreps).double()):
+        torch.nn.init.normal_(norm.weight)
+        torch.nn.init.normal_(norm.bias)
+        sums = norm.sums(parts)
+        expected = norm(parts, sums, 7)
+        for own, turns in ((frames, orders), (None, None)):
+            turned = by_order(into_frames(parts, own))
+            found = norm.sums_of_edges(turned, turns)
+            for a, b in zip(found, sums, strict=True):
+                torch.testing.assert_close(a, b)
+            made = norm.of_edges(turned, found, 7, turns, [torch.ones_like(p) for p in turned])
+            made = out_of_frames(by_degree([x - 1 for x in made], counts), own)
+            for a, b in zip(made, expected, strict=True):
+                torch.testing.assert_close(a, b)

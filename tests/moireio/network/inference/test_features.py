@@ -26,6 +26,17 @@ def test_rows_come_back(tmp_path, in_file):
     store.close()
 
 
+@pytest.mark.parametrize("in_file", [False, True])
+def test_rows_order_by_order(tmp_path, in_file):
+    path = str(tmp_path / "f") if in_file else None
+    store = FeatureStore(IRREPS, 5, torch.float32, path, orders=True)
+    parts = [torch.randn(5, *shape) for shape in store.layout.order_shapes]
+    store.put(0, parts)
+    for stored, part in zip(store.get(1, 4), parts, strict=True):
+        assert torch.equal(stored, part[1:4])
+    store.close()
+
+
 def test_a_file_that_was_cut(tmp_path):
     path = tmp_path / "f"
     store = FeatureStore(IRREPS, 9, torch.float32, str(path))
