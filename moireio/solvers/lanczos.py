@@ -13,8 +13,9 @@ from moireio.solvers.base import NotPositiveError
 
 BLOCK = 8
 TOLERANCE = 1e-9  # of the residual, eV
-# Where only levels are wanted: of the residual, and of the level, which is wrong by its square, eV.
-ROUGH, ACCURATE = 1e-6, 1e-10
+# Where only levels are wanted: of the residual, and of the level, which is wrong by its square, eV;
+# the same where the operator is known to about 1e-4.
+LEVELS, ROUGHLY = (1e-6, 1e-10), (1e-4, 1e-7)
 MOST = 3000  # vectors
 SMALL = 1e-5
 CHECKED = 4  # blocks between two looks at the levels
@@ -37,7 +38,7 @@ def lanczos(
     block=BLOCK,
     seed=0,
     dimension=None,
-    only_levels=False,
+    tolerances=None,
 ):
     """Find levels on both sides of a shift.
 
@@ -61,8 +62,9 @@ def lanczos(
         Seed of the first block.
     dimension : int, optional
         Dimension of the space in which `solve` has its solutions; by default n.
-    only_levels : bool
-        Stop when the levels are accurate; their vectors are less so.
+    tolerances : (float, float), optional
+        Stop when the residuals of states, and the errors of levels, are this small, eV; by default
+        when the residuals are below 1e-9 eV.
 
     Returns
     -------
@@ -126,12 +128,10 @@ def lanczos(
         largest = theta[np.argmax(np.abs(theta))]
         if abs(largest) * NEAREST > 1:
             raise TooNearError(sigma + 1 / largest)
-        if only_levels:
-            converged = _contiguous(theta, error, sigma, ROUGH)
+        converged = _contiguous(theta, error, sigma, tolerances[0] if tolerances else TOLERANCE)
+        if tolerances:
             bounds = _bounds(theta, error, converged)
-            converged = _contiguous(theta, bounds, sigma, ACCURATE)
-        else:
-            converged = _contiguous(theta, error, sigma, TOLERANCE)
+            converged = _contiguous(theta, bounds, sigma, tolerances[1])
         levels = sigma + 1 / theta[converged]
         if enough(levels) or fresh.shape[1] == 0:
             return levels, vectors @ y[:, converged]

@@ -129,7 +129,7 @@ class CorrectedFactor:
         if not change < MAX_CHANGE:
             raise SingularError if np.abs(offsets[0]) < NEAR else ImpreciseError
 
-    def improved(self, vectors, overlap):
+    def improved(self, vectors, overlap, accuracy=None):
         """Return levels and states by Ritz's method among vectors.
 
         The error of a level is, to second order, rᴴ(A − δS)⁻¹r with the residual r of its
@@ -141,6 +141,8 @@ class CorrectedFactor:
             Nearly states.
         overlap : callable
             From vectors to their products with S.
+        accuracy : float, optional
+            Error that a level may have, eV; by default 1e-9.
 
         Returns
         -------
@@ -152,26 +154,70 @@ class CorrectedFactor:
         Raises
         ------
         ImpreciseError
-            If by this estimate one is wrong by more than 1e-9 eV, or their number is not sure.
+            If by this estimate one is wrong by more, or their number is not sure.
         SingularError
             If that is because of a level next to the shift.
         """
+        offsets, vectors, images, rest = self._ritz(vectors, overlap)
+        self.check_count(offsets, images)
+        worst = np.argsort(-np.linalg.norm(rest, axis=0))[:CHECKED]
+        rest = rest[:, worst]
+        correction = self.rough.solve(rest)
+        error = np.abs((rest.conj() * correction).sum(axis=0))
+        error += np.abs(offsets[worst] * (correction.conj() * overlap(correction)).sum(axis=0))
+        if not error.max(initial=0) < (MAX_ERROR if accuracy is None else accuracy):
+            raise ImpreciseError
+        return offsets, vectors
+
+    def _ritz(self, vectors, overlap):
+        """Return levels from the shift, S-orthonormal states, S times them, and residuals."""
         from scipy.linalg import eigh
 
         products, images = self.product(vectors), overlap(vectors)
         projected = [vectors.conj().T @ p for p in (products, images)]
         offsets, turn = eigh(*((p + p.conj().T) / 2 for p in projected))
         vectors, products, images = vectors @ turn, products @ turn, images @ turn
-        self.check_count(offsets, images)
-        rest = products - images * offsets
-        worst = np.argsort(-np.linalg.norm(rest, axis=0))[:CHECKED]
-        rest = rest[:, worst]
-        correction = self.rough.solve(rest)
-        error = np.abs((rest.conj() * correction).sum(axis=0))
-        error += np.abs(offsets[worst] * (correction.conj() * overlap(correction)).sum(axis=0))
-        if not error.max(initial=0) < MAX_ERROR:
-            raise ImpreciseError
-        return offsets, vectors
+        return offsets, vectors, images, products - images * offsets
+
+
+class RoughFactor(CorrectedFactor):
+    """Factors in single precision, whose solutions are not corrected.
+
+    What their errors put into states lies mostly far from the shift; one step of inverse iteration,
+    x − A⁻¹r with the residual r, leaves little of it.
+
+    Parameters
+    ----------
+    factor : PardisoFactor
+        In single precision.
+    product : callable
+        From (n, b) vectors to the products with the matrix, in double precision.
+    accuracy : float
+        Error that a level may have, eV.
+    """
+
+    def __init__(self, factor, product, accuracy):
+        super().__init__(factor, product)
+        self._accuracy = accuracy
+
+    def solve(self, right):
+        """Solve (see `PardisoFactor`), to about 1e-4.
+
+        Raises
+        ------
+        ImpreciseError
+            If numbers overflow.
+        """
+        out = self.rough.solve(right).astype(self.dtype)
+        if not np.isfinite(out).all():
+            raise ImpreciseError(out)
+        return out
+
+    def improved(self, vectors, overlap, accuracy=None):
+        """Return levels and states (see `CorrectedFactor`), by default of its own accuracy."""
+        _, vectors, _, rest = self._ritz(vectors, overlap)
+        vectors = vectors - self.rough.solve(rest)
+        return super().improved(vectors, overlap, accuracy or self._accuracy)
 
 
 class RecycledResidualFactor(CorrectedFactor):

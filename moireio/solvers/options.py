@@ -52,6 +52,10 @@ class SparseOptions:
         corrected to first order.
     overlap_cutoff : float
         Combinations of orbitals with smaller eigenvalues of S are left out.
+    accuracy : float
+        Error that energies may have, eV. With 1e-7 or more, energies and states of large matrices
+        come from factors in single precision whose solutions are not corrected, in about half the
+        time; states then have residuals of about 1e-4 eV.
 
     Raises
     ------
@@ -63,6 +67,7 @@ class SparseOptions:
     verify_count: bool = False
     drop: float = 0.0
     overlap_cutoff: float = 0.0
+    accuracy: float = 1e-9
 
     def __post_init__(self) -> None:
         """Refuse unknown precisions."""

@@ -15,13 +15,14 @@ from moireio.solvers.base import (
     too_large,
 )
 from moireio.solvers.factoriser import Factoriser
-from moireio.solvers.lanczos import lanczos
+from moireio.solvers.lanczos import LEVELS, ROUGHLY, lanczos
 from moireio.solvers.mixed_precision import (
     CHECKED,
     ROUGH,
     CorrectedFactor,
     ImpreciseError,
     RecycledResidualFactor,
+    RoughFactor,
 )
 from moireio.solvers.near_dependence import (
     ProjectedFactor,
@@ -40,8 +41,10 @@ ALIKE = 2000
 RESOLVED = 1e-4  # an eigenvalue of S that is surely above zero in single precision
 # Factors in double precision; factors in single precision, with solutions that are refined to
 # double precision by recycled residuals; factors in single precision, with solutions that are
-# corrected a few times, and levels by Ritz's method in double precision.
+# corrected a few times, and levels by Ritz's method in double precision; the same, with solutions
+# that are not corrected, for errors from ROUGH_ENERGY on.
 DOUBLE, SINGLE_RECYCLED, SINGLE_RITZ = "double", "single, recycled residuals", "single, Ritz"
+SINGLE_ROUGH, ROUGH_ENERGY = "single, not corrected", 1e-7  # eV
 MOVES = 2  # of the shift, away from a level that is too near for single precision
 
 
@@ -52,7 +55,7 @@ class SparseSolver(InertiaSearch):
     ----------
     options : SparseOptions
         Its options. In single precision solutions are corrected, or where states are wanted,
-        refined to double precision.
+        refined to double precision, unless `accuracy` permits less.
     sigma : float, optional
         Energy at which the search for the levels begins, eV; by default it is guessed from a few
         hundred orbitals.
@@ -81,7 +84,7 @@ class SparseSolver(InertiaSearch):
 
     @property
     def mode(self) -> str:
-        """How the last levels were found: DOUBLE, SINGLE_RECYCLED or SINGLE_RITZ."""
+        """How the last levels were found: DOUBLE, or one of those that begin with SINGLE."""
         return self._mode
 
     @property
@@ -127,7 +130,17 @@ class SparseSolver(InertiaSearch):
             modes = [SINGLE_RITZ, SINGLE_RECYCLED if self._only_single else DOUBLE]
         else:
             modes = [DOUBLE]
+        if self._may_be_rough(problem):
+            careful = SINGLE_RECYCLED if self._only_single else DOUBLE
+            modes = [SINGLE_ROUGH, *(careful if mode == DOUBLE else mode for mode in modes)]
         return [mode for mode in modes if mode not in self._failed]
+
+    def _may_be_rough(self, problem):
+        """Return whether solutions need not be corrected."""
+        options = self.options
+        careful = options.precision == "float64" or options.verify_count or options.overlap_cutoff
+        large = problem.n_orbitals >= ALIKE and self._mkl
+        return large and options.accuracy >= ROUGH_ENERGY and not careful
 
     def _in_some_mode(self, find, problem, band_range, states):
         """Find levels with factors that are precise enough."""
@@ -281,6 +294,7 @@ class SparseSolver(InertiaSearch):
 
     def _by_lanczos(self, factor, overlap, problem, span, block):
         """Find levels, and check those by single precision."""
+        rough = self._mode == SINGLE_ROUGH
         levels, states = lanczos(
             factor.solve,
             overlap,
@@ -290,9 +304,9 @@ class SparseSolver(InertiaSearch):
             span.covered,
             block,
             dimension=self._n_levels(problem),
-            only_levels=not self._states,
+            tolerances=ROUGHLY if rough else None if self._states else LEVELS,
         )
-        if self._mode == SINGLE_RITZ:
+        if rough or self._mode == SINGLE_RITZ:
             offsets, states = factor.improved(states, overlap)
             return self._sigma + offsets, states
         if isinstance(factor, RecycledResidualFactor):
@@ -316,6 +330,8 @@ class SparseSolver(InertiaSearch):
             product = mkl.Product(self._pencil.triangle(values), self._threads, upper=True)
         else:
             product = mkl.Product(self._pencil.whole(values), self._threads)
+        if self._mode == SINGLE_ROUGH:
+            return RoughFactor(factor, product, self.options.accuracy)
         if self._mode == SINGLE_RECYCLED:
             return RecycledResidualFactor(factor, product)
         if self._single or self._only_single:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.linalg import eigh
 
 from moireio.solvers.base import NotPositiveError
-from moireio.solvers.lanczos import TooNearError, lanczos
+from moireio.solvers.lanczos import LEVELS, ROUGHLY, TooNearError, lanczos
 
 
 def pencil(seed, n):
@@ -30,20 +30,23 @@ def around(h, s, sigma, enough, **options):
     seed=st.integers(0, 10**6),
     n=st.integers(2, 60),
     place=st.floats(0.05, 0.95),
-    only_levels=st.booleans(),
+    tolerances=st.sampled_from([None, LEVELS, ROUGHLY]),
 )
-def test_levels_next_to_a_shift(seed, n, place, only_levels):
+def test_levels_next_to_a_shift(seed, n, place, tolerances):
     """As many as asked for, none left out between them, with S-orthonormal states."""
     h, s, exact = pencil(seed, n)
     below = int(place * (n - 1))
     sigma = (exact[below] + exact[below + 1]) / 2
     wanted = min(4, n)
-    levels, states = around(h, s, sigma, lambda e: len(e) >= wanted, only_levels=only_levels)
+    levels, states = around(h, s, sigma, lambda e: len(e) >= wanted, tolerances=tolerances)
     assert len(levels) >= wanted
     first = below + 1 - (levels < sigma).sum()
-    assert np.abs(levels - exact[first : first + len(levels)]).max() < 1e-8
+    error, largest_residual = {None: (1e-8, 1e-6), LEVELS: (1e-8, 1e-3)}.get(
+        tolerances, (1e-6, 0.1)
+    )
+    assert np.abs(levels - exact[first : first + len(levels)]).max() < error
     residual = h @ states - s @ states * levels
-    assert np.linalg.norm(residual, axis=0).max() < (1e-3 if only_levels else 1e-6)
+    assert np.linalg.norm(residual, axis=0).max() < largest_residual
     assert np.abs(states.conj().T @ s @ states - np.eye(len(levels))).max() < 1e-9
 
 

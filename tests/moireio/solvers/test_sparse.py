@@ -11,7 +11,7 @@ from moireio.errors import MoireioError
 from moireio.solvers import mixed_precision, mkl, pardiso, sparse
 from moireio.solvers.base import EigenProblem, SingularError
 from moireio.solvers.registry import make_solver
-from moireio.solvers.testing import exact_levels, random_problem
+from moireio.solvers.testing import check_states, exact_levels, random_problem
 from moireio.spectrum.problems import EigenproblemSet, SolverChoice
 from moireio.spectrum.sums import bloch_sums
 
@@ -262,6 +262,50 @@ def test_large_cells_begin_at_gamma(monkeypatch, factorisations, precision):
     assert factorisations[-1] == (False, False, False)
     least = np.linalg.eigvalsh(problem.overlap.dense(np.zeros(3)))[0]
     assert abs(engine.diagnostics.min_overlap_eigenvalue / least - 1) < 0.05
+
+
+@needs_mkl
+@pytest.mark.parametrize("name", ["gr_ab", "hbn_soc"])
+@pytest.mark.parametrize("k", [K, np.zeros(3)])
+def test_states_of_uncorrected_factors(made, monkeypatch, factorisations, name, k):
+    """Energies as accurate as was asked for, S-orthonormal states; the other way where not."""
+    monkeypatch.setattr(sparse, "ALIKE", 1)
+    with moireio.open(made[name]) as file:
+        (h,), s, _ = bloch_sums(file)
+    problem = EigenProblem(h, s, k)
+    exact = exact_levels(problem)
+    for accuracy, mode in ((1e-6, sparse.SINGLE_ROUGH), (1e-9, sparse.DOUBLE)):
+        engine = make_solver("sparse", {"accuracy": accuracy})
+        for first, last in ((0, 5), (h.n_orbitals // 3, h.n_orbitals // 3 + 7)):
+            levels, states = engine.eigenpairs(problem, (first, last))
+            assert engine.mode == mode
+            assert np.abs(levels - exact[first : last + 1]).max() < accuracy
+            check_states(problem, levels, states, residual=1e-3)
+        single = mode != sparse.DOUBLE
+        assert factorisations[-1] == (problem.is_real, single, False)
+
+
+@needs_mkl
+@pytest.mark.parametrize("error", [1.0, np.nan])
+def test_uncorrected_factors_that_do_not_suffice(monkeypatch, error):
+    """Double precision follows where the levels cannot be had otherwise."""
+    monkeypatch.setattr(sparse, "ALIKE", 1)
+    solve, rng = pardiso.PardisoFactor.solve, np.random.default_rng(0)
+
+    def spoilt(self, right):
+        out = solve(self, right)
+        wrong = self.single and not self.positive
+        return out * (1 + error * rng.normal(size=out.shape)) if wrong else out
+
+    problem = random_problem(3, copies=12)
+    exact = exact_levels(problem)
+    middle = (exact[107] + exact[108]) / 2
+    engine = make_solver("sparse", {"accuracy": 1e-6}, sigma=middle)
+    monkeypatch.setattr(pardiso.PardisoFactor, "solve", spoilt)
+    levels, states = engine.eigenpairs(problem, (96, 119))
+    assert engine.mode == sparse.DOUBLE
+    assert np.abs(levels - exact[96:120]).max() < 1e-9
+    check_states(problem, levels, states)
 
 
 @needs_mkl
