@@ -7,7 +7,7 @@ from moireio.solvers.base import NotPositiveError, not_positive, too_large
 from moireio.solvers.cholesky import factorise
 
 RANGE_STEPS, RANGE_BLOCK = 60, 4
-CONVERGED = 0.002  # of the width of the spectrum: residuals at which its ends are known
+CONVERGED = 0.006  # of the width of the spectrum: residuals at which its ends are known
 MARGIN = 0.01  # of the width of the spectrum, on either side
 VECTORS = 8  # arrays of all random vectors are in memory at once
 

@@ -182,14 +182,18 @@ def _rows(file, copies):
             # an incomplete shell: one function for each m, each of its radial function
             degrees, orders = _incomplete(basis)
         of_species[name] = degrees, orders
-    parts = [[], [], [], []]
-    for atom, name in enumerate(structure.species_of_atoms):
+    counts = [len(of_species[name][0]) for name in structure.species_names]
+    counts = np.array(counts, dtype=np.int64)[structure.species]
+    starts = copies * (np.cumsum(counts) - counts)
+    rows = np.zeros((4, copies * int(counts.sum())), dtype=np.int64)
+    for number, name in enumerate(structure.species_names):
+        atoms = np.flatnonzero(structure.species == number)
         degrees, orders = of_species[name]
         for spin in range(copies):
-            row = np.full(len(degrees), atom), degrees, orders, np.full(len(degrees), spin)
-            for part, values in zip(parts, row, strict=True):
-                part.append(values)
-    return [np.concatenate([np.zeros(0, np.int64), *p]).astype(np.int64) for p in parts]
+            places = starts[atoms, None] + spin * len(degrees) + np.arange(len(degrees))
+            for row, values in zip(rows, (atoms[:, None], degrees, orders, spin), strict=True):
+                row[places] = values
+    return list(rows)
 
 
 def _incomplete(basis):
