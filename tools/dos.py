@@ -90,13 +90,14 @@ class _Command(Command):
 )
 @click.option(
     "--fermi",
-    type=click.Choice(["auto", "moments", "levels", "none"]),
+    type=click.Choice(["auto", "moments", "counts", "levels", "none"]),
     default="auto",
     show_default=True,
     help="kpm: where the Fermi level comes from, from which --window counts. moments: where the "
-    "integral of the density reaches the electrons, with its errors; levels: those next to it "
-    "(exact on the mesh, but H is factorised at every k); none: not at all. auto: levels up to "
-    "6000 orbitals or with --zero vbm, else moments.",
+    "integral of the density reaches the electrons, with its errors; counts: the same from an "
+    "energy below which levels are counted (factors of H at every k); levels: those next to it "
+    "(exact on the mesh, slow in a metal); none: not at all. auto: levels up to 6000 orbitals or "
+    "with --zero vbm, else counts where there is S, moments where there is not.",
 )
 @click.option(
     "--no-symmetry", is_flag=True, help="Do not use the crystal's symmetry, only time reversal."

@@ -6,9 +6,14 @@ itself divided by the density, but neither fills nor moves a gap. The kernel *re
 the width of a level. So where the density vanishes at an energy at which N(E) agrees with the
 electrons, three standard errors allowed, and these fill whole bands, the Fermi level is the middle
 of that gap.
+
+An exact count of the levels below one energy (the inertia of H − E S) takes the statistical error
+away but for the few states between that energy and the level: then N(E) is that count and what the
+moments add from there on.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +26,7 @@ CERTAIN = 3.0  # standard errors within which a gap counts as the place of the e
 STUDENT = 4.0  # few vectors know their standard error badly: that is 3 (1 + 4/(vectors − 1))
 # of the mean density: in the middle of a gap, at its ends, and where there could be one
 EMPTY, EDGE, DIP = 1e-3, 0.02, 0.1
+COUNTS = 3  # at most: the first may be far from the level
 SLACK = 1e-5  # of the electrons: tails of the kernel
 TAIL = 2.0  # widths of a level from where its density passes `EDGE` to the level
 
@@ -39,6 +45,9 @@ class LevelFromMoments:
         Standard deviation of a level there, eV.
     vbm, gap : float or None
         The highest filled level, and the gap above it, as resolved; eV. None where there is none.
+    counted : bool
+        Whether as many states as the electrons fill were counted below an energy: it is a Fermi
+        level, and that given is this energy or in the same resolved gap.
     """
 
     fermi: float
@@ -46,10 +55,14 @@ class LevelFromMoments:
     resolution: float
     vbm: float | None = None
     gap: float | None = None
+    counted: bool = False
 
 
 def level_from_moments(
-    parts: list[tuple[float, Moments]], electrons: float, degeneracy: float
+    parts: list[tuple[float, Moments]],
+    electrons: float,
+    degeneracy: float,
+    counted: tuple[float, float] | None = None,
 ) -> LevelFromMoments:
     """Return the level to which electrons fill the states.
 
@@ -61,6 +74,8 @@ def level_from_moments(
         Electrons in the cell.
     degeneracy : float
         Electrons that a state holds.
+    counted : (float, float), optional
+        An energy, eV, and the number of states below it, the mean over k points.
 
     Returns
     -------
@@ -78,6 +93,10 @@ def level_from_moments(
 
     def filled(energies):
         each = degeneracy * sum(w * m.below(energies) for w, m in parts)
+        if counted is not None:
+            energy, number = counted
+            below = sum(w * m.below(np.array([energy])) for w, m in parts)
+            each = each + degeneracy * (number - below)
         return np.maximum.accumulate(each.mean(axis=0)), each
 
     energies = np.linspace(low, high, POINTS)
@@ -106,6 +125,38 @@ def level_from_moments(
     fermi = float(0.5 * (below + above))
     resolution = max(m.resolution(fermi) for _, m in parts)
     return LevelFromMoments(fermi, float(0.5 * (above - below)), resolution)
+
+
+def level_from_counts(
+    parts: list[tuple[float, Moments]],
+    electrons: float,
+    degeneracy: float,
+    count: Callable[[float], float],
+) -> LevelFromMoments:
+    """Return the level to which electrons fill the states, from moments and exact counts.
+
+    Parameters
+    ----------
+    parts, electrons, degeneracy
+        As for `level_from_moments`.
+    count : callable
+        Returns the number of states below an energy (eV), the mean over k points.
+
+    Returns
+    -------
+    LevelFromMoments
+        From the last count, close to which it is, or in the same gap.
+    """
+    found = level_from_moments(parts, electrons, degeneracy)
+    for _ in range(COUNTS):
+        energy = found.fermi
+        number = count(energy)
+        found = level_from_moments(parts, electrons, degeneracy, (energy, number))
+        if abs(degeneracy * number - electrons) < 1e-6:
+            return replace(found, counted=True)
+        if found.gap is not None or abs(found.fermi - energy) < found.resolution:
+            break
+    return found
 
 
 def _errors(parts, each, mean, electrons, degeneracy):

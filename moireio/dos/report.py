@@ -57,7 +57,8 @@ def fermi_line(dos: DensityOfStates) -> str:
     if dos.fermi_from == "file":
         text += ", as the file has it"
     if dos.fermi_resolution is not None:
-        text += f"; from moments, which resolve {dos.fermi_resolution:.4f} eV"
+        counts = " and counts of levels" if dos.fermi_from == "counts" else ""
+        text += f"; from moments{counts}, which resolve {dos.fermi_resolution:.4f} eV"
     if dos.fermi_error is not None:
         text += "; ± is the error of random vectors"
     return text

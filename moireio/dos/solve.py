@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from moireio.dos import kpm
 from moireio.dos.broadening import edges, gaussian_dos, simplex_dos
-from moireio.dos.electrons import level_from_moments
+from moireio.dos.electrons import level_from_counts, level_from_moments
 from moireio.errors import MoireioError, naming
 from moireio.projection.groups import flipped_rows, make_projection
 from moireio.results.dos import DensityOfStates
@@ -20,6 +20,7 @@ from moireio.solvers.registry import can_count
 from moireio.spectrum import irreducible as symmetry
 from moireio.spectrum.checkpoint import checkpointed, solver_key
 from moireio.spectrum.filling import (
+    FEW,
     SMALLEST_GAP,
     LevelsAround,
     electron_count,
@@ -28,7 +29,7 @@ from moireio.spectrum.filling import (
 )
 from moireio.spectrum.levels import check_result
 from moireio.spectrum.populations import solve_populations
-from moireio.spectrum.problems import SolverChoice
+from moireio.spectrum.problems import EigenproblemSet, SolverChoice
 from moireio.spectrum.sums import bloch_sums
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ WIDTH = {"gaussian": 0.05, "kpm": 0.1}  # eV
 ABOVE = 8.0  # eV shown above the zero
 POINTS = 2001
 TICKS = 100  # steps of progress for one k point of the kernel polynomial method
-FERMI = ("auto", "moments", "levels", "none")
+FERMI = ("auto", "moments", "counts", "levels", "none")
 MAX_LEVELS = 64  # levels at every k that "auto" finds at most for the Fermi level
 ROUGH_MOMENTS = 64  # for the window of projections, before the Fermi level is known
 
@@ -154,11 +155,13 @@ def density_of_states(
         All levels, or the kernel polynomial method; "auto" takes the latter above 6000 orbitals.
     chebyshev : Chebyshev, optional
         Settings of the latter.
-    fermi : {"auto", "moments", "levels", "none"}
-        How kernel polynomials find the Fermi level: from the moments, from levels next to it (exact
-        on the mesh, with gap and valence band maximum; factors of H for every k), or not at all.
-        "auto" takes at most 64 levels up to 6000 orbitals, or where `grid` counts from the valence
-        band maximum, else the moments. Where all levels are found, there are no moments.
+    fermi : {"auto", "moments", "counts", "levels", "none"}
+        How kernel polynomials find the Fermi level: from the moments; from them and counts of the
+        levels below one to three energies (factors of H at every k; in a gap also its ends);
+        from levels next to it (exact on the mesh, with gap and valence band maximum); or not.
+        "auto" finds at most 64 levels up to 6000 orbitals, or where `grid` counts from the valence
+        band maximum; else it counts where there is S, whose factors cost as much, and takes the
+        moments where there is not. Where all levels are found, there are no moments.
     temperature : float, optional
         For the Fermi level, K; by default that of the file, or 300.
     use_symmetry : bool
@@ -199,7 +202,7 @@ def density_of_states(
         if choice.name == "auto":
             choice = replace(choice, name="dense" if n_orbitals <= DENSE_SIZE else "kpm")
         from_levels = choice.name != "kpm"
-        if fermi not in FERMI or (fermi == "moments" and from_levels):
+        if fermi not in FERMI or (fermi in ("moments", "counts") and from_levels):
             raise MoireioError(
                 f"the Fermi level cannot come from {fermi!r}"
                 + (" where all levels are found" if fermi in FERMI else ""),
@@ -356,6 +359,9 @@ class _Run:
         if self._wants_levels(fermi, grid):
             dos = replace(dos, **self._from_levels(MAX_LEVELS if fermi == "auto" else None))
         pending = self.electrons is not None and dos.fermi is None
+        counts = fermi == "counts" or (
+            fermi == "auto" and self.overlap is not None and can_count(self.sums[0].n_orbitals)
+        )
         passes = 2 if pending and self.indicator is not None else 1
         ticker = _Ticker(progress, len(self.sums) * len(self.mesh) * TICKS * passes)
         shown, slack = dos, 0.0
@@ -368,7 +374,7 @@ class _Run:
             slack = 3 * (shown.fermi_error or 0.0) + 2 * shown.fermi_resolution
         parts = self._moments(width, chebyshev, ticker, self.indicator, (grid, shown, slack))
         if pending:
-            dos = self._with_level(dos, parts)
+            dos = self._with_level(dos, parts, counts)
         every = [m for moments in parts for m in moments]
         low = min(m.centre - m.half for m in every)
         high = max(m.centre + m.half for m in every)
@@ -417,16 +423,32 @@ class _Run:
                 for total in self.sums
             ]
 
-    def _with_level(self, dos, parts):
-        """Return a result with the Fermi level from moments."""
+    def _with_level(self, dos, parts, counts=False):
+        """Return a result with the Fermi level from moments, and counts of levels."""
         both = [
             (w, m) for moments in parts for w, m in zip(self.mesh.weights, moments, strict=True)
         ]
-        found = level_from_moments(both, self.electrons, self.degeneracy)
+        if not counts:
+            found = level_from_moments(both, self.electrons, self.degeneracy)
+        else:
+            choice = replace(self.choice, name="sparse")
+            with EigenproblemSet(self.sums, self.overlap, self.mesh.k, choice, 1) as problems:
+
+                def count(energy):
+                    return sum(
+                        weight * problems.count_below(channel, point, energy)
+                        for channel in range(len(self.sums))
+                        for point, weight in enumerate(self.mesh.weights)
+                    )
+
+                found = level_from_counts(both, self.electrons, self.degeneracy, count)
+            edges = self._from_levels(FEW, found.fermi) if found.counted else {}
+            if edges:  # few levels are near: the gap is worth its factors
+                return replace(dos, **edges)
         return replace(
             dos,
             fermi=found.fermi,
-            fermi_from="moments",
+            fermi_from="counts" if counts else "moments",
             fermi_error=found.error,
             fermi_resolution=found.resolution,
             vbm=found.vbm,
@@ -436,20 +458,17 @@ class _Run:
     def _wants_levels(self, fermi, grid):
         """Return whether to find levels next to the Fermi level before the moments."""
         n = self.sums[0].n_orbitals
-        if self.electrons is None or fermi == "moments":
+        if self.electrons is None or fermi in ("moments", "counts"):
             return False
         return fermi == "levels" or (can_count(n) and (n <= DENSE_SIZE or grid.zero == "vbm"))
 
-    def _from_levels(self, max_levels):
+    def _from_levels(self, max_levels, sigma=None):
         """Return Fermi level and gap from levels; nothing if more than `max_levels` are needed."""
         choice = replace(self.choice, name="auto")
         levels = LevelsAround(self.sums, self.overlap, self.mesh, choice)
+        sigma = self.file.electrons.fermi if sigma is None else sigma
         occupation = levels.occupation(
-            self.electrons,
-            self.degeneracy,
-            self.temperature,
-            self.file.electrons.fermi,
-            max_levels,
+            self.electrons, self.degeneracy, self.temperature, sigma, max_levels
         )
         return {} if occupation is None else self._edges(occupation)
 

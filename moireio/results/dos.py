@@ -58,9 +58,9 @@ class DensityOfStates:
     fermi_resolution : float, optional
         Standard deviation of a level at a Fermi level from moments, eV, within which its place, and
         those of `vbm` and `gap`, are known.
-    fermi_from : {"levels", "moments", "file"}, optional
-        Where the Fermi level came from: levels on the mesh, the integral of the density, or the
-        block file, which did not say how many electrons there are.
+    fermi_from : {"levels", "moments", "counts", "file"}, optional
+        Where the Fermi level came from: levels on the mesh, the integral of the density, the same
+        from where levels were counted, or the block file, which has no number of electrons.
     source : str
         Where the Hamiltonian came from.
     notes : tuple of str

@@ -13,11 +13,12 @@ kwant 1.5 needs numpy < 2, so that it lives in an environment of its own: ``--kw
 of that. Without it a stand-in takes its place, which does the same work in the same way (a SciPy
 product for each vector and each pair of moments) without kwant's overhead.
 
-``python tests/bench/bench_dos.py fermi FILE.h5 …`` compares the Fermi level from moments, of several
-seeds, with that from levels.
+``python tests/bench/bench_dos.py fermi FILE.h5 …`` compares Fermi levels from moments and from
+counts, of several seeds, with that from levels.
 """
 
 import argparse
+import itertools
 import os
 import resource
 import subprocess
@@ -161,13 +162,13 @@ def fermi(options):
                 f"gap {exact.gap}, {seconds - nothing:.1f} s besides {nothing:.1f} s of moments"
             )
             parts = []
-            for seed in range(options.repeat):
-                dos, seconds = found(seed, "moments")
+            for seed, how in itertools.product(range(options.repeat), ("moments", "counts")):
+                dos, seconds = found(seed, how)
                 error = np.hypot(dos.fermi_error or 0.0, dos.fermi_resolution)
                 parts.append((dos.fermi - exact.fermi) / error)
                 text = "in a gap" if dos.fermi_error is None else f"± {dos.fermi_error:.4f}"
                 print(
-                    f"  seed {seed}: {dos.fermi:.4f} eV {text}, resolved to "
+                    f"  {how}, seed {seed}: {dos.fermi:.4f} eV {text}, resolved to "
                     f"{dos.fermi_resolution:.4f}, gap {dos.gap}; off {parts[-1]:+.2f} of its "
                     f"errors; {seconds - nothing:.2f} s"
                 )

@@ -6,7 +6,7 @@ from scipy.linalg import eigh
 from scipy.sparse import coo_array, csr_array, eye_array, kron
 
 from moireio.dos import kpm
-from moireio.dos.electrons import level_from_moments
+from moireio.dos.electrons import level_from_counts, level_from_moments
 from moireio.errors import MoireioError
 from moireio.solvers.base import EigenProblem
 
@@ -117,6 +117,30 @@ def test_the_error_of_the_number_of_states():
         deviations.append(each.mean() - exact.below(at)[0, 0])
         errors.append(each.std(ddof=1) / np.sqrt(len(each)))
     assert np.sqrt(np.mean(np.square(deviations))) == pytest.approx(np.mean(errors), rel=0.5)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_counts_take_the_noise_away(system):
+    """The errors that are left are small, and still hold; few counts suffice."""
+    h, s, states, has_gap = SYSTEMS[system]
+    levels = eigh(h.toarray(), None if s is None else s.toarray(), eigvals_only=True)
+    vbm, above = levels[[int(np.ceil(states)) - 1, int(np.ceil(states))]]
+    for seed in SEEDS[:4]:
+        asked = []
+
+        def count(energy, asked=asked):
+            asked.append(energy)
+            return np.searchsorted(levels, energy)
+
+        parts = [(1.0, moments_of(h, s, seed))]
+        found = level_from_counts(parts, 2.0 * states, 2.0, count)
+        assert 1 <= len(asked) <= 3
+        assert (found.gap is not None) == has_gap
+        assert found.counted == (np.searchsorted(levels, asked[-1]) == states)
+        least = found.resolution + 2 * (found.error or 0)
+        assert vbm - least < found.fermi < above + least
+        if not has_gap:
+            assert found.error < level_from_moments(parts, 2.0 * states, 2.0).error
 
 
 def test_both_spins_share_the_electrons():

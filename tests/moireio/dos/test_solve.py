@@ -275,6 +275,17 @@ def test_kernel_polynomials_against_all_levels(tmp_path):
         assert found.gap == pytest.approx(exact.gap, abs=1e-6)
         again = density_of_states(file, mesh, solver="kpm", width=0.3, chebyshev=many, **options)
         assert (again.total == found.total).all()
+        for how in ("moments", "counts"):
+            other = density_of_states(
+                file, mesh, solver="kpm", width=0.3, chebyshev=many, fermi=how, grid=grid
+            )
+            if how == "counts":  # in a gap, whose ends are levels
+                assert other.fermi_from == "levels"
+                assert other.gap == pytest.approx(exact.gap, abs=1e-6)
+            else:
+                assert other.fermi_from == "moments"
+                error = np.hypot(other.fermi_error or 0, other.fermi_resolution)
+                assert abs(other.fermi - exact.fermi) < 2 * error
         with pytest.raises(MoireioError, match="tetrahedron"):
             density_of_states(file, mesh, solver="kpm", method="tetrahedron")
         with pytest.raises(MoireioError, match="larger `width`"):
@@ -330,7 +341,7 @@ def test_where_the_fermi_level_comes_from(tmp_path):
         assert density_of_states(file, mesh, fermi="none").fermi is None
         for words, text in (
             ({"fermi": "moments"}, "all levels are found"),
-            ({"fermi": "above"}, "auto, moments, levels, none"),
+            ({"fermi": "above"}, "auto, moments, counts, levels, none"),
         ):
             with pytest.raises(MoireioError, match=text):
                 density_of_states(file, mesh, **words)
