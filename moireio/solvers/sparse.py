@@ -23,6 +23,7 @@ from moireio.solvers.mixed_precision import (
     ImpreciseError,
     RecycledResidualFactor,
     RoughFactor,
+    sure_count,
 )
 from moireio.solvers.near_dependence import (
     ProjectedFactor,
@@ -110,7 +111,13 @@ class SparseSolver(InertiaSearch):
         return self._in_some_mode(super().eigenpairs, problem, band_range, True)
 
     def count_below(self, problem: EigenProblem, energy: float) -> int:
-        """Return the number of levels below an energy (see `moireio.solvers.base.Solver`)."""
+        """Return the number of levels below an energy (see `moireio.solvers.base.Solver`).
+
+        For large cells by factors in single precision, where these are sure.
+        """
+        count = self._single_precision_count(problem, energy)
+        if count is not None:
+            return count
         before, self._mode = self._mode, self._careful_mode
         try:
             return super().count_below(problem, energy)
@@ -118,6 +125,24 @@ class SparseSolver(InertiaSearch):
             raise _imprecise(problem) from error
         finally:
             self._mode = before
+
+    def _single_precision_count(self, problem, energy):
+        """Return the number of levels below an energy, None if single precision is not sure."""
+        options = self.options
+        small = problem.n_orbitals < ALIKE or not self._mkl
+        if small or options.precision == "float64" or options.overlap_cutoff:
+            return None
+        self._prepare(problem)
+        keep = problem.n_orbitals < LARGE
+        if not keep:
+            self._factoriser.forget()
+        values = self._pencil.shifted(problem, energy, keep)
+        try:
+            factor = self._factoriser.factorise(values, single=True, keep=keep)
+        except SingularError:
+            return None
+        triangle = self._pencil.triangle(values)
+        return sure_count(factor, mkl.Product(triangle, self._threads, upper=True))
 
     def _modes(self, problem, states):
         """Return the modes in which levels may be found, the best one first."""

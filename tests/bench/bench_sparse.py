@@ -13,7 +13,9 @@ once per file, prints memory and time of the factors, and fits powers of the siz
 ``exact FILE.h5 …`` compares 40 levels with LAPACK's (``--all``: all of them, found in slices) at a
 complex k (``--gamma``: at Γ, in real arithmetic).
 ``steps FILE.h5 …`` finds 40 levels at one complex k as `band` does, and prints where the time went
-and the peak memory of the process.
+and the peak memory of the process. ``ways FILE.h5 …`` prints the seconds of CPU that a first and a
+second k take: levels next to a known energy, levels without one, states, and states that are to be
+right to 1e-6 eV only, each in a process of its own, three times in turn (the least counts).
 """
 
 import argparse
@@ -294,8 +296,57 @@ def child_steps(path, near, threads, precision, memory):
     print(f"  levels {levels[0]:.6f} to {levels[-1]:.6f} eV", flush=True)
 
 
+WAYS = {
+    "levels near an energy": (False, True, {}),
+    "levels": (False, False, {}),
+    "states near an energy": (True, True, {}),
+    "states near an energy to 1e-6 eV": (True, True, {"accuracy": 1e-6}),
+}
+
+
+def ways(paths, near, threads, rounds=3):
+    """Print what a first and a second k take."""
+    print("| orbitals | what | first k, s of CPU | second k, s of CPU |")
+    print("|---|---|---|---|")
+    for path in paths:
+        found = {way: [] for way in WAYS}
+        for _ in range(rounds):
+            for way in WAYS:
+                words = [sys.executable, __file__, "child-ways", path, str(near), str(threads), way]
+                done = subprocess.run(words, capture_output=True, text=True)
+                if done.returncode == 0:  # earlier versions have no `accuracy`
+                    found[way].append([float(w) for w in done.stdout.split()])
+        for way, rows in found.items():
+            if rows:
+                n, first, second = (min(column) for column in zip(*rows, strict=True))
+                print(f"| {n:.0f} | {way} | {first:.1f} | {second:.1f} |", flush=True)
+
+
+def child_ways(path, near, threads, way):
+    """Print the number of orbitals, and seconds of CPU for two k."""
+    from moireio.runtime.threads import blas_beside_mkl
+    from moireio.solvers.base import EigenProblem
+    from moireio.solvers.registry import make_solver
+
+    states, known, options = WAYS[way]
+    h, s, filled = load(path)
+    engine = make_solver("sparse", options, sigma=near if known else None)
+    engine.use_threads(threads)
+    window = filled - BANDS // 2, filled + BANDS // 2 - 1
+    print(h.n_orbitals)
+    with blas_beside_mkl():
+        for k in POINTS:
+            begin = time.process_time()
+            (engine.eigenpairs if states else engine.eigenvalues)(EigenProblem(h, s, k), window)
+            print(time.process_time() - begin)
+
+
 def main():
     """Read the command line."""
+    if sys.argv[1] == "child-ways":
+        path, near, threads, way = sys.argv[2:]
+        child_ways(path, float(near), int(threads), way)
+        return
     if sys.argv[1] == "child-steps":
         path, near, threads, precision, memory = sys.argv[2:]
         child_steps(path, float(near), int(threads), precision, float(memory))
@@ -305,7 +356,7 @@ def main():
         child(method, path, float(near), int(threads))
         return
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["compare", "grow", "exact", "steps"])
+    parser.add_argument("what", choices=["compare", "grow", "exact", "steps", "ways"])
     parser.add_argument("files", nargs="+")
     parser.add_argument("--near", type=float, required=True, help="eV")
     parser.add_argument("--threads", type=int, default=2)
@@ -321,6 +372,8 @@ def main():
     options = parser.parse_args()
     if options.what == "compare":
         compare(options.files, options.near, options.threads, options.limit, options.methods)
+    elif options.what == "ways":
+        ways(options.files, options.near, options.threads)
     elif options.what == "exact":
         exact(options.files, options.near, options.threads, options.gamma, options.all)
     elif options.what == "steps":

@@ -286,6 +286,55 @@ def test_states_of_uncorrected_factors(made, monkeypatch, factorisations, name, 
 
 
 @needs_mkl
+@pytest.mark.parametrize("name", ["gr_ab", "hbn_soc"])
+def test_counts_of_large_cells(made, monkeypatch, factorisations, name):
+    """Single precision counts where that is sure; next to a level double precision does."""
+    monkeypatch.setattr(sparse, "ALIKE", 1)
+    with moireio.open(made[name]) as file:
+        (h,), s, _ = bloch_sums(file)
+    problem = EigenProblem(h, s, K)
+    exact = exact_levels(problem)
+    engine = make_solver("sparse")
+    gaps = np.flatnonzero(np.diff(exact) > 0.05) + 1
+    assert len(gaps) > 5
+    for index in gaps:
+        assert engine.count_below(problem, exact[index - 1 : index + 1].mean()) == index
+    assert set(factorisations) == {(True, True, True), (False, True, False)}
+    for index in gaps[:3]:
+        for distance in (-1e-8, 1e-8):
+            below = (exact < exact[index] + distance).sum()
+            assert engine.count_below(problem, exact[index] + distance) == below
+            assert factorisations[-1] == (False, False, False)
+
+
+@needs_mkl
+@pytest.mark.parametrize("shift", [0.3, 3.0])
+def test_counts_by_wrong_factors(monkeypatch, shift):
+    """Factors of another matrix, which has other eigenvalues below zero, are noticed."""
+    monkeypatch.setattr(sparse, "ALIKE", 1)
+    problem = random_problem(3, copies=2)
+    exact = exact_levels(problem)
+    factorise, wrong = pardiso.PardisoFactor.factorise, []
+
+    def other(self, values, keep=True):
+        if self.single and not self.positive:
+            diagonal, before = self._pattern[0][:-1], values[self._pattern[0][:-1]]
+            values[diagonal] += shift
+            factorise(self, values.copy(), keep)
+            values[diagonal] = before
+            wrong.append(self.negative)
+        else:
+            factorise(self, values, keep)
+
+    monkeypatch.setattr(pardiso.PardisoFactor, "factorise", other)
+    engine = make_solver("sparse")
+    for index in range(2, 34, 2):
+        energy = exact[index - 1 : index + 1].mean()
+        assert engine.count_below(problem, energy) == index
+    assert wrong != list(range(2, 34, 2))
+
+
+@needs_mkl
 @pytest.mark.parametrize("error", [1.0, np.nan])
 def test_uncorrected_factors_that_do_not_suffice(monkeypatch, error):
     """Double precision follows where the levels cannot be had otherwise."""
