@@ -24,6 +24,10 @@ LARGE = 30  # times the vectors so far
 NEAREST = 1e-5  # eV
 
 
+class NotConvergedError(MoireioError):
+    """The vectors that may be used do not suffice."""
+
+
 class TooNearError(Exception):
     """A level is too close to the shift; `args` holds its energy in eV."""
 
@@ -39,6 +43,7 @@ def lanczos(
     seed=0,
     dimension=None,
     tolerances=None,
+    most=MOST,
 ):
     """Find levels on both sides of a shift.
 
@@ -65,6 +70,8 @@ def lanczos(
     tolerances : (float, float), optional
         Stop when the residuals of states, and the errors of levels, are this small, eV; by default
         when the residuals are below 1e-9 eV.
+    most : int
+        Vectors after which it gives up.
 
     Returns
     -------
@@ -76,7 +83,7 @@ def lanczos(
 
     Raises
     ------
-    MoireioError
+    NotConvergedError
         If they do not converge.
     NotPositiveError
         If S is not positive definite.
@@ -86,7 +93,7 @@ def lanczos(
     rng = np.random.default_rng(seed)
     dimension = n if dimension is None else dimension
     block = min(block, dimension)
-    most = min(dimension, MOST)
+    most = min(dimension, most)
     basis = np.empty((n, min(most, 16 * block)), dtype=dtype, order="F")
     images = np.empty_like(basis)  # S times the basis
     projected = np.zeros((most + block, most + block), dtype=dtype)
@@ -136,7 +143,7 @@ def lanczos(
         if enough(levels) or fresh.shape[1] == 0:
             return levels, vectors @ y[:, converged]
         if count >= most:
-            raise MoireioError(f"the levels near {sigma:g} eV do not converge")
+            raise NotConvergedError(f"the levels near {sigma:g} eV do not converge")
 
 
 def _contiguous(theta, error, sigma, tolerance):

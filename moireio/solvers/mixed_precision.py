@@ -17,6 +17,7 @@ STEPS, EXACT, ROUGH = 30, 1e-12, 1e-6
 # From here on a residual that was only updated is as good as one computed anew.
 UPDATED = 1e-9
 RECYCLED = 48  # directions
+IMPROVEMENTS = 3  # steps of inverse iteration
 # Vectors and steps of the inverse iteration by which a count is made sure, and the largest error
 # beside an eigenvalue whose sign is sure.
 PROBES, ITERATIONS, SURE = 8, 5, 0.1
@@ -169,11 +170,8 @@ class CorrectedFactor:
         if not change < MAX_CHANGE:
             raise SingularError if np.abs(offsets[0]) < NEAR else ImpreciseError
 
-    def improved(self, vectors, overlap, accuracy=None):
+    def improved(self, vectors, overlap):
         """Return levels and states by Ritz's method among vectors.
-
-        The error of a level is, to second order, rᴴ(A − δS)⁻¹r with the residual r of its
-        state and its offset δ; this is estimated as |rᴴz| + |δ| zᴴSz, z = A⁻¹r.
 
         Parameters
         ----------
@@ -181,8 +179,6 @@ class CorrectedFactor:
             Nearly states.
         overlap : callable
             From vectors to their products with S.
-        accuracy : float, optional
-            Error that a level may have, eV; by default 1e-9.
 
         Returns
         -------
@@ -194,20 +190,28 @@ class CorrectedFactor:
         Raises
         ------
         ImpreciseError
-            If by this estimate one is wrong by more, or their number is not sure.
+            If one is wrong by more than 1e-9 eV, or their number is not sure.
         SingularError
             If that is because of a level next to the shift.
         """
         offsets, vectors, images, rest = self._ritz(vectors, overlap)
+        self._check_levels(offsets, images, rest, overlap, MAX_ERROR)
+        return offsets, vectors
+
+    def _check_levels(self, offsets, images, rest, overlap, accuracy):
+        """Raise an exception if the count of levels is not sure, or an estimated error too large.
+
+        The error of a level is, to second order, rᴴ(A − δS)⁻¹r with the residual r of its
+        state and its offset δ; this is estimated as |rᴴz| + |δ| zᴴSz, z = A⁻¹r.
+        """
         self.check_count(offsets, images)
         worst = np.argsort(-np.linalg.norm(rest, axis=0))[:CHECKED]
         rest = rest[:, worst]
         correction = self.rough.solve(rest)
         error = np.abs((rest.conj() * correction).sum(axis=0))
         error += np.abs(offsets[worst] * (correction.conj() * overlap(correction)).sum(axis=0))
-        if not error.max(initial=0) < (MAX_ERROR if accuracy is None else accuracy):
+        if not error.max(initial=0) < accuracy:
             raise ImpreciseError
-        return offsets, vectors
 
     def _ritz(self, vectors, overlap):
         """Return levels from the shift, S-orthonormal states, S times them, and residuals."""
@@ -223,7 +227,7 @@ class CorrectedFactor:
 class RoughFactor(CorrectedFactor):
     """Factors in single precision, whose solutions are not corrected.
 
-    What their errors put into states lies mostly far from the shift; one step of inverse iteration,
+    What their errors put into states lies mostly far from the shift; a step of inverse iteration,
     x − A⁻¹r with the residual r, leaves little of it.
 
     Parameters
@@ -253,11 +257,18 @@ class RoughFactor(CorrectedFactor):
             raise ImpreciseError(out)
         return out
 
-    def improved(self, vectors, overlap, accuracy=None):
-        """Return levels and states (see `CorrectedFactor`), by default of its own accuracy."""
+    def improved(self, vectors, overlap):
+        """Return levels of its own accuracy, and states (see `CorrectedFactor`)."""
         _, vectors, _, rest = self._ritz(vectors, overlap)
-        vectors = vectors - self.rough.solve(rest)
-        return super().improved(vectors, overlap, accuracy or self._accuracy)
+        for _ in range(IMPROVEMENTS):
+            vectors = vectors - self.rough.solve(rest)
+            offsets, vectors, images, rest = self._ritz(vectors, overlap)
+            try:
+                self._check_levels(offsets, images, rest, overlap, self._accuracy)
+                return offsets, vectors
+            except ImpreciseError:
+                continue
+        raise ImpreciseError
 
 
 class RecycledResidualFactor(CorrectedFactor):

@@ -15,7 +15,7 @@ from moireio.solvers.base import (
     too_large,
 )
 from moireio.solvers.factoriser import Factoriser
-from moireio.solvers.lanczos import LEVELS, ROUGHLY, lanczos
+from moireio.solvers.lanczos import LEVELS, MOST, ROUGHLY, NotConvergedError, lanczos
 from moireio.solvers.mixed_precision import (
     CHECKED,
     ROUGH,
@@ -320,17 +320,23 @@ class SparseSolver(InertiaSearch):
     def _by_lanczos(self, factor, overlap, problem, span, block):
         """Find levels, and check those by single precision."""
         rough = self._mode == SINGLE_ROUGH
-        levels, states = lanczos(
-            factor.solve,
-            overlap,
-            problem.n_orbitals,
-            factor.dtype,
-            self._sigma,
-            span.covered,
-            block,
-            dimension=self._n_levels(problem),
-            tolerances=ROUGHLY if rough else None if self._states else LEVELS,
-        )
+        try:
+            levels, states = lanczos(
+                factor.solve,
+                overlap,
+                problem.n_orbitals,
+                factor.dtype,
+                self._sigma,
+                span.covered,
+                block,
+                dimension=self._n_levels(problem),
+                tolerances=ROUGHLY if rough else None if self._states else LEVELS,
+                most=8 * span.n_nearest + 200 if rough else MOST,
+            )
+        except NotConvergedError as error:
+            if rough:
+                raise ImpreciseError from error
+            raise
         if rough or self._mode == SINGLE_RITZ:
             offsets, states = factor.improved(states, overlap)
             return self._sigma + offsets, states

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.linalg import eigh
 
 from moireio.solvers.base import NotPositiveError
-from moireio.solvers.lanczos import LEVELS, ROUGHLY, TooNearError, lanczos
+from moireio.solvers.lanczos import LEVELS, ROUGHLY, NotConvergedError, TooNearError, lanczos
 
 
 def pencil(seed, n):
@@ -56,6 +56,22 @@ def test_a_level_at_the_shift():
     with pytest.raises(TooNearError) as raised:
         around(h, s, exact[9] + 1e-7, lambda e: len(e) >= 4)
     assert raised.value.args[0] == pytest.approx(exact[9], abs=1e-9)
+
+
+def test_an_operator_that_is_not_hermitian():
+    """It gives up after as many vectors as it may use."""
+    h, s, exact = pencil(4, 60)
+    sigma, rng = exact[29:31].mean(), np.random.default_rng(0)
+    inverse = np.linalg.inv(h - sigma * s)
+    solved = []
+
+    def solve(right):
+        solved.append(right.shape[1])
+        return (inverse @ right) * (1 + 0.5 * rng.normal(size=right.shape))
+
+    with pytest.raises(NotConvergedError, match="do not converge"):
+        lanczos(solve, s.__matmul__, 60, h.dtype, sigma, lambda e: len(e) >= 20, most=40)
+    assert sum(solved) <= 56
 
 
 def test_an_overlap_that_is_not_positive():
