@@ -374,7 +374,15 @@ class _Run:
             slack = 3 * (shown.fermi_error or 0.0) + 2 * shown.fermi_resolution
         parts = self._moments(width, chebyshev, ticker, self.indicator, (grid, shown, slack))
         if pending:
-            dos = self._with_level(dos, parts, counts)
+            try:
+                dos = self._with_level(dos, parts, counts)
+            except MoireioError as error:
+                if fermi != "auto" or not counts:
+                    raise
+                # factors of H are larger than those of S; the moments are there
+                reason = error.args[0]
+                self.notes.append(f"no count, the Fermi level is from moments alone: {reason}")
+                dos = self._with_level(dos, parts)
         every = [m for moments in parts for m in moments]
         low = min(m.centre - m.half for m in every)
         high = max(m.centre + m.half for m in every)
