@@ -42,6 +42,7 @@ LEAST_FACTOR = 0.5  # to which densities may be calibrated
 MAX_MOMENTS = 200_000
 STEP = 1.5  # distance of filters, in parts of their resolution
 BATCH, ROWS = 32, 8192
+TICKS = 100  # steps of progress for one k point
 FILTER_BYTES = 4e9  # filtered vectors take at most so much
 
 
@@ -352,3 +353,27 @@ class _Filter:
                 held[:, part] += indicator @ populations
                 norm[part] += populations.sum(axis=0)
         return self._places, held / np.maximum(norm, 1e-300)
+
+
+class Ticker:
+    """Progress of one k point after another as steps of the whole.
+
+    Parameters
+    ----------
+    progress : Progress or None
+        Is called with the steps that are done, and their number in all.
+    count : int
+        Number of calls of `moments`.
+    """
+
+    def __init__(self, progress: Progress | None, count: int) -> None:
+        self._progress, self._count = progress, count * TICKS
+        self._done, self._reported = 0.0, 0
+
+    def __call__(self, steps: int, total: int) -> None:
+        """Add some of the steps of one k point."""
+        self._done += TICKS * steps / total
+        steps = int(self._done + 1e-6) - self._reported
+        if steps > 0 and self._progress:
+            self._reported += steps
+            self._progress(steps, self._count)

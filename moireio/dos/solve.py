@@ -40,7 +40,6 @@ DENSE_SIZE = 6000  # orbitals up to which "auto" finds all levels
 WIDTH = {"gaussian": 0.05, "kpm": 0.1}  # eV
 ABOVE = 8.0  # eV shown above the zero
 POINTS = 2001
-TICKS = 100  # steps of progress for one k point of the kernel polynomial method
 FERMI = ("auto", "moments", "counts", "levels", "none")
 MAX_LEVELS = 64  # levels at every k that "auto" finds at most for the Fermi level
 ROUGH_MOMENTS = 64  # for the window of projections, before the Fermi level is known
@@ -363,7 +362,7 @@ class _Run:
             fermi == "auto" and self.overlap is not None and can_count(self.sums[0].n_orbitals)
         )
         passes = 2 if pending and self.indicator is not None else 1
-        ticker = _Ticker(progress, len(self.sums) * len(self.mesh) * TICKS * passes)
+        ticker = kpm.Ticker(progress, len(self.sums) * len(self.mesh) * passes)
         shown, slack = dos, 0.0
         if passes == 2:  # which energies are projected depends on the Fermi level
             rough = replace(
@@ -503,19 +502,3 @@ class _Run:
             projected=np.ascontiguousarray(curves[:, 1:]),
             notes=tuple(self.notes),
         )
-
-
-class _Ticker:
-    """Progress of one k point after another as steps of the whole."""
-
-    def __init__(self, progress, count):
-        self._progress, self._count = progress, count
-        self._done, self._reported = 0.0, 0
-
-    def __call__(self, steps, total):
-        """Add some of the steps of one k point."""
-        self._done += TICKS * steps / total
-        steps = int(self._done + 1e-6) - self._reported
-        if steps > 0 and self._progress:
-            self._reported += steps
-            self._progress(steps, self._count)
