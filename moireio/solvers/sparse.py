@@ -188,9 +188,8 @@ class SparseSolver(InertiaSearch):
         alike = self._mkl and problem.n_orbitals >= ALIKE
         if alike:
             problem = _at_gamma(problem)
-        h, s = self._pencil.values(problem)
         share = (first + last + 1) / 2 / problem.n_orbitals
-        level = self._pencil.local_level(h, s, share)
+        level = self._pencil.local_level(*self._pencil.values(problem), share)
         return self._counted_guess(problem, level, first, last) if alike else level
 
     def _counted_guess(self, problem, level, first, last):
