@@ -8,7 +8,7 @@ from torch import nn
 
 from moireio.network.ends import Edges, Ends, collect, spread
 from moireio.network.frames import by_degree, by_order
-from moireio.network.gate import GateLists, GateShape, gated, harmonics_irreps
+from moireio.network.gate import GateLists, GateShape, gate_constants, gated, harmonics_irreps
 from moireio.network.irreps import Irreps, Layout
 from moireio.network.linear import Convention, Linear
 from moireio.network.products import AlignedProduct
@@ -144,10 +144,14 @@ class PreparedConvolution:
         self._site_atoms = _by_order(both, tp.layouts[0].per_degree[0])
         self._gate = module.gate_shape()
         last = module.fc[4]
-        self._last = last.weight[module.order], last.bias[module.order]
+        constants = gate_constants(self._gate, last.bias)
+        self._last = (
+            last.weight[module.order] * constants[:, None],
+            last.bias[module.order] * constants,
+        )
 
     def factors(self, radial: torch.Tensor) -> torch.Tensor:
-        """Return the factor of every channel of `out`, from the radial functions."""
+        """Return the factor of every channel of `out`, with the constants of the gate."""
         fc = self.module.fc
         return nn.functional.linear(fc[:4](radial), *self._last)
 
@@ -188,7 +192,7 @@ class PreparedConvolution:
             total = self._of_bonds(atoms, edge, group)
         orders = []
         for m in range(1, len(total)):
-            own = total[m].unflatten(0, (len(group), 2))
+            own = total[m].view(-1, 2, total[m].shape[1])
             if m in self._turns and not group.site:
                 keep, turn = own.split(self._kept[m], dim=2)
                 own = torch.cat([keep[:, :1] - turn[:, 1:], keep[:, 1:] + turn[:, :1]], dim=1)
@@ -215,7 +219,7 @@ class PreparedConvolution:
         by_degree = []
         for degree, (part, weight) in enumerate(zip(atoms, weights, strict=True)):
             made = part.index_select(0, ends.atoms) @ weight
-            by_degree.append(made.split(self._widths[: degree + 1], dim=2))
+            by_degree.append(torch.split_with_sizes(made, self._widths[: degree + 1], dim=2))
         return [
             torch.cat([made[m] for made in by_degree[m:]], dim=1)
             for m in range(min(len(weights), len(self._widths)))
@@ -246,7 +250,7 @@ class PreparedConvolution:
                     x = edge[n].flatten(0, 1)
                     own = x @ weights[n] if own is None else own.addmm_(x, weights[n])
             if own is None:
-                own = edge[0].new_zeros(len(edge[0]) * (2 if m else 1), width)
+                own = edge[0].new_zeros(edge[0].shape[0] * (2 if m else 1), width)
             out.append(own)
         return out
 

@@ -11,12 +11,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 # Atoms with at least so large a part of the most edges are padded to that number.
 FULL = 0.75
 # Where edges lie in order already, runs without padding pay if they hold so many edges.
-EDGES_OF_A_RUN = 512
+EDGES_OF_A_RUN = 128
 
 
 @dataclass(frozen=True)
@@ -27,21 +28,22 @@ class Ends:
     ----------
     atoms : (A,) tensor of int
         The atoms.
-    runs : list of (int, int, int)
-        First of `atoms`, end, and the number of slots that each has for its edges.
+    runs : list of (int, int)
+        First of `atoms`, and end, that have equal numbers of slots for their edges.
     place : (n,) tensor of int, or None
         Slot of every edge; None where edges lie in the order of the slots.
     source : (slots,) tensor of int, or None
         Edge of every slot; in an empty one, an edge of the same atom.
-    frames : list of (slots, 1 or 2, width) tensors
-        As `edge_frames` has them; zero for empty slots.
+    frames : list of lists of (atoms, slots · rows, width) tensors
+        For every |m| and run the rows −m and m of frames, or that of m = 0, as `edge_frames` has
+        them; zero for empty slots.
     """
 
     atoms: torch.Tensor
-    runs: list[tuple[int, int, int]]
+    runs: list[tuple[int, int]]
     place: torch.Tensor | None
     source: torch.Tensor | None
-    frames: list[torch.Tensor]
+    frames: list[list[torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -103,35 +105,54 @@ def sorted_ends(atom_of_edge: torch.Tensor, frames: list[torch.Tensor]) -> Ends:
     changes = np.flatnonzero(np.diff(counts)) + 1
     if n >= EDGES_OF_A_RUN * (len(changes) + 1) and (np.diff(of_edge) >= 0).all():
         bounds = [0, *changes.tolist(), len(atoms)]
-        runs = [(one, two, int(counts[one])) for one, two in pairwise(bounds)]
-        return Ends(torch.as_tensor(atoms, device=device), runs, None, None, frames)
+        sizes = [int(counts[one]) for one in bounds[:-1]]
+        return _ends(atoms, list(pairwise(bounds)), sizes, None, None, frames)
     most_first = np.argsort(-counts, kind="stable")
     atoms, counts = atoms[most_first], counts[most_first]
     rank = np.argsort(most_first)[number]
-    runs, first_slot, at, slots = [], np.empty(len(atoms), dtype=np.int64), 0, 0
+    runs, sizes, first_slot, at, slots = [], [], np.empty(len(atoms), dtype=np.int64), 0, 0
     while at < len(atoms):
         size = int(counts[at])
         end = int(np.searchsorted(-counts, -FULL * size, side="right"))
         first_slot[at:end] = slots + size * np.arange(end - at)
-        runs.append((at, end, size))
+        runs.append((at, end))
+        sizes.append(size)
         at, slots = end, slots + size * (end - at)
     order = np.argsort(rank, kind="stable")
     before = np.cumsum(counts) - counts
     place = np.empty(n, dtype=np.int64)
     place[order] = first_slot[rank[order]] + np.arange(n) - before[rank[order]]
-    atoms = torch.as_tensor(atoms, device=device)
     if slots == n and (place == np.arange(n)).all():
-        return Ends(atoms, runs, None, None, frames)
+        return _ends(atoms, runs, sizes, None, None, frames)
     # an empty slot repeats the first edge of its atom
-    sizes = np.concatenate([np.full(end - at, size) for at, end, size in runs])
-    source = np.repeat(order[before], sizes)
+    source = np.repeat(order[before], np.repeat(sizes, [end - at for at, end in runs]))
     source[place] = np.arange(n)
     filled = np.zeros(slots, dtype=bool)
     filled[place] = True
     empty = torch.as_tensor(np.flatnonzero(~filled), device=device)
     place, source = (torch.as_tensor(x, device=device) for x in (place, source))
     moved = [f.index_select(0, source).index_fill_(0, empty, 0.0) for f in frames]
-    return Ends(atoms, runs, place, source, moved)
+    return _ends(atoms, runs, sizes, place, source, moved)
+
+
+def _ends(
+    atoms: npt.NDArray[np.integer],
+    runs: list[tuple[int, int]],
+    sizes: list[int],
+    place: torch.Tensor | None,
+    source: torch.Tensor | None,
+    frames: list[torch.Tensor],
+) -> Ends:
+    slots = [(end - at) * size for (at, end), size in zip(runs, sizes, strict=True)]
+    by_run = [
+        [
+            own.reshape(end - at, -1, own.shape[2])
+            for own, (at, end) in zip(f.split(slots), runs, strict=True)
+        ]
+        for f in frames
+    ]
+    atoms = torch.as_tensor(atoms, device=frames[0].device)
+    return Ends(atoms, runs, place, source, by_run)
 
 
 def spread(
@@ -177,39 +198,48 @@ def collect(
     return list(_Collect.apply(end, columns, *of_edges))
 
 
-def _spread(y: torch.Tensor, ends: Ends, order: int, columns: tuple[int, int]) -> torch.Tensor:
-    frame = ends.frames[order]
-    rows, channels = frame.shape[1], y.shape[2]
-    flat = frame.flatten(0, 1)
-    out = y.new_empty(len(flat), channels)
-    at = 0
-    for first, end, size in ends.runs:
-        shape, stop = (end - first, size * rows), at + (end - first) * size * rows
-        own = flat[at:stop].unflatten(0, shape)[:, :, slice(*columns)]
-        torch.bmm(own, y[first:end], out=out[at:stop].unflatten(0, shape))
-        at = stop
-    return out if ends.place is None else _chosen(out, rows, ends.place)
+def _spread(
+    y: torch.Tensor,
+    ends: Ends,
+    order: int,
+    columns: tuple[int, int],
+    total: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return rows for all edges; or add them to `total`."""
+    one, two = columns
+    frames, channels = ends.frames[order], y.shape[2]
+    counts = [own.shape[0] * own.shape[1] for own in frames]
+    in_place = total is not None and ends.place is None
+    out, at = total if in_place else y.new_empty(sum(counts), channels), 0
+    for own, (first, end), count in zip(frames, ends.runs, counts, strict=True):
+        into = out[at : at + count].view(own.shape[0], own.shape[1], channels)
+        if in_place:
+            into.baddbmm_(own[:, :, one:two], y[first:end])
+        else:
+            torch.bmm(own[:, :, one:two], y[first:end], out=into)
+        at += count
+    if ends.place is not None:
+        out = _chosen(out, 2 if order else 1, ends.place)
+    return out if total is None or in_place else total.add_(out)
 
 
 def _collect(x: torch.Tensor, ends: Ends, order: int, columns: tuple[int, int]) -> torch.Tensor:
-    frame = ends.frames[order]
-    rows = frame.shape[1]
-    flat = frame.flatten(0, 1)
-    x = x.contiguous() if ends.source is None else _chosen(x, rows, ends.source)
-    out = x.new_empty(len(ends.atoms), columns[1] - columns[0], x.shape[1])
-    at = 0
-    for first, end, size in ends.runs:
-        shape, stop = (end - first, size * rows), at + (end - first) * size * rows
-        own = flat[at:stop].unflatten(0, shape)[:, :, slice(*columns)]
-        torch.bmm(own.transpose(1, 2), x[at:stop].unflatten(0, shape), out=out[first:end])
-        at = stop
+    one, two = columns
+    channels = x.shape[1]
+    x = x.contiguous() if ends.source is None else _chosen(x, 2 if order else 1, ends.source)
+    out, at = x.new_empty(ends.atoms.shape[0], two - one, channels), 0
+    for own, (first, end) in zip(ends.frames[order], ends.runs, strict=True):
+        count = own.shape[0] * own.shape[1]
+        given = x[at : at + count].view(own.shape[0], own.shape[1], channels)
+        torch.bmm(own[:, :, one:two].transpose(1, 2), given, out=out[first:end])
+        at += count
     return out
 
 
 def _chosen(x: torch.Tensor, rows: int, numbers: torch.Tensor) -> torch.Tensor:
     """Return the rows of some edges."""
     channels = x.shape[1]
-    out = x.new_empty(len(numbers) * rows, channels)
+    out = x.new_empty(numbers.shape[0] * rows, channels)
     whole = x.reshape(-1, rows * channels)
     torch.index_select(whole, 0, numbers, out=out.view(-1, rows * channels))
     return out
@@ -224,11 +254,11 @@ class _Spread(torch.autograd.Function):
         ctx.columns = [y.shape[1] for y in of_atoms]
         out = []
         for m in range(count):
-            total, other = (
-                _spread(of_atoms[n * count + m], end, m, (0, ctx.columns[n * count + m]))
-                for n, end in enumerate(ends)
-            )
-            out.append(total.add_(other))
+            total = None
+            for n in (1, 0):  # edges mostly lie in the order of their first atoms
+                y = of_atoms[n * count + m]
+                total = _spread(y, ends[n], m, (0, y.shape[1]), total)
+            out.append(total)
         return tuple(out)
 
     @staticmethod
@@ -257,7 +287,6 @@ class _Collect(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple:
         out = []
         for m, (gradient, own) in enumerate(zip(gradients, ctx.columns, strict=True)):
-            rows = ctx.end.frames[m].shape[1]
             made = _spread(gradient.contiguous(), ctx.end, m, own)
-            out.append(made.unflatten(0, (-1, rows)))
+            out.append(made.view(-1, 2 if m else 1, made.shape[1]))
         return None, None, *out

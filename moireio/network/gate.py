@@ -98,7 +98,7 @@ def gated(
     zero : (n, scalars + 2 · gated) tensor
         Scalars, gates, and the components m = 0 of the others.
     factors : (n, scalars + gated) tensor
-        Multiplies every channel of the result.
+        Multiplies every channel of the result; e3nn's constants (`gate_constants`) are part of it.
     orders : list of (n, 2, channels) tensors
         Components −m and m for m = 1, 2 and so on; overwritten where no gradient is wanted.
     shape : GateShape
@@ -112,17 +112,37 @@ def gated(
     return list(_Gate.apply(shape, zero, factors, *orders))
 
 
+def gate_constants(shape: GateShape, like: torch.Tensor) -> torch.Tensor:
+    """Return e3nn's constants, which `gated` leaves out, for every channel of its result.
+
+    Parameters
+    ----------
+    shape : GateShape
+        Numbers of channels.
+    like : tensor
+        Has the precision and device of the result.
+
+    Returns
+    -------
+    (scalars + gated,) tensor
+        Belong to `factors`.
+    """
+    constants = like.new_full((shape.scalars + shape.gated,), SILU)
+    if shape.odd is not None:
+        constants[: shape.scalars][shape.odd] = TANH
+    constants[shape.scalars :] = SIGMOID if shape.parity == 1 else TANH
+    return constants
+
+
 def _activation(x: torch.Tensor, shape: GateShape) -> torch.Tensor:
-    active = torch.nn.functional.silu(x).mul_(SILU)
-    return active if shape.odd is None else torch.where(shape.odd, torch.tanh(x) * TANH, active)
+    active = torch.nn.functional.silu(x)
+    return active if shape.odd is None else torch.where(shape.odd, torch.tanh(x), active)
 
 
 def _slope(x: torch.Tensor, shape: GateShape) -> torch.Tensor:
     level = torch.sigmoid(x)
-    slope = (1 - level).mul_(x).add_(1).mul_(level).mul_(SILU)
-    if shape.odd is None:
-        return slope
-    return torch.where(shape.odd, (1 - torch.tanh(x) ** 2) * TANH, slope)
+    slope = (1 - level).mul_(x).add_(1).mul_(level)
+    return slope if shape.odd is None else torch.where(shape.odd, 1 - torch.tanh(x) ** 2, slope)
 
 
 class _Gate(torch.autograd.Function):
@@ -130,12 +150,11 @@ class _Gate(torch.autograd.Function):
     def forward(
         ctx: Any, shape: GateShape, zero: torch.Tensor, factors: torch.Tensor, *orders: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        scalars, gates, middle = zero.split([shape.scalars, shape.gated, shape.gated], dim=1)
-        own, others = factors.split([shape.scalars, shape.gated], dim=1)
-        if shape.parity == 1:
-            factor = torch.sigmoid(gates).mul_(others).mul_(SIGMOID)
-        else:
-            factor = torch.tanh(gates).mul_(others).mul_(TANH)
+        parts = [shape.scalars, shape.gated, shape.gated]
+        scalars, gates, middle = torch.split_with_sizes(zero, parts, dim=1)
+        own, others = torch.split_with_sizes(factors, parts[:2], dim=1)
+        level = torch.sigmoid(gates) if shape.parity == 1 else torch.tanh(gates)
+        factor = level.mul_(others)
         out = [_activation(scalars, shape).mul_(own)[:, None]]
         if shape.gated:
             out.append((middle * factor)[:, None])
@@ -152,11 +171,11 @@ class _Gate(torch.autograd.Function):
         shape: GateShape = ctx.shape
         zero, factors, *orders = ctx.saved_tensors
         parts = [shape.scalars, shape.gated, shape.gated]
-        scalars, gates, middle = zero.split(parts, dim=1)
-        own, others = factors.split(parts[:2], dim=1)
+        scalars, gates, middle = torch.split_with_sizes(zero, parts, dim=1)
+        own, others = torch.split_with_sizes(factors, parts[:2], dim=1)
         of_zero, of_factors = torch.empty_like(zero), torch.empty_like(factors)
-        of_scalars, of_gates, of_middle = of_zero.split(parts, dim=1)
-        of_own, of_others = of_factors.split(parts[:2], dim=1)
+        of_scalars, of_gates, of_middle = torch.split_with_sizes(of_zero, parts, dim=1)
+        of_own, of_others = torch.split_with_sizes(of_factors, parts[:2], dim=1)
         first = gradients[0][:, 0]
         torch.mul(first, _activation(scalars, shape), out=of_own)
         torch.mul(first, own, out=of_scalars)
@@ -165,12 +184,10 @@ class _Gate(torch.autograd.Function):
         if shape.gated:
             if shape.parity == 1:
                 level = torch.sigmoid(gates)
-                slope = (1 - level).mul_(level).mul_(SIGMOID)
-                level.mul_(SIGMOID)
+                slope = (1 - level).mul_(level)
             else:
                 level = torch.tanh(gates)
-                slope = (1 - level.square()).mul_(TANH)
-                level.mul_(TANH)
+                slope = 1 - level.square()
             factor = level * others
             second = gradients[1][:, 0]
             torch.mul(second, factor, out=of_middle)

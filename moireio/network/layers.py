@@ -62,6 +62,7 @@ class Update(nn.Module):
         self.sc = Linear(own, self.out, convention, kinds=kinds)
         self.norm = (LocalNorm if settings.local else GraphNorm)(self.out)
         self.skip = None if own == self.out else Linear(own, self.out, convention)
+        self._weights: list[nn.Parameter] | None = None
         self._kept: tuple[list, PreparedUpdate] | None = None
 
     def prepare(self, of_edges: bool) -> "PreparedUpdate":
@@ -80,9 +81,11 @@ class Update(nn.Module):
         """
         if torch.is_grad_enabled():
             return PreparedUpdate(self, of_edges)
-        weights = [(of_edges, p.data_ptr(), p.dtype, p._version) for p in self.parameters()]
-        if self._kept is None or self._kept[0] != weights:
-            self._kept = weights, PreparedUpdate(self, of_edges)
+        if self._weights is None:
+            self._weights = list(self.parameters())
+        state = [(of_edges, p.data_ptr(), p.dtype, p._version) for p in self._weights]
+        if self._kept is None or self._kept[0] != state:
+            self._kept = state, PreparedUpdate(self, of_edges)
         return self._kept[1]
 
 

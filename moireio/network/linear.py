@@ -366,7 +366,7 @@ class PreparedLinear:
     def _shaped(self, flat: list[torch.Tensor | None], n: int) -> list[torch.Tensor]:
         like = self._matrices[0][0]
         return [
-            like.new_zeros(n, *shape) if x is None else x.unflatten(0, (n, shape[0]))
+            like.new_zeros(n, *shape) if x is None else x.view(n, *shape)
             for x, shape in zip(flat, self._shapes, strict=True)
         ]
 
@@ -398,7 +398,7 @@ class PreparedLinear:
             if pieces[0] is None:
                 out.append(None)
                 continue
-            joined = torch.cat(pieces).unflatten(0, (len(kind), rows))
+            joined = torch.cat(pieces).view(len(kind), rows, -1)
             out.append(Permuted.apply(joined, back, order).flatten(0, 1))
         return out
 

@@ -213,8 +213,7 @@ class GraphNorm(_Norm):
         means = torch.cat([means, means.new_zeros(1)]).to(orders[0].dtype)
         for m, (own, entries) in enumerate(zip(orders[1:], self._orders, strict=True)):
             entries = entries.like(own)
-            rows, channels = own.shape[1:]
-            spread = means.index_select(0, entries.source).reshape(-1, channels)
+            spread = means.index_select(0, entries.source).view(-1, own.shape[2])
             spread = spread * weight[m + 1]
             if frames is None:
                 total = torch.addcmul(base[m + 1], own, weight[m + 1])
@@ -222,7 +221,7 @@ class GraphNorm(_Norm):
                 continue
             total = torch.addcmul(base[m + 1].flatten(0, 1), own.flatten(0, 1), weight[m + 1])
             turn = frames[m][:, :, entries.columns].flatten(0, 1)
-            out.append(total.addmm_(turn, spread, alpha=-1).unflatten(0, (len(own), rows)))
+            out.append(total.addmm_(turn, spread, alpha=-1).view(own.shape))
         return out
 
 

@@ -9,6 +9,7 @@ from moireio.network.gate import (
     TANH,
     GateLists,
     GateShape,
+    gate_constants,
     gated,
     harmonics_irreps,
 )
@@ -23,9 +24,12 @@ def test_values_and_gradients(parity):
     shape = GateShape(3, 4, parity, odd, [0, 2])
     zero, factors = torch.randn(5, 11).double(), torch.randn(5, 7).double()
     orders = [torch.randn(5, 2, 4).double(), torch.randn(5, 2, 2).double()]
-    active = torch.where(odd, torch.tanh(zero[:, :3]) * TANH, zero[:, :3].sigmoid() * SILU)
+    constants = gate_constants(shape, zero)
+    level = SIGMOID if parity == 1 else TANH
+    assert constants.tolist() == pytest.approx([SILU, TANH, SILU, *[level] * 4])
+    active = torch.where(odd, torch.tanh(zero[:, :3]), zero[:, :3].sigmoid())
     active = active * torch.where(odd, torch.ones(()), zero[:, :3]) * factors[:, :3]
-    level = zero[:, 3:7].sigmoid() * SIGMOID if parity == 1 else zero[:, 3:7].tanh() * TANH
+    level = zero[:, 3:7].sigmoid() if parity == 1 else zero[:, 3:7].tanh()
     level = level * factors[:, 3:]
     expected = [active[:, None], (zero[:, 7:] * level)[:, None]]
     expected += [orders[0] * level[:, None], orders[1] * level[:, None, 2:]]
@@ -43,7 +47,7 @@ def test_scalars_alone():
     shape = GateShape(3, 0, 1, None, [])
     zero = torch.randn(4, 3)
     (found,) = gated(zero, torch.ones(4, 3), [], shape)
-    torch.testing.assert_close(found[:, 0], torch.nn.functional.silu(zero) * SILU)
+    torch.testing.assert_close(found[:, 0], torch.nn.functional.silu(zero))
 
 
 def test_harmonics_and_their_parities():
