@@ -6,12 +6,16 @@ divides by √(Σ_k n_k) ("element"), before by √(instructions · n_k) ("path"
 
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from moireio.network.irreps import Irreps, Layout
+
+# Elements of a block that several degrees share: below, a product costs less than its call.
+SHARED = 64 * 64
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,22 @@ def path_weights(instructions: list[tuple[int, int]], convention: Convention) ->
     if convention.path_norm:
         return [1 / np.sqrt(count[out] * n) for out, n in instructions]
     return [1 / np.sqrt(total[out]) for out, _ in instructions]
+
+
+class Block(NamedTuple):
+    """A block of a matrix.
+
+    Parameters
+    ----------
+    row, column : int
+        Where it begins.
+    matrix : (rows, columns) tensor
+        Its elements.
+    """
+
+    row: int
+    column: int
+    matrix: torch.Tensor
 
 
 class Sparse(torch.autograd.Function):
@@ -263,9 +283,35 @@ class Linear(nn.Module):
                 columns -= sum(w.shape[1] for w in diagonal)
                 if rows or columns:
                     diagonal.append(self.weight.new_zeros(rows, columns))
-                blocks.append(diagonal[0] if len(diagonal) == 1 else torch.block_diag(*diagonal))
+                blocks.append(_diagonal(diagonal))
             out.append(blocks)
         return out
+
+    def blocks_by_order(self) -> list[list[list[Block]]]:
+        """Return the maps in the frames of edges as blocks: for each kind, order by order.
+
+        Degrees with few channels share a block, which takes one product, with zeros in it.
+        """
+        shapes = list(zip(self.source.order_shapes, self.target.order_shapes, strict=False))
+        return [
+            [
+                [Block(0, 0, matrices[0])],
+                *(self._blocks(matrices, max(1, m)) for m in range(len(shapes) - 1)),
+            ]
+            for matrices in self.matrices()
+        ]
+
+    def _blocks(self, matrices: list[torch.Tensor], low: int) -> list[Block]:
+        out, row, column = [], 0, 0
+        group: list[torch.Tensor] = []
+        for matrix in matrices[low:]:
+            rows, columns = (sum(w.shape[n] for w in [*group, matrix]) for n in range(2))
+            if group and rows * columns > SHARED:
+                out.append(Block(row, column, _diagonal(group)))
+                row, column = row + out[-1].matrix.shape[0], column + out[-1].matrix.shape[1]
+                group = []
+            group.append(matrix)
+        return [*out, Block(row, column, _diagonal(group))] if group else out
 
     def prepare(self, orders: bool = False) -> "PreparedLinear":
         """Return the map with its matrices, for features by degree or order by order."""
@@ -291,6 +337,10 @@ class Linear(nn.Module):
         return self.prepare()(parts, kind)
 
 
+def _diagonal(matrices: list[torch.Tensor]) -> torch.Tensor:
+    return matrices[0] if len(matrices) == 1 else torch.block_diag(*matrices)
+
+
 class PreparedLinear:
     """The matrices of a `Linear`.
 
@@ -305,7 +355,10 @@ class PreparedLinear:
     def __init__(self, module: Linear, orders: bool = False) -> None:
         degrees = [(2 * degree + 1, count) for degree, count in enumerate(module.target.per_degree)]
         self._shapes = module.target.order_shapes if orders else degrees
-        self._matrices = module.by_order() if orders else module.matrices()
+        if orders:
+            self._blocks = module.blocks_by_order()
+        else:
+            self._blocks = [[[Block(0, 0, w)] for w in of_kind] for of_kind in module.matrices()]
         self._offset = module.offset()
 
     def __call__(
@@ -353,8 +406,8 @@ class PreparedLinear:
             The sums.
         """
         mine = self._mapped(parts)
-        if len(other._matrices) == 1:
-            sums = other._one(of_other, other._matrices[0], mine)
+        if len(other._blocks) == 1:
+            sums = other._one(of_other, other._blocks[0], mine)
         else:
             theirs = other._mapped(of_other, kind)
             sums = [
@@ -364,7 +417,7 @@ class PreparedLinear:
         return self._shaped(sums, len(parts[0]))
 
     def _shaped(self, flat: list[torch.Tensor | None], n: int) -> list[torch.Tensor]:
-        like = self._matrices[0][0]
+        like = self._blocks[0][0][0].matrix
         return [
             like.new_zeros(n, *shape) if x is None else x.view(n, *shape)
             for x, shape in zip(flat, self._shapes, strict=True)
@@ -374,8 +427,8 @@ class PreparedLinear:
         self, parts: list[torch.Tensor], kind: torch.Tensor | None = None
     ) -> list[torch.Tensor | None]:
         """Return (n · components, channels) tensors; None where nothing comes in."""
-        if len(self._matrices) == 1:
-            out = self._one(parts, self._matrices[0])
+        if len(self._blocks) == 1:
+            out = self._one(parts, self._blocks[0])
         else:
             out = self._by_kind(parts, kind)
         if self._offset is not None:
@@ -385,12 +438,12 @@ class PreparedLinear:
     def _by_kind(self, parts: list[torch.Tensor], kind: torch.Tensor) -> list[torch.Tensor | None]:
         """Map every feature by the weights of its kind."""
         order = torch.argsort(kind, stable=True)
-        counts = torch.bincount(kind, minlength=len(self._matrices)).tolist()
+        counts = torch.bincount(kind, minlength=len(self._blocks)).tolist()
         back = torch.argsort(order)
         chosen = [Permuted.apply(p, order, back).split(counts) for p in parts]
         made = [
-            self._one([c[number] for c in chosen], matrices)
-            for number, matrices in enumerate(self._matrices)
+            self._one([c[number] for c in chosen], blocks)
+            for number, blocks in enumerate(self._blocks)
             if counts[number] or number == 0
         ]
         out: list[torch.Tensor | None] = []
@@ -405,14 +458,55 @@ class PreparedLinear:
     def _one(
         self,
         parts: list[torch.Tensor],
-        matrices: list[torch.Tensor],
+        blocks: list[list[Block]],
         into: list[torch.Tensor | None] | None = None,
     ) -> list[torch.Tensor | None]:
         out = [None] * len(self._shapes) if into is None else list(into)
-        for place, (part, matrix) in enumerate(zip(parts, matrices, strict=False)):
-            x = part.flatten(0, 1)
-            out[place] = x @ matrix if out[place] is None else out[place].addmm_(x, matrix)
+        for place, (part, own) in enumerate(zip(parts, blocks, strict=False)):
+            x, matrix = part.flatten(0, 1), own[0].matrix
+            if matrix.shape != (x.shape[1], self._shapes[place][1]):
+                where = [(b.row, b.column) for b in own]
+                columns = self._shapes[place][1]
+                out[place] = _Diagonal.apply(
+                    out[place], x, columns, where, *(b.matrix for b in own)
+                )
+            else:
+                out[place] = x @ matrix if out[place] is None else out[place].addmm_(x, matrix)
         return out
+
+
+class _Diagonal(torch.autograd.Function):
+    """Product with a matrix of blocks on its diagonal, added to another tensor if there is one."""
+
+    @staticmethod
+    def forward(ctx, into, x, columns, where, *matrices):
+        """Return ``into + x @ blocks``, in place."""
+        ctx.where, ctx.added = where, into is not None
+        ctx.save_for_backward(x, *matrices)
+        out = x.new_zeros(x.shape[0], columns) if into is None else into
+        for (row, column), matrix in zip(where, matrices, strict=True):
+            own, given = (
+                out[:, column : column + matrix.shape[1]],
+                x[:, row : row + matrix.shape[0]],
+            )
+            own.addmm_(given, matrix, beta=int(ctx.added))
+        if ctx.added:
+            ctx.mark_dirty(into)
+        return out
+
+    @staticmethod
+    def backward(ctx, gradient):
+        """Return the gradients of both tensors and of the blocks."""
+        x, *matrices = ctx.saved_tensors
+        of_x, of_matrices = torch.zeros_like(x), []
+        for (row, column), matrix in zip(ctx.where, matrices, strict=True):
+            own, rows = (
+                gradient[:, column : column + matrix.shape[1]],
+                slice(row, row + len(matrix)),
+            )
+            of_x[:, rows].addmm_(own, matrix.T, beta=0)
+            of_matrices.append(x[:, rows].T @ own)
+        return gradient if ctx.added else None, of_x, None, None, *of_matrices
 
 
 class Permuted(torch.autograd.Function):

@@ -436,10 +436,10 @@ class Network(nn.Module):
             For every group, features of the list `out_edge`, in the frame of the crystal and in
             e3nn's layout.
         """
-        last, places = self.lin_edge.prepare(orders=True), e3nn_places(self.settings.out_edge)
-        counts = self.lin_edge.target.per_degree
+        last, places = self.lin_edge.prepare(), e3nn_places(self.settings.out_edge)
+        counts = self.lin_edge.source.per_degree
         turned = [
-            out_of_frames(by_degree(last(features), counts), frames_by_degree(group.frames))
+            out_of_frames(last(by_degree(features, counts)), frames_by_degree(group.frames))
             for group, features in zip(groups, self(species, groups), strict=True)
         ]
         return [torch.cat([p.flatten(1) for p in parts], dim=1)[:, places] for parts in turned]

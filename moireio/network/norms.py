@@ -213,15 +213,15 @@ class GraphNorm(_Norm):
         means = torch.cat([means, means.new_zeros(1)]).to(orders[0].dtype)
         for m, (own, entries) in enumerate(zip(orders[1:], self._orders, strict=True)):
             entries = entries.like(own)
-            spread = means.index_select(0, entries.source).view(-1, own.shape[2])
-            spread = spread * weight[m + 1]
+            axial = means.index_select(0, entries.source).view(-1, entries.mean.shape[1])
+            channels = entries.members * weight[m + 1]
             if frames is None:
                 total = torch.addcmul(base[m + 1], own, weight[m + 1])
-                out.append(total.sub_(entries.axes @ spread))
+                out.append(total.sub_(entries.axes @ axial @ channels))
                 continue
             total = torch.addcmul(base[m + 1].flatten(0, 1), own.flatten(0, 1), weight[m + 1])
             turn = frames[m][:, :, entries.columns].flatten(0, 1)
-            out.append(total.addmm_(turn, spread, alpha=-1).view(own.shape))
+            out.append(total.addmm_(turn @ axial, channels, alpha=-1).view(own.shape))
         return out
 
 
@@ -237,8 +237,10 @@ class _Entries:
         Averages the channels of every entry.
     axes : (1 or 2, columns) tensor
         The frame of an edge of length zero.
-    source : (columns · channels,) tensor of int
-        For every column and channel the component of a mean, or one more than there are.
+    members : (entries, channels) tensor
+        1 for the channels of every entry.
+    source : (columns · entries,) tensor of int
+        For every column and entry the component of a mean, or one more than there are.
     picked, target : tensors of int
         Elements of a (columns, entries) matrix, and the component of a mean that each adds to.
     """
@@ -246,6 +248,7 @@ class _Entries:
     columns: slice
     mean: torch.Tensor
     axes: torch.Tensor
+    members: torch.Tensor
     source: torch.Tensor
     picked: torch.Tensor
     target: torch.Tensor
@@ -271,7 +274,7 @@ class _EntriesOfOrder:
         key = features.dtype, features.device
         if key not in self._made:
             exact = self._exact
-            numbers = (x.to(features) for x in (exact.mean, exact.axes))
+            numbers = (x.to(features) for x in (exact.mean, exact.axes, exact.members))
             places = (x.to(features.device) for x in (exact.source, exact.picked, exact.target))
             self._made[key] = _Entries(exact.columns, *numbers, *places)
         return self._made[key]
@@ -286,7 +289,7 @@ def _entries(sizes: list[list[int]], m: int) -> _Entries:
     components = sum((2 * n + 1) * len(own) for n, own in enumerate(sizes) if n)
     mean = np.zeros((channels, n_entries))
     axes = np.zeros((2 if m else 1, n_columns))
-    source = np.full((n_columns, channels), components)
+    source = np.full((n_columns, n_entries), components)
     picked, target = [], []
     entry = channel = 0
     for degree in range(low, highest + 1):
@@ -296,7 +299,7 @@ def _entries(sizes: list[list[int]], m: int) -> _Entries:
         for size in sizes[degree]:
             mean[channel : channel + size, entry] = 1 / max(1, size)
             numbers = first + np.arange(n)
-            source[at : at + n, channel : channel + size] = numbers[:, None]
+            source[at : at + n, entry] = numbers
             picked += ((at + np.arange(n)) * n_entries + entry).tolist()
             target += numbers.tolist()
             entry, channel, first = entry + 1, channel + size, first + n
@@ -304,6 +307,7 @@ def _entries(sizes: list[list[int]], m: int) -> _Entries:
         columns,
         torch.tensor(mean),
         torch.tensor(axes),
+        torch.tensor((mean > 0).T, dtype=torch.float64),
         torch.tensor(source.ravel()),
         torch.tensor(picked, dtype=torch.long),
         torch.tensor(target, dtype=torch.long),

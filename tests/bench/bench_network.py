@@ -2,8 +2,9 @@
 
 ``python tests/bench/bench_network.py speed`` compares with the same function written with e3nn's
 modules (tests/support/reference_net.py): time forward, and forward and backward; memory; where the
-time goes. ``… sizes --pao DIR`` predicts structures of rising size by the commands. All weights are
-random.
+time goes. ``--before FOLDER`` adds another checkout of moireio. Processes alternate; of one thread
+the least CPU time is taken, of two the least wall time. ``… sizes --pao DIR`` predicts structures
+of rising size by the commands. All weights are random.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support")]
+HARMONICS = "1x0e+1x1o+1x2e+1x3o+1x4e"
 HIDDEN = "64x0e+32x1o+16x2e+8x3o+8x4e"
 MATERIALS = {
     "graphene": ((6,), ((0, 0, 1, 1, 2),), False, ("C",)),
@@ -34,7 +36,6 @@ def network(material, local):
     import torch
 
     from moireio.network.create import with_reachable
-    from moireio.network.gate import harmonics_irreps
     from moireio.network.head import all_targets
     from moireio.network.irreps import Irreps
     from moireio.network.model import NetworkModel
@@ -47,7 +48,7 @@ def network(material, local):
         targets = replace(targets, time_reversal=True)
     mid, scalars = Irreps.parse(HIDDEN), Irreps.parse("64x0e")
     post = targets.irreps().sort()[0].simplify()
-    nodes = with_reachable(mid, mid, mid, post, harmonics_irreps(4)) if spin else mid
+    nodes = with_reachable(mid, mid, mid, post, Irreps.parse(HARMONICS)) if spin else mid
     reach = {"graphene": (3.2,), "MoTe2": (3.71, 3.71)}[material]
     settings = NetworkSettings(
         len(numbers), scalars, scalars, mid, mid, nodes, post, targets.irreps(), 3, 4, 7.2,
@@ -81,18 +82,13 @@ def flat_graph():
 
 
 def child(which, mode, threads):
-    """Run one formulation in a process of its own; print best seconds and peak bytes."""
+    """Run one formulation in a process of its own; print best wall and CPU s, and peak bytes."""
     import torch
 
     torch.set_num_threads(threads)
     model, (species, i, j, vectors) = network("graphene", False), flat_graph()
     own = model.network
-    if which == "moireio":
-
-        def evaluate():
-            return torch.cat(own.output(species, own.chunks(species, i, j, vectors)))
-
-    else:
+    if which == "e3nn":
         from reference_net import ReferenceNet
 
         reference = ReferenceNet(own)
@@ -103,41 +99,55 @@ def child(which, mode, threads):
         def evaluate():
             return reference(species, *ends, lengths)
 
+    else:
+
+        def evaluate():
+            return torch.cat(own.output(species, own.chunks(species, i, j, vectors)))
+
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    best = float("inf")
-    for _ in range(5 if which == "moireio" else 3):
-        begin = time.perf_counter()
+    wall = cpu = float("inf")
+    for _ in range(3 if which == "e3nn" else 8):
+        begin = time.perf_counter(), time.process_time()
         if mode == "forward":
             with torch.no_grad():
                 evaluate()
         else:
             evaluate().square().mean().backward()
-        best = min(best, time.perf_counter() - begin)
+        wall = min(wall, time.perf_counter() - begin[0])
+        cpu = min(cpu, time.process_time() - begin[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base  # kB, on Linux
-    print(best, peak * 1024, len(i) + len(species))
+    print(wall, cpu, peak * 1024, len(i) + len(species))
 
 
-def speed():
-    """Print the ratios."""
-    print(
-        "| | threads | moireio, µs/edge | e3nn, µs/edge | ratio | memory, kB/edge | e3nn | ratio |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+def measured(which, mode, threads, policy, before):
+    """Run `child` in a process; return what it prints."""
+    words = [sys.executable, __file__, "child", which, mode, str(threads)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": policy}
+    if which == "before":
+        environment["PYTHONPATH"] = before
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return [float(v) for v in done.stdout.split()]
+
+
+def speed(rounds, before):
+    """Print times and ratios."""
+    kinds = ["e3nn", *(["before"] if before else []), "moireio"]
+    print("| | threads | waiting |", " | ".join(f"{k}, µs/edge" for k in kinds), end=" | ")
+    print(" | ".join(f"e3nn/{k}" for k in kinds[1:]), "| memory, kB/edge:", ", ".join(kinds), "|")
+    print("|---" * (2 * len(kinds) + 3) + "|")
     for mode in ("forward", "forward and backward"):
-        for threads in (1, 2):
-            found = {}
-            for which in ("moireio", "e3nn"):
-                words = [sys.executable, __file__, "child", which, mode, str(threads)]
-                environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-                done = subprocess.run(words, capture_output=True, text=True, env=environment)
-                assert done.returncode == 0, done.stderr
-                found[which] = [float(v) for v in done.stdout.split()]
-            (a, m, n), (b, k, _) = found["moireio"], found["e3nn"]
-            print(
-                f"| {mode} | {threads} | {a / n * 1e6:.0f} | {b / n * 1e6:.0f} | **{b / a:.1f}** "
-                f"| {m / n / 1e3:.0f} | {k / n / 1e3:.0f} | {k / m:.1f} |",
-                flush=True,
-            )
+        for threads, policy in ((1, "PASSIVE"), (2, "PASSIVE"), (2, "ACTIVE")):
+            found = {k: [] for k in kinds}
+            for _ in range(rounds):
+                for k in kinds:
+                    found[k].append(measured(k, mode, threads, policy, before))
+            n = found["e3nn"][0][3]
+            best = {k: min(f[threads == 1] for f in found[k]) / n * 1e6 for k in kinds}
+            memory = [f"{min(f[2] for f in found[k]) / n / 1e3:.0f}" for k in kinds]
+            ratios = [f"**{best['e3nn'] / best[k]:.1f}**" for k in kinds[1:]]
+            cells = [mode, threads, policy.lower(), *(f"{best[k]:.0f}" for k in kinds), *ratios]
+            print("|", " | ".join(map(str, [*cells, ", ".join(memory)])), "|", flush=True)
     parts()
 
 
@@ -153,11 +163,20 @@ def parts():
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             own.output(species, own.chunks(species, i, j, vectors))
     groups = {
-        "matrix products (convolutions, maps, radial networks)": ("aten::mm", "aten::addmm"),
-        "rotations into and out of the frames": ("aten::bmm",),
-        "gathering atoms": ("aten::index",),
-        "rearranging between degrees and orders": ("aten::cat", "aten::stack", "aten::copy_"),
-        "sums over neighbours": ("aten::index_add", "aten::index_add_", "aten::scatter_add_"),
+        "matrix products (convolutions, maps, radial networks)": (
+            "aten::mm",
+            "aten::addmm",
+            "aten::addmm_",
+            "aten::mv",
+            "aten::addmv",
+        ),
+        "products of frames with atoms, and sums at atoms": ("aten::bmm", "aten::baddbmm_"),
+        "rearranging (other order of edges, degrees and orders)": (
+            "aten::index_select",
+            "aten::index",
+            "aten::cat",
+            "aten::copy_",
+        ),
         "exponentials, gates": ("aten::exp", "aten::silu", "aten::sigmoid", "aten::mul_"),
     }
     rows = {e.key: e.self_cpu_time_total for e in profiler.key_averages()}
@@ -223,11 +242,13 @@ def main():
     parser.add_argument("words", nargs="*")
     parser.add_argument("--pao")
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--before")
     options = parser.parse_args()
     if options.what == "child":
         child(options.words[0], options.words[1], int(options.words[2]))
     elif options.what == "speed":
-        speed()
+        speed(options.rounds, options.before and os.path.abspath(options.before))
     else:
         sizes(os.path.abspath(options.pao), options.first)
 
