@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from moireio.network.ends import Edges, Ends, collect, spread
+from moireio.network.ends import Edges, Ends, collect, spread, with_turned_sign
 from moireio.network.frames import by_degree, by_order
 from moireio.network.gate import GateLists, GateShape, gate_constants, gated, harmonics_irreps
 from moireio.network.irreps import Irreps, Layout
@@ -98,7 +98,7 @@ class EdgeConvolution(nn.Module):
 class PreparedConvolution:
     """The matrices of an `EdgeConvolution`.
 
-    Where a path turns the sign of m, its columns follow those that keep it.
+    Where paths turn the sign of m, their rows follow those of paths that keep it.
 
     Parameters
     ----------
@@ -111,36 +111,38 @@ class PreparedConvolution:
     def __init__(self, module: EdgeConvolution, edge_map: Linear | None = None) -> None:
         self.module, tp = module, module.tp
         found = tp.matrices()
-        turns = {m for _, m in tp.turns}
+        self._turns = turns = frozenset(m for _, m in tp.turns)
+        self._widths = [found[0, m, "keep"].shape[1] for m in range(tp.orders)]
 
-        def matrix(n: int, m: int) -> torch.Tensor:
-            keep = found[n, m, "keep"]
-            return torch.cat([keep, found[n, m, "turn"]], dim=1) if m in turns else keep
+        def matrices(n: int, kind: str) -> list[torch.Tensor]:
+            return [found[n, m, kind] for m in range(tp.orders)]
 
-        self._widths = [matrix(0, m).shape[1] for m in range(tp.orders)]
-        self._kept = [found[0, m, "keep"].shape[1] for m in range(tp.orders)]
-        self._turns = turns
-        # for both atoms: by degree, the columns of all orders
-        self._atoms = [
-            _columns_by_degree([matrix(n, m) for m in range(tp.orders)], tp.layouts[n].per_degree)
-            for n in range(2)
-        ]
-        top, scalars = tp.orders - 1, tp.layouts[2].per_degree[0]
-        edges = _by_order([matrix(2, m) for m in range(tp.orders)], scalars)
-        site_edges = _by_order([found[2, m, "site"] for m in range(tp.orders)], scalars)
+        # for both atoms: by degree, the columns of all orders, then those that turn
+        self._atoms = []
+        for n in range(2):
+            counts = tp.layouts[n].per_degree
+            keep = _columns_by_degree(matrices(n, "keep"), counts)
+            if turns:
+                every = [w if m in turns else w[:, :0] for m, w in enumerate(matrices(n, "turn"))]
+                turn = _columns_by_degree(every, counts)
+                keep = [torch.cat(both, dim=1) for both in zip(keep, turn, strict=True)]
+            self._atoms.append(keep)
+        scalars = tp.layouts[2].per_degree[0]
+        kinds = {k: _by_order(matrices(2, k), scalars) for k in ("keep", "turn", "site")}
         self._offset = self._site_offset = None
         if edge_map is not None:
-            before = edge_map.by_order()[0]
-            offset = edge_map.offset()
+            before, offset = edge_map.by_order()[0], edge_map.offset()
             if offset is not None:
-                self._offset, self._site_offset = (offset @ w[0] for w in (edges, site_edges))
-            edges, site_edges = (
-                [a @ b for a, b in zip(before[: top + 2], w, strict=False)]
-                for w in (edges, site_edges)
-            )
-        self._edges, self._site_edges = edges, site_edges
+                self._offset, self._site_offset = (offset @ kinds[k][0] for k in ("keep", "site"))
+            kinds = {
+                k: [a @ b for a, b in zip(before, own, strict=False)] for k, own in kinds.items()
+            }
+        self._edges, self._site_edges = kinds["keep"], kinds["site"]
+        for m in turns:
+            if m + 1 < len(self._edges):
+                self._edges[m + 1] = torch.cat([self._edges[m + 1], kinds["turn"][m + 1]])
         # the two atoms are one
-        both = [found[0, m, "site"] + found[1, m, "site"] for m in range(tp.orders)]
+        both = [a + b for a, b in zip(matrices(0, "site"), matrices(1, "site"), strict=True)]
         self._site_atoms = _by_order(both, tp.layouts[0].per_degree[0])
         self._gate = module.gate_shape()
         last = module.fc[4]
@@ -190,13 +192,7 @@ class PreparedConvolution:
             total = self._of_site(atoms, edge, group)
         else:
             total = self._of_bonds(atoms, edge, group)
-        orders = []
-        for m in range(1, len(total)):
-            own = total[m].view(-1, 2, total[m].shape[1])
-            if m in self._turns and not group.site:
-                keep, turn = own.split(self._kept[m], dim=2)
-                own = torch.cat([keep[:, :1] - turn[:, 1:], keep[:, 1:] + turn[:, :1]], dim=1)
-            orders.append(own)
+        orders = [x.view(-1, 2, x.shape[1]) for x in total[1:]]
         return gated(total[0], factors, orders, self._gate)
 
     def _of_bonds(
@@ -210,40 +206,55 @@ class PreparedConvolution:
         if self._offset is not None:
             # every edge takes the first component, a scalar, of one atom i
             one[0] = torch.cat([one[0][:, :1] + self._offset, one[0][:, 1:]], dim=1)
-        return self._add_edges(spread(one, two, group.ends), self._widths, edge, self._edges)
+        total = spread(one, two, group.ends, self._turns)
+        turned = [
+            torch.cat([x, with_turned_sign(x)], dim=2) if n - 1 in self._turns else x
+            for n, x in enumerate(edge)
+        ]
+        return self._add_edges(total, turned, self._edges)
 
     def _at_ends(
         self, atoms: list[torch.Tensor], ends: Ends, weights: list[torch.Tensor]
     ) -> list[torch.Tensor]:
         """Return atoms' features times the weights: for every |m| (A, Σ (2l + 1), channels)."""
-        by_degree = []
+        orders = range(min(len(weights), len(self._widths)))
+        keep, turn = [], []
         for degree, (part, weight) in enumerate(zip(atoms, weights, strict=True)):
             made = part.index_select(0, ends.atoms) @ weight
-            by_degree.append(torch.split_with_sizes(made, self._widths[: degree + 1], dim=2))
+            widths = self._widths[: degree + 1]
+            also = [width if m in self._turns else 0 for m, width in enumerate(widths)]
+            pieces = torch.split_with_sizes(made, [*widths, *(also if self._turns else [])], dim=2)
+            keep.append(pieces[: len(widths)])
+            turn.append(pieces[len(widths) :])
         return [
-            torch.cat([made[m] for made in by_degree[m:]], dim=1)
-            for m in range(min(len(weights), len(self._widths)))
+            torch.cat(
+                [
+                    *(made[m] for made in keep[m:]),
+                    *(made[m] for made in turn[m:] if m in self._turns),
+                ],
+                dim=1,
+            )
+            for m in orders
         ]
 
     def _of_site(
         self, atoms: list[torch.Tensor], edge: list[torch.Tensor], group: Edges
     ) -> list[torch.Tensor]:
         own = by_order([part.index_select(0, group.i) for part in atoms])
-        total = self._add_edges([], self._kept, own, self._site_atoms)
+        total = self._add_edges([], own, self._site_atoms)
         if self._site_offset is not None:
             total[0] = total[0] + self._site_offset
-        return self._add_edges(total, self._kept, edge, self._site_edges)
+        return self._add_edges(total, edge, self._site_edges)
 
     def _add_edges(
         self,
         total: list[torch.Tensor],
-        widths: list[int],
         edge: list[torch.Tensor],
         weights: list[torch.Tensor],
     ) -> list[torch.Tensor]:
         """Add the product of features in the frames of edges, order by order."""
         out = []
-        for m, width in enumerate(widths):
+        for m, width in enumerate(self._widths):
             own = total[m] if m < len(total) else None
             for n in (0, 1) if m == 0 else (m + 1,):
                 if n < len(edge):

@@ -156,7 +156,10 @@ def _ends(
 
 
 def spread(
-    of_first: list[torch.Tensor], of_second: list[torch.Tensor], ends: tuple[Ends, Ends]
+    of_first: list[torch.Tensor],
+    of_second: list[torch.Tensor],
+    ends: tuple[Ends, Ends],
+    turned: frozenset[int] = frozenset(),
 ) -> list[torch.Tensor]:
     """Return the sums of both atoms' features in the frames of their edges.
 
@@ -167,13 +170,16 @@ def spread(
         the first of these.
     ends : (Ends, Ends)
         The edges sorted by either atom.
+    turned : frozenset of int
+        Orders |m| with twice as many components: the second half goes with the opposite sign of m,
+        minus row m to row −m and row −m to row m.
 
     Returns
     -------
     list of (n · rows, channels) tensors
         For every |m| and edge the rows −m and m, or that of m = 0: sums over the components.
     """
-    return list(_Spread.apply(ends, len(of_first), *of_first, *of_second))
+    return list(_Spread.apply(ends, turned, len(of_first), *of_first, *of_second))
 
 
 def collect(
@@ -198,15 +204,38 @@ def collect(
     return list(_Collect.apply(end, columns, *of_edges))
 
 
+def _operand(frame: torch.Tensor, columns: tuple[int, int], turned: bool) -> torch.Tensor:
+    """Return columns of the frames of a run; turned ones beside them where these are wanted."""
+    own = frame[:, :, columns[0] : columns[1]]
+    return torch.cat([own, with_turned_sign(own)], dim=2) if turned else own
+
+
+def with_turned_sign(x: torch.Tensor) -> torch.Tensor:
+    """Return rows with the opposite sign of m.
+
+    Parameters
+    ----------
+    x : (n, rows, width) tensor
+        Rows −m and m in turns.
+
+    Returns
+    -------
+    (n, rows, width) tensor
+        Minus row m instead of row −m, and row −m instead of row m.
+    """
+    pairs = x.unflatten(1, (-1, 2))
+    return torch.stack([-pairs[:, :, 1], pairs[:, :, 0]], dim=2).view(x.shape)
+
+
 def _spread(
     y: torch.Tensor,
     ends: Ends,
     order: int,
     columns: tuple[int, int],
+    turned: bool = False,
     total: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return rows for all edges; or add them to `total`."""
-    one, two = columns
     frames, channels = ends.frames[order], y.shape[2]
     counts = [own.shape[0] * own.shape[1] for own in frames]
     in_place = total is not None and ends.place is None
@@ -214,24 +243,25 @@ def _spread(
     for own, (first, end), count in zip(frames, ends.runs, counts, strict=True):
         into = out[at : at + count].view(own.shape[0], own.shape[1], channels)
         if in_place:
-            into.baddbmm_(own[:, :, one:two], y[first:end])
+            into.baddbmm_(_operand(own, columns, turned), y[first:end])
         else:
-            torch.bmm(own[:, :, one:two], y[first:end], out=into)
+            torch.bmm(_operand(own, columns, turned), y[first:end], out=into)
         at += count
     if ends.place is not None:
         out = _chosen(out, 2 if order else 1, ends.place)
     return out if total is None or in_place else total.add_(out)
 
 
-def _collect(x: torch.Tensor, ends: Ends, order: int, columns: tuple[int, int]) -> torch.Tensor:
-    one, two = columns
-    channels = x.shape[1]
+def _collect(
+    x: torch.Tensor, ends: Ends, order: int, columns: tuple[int, int], turned: bool = False
+) -> torch.Tensor:
+    channels, width = x.shape[1], (columns[1] - columns[0]) * (2 if turned else 1)
     x = x.contiguous() if ends.source is None else _chosen(x, 2 if order else 1, ends.source)
-    out, at = x.new_empty(ends.atoms.shape[0], two - one, channels), 0
+    out, at = x.new_empty(ends.atoms.shape[0], width, channels), 0
     for own, (first, end) in zip(ends.frames[order], ends.runs, strict=True):
         count = own.shape[0] * own.shape[1]
         given = x[at : at + count].view(own.shape[0], own.shape[1], channels)
-        torch.bmm(own[:, :, one:two].transpose(1, 2), given, out=out[first:end])
+        torch.bmm(_operand(own, columns, turned).transpose(1, 2), given, out=out[first:end])
         at += count
     return out
 
@@ -248,16 +278,21 @@ def _chosen(x: torch.Tensor, rows: int, numbers: torch.Tensor) -> torch.Tensor:
 class _Spread(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, ends: tuple[Ends, Ends], count: int, *of_atoms: torch.Tensor
+        ctx: Any,
+        ends: tuple[Ends, Ends],
+        turned: frozenset[int],
+        count: int,
+        *of_atoms: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        ctx.ends, ctx.count = ends, count
-        ctx.columns = [y.shape[1] for y in of_atoms]
-        out = []
+        ctx.ends, ctx.turned, out = ends, turned, []
+        ctx.columns = [
+            (0, y.shape[1] // (2 if n % count in turned else 1)) for n, y in enumerate(of_atoms)
+        ]
         for m in range(count):
             total = None
             for n in (1, 0):  # edges mostly lie in the order of their first atoms
-                y = of_atoms[n * count + m]
-                total = _spread(y, ends[n], m, (0, y.shape[1]), total)
+                at = n * count + m
+                total = _spread(of_atoms[at], ends[n], m, ctx.columns[at], m in turned, total)
             out.append(total)
         return tuple(out)
 
@@ -265,11 +300,11 @@ class _Spread(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple:
         wanted = iter(ctx.columns)
         out = [
-            _collect(gradient, end, m, (0, next(wanted)))
+            _collect(gradient, end, m, next(wanted), m in ctx.turned)
             for end in ctx.ends
             for m, gradient in enumerate(gradients)
         ]
-        return None, None, *out
+        return None, None, None, *out
 
 
 class _Collect(torch.autograd.Function):

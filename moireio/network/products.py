@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from moireio.network.assembly import Assembly
 from moireio.network.irreps import Irreps, Layout
-from moireio.network.linear import Assembly, Convention, path_weights
+from moireio.network.linear import Convention, path_weights
 from moireio.network.wigner import coupling
 
 

@@ -32,6 +32,23 @@ def test_edges_take_what_their_frames_say(counts):
         torch.testing.assert_close(found, torch.stack(rows, 1).flatten(0, 1))
 
 
+def test_turned_orders():
+    """The second half of the components goes with the opposite sign of m."""
+    _, _, _, ends = edges([3, 1, 4, 0, 2], seed=3)
+    given = [
+        [torch.randn(len(e.atoms), (9 - m * m) * (2 if m else 1), 2).double() for m in range(3)]
+        for e in ends
+    ]
+    halves = [
+        [[y.chunk(2, 1)[h] if m else y for m, y in enumerate(own)] for own in given] for h in (0, 1)
+    ]
+    keep, turn = (spread(*half, ends) for half in halves)
+    for m, found in enumerate(spread(*given, ends, frozenset({1, 2}))):
+        a, b = (x.view(-1, 2 if m else 1, 2) for x in (keep[m], turn[m]))
+        expected = torch.stack([a[:, 0] - b[:, 1], a[:, 1] + b[:, 0]], 1) if m else a
+        torch.testing.assert_close(found, expected.flatten(0, 1))
+
+
 def test_sums_over_edges_are_the_transpose():
     i, _, frames, (first, _) = edges([3, 1, 4, 0, 2], seed=1)
     messages = [torch.randn(len(i), 2 if m else 1, 3).double() for m in range(LMAX + 1)]
@@ -46,11 +63,12 @@ def test_sums_over_edges_are_the_transpose():
 def test_gradients():
     i, _, _, ends = edges([2, 1, 3], seed=2)
     given = [
-        torch.randn(len(e.atoms), 9 - m * m, 2).double().requires_grad_()
+        torch.randn(len(e.atoms), (9 - m * m) * (2 if m == 1 else 1), 2).double().requires_grad_()
         for e in ends
         for m in range(LMAX + 1)
     ]
-    assert torch.autograd.gradcheck(lambda *y: tuple(spread(y[:3], y[3:], ends)), tuple(given))
+    function = lambda *y: tuple(spread(y[:3], y[3:], ends, frozenset({1})))  # noqa: E731
+    assert torch.autograd.gradcheck(function, tuple(given))
     messages = [torch.randn(len(i), 1 + bool(m), 2).double().requires_grad_() for m in range(3)]
     columns = [(1, 9), (0, 8), (0, 5)]
     function = lambda *x: tuple(collect(list(x), ends[1], columns))  # noqa: E731

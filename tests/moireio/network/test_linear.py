@@ -52,3 +52,22 @@ def test_normalisations():
     assert path_weights(paths, CONVENTIONS["0.5"]) == pytest.approx([0.25, 0.25, 1 / 3])
     expected = [1 / 8**0.5, 1 / 24**0.5, 1 / 3]
     assert path_weights(paths, CONVENTIONS["0.3.5"]) == pytest.approx(expected)
+
+
+def test_wide_features_order_by_order():
+    """Degrees with many channels have blocks of their own; values and gradients as by degree."""
+    source, target = Irreps.parse("2x0e+66x1o+3x2e"), Irreps.parse("2x0e+65x1o+4x2e+1x3o")
+    one, two = (Linear(source, target, Convention(), bias=True).double() for _ in range(2))
+    parts = [torch.randn(4, 2 * d + 1, c).double() for d, c in enumerate((2, 66, 3))]
+    kind = torch.zeros(4, dtype=torch.long)
+    totals = []
+    for orders in (False, True):
+        given = by_order(parts) if orders else parts
+        made = one.prepare(orders).plus(given, two.prepare(orders), given, kind)
+        totals.append(made if orders else by_order(made))
+    gradients = []
+    for made in totals:
+        loss = sum(x.square().sum() for x in made)
+        gradients.append(torch.autograd.grad(loss, [one.weight, one.bias, two.weight]))
+    for a, b in zip([*totals[0], *gradients[0]], [*totals[1], *gradients[1]], strict=True):
+        torch.testing.assert_close(a, b)
