@@ -188,6 +188,41 @@ class BlochSum:
                 sums[same] = 0.5 * (sums[same] + self.parity * _turned(sums[same]))
             yield group, sums
 
+    def all_blocks(
+        self,
+    ) -> Iterator[
+        tuple[
+            npt.NDArray[np.integer],
+            npt.NDArray[np.integer],
+            npt.NDArray[np.integer],
+            npt.NDArray[Any],
+        ]
+    ]:
+        """Yield blocks of both triangles; those that belong to one place are to be added.
+
+        Yields
+        ------
+        row, column : (p,) arrays of int
+            Where each block begins in the matrix. No place comes twice in what is yielded at once.
+        R : (p, 3) array of int
+            Cells.
+        blocks : (p, rows, columns) array
+            Elements.
+        """
+        for group in self._groups:
+            counts = np.diff(np.append(group.first, len(group.values)))
+            same = np.repeat(group.i == group.j, counts)
+            R = np.rint(group.R).astype(np.int64)
+            values = group.values
+            halved = same & ~group.lone if self.parity else np.zeros(len(values), dtype=bool)
+            if halved.any():
+                values = np.where(halved[:, None, None], 0.5 * values, values)
+            for spin in range(self.copies):
+                row, column = (np.repeat(a, counts) for a in self._corners(group, spin))
+                yield row, column, R, values
+                if self.parity and len(values):
+                    yield column, row, -R, self.parity * _turned(values)
+
     def dense(self, k: npt.ArrayLike, *, upper: bool = False) -> npt.NDArray[Any]:
         """Return O(k) as an array.
 

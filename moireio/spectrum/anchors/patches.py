@@ -1,0 +1,69 @@
+"""Lines and planes of k space on which k points lie."""
+
+import numpy as np
+import numpy.typing as npt
+
+from moireio.spectrum.anchors.interpolation import Patch
+
+STRAIGHT = 1e-7  # distance from a line, fractional coordinates
+FEWEST = 4  # points of a line
+
+
+def straight_lines(k: npt.NDArray[np.float64]) -> list[Patch]:
+    """Return the lines that a sequence of k points follows.
+
+    Parameters
+    ----------
+    k : (nk, 3) array
+        Fractional coordinates, in the order of a path.
+
+    Returns
+    -------
+    list of Patch
+        Lines of at least four points each; corners belong to the line that ends there. Points on
+        none are left out.
+    """
+    lines, begin = [], 0
+    while begin < len(k) - 1:
+        end = begin + 1
+        direction = k[end] - k[begin]
+        length = np.linalg.norm(direction)
+        while length > 0 and end + 1 < len(k):
+            step = k[end + 1] - k[end]
+            along = step @ direction / length
+            if along <= 0 or np.linalg.norm(step - along * direction / length) > STRAIGHT:
+                break
+            if np.linalg.norm(step) > 2.5 * length:  # a jump along the line
+                break
+            end += 1
+        if length == 0:
+            begin += 1
+            continue
+        taken = np.arange(begin if not lines or lines[-1].points[-1] != begin else begin + 1, end + 1)
+        if end - begin + 1 >= FEWEST:
+            half = (k[end] - k[begin]) / 2
+            lines.append(Patch(k[begin] + half, half[None], taken))
+        begin = end
+    return lines
+
+
+def plane(k: npt.NDArray[np.float64]) -> Patch | None:
+    """Return the rectangle of k space, along two axes of the reciprocal cell, that holds k points.
+
+    Parameters
+    ----------
+    k : (nk, 3) array
+        Fractional coordinates.
+
+    Returns
+    -------
+    Patch or None
+        None if they vary along other than two axes.
+    """
+    low, high = k.min(axis=0), k.max(axis=0)
+    axes = np.flatnonzero(high - low > STRAIGHT)
+    if len(axes) != 2:
+        return None
+    half = np.zeros((2, 3))
+    half[[0, 1], axes] = (high - low)[axes] / 2
+    return Patch((low + high) / 2, half, np.arange(len(k)))

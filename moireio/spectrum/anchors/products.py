@@ -1,0 +1,294 @@
+"""Products of H(k) and S(k) with many vectors, at the speed of dense matrix products.
+
+Atoms that are close in space are treated together: their rows of H, with the columns of all atoms
+that they reach, are a dense matrix, more than half full. The phases of k go to the vectors, so
+that the matrices stay those of the blocks, real ones where H(R) is real.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from moireio.runtime.threads import blas_threads
+
+if TYPE_CHECKING:
+    from moireio.operators.bloch import BlochSum
+    from moireio.system.structure import Structure
+
+ROWS = 250  # of a cluster, about: with more of them matrices are emptier, with fewer too flat
+COLUMNS = 128  # vectors that are treated at once, complex: what they need stays in the cache
+
+
+@dataclass(frozen=True, eq=False)
+class _Cluster:
+    """Rows of some atoms.
+
+    Parameters
+    ----------
+    rows : (r,) array of int
+        Of the whole matrix.
+    columns : (c,) array of int
+        Rows of the vectors that they need.
+    cells : (c, 3) array of int
+        The cell of each column.
+    matrix : (r, c) or (2r, c) array
+        The rows of H, and below them those of S.
+    """
+
+    rows: npt.NDArray[np.integer]
+    columns: npt.NDArray[np.integer]
+    cells: npt.NDArray[np.integer]
+    matrix: npt.NDArray
+
+
+class BlochProducts:
+    """Products of H and S with vectors in the gauge with positions.
+
+    In this gauge the phase of a block (i, j, R) is e^{2πi k·(R + s_j − s_i)}, s the fractional
+    position of an atom, so that matrices and states at k and k + G differ, and those at
+    neighbouring k as little as possible.
+
+    Parameters
+    ----------
+    hamiltonian : moireio.operators.bloch.BlochSum
+        H.
+    overlap : moireio.operators.bloch.BlochSum or None
+        S; None where the basis is orthogonal.
+    structure : Structure
+        Positions of the atoms.
+    threads : int
+        Threads, each of which treats clusters of its own.
+    """
+
+    def __init__(
+        self,
+        hamiltonian: "BlochSum",
+        overlap: "BlochSum | None",
+        structure: "Structure",
+        threads: int = 1,
+    ) -> None:
+        self.n_orbitals, self._threads = hamiltonian.n_orbitals, threads
+        starts = hamiltonian.atom_start
+        sizes = np.diff(starts)
+        self._atom = np.repeat(np.arange(len(sizes)), sizes)
+        fractional = structure.positions @ np.linalg.inv(structure.cell)
+        self._places = fractional[self._atom]
+        operators = [hamiltonian] if overlap is None else [hamiltonian, overlap]
+        self.orthogonal = overlap is None
+        self.is_real = all(operator.dtype.kind == "f" for operator in operators)
+        self._clusters = _make_clusters(operators, structure.positions, starts)
+        self._vectors = self._distances(operators)
+
+    def _distances(self, operators: "list[BlochSum]") -> npt.NDArray[np.float32]:
+        """Return the fractional distances of the atoms of all blocks."""
+        vectors = [np.zeros((0, 3), np.float32)]
+        for operator in operators:
+            for row, column, cells, _ in operator.all_blocks():
+                vectors.append((self._places[column] + cells - self._places[row]).astype("f4"))
+        return np.concatenate(vectors)
+
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the matrices."""
+        return sum(cluster.matrix.nbytes for cluster in self._clusters)
+
+    def reach(self, direction: npt.ArrayLike) -> float:
+        """Return how far a phase moves along a line in k space: max |2π Δk·(R + s_j − s_i)|.
+
+        Parameters
+        ----------
+        direction : (3,) array
+            Δk, fractional coordinates.
+
+        Returns
+        -------
+        float
+            Radians.
+        """
+        delta = 2 * np.pi * np.asarray(direction, dtype=float)
+        return float(np.abs(self._vectors @ delta).max(initial=0))
+
+    def phases(self, k: npt.ArrayLike) -> npt.NDArray[np.complex128]:
+        """Return e^{2πi k·s} of every orbital.
+
+        Parameters
+        ----------
+        k : (3,) array
+            Fractional coordinates.
+
+        Returns
+        -------
+        (n,) array
+            By which the cell-periodic part of a state is multiplied for its coefficients.
+        """
+        return np.exp(2j * np.pi * (self._places @ np.asarray(k, dtype=float)))
+
+    def __call__(
+        self, k: npt.ArrayLike, vectors: npt.NDArray, energy: float = 0.0
+    ) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.complex128]]:
+        """Return (H(k) − energy S(k)) V and S(k) V in the gauge with positions.
+
+        Parameters
+        ----------
+        k : (3,) array
+            Fractional coordinates.
+        vectors : (n, m) array
+            V, one in a column.
+        energy : float
+            eV.
+
+        Returns
+        -------
+        h, s : (n, m) arrays
+            The products, H in eV.
+        """
+        h = np.empty(vectors.shape, np.complex128)
+        s = vectors if self.orthogonal else np.empty(vectors.shape, np.complex128)
+
+        def put(cluster: _Cluster, part: slice, product: npt.NDArray) -> None:
+            size = len(cluster.rows)
+            below = vectors[cluster.rows, part] if self.orthogonal else product[size:]
+            h[cluster.rows, part] = product[:size] - energy * below
+            if not self.orthogonal:
+                s[cluster.rows, part] = below
+
+        self._multiply(k, vectors, put)
+        return h, s
+
+    def overlap(self, k: npt.ArrayLike, vectors: npt.NDArray) -> npt.NDArray[np.complex128]:
+        """Return S(k) V in the gauge with positions.
+
+        Parameters
+        ----------
+        k : (3,) array
+            Fractional coordinates.
+        vectors : (n, m) array
+            V, one in a column.
+
+        Returns
+        -------
+        (n, m) array
+            The product.
+        """
+        if self.orthogonal:
+            return vectors
+        s = np.empty(vectors.shape, np.complex128)
+
+        def put(cluster: _Cluster, part: slice, product: npt.NDArray) -> None:
+            s[cluster.rows, part] = product
+
+        self._multiply(k, vectors, put, only_overlap=True)
+        return s
+
+    def _multiply(
+        self,
+        k: npt.ArrayLike,
+        vectors: npt.NDArray,
+        put: Callable[[_Cluster, slice, npt.NDArray], None],
+        only_overlap: bool = False,
+    ) -> None:
+        """Call `put` with the products of each cluster and some vectors."""
+        k = np.asarray(k, dtype=float)
+        phase = self.phases(k)
+        turned = phase[:, None] * vectors
+
+        def work(cluster: _Cluster) -> None:
+            size = len(cluster.rows)
+            matrix = cluster.matrix[size:] if only_overlap else cluster.matrix
+            matrix = matrix.astype(np.float64 if self.is_real else np.complex128)
+            outside = np.flatnonzero(cluster.cells.any(axis=1))
+            factor = np.exp(2j * np.pi * (cluster.cells[outside] @ k))[:, None]
+            back = np.tile(phase[cluster.rows].conj(), len(matrix) // size)[:, None]
+            for begin in range(0, vectors.shape[1], COLUMNS):
+                part = slice(begin, begin + COLUMNS)
+                gathered = turned[cluster.columns, part]
+                gathered[outside] *= factor
+                if self.is_real:  # real and imaginary parts are columns of their own
+                    product = (matrix @ gathered.view(np.float64)).view(np.complex128)
+                else:
+                    product = matrix @ gathered
+                put(cluster, part, back * product)
+
+        with blas_threads(1), ThreadPoolExecutor(self._threads) as pool:
+            for _ in pool.map(work, self._clusters):
+                pass
+
+
+def _make_clusters(
+    operators: "list[BlochSum]", positions: npt.NDArray, starts: npt.NDArray[np.integer]
+) -> list[_Cluster]:
+    """Return the rows of all atoms, in groups of atoms that are close in space."""
+    sizes = np.diff(starts)
+    group = np.empty(len(positions), dtype=int)
+    members = _bisected(positions, np.arange(len(positions)), sizes)
+    for number, atoms in enumerate(members):
+        group[atoms] = number
+    pieces: list[list[list[tuple]]] = [[[] for _ in operators] for _ in members]
+    for which, operator in enumerate(operators):
+        for row, column, cells, blocks in operator.all_blocks():
+            owner = group[np.searchsorted(starts, row, side="right") - 1]
+            order = np.argsort(owner, kind="stable")
+            bounds = np.searchsorted(owner[order], np.arange(len(members) + 1))
+            for number in range(len(members)):
+                chosen = order[bounds[number] : bounds[number + 1]]
+                if len(chosen):
+                    piece = row[chosen], column[chosen], cells[chosen], blocks[chosen]
+                    pieces[number][which].append(piece)
+    return [
+        _cluster(np.sort(atoms), parts, starts)
+        for atoms, parts in zip(members, pieces, strict=True)
+    ]
+
+
+def _bisected(
+    positions: npt.NDArray, atoms: npt.NDArray[np.integer], sizes: npt.NDArray[np.integer]
+) -> list[npt.NDArray[np.integer]]:
+    """Return atoms in groups, halved along their longest extension until groups are small."""
+    if len(atoms) < 2 or sizes[atoms].sum() <= ROWS:
+        return [atoms] if len(atoms) else []
+    axis = int(np.argmax(np.ptp(positions[atoms], axis=0)))
+    order = atoms[np.argsort(positions[atoms, axis], kind="stable")]
+    half = len(order) // 2
+    return [*_bisected(positions, order[:half], sizes), *_bisected(positions, order[half:], sizes)]
+
+
+def _cluster(
+    atoms: npt.NDArray[np.integer],
+    parts: list[list[tuple]],
+    starts: npt.NDArray[np.integer],
+) -> _Cluster:
+    """Return some atoms' rows, from the blocks of each operator."""
+    sizes = np.diff(starts)
+    rows = np.concatenate([np.arange(starts[a], starts[a + 1]) for a in atoms])
+    ends = np.zeros((0, 4), dtype=int)
+    for part in parts:
+        found = [
+            np.column_stack([np.searchsorted(starts, column, side="right") - 1, cells])
+            for _, column, cells, _ in part
+        ]
+        ends = np.concatenate([ends, *found])
+    unique, inverse = np.unique(ends, axis=0, return_inverse=True)
+    width = sizes[unique[:, 0]]
+    first = np.concatenate([[0], np.cumsum(width)])
+    within = np.arange(first[-1]) - np.repeat(first[:-1], width)
+    columns = np.repeat(starts[unique[:, 0]], width) + within
+    place = np.zeros(int(rows.max()) + 1, dtype=int)
+    place[rows] = np.arange(len(rows))
+    kinds = [blocks.dtype for part in parts for _, _, _, blocks in part]
+    matrix = np.zeros((len(parts), len(rows), len(columns)), np.result_type(np.float32, *kinds))
+    done = 0
+    for own, part in zip(matrix, parts, strict=True):
+        for row, column, _, blocks in part:
+            image = inverse[done : done + len(row)]
+            done += len(row)
+            begin = first[image] + column - starts[unique[image, 0]]
+            r = place[row][:, None, None] + np.arange(blocks.shape[1])[:, None]
+            c = begin[:, None, None] + np.arange(blocks.shape[2])
+            own[r, c] += blocks
+    cells = np.repeat(unique[:, 1:], width, axis=0)
+    return _Cluster(rows, columns, cells, matrix.reshape(-1, len(columns)))

@@ -1,0 +1,258 @@
+"""The small eigenproblem in the space that the anchors' states span, without ghosts.
+
+The levels that are wanted lie inside the spectrum, so that Ritz values near them need not be
+near any level: a combination of states from far below and far above has an energy in between.
+The residual tells them apart. Where such a ghost is close to a true level it spoils the Ritz vector,
+though; the vectors of smallest residual are not spoiled.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import eigh, svd
+from scipy.linalg.lapack import zposv
+
+from moireio.runtime.threads import blas_threads
+
+JOINED = 0.05  # singular value, of unit vectors, below which a direction counts as known
+FOUND = 2  # steps that turn Ritz vectors to levels
+REFINED = 2  # steps towards the vectors of least residual, each of which squares their error
+
+
+@dataclass(frozen=True, eq=False)
+class Grams:
+    """Products of a basis V with H − E₀S and S at one k.
+
+    Parameters
+    ----------
+    matrices : (5, m, m) array
+        V†W, V†Y, W†W, W†Y and Y†Y, where W = (H − E₀S) V and Y = S V.
+    energy : float
+        E₀, eV.
+    """
+
+    matrices: npt.NDArray[np.complex128]
+    energy: float
+
+    @classmethod
+    def of(
+        cls,
+        basis: npt.NDArray,
+        w: npt.NDArray,
+        y: npt.NDArray,
+        energy: float,
+        threads: int = 1,
+    ) -> "Grams":
+        """Return the products.
+
+        Parameters
+        ----------
+        basis, w, y : (n, m) arrays
+            V, W and Y.
+        energy : float
+            E₀, eV.
+        threads : int
+            Threads, which take rows of their own.
+
+        Returns
+        -------
+        Grams
+            At that k.
+        """
+        bounds = np.linspace(0, len(basis), threads + 1).astype(int)
+        slabs = [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+        def part(rows: slice) -> npt.NDArray:
+            v, wc, yc = basis[rows].conj().T, w[rows].conj().T, y[rows].conj().T
+            right = w[rows], y[rows]
+            return np.stack([v @ right[0], v @ right[1], wc @ right[0], wc @ right[1], yc @ right[1]])
+
+        with blas_threads(1), ThreadPoolExecutor(threads) as pool:
+            total = sum(pool.map(part, slabs))
+        total[:2] = 0.5 * (total[:2] + np.swapaxes(total[:2], 1, 2).conj())
+        return cls(total, energy)
+
+    def inside(self, vectors: npt.NDArray) -> "Grams":
+        """Return the products of some combinations of the basis.
+
+        Parameters
+        ----------
+        vectors : (m, c) array
+            One in a column.
+
+        Returns
+        -------
+        Grams
+            Of V times the vectors.
+        """
+        return Grams(vectors.conj().T @ self.matrices @ vectors, self.energy)
+
+
+@dataclass(frozen=True, eq=False)
+class RitzLevels:
+    """Levels found in a small space.
+
+    Parameters
+    ----------
+    energies : (c,) array
+        eV, ascending.
+    vectors : (m, c) array
+        S-orthonormal combinations of the basis.
+    products : (c, c) array
+        r_i†r_j of the residuals r = (H − ES) ψ, eV².
+    """
+
+    energies: npt.NDArray[np.float64]
+    vectors: npt.NDArray[np.complex128]
+    products: npt.NDArray[np.complex128]
+
+    @property
+    def residuals(self) -> npt.NDArray[np.float64]:
+        """Norms of the residuals, eV; shape (c,)."""
+        return np.sqrt(np.maximum(np.diagonal(self.products).real, 0))
+
+    def __len__(self) -> int:
+        """Return the number of levels."""
+        return len(self.energies)
+
+
+def _hermitian(matrix: npt.NDArray) -> npt.NDArray:
+    return 0.5 * (matrix + matrix.conj().T)
+
+
+def ritz_levels(grams: Grams, window: tuple[float, float], width: float) -> RitzLevels:
+    """Return the levels in a window as Ritz's method finds them: ghosts left out, near ones spoil.
+
+    Parameters
+    ----------
+    grams : Grams
+        At one k.
+    window : tuple of two float
+        Lowest and highest energy, eV.
+    width : float
+        Residual above which a vector is no state of interest, eV.
+
+    Returns
+    -------
+    RitzLevels
+        Inside the window, and a little beyond it.
+    """
+    low, high = (energy - grams.energy for energy in window)
+    values, vectors = eigh(*grams.matrices[:2], check_finite=False)
+    candidate = (values > low - width) & (values < high + width)
+    energies, x = values[candidate], vectors[:, candidate]
+    return _kept(grams, energies, x, width)
+
+
+def refined_levels(grams: Grams, window: tuple[float, float], width: float) -> RitzLevels:
+    """Return the levels in a window, with the vectors of least residual.
+
+    Parameters
+    ----------
+    grams : Grams
+        At one k.
+    window : tuple of two float
+        Lowest and highest energy, eV.
+    width : float
+        Residual above which a vector is no state of interest, eV. Ghosts within the window have
+        larger ones as long as it is small against the distance to the bands that the anchors lack.
+
+    Returns
+    -------
+    RitzLevels
+        Inside the window, and a little beyond it.
+    """
+    low, high = (energy - grams.energy for energy in window)
+    values, vectors = eigh(*grams.matrices[:2], check_finite=False)
+    candidate = (values > low - width) & (values < high + width)
+    if not candidate.any():
+        return _none(len(values))
+    span = high - low
+    near = (values > low - span) & (values < high + span)
+    c, own = vectors[:, near], values[near]
+    inside = grams.inside(c)
+    _, _, ww, wy, yy = inside.matrices
+    # a Ritz vector that a ghost spoiled turns to the level, the ghost's too
+    energies, x = own[candidate[near]], np.eye(len(own), dtype=complex)[:, candidate[near]]
+    squares = np.diagonal(_residual_products(inside, energies, x)).real
+    spoiled = squares > (width / 4) ** 2
+    for _ in range(FOUND):
+        x[:, spoiled] = _least(inside, energies[spoiled], x[:, spoiled], width)
+        energies = np.einsum("ij,i,ij->j", x.conj(), own, x).real
+    u, sizes, _ = svd(x, full_matrices=False)
+    energies, x = _ritz(inside, u[:, sizes > JOINED])
+    for _ in range(REFINED):
+        energies, x = _ritz(inside, _least(inside, energies, x, width))
+    inner = (energies > low - width) & (energies < high + width)
+    found = _kept(inside, energies[inner], x[:, inner], width)
+    return RitzLevels(found.energies, c @ found.vectors, found.products)
+
+
+def polished(grams: Grams, levels: RitzLevels, width: float) -> RitzLevels:
+    """Return levels with smaller residuals: one step towards the vectors of least residual.
+
+    Parameters
+    ----------
+    grams : Grams
+        At the same k.
+    levels : RitzLevels
+        Some levels.
+    width : float
+        Residual above which a vector is no state of interest, eV.
+
+    Returns
+    -------
+    RitzLevels
+        The same levels.
+    """
+    x = _least(grams, levels.energies - grams.energy, levels.vectors, width)
+    return _kept(grams, *_ritz(grams, x), width)
+
+
+def _least(
+    grams: Grams, energies: npt.NDArray, x: npt.NDArray, width: float
+) -> npt.NDArray[np.complex128]:
+    """Turn vectors towards those of least residual at their energies, counted from E₀."""
+    _, s, ww, wy, yy = grams.matrices
+    cross = wy + wy.conj().T
+    squares = np.diagonal(_residual_products(grams, energies, x)).real
+    # residuals below that of the vector itself count as equal: of two states of one energy the
+    # better one would swallow the other
+    floors = np.clip(squares, 1e-15 * np.linalg.norm(ww), (width / 4) ** 2)
+    out = np.empty(x.shape, complex)
+    for n, (energy, floor) in enumerate(zip(energies, floors, strict=True)):
+        squared = ww - energy * cross + energy**2 * yy + floor * s
+        _, solution, info = zposv(squared, s @ x[:, n], overwrite_a=True, overwrite_b=True)
+        out[:, n] = solution if info == 0 else x[:, n]
+    return out / np.linalg.norm(out, axis=0)
+
+
+def _kept(grams: Grams, energies: npt.NDArray, x: npt.NDArray, width: float) -> RitzLevels:
+    """Return those of some levels that have small residuals."""
+    products = _residual_products(grams, energies, x)
+    kept = np.diagonal(products).real < width**2
+    return RitzLevels(energies[kept] + grams.energy, x[:, kept], products[np.ix_(kept, kept)])
+
+
+def _none(size: int) -> RitzLevels:
+    return RitzLevels(np.zeros(0), np.zeros((size, 0), complex), np.zeros((0, 0), complex))
+
+
+def _residual_products(
+    grams: Grams, energies: npt.NDArray, x: npt.NDArray
+) -> npt.NDArray[np.complex128]:
+    """Return the products of the residuals of vectors, energies counted from E₀."""
+    _, _, ww, wy, yy = grams.inside(x).matrices
+    left, right = energies[:, None], energies[None, :]
+    return _hermitian(ww - wy * right - wy.conj().T * left + left * right * yy)
+
+
+def _ritz(grams: Grams, x: npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
+    """Return Ritz values, from E₀, and S-orthonormal vectors in the space of some vectors."""
+    h, s = grams.matrices[:2]
+    energies, y = eigh(
+        _hermitian(x.conj().T @ h @ x), _hermitian(x.conj().T @ s @ x), check_finite=False
+    )
+    return energies, x @ y
