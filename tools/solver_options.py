@@ -67,6 +67,20 @@ _OPTIONS = {
         help="Where orbitals nearly depend on each other: leave out their combinations with an "
         "eigenvalue of S below this (no unit; 1e-5, say).",
     ),
+    "direct": click.option(
+        "--direct",
+        is_flag=True,
+        help="Solve every k by itself. Without it, the levels of large cells at many k follow from "
+        "the states at a few of them, the anchors.",
+    ),
+    "tolerance": click.option(
+        "--tolerance",
+        type=click.FloatRange(0, min_open=True),
+        default=1e-5,
+        show_default=True,
+        metavar="EV",
+        help="Largest bound on the error of an energy that follows from anchors (eV).",
+    ),
     "memory": click.option(
         "--memory",
         metavar="BYTES",
@@ -76,7 +90,7 @@ _OPTIONS = {
     ),
 }
 _OF_SOLVER = {
-    "sparse": ("verify_count", "drop", "precision"),
+    "sparse": ("direct", "tolerance", "verify_count", "drop", "precision"),
     "slepc": ("launcher", "slepc_python"),
 }
 
@@ -140,6 +154,7 @@ def solver_choice(opts):
     SolverChoice
         For the library.
     """
+    from moireio.spectrum.anchors.settings import Anchoring
     from moireio.spectrum.problems import SolverChoice
 
     if opts.get("launcher") is not None and opts["solver"] != "slepc":
@@ -148,7 +163,12 @@ def solver_choice(opts):
     settings = {name: opts[name] for name in names if name in opts}
     if opts["solver"] == "slepc":  # the environment may give it to every solver
         settings["python"] = opts["slepc_python"]
-    return SolverChoice(opts["solver"], opts["jobs"], opts["memory"], opts["device"], settings)
+    anchoring = Anchoring()
+    if "direct" in opts:
+        anchoring = Anchoring(opts["direct"], opts["tolerance"])
+    return SolverChoice(
+        opts["solver"], opts["jobs"], opts["memory"], opts["device"], settings, anchoring
+    )
 
 
 def checkpoint_path(opts, names, allowed=True):

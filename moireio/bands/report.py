@@ -56,9 +56,23 @@ def bands_json(bands: BandStructure) -> str:
     -------
     str
         An object with k, distance, labels, label_index, energies (eV), first_band (from 0), fermi
-        and unit.
+        and unit; and where it is known how the energies were found, method ("anchored" or
+        "direct"), anchors (fractional k), factorisations (k points solved directly), bounds (spin,
+        k, band; eV), max_bound, counted (levels below the first band where they were counted) and
+        tolerance.
     """
-    path = bands.path
+    path, accuracy = bands.path, bands.accuracy
+    found = {}
+    if accuracy is not None:
+        found = {
+            "method": accuracy.method,
+            "anchors": accuracy.anchors.tolist(),
+            "factorisations": accuracy.factorisations,
+            "bounds": accuracy.bounds.tolist(),
+            "max_bound": accuracy.max_bound,
+            "counted": [[n if n >= 0 else None for n in row] for row in accuracy.counted.tolist()],
+            "tolerance": accuracy.tolerance,
+        }
     return json.dumps(
         {
             "k": path.k.tolist(),
@@ -69,5 +83,6 @@ def bands_json(bands: BandStructure) -> str:
             "first_band": bands.first_band,
             "fermi": bands.fermi,
             "unit": "eV",
+            **found,
         }
     )

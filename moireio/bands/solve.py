@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moireio.errors import MoireioError, naming
-from moireio.results.bands import BandStructure
+from moireio.results.bands import BandAccuracy, BandStructure
 from moireio.runtime.progress import Progress
 from moireio.spectrum.checkpoint import checkpointed, solver_key
 from moireio.spectrum.filling import Occupation
@@ -113,7 +113,9 @@ def solve_bands(
             expected = band_range[1] - band_range[0] + 1
         candidates = [energy, energy_range and sum(energy_range) / 2, fermi]
         sigma = next((e for e in candidates if e is not None), None)
-        with EigenproblemSet(sums, overlap, path.k, choice, expected, sigma, states) as problems:
+        with EigenproblemSet(
+            sums, overlap, path.k, choice, expected, sigma, states, file.structure
+        ) as problems:
 
             def choose():
                 if energy_range is not None:
@@ -133,6 +135,7 @@ def solve_bands(
             )
             for line in problems.notes() if note else ():
                 note(line)
+            accuracy = _accuracy(problems, energies, chosen)
     return BandStructure(
         path,
         energies,
@@ -142,6 +145,32 @@ def solve_bands(
         first_band=0 if chosen is None else chosen[0],
         source=file.hamiltonian.meta.source,
         states=vectors,
+        accuracy=accuracy,
+    )
+
+
+def _accuracy(problems, energies, band_range):
+    """Return how the energies were found."""
+    tolerance, found = problems.tolerance, problems.accuracy
+    ns, nk, _ = energies.shape
+    if not found:
+        first = -1 if band_range is None or not problems.counts else band_range[0]
+        return BandAccuracy(
+            "direct",
+            np.zeros(energies.shape),
+            np.full((ns, nk), 0 if band_range is None else first),
+            np.zeros((0, 3)),
+            ns * nk,
+            tolerance,
+        )
+    own = [found[channel] for channel in sorted(found)]
+    return BandAccuracy(
+        "anchored",
+        np.stack([one.bounds for one in own]),
+        np.stack([one.counted for one in own]),
+        np.array([anchor.k for one in own for anchor in one.anchors]),
+        sum(one.factorisations for one in own),
+        tolerance,
     )
 
 

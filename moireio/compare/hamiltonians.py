@@ -297,7 +297,9 @@ def compare_bands(
         naming(second.label),
         checkpointed(checkpoint, key, resume) as kept,
         # A and B stand where the spin channels of one Hamiltonian would
-        EigenproblemSet(sums, overlap, path.k, solver, 2 * count) as problems,
+        EigenproblemSet(
+            sums, overlap, path.k, solver, 2 * count, structure=second.structure
+        ) as problems,
     ):
         occupied = _occupied(second, spinor, problems)
         band_range = occupied - count, occupied + count - 1

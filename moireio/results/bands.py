@@ -1,5 +1,6 @@
 """Energies along a path, the groups ``/bands`` and ``/bands-NAME``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,39 @@ def named_energy(level: str | float, **energies: float | None) -> float:
 
 
 @dataclass(frozen=True, eq=False)
+class BandAccuracy:
+    """How energies were found, and how accurate they are.
+
+    Parameters
+    ----------
+    method : {"anchored", "direct"}
+        From the states at a few k points, the anchors, or at every k point by itself.
+    bounds : (ns, nk, nb) array
+        On the errors of energies, eV; 0 where a k point was solved directly.
+    counted : (ns, nk) array of int
+        Levels below the first band where they were counted, −1 elsewhere.
+    anchors : (na, 3) array
+        k points of the anchors, fractional.
+    factorisations : int
+        k points that were solved directly, of all spin channels.
+    tolerance : float
+        Largest bound that was wanted, eV.
+    """
+
+    method: str
+    bounds: npt.NDArray[np.float64]
+    counted: npt.NDArray[np.integer]
+    anchors: npt.NDArray[np.float64]
+    factorisations: int
+    tolerance: float
+
+    @property
+    def max_bound(self) -> float:
+        """Largest bound, eV."""
+        return float(self.bounds.max(initial=0))
+
+
+@dataclass(frozen=True, eq=False)
 class BandStructure:
     """Energies along a path or at a list of k points.
 
@@ -70,6 +104,8 @@ class BandStructure:
     states : (ns, nk, nb, n) array, optional
         S-orthonormal states, complex, in the order of the rows of H(k) and in its phases, where
         they were just computed; those in a file are read one k point at a time, by `read_states`.
+    accuracy : BandAccuracy, optional
+        How the energies were found.
     """
 
     path: KPath
@@ -80,6 +116,7 @@ class BandStructure:
     first_band: int = 0
     source: str = "dft"
     states: npt.NDArray[np.complex128] | None = None
+    accuracy: BandAccuracy | None = None
 
     def vbm(self) -> float:
         """Return the valence band maximum of an insulator, eV.
@@ -190,6 +227,7 @@ class BandsKind(ResultKind[BandStructure]):
             spinor=bool(attributes.get("spinor", False)),
             first_band=first,
             source=str(attributes.get("source", "dft")),
+            accuracy=_accuracy(container, group, attributes, energies),
             **numbers,
         )
 
@@ -205,6 +243,14 @@ class BandsKind(ResultKind[BandStructure]):
             "first_band": int(value.first_band),
             "source": value.source,
         }
+        accuracy = value.accuracy
+        if accuracy is not None:
+            attributes |= {
+                "method": accuracy.method,
+                "factorisations": int(accuracy.factorisations),
+                "tolerance": float(accuracy.tolerance),
+                "max_bound": accuracy.max_bound,
+            }
         container.create_group(group, {k: v for k, v in attributes.items() if v is not None})
         arrays: dict[str, npt.NDArray[Any]] = {
             "k": value.path.k,
@@ -213,6 +259,10 @@ class BandsKind(ResultKind[BandStructure]):
             "labels": np.asarray(value.path.labels, dtype=object),
             "energies": value.energies,
         }
+        if accuracy is not None:
+            arrays["bounds"] = accuracy.bounds
+            arrays["counted"] = np.asarray(accuracy.counted, dtype=np.int64)
+            arrays["anchors"] = np.asarray(accuracy.anchors, dtype=float).reshape(-1, 3)
         if value.states is not None:
             # one k point after another, so that each can be read by itself
             arrays["states"] = value.states.reshape(-1, *value.states.shape[2:])
@@ -273,6 +323,27 @@ class BandsKind(ResultKind[BandStructure]):
             overlap = f"no gap: they overlap by {vbm - cbm:.4f} eV"
             parts.append(f"gap {cbm - vbm:.4f} eV on this path" if cbm > vbm else overlap)
         return [*lines, f"{'':12} {', '.join(parts)}"] if parts else lines
+
+
+def _accuracy(
+    container: Container, group: str, attributes: Mapping[str, Any], energies: npt.NDArray
+) -> BandAccuracy | None:
+    """Return how energies of a file were found; None in files of earlier versions."""
+    if "method" not in attributes:
+        return None
+    bounds, counted, anchors = (
+        container.read(f"{group}/{name}") for name in ("bounds", "counted", "anchors")
+    )
+    sound = bounds.shape == energies.shape and counted.shape == energies.shape[:2]
+    if not (sound and anchors.ndim == 2 and anchors.shape[1] == 3):
+        raise DamagedError(f"/{group}: its arrays do not fit together", path=container.label)
+    try:
+        factorisations = int(attributes["factorisations"])
+        tolerance = float(attributes["tolerance"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise DamagedError(f"/{group} lacks attributes", path=container.label) from None
+    method = str(attributes["method"])
+    return BandAccuracy(method, bounds, counted, anchors, factorisations, tolerance)
 
 
 def has_states(container: Container, group: str) -> bool:

@@ -77,6 +77,8 @@ def solve_levels(
 
     tasks = [(channel, point) for channel in channels for point in range(points)]
     finished = {} if checkpoint is None else checkpoint.finished
+    if problems.anchored(tasks, band_range):
+        finished = {}  # the anchors were kept instead, from which all levels follow at once
     for task, levels in finished.items():
         put(task, levels)
     if progress and finished:

@@ -18,9 +18,12 @@ from moireio.runtime.threads import blas_beside_mkl, blas_threads, cores
 from moireio.solvers.base import EigenProblem, Solver, SolverDiagnostics
 from moireio.solvers.near_dependence import NEAR_DEPENDENCE
 from moireio.solvers.registry import automatic, make_solver
+from moireio.spectrum.anchors.settings import Accuracy, Anchoring
 
 if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum
+    from moireio.spectrum.anchors.method import Anchor
+    from moireio.system.structure import Structure
 
 Task = tuple[int, int]  # spin channel, k point
 Solution = tuple[npt.NDArray[np.float64], npt.NDArray[Any] | None, SolverDiagnostics]
@@ -53,6 +56,8 @@ class SolverChoice:
     options : mapping of str to object
         Options of the solver (see `moireio.solvers.options`). Those that it does not have are
         refused, unless they are given with their default, or as None.
+    anchoring : Anchoring
+        Whether, and how well, levels at many k points are found from those at a few.
     """
 
     name: str = "auto"
@@ -60,6 +65,7 @@ class SolverChoice:
     memory: float | None = None
     device: str = "cpu"
     options: Mapping[str, Any] = field(default_factory=dict)
+    anchoring: Anchoring = field(default_factory=Anchoring)
 
     def resolved(self, n_orbitals: int, bands: int | None) -> str:
         """Return the name of the solver.
@@ -142,11 +148,18 @@ class EigenproblemSet:
         Energy near them, eV.
     states : bool
         Find the states too.
+    structure : Structure, optional
+        Positions of the atoms. With them the levels of large cells at many k points are found
+        from those at a few, the anchors, where the solver is chosen automatically.
 
     Attributes
     ----------
     solver : moireio.solvers.base.Solver
         Finds the levels in this process.
+    accuracy : dict of int to Accuracy
+        By spin channel, how the levels were found, where anchors were used.
+    keep_anchor : callable or None
+        Called with the spin channel and each new anchor.
 
     Raises
     ------
@@ -163,7 +176,11 @@ class EigenproblemSet:
         bands: int | None = None,
         sigma: float | None = None,
         states: bool = False,
+        structure: "Structure | None" = None,
     ):
+        self._structure = structure
+        self.accuracy: dict[int, Accuracy] = {}
+        self.keep_anchor: Callable[[int, Anchor], object] | None = None
         self._sums, self._overlap, self._k = sums, overlap, np.asarray(k, dtype=float)
         self._choice, self._states = solver, states
         n_orbitals = sums[0].n_orbitals
@@ -186,6 +203,16 @@ class EigenproblemSet:
     def shape(self) -> tuple[int, int, int]:
         """Number of spin channels, of k points and of orbitals."""
         return len(self._sums), len(self._k), self._sums[0].n_orbitals
+
+    @property
+    def tolerance(self) -> float:
+        """Largest bound on the error of an energy from anchors, eV."""
+        return self._choice.anchoring.tolerance
+
+    @property
+    def counts(self) -> bool:
+        """Whether the solver numbers bands by counting levels."""
+        return self.solver.capabilities.counts_levels
 
     def close(self) -> None:
         """Free the solver's memory, and end processes that it started."""
@@ -248,6 +275,12 @@ class EigenproblemSet:
         """
         if not tasks:
             return
+        if self.anchored(tasks, band_range):
+            assert band_range is not None
+            for channel in dict.fromkeys(c for c, _ in tasks):
+                points = [p for c, p in tasks if c == channel]
+                yield from self._anchored(channel, points, band_range, reduce)
+            return
         jobs = min(len(tasks), self._processes(self._states))
         work = len(tasks) * float(self.shape[2]) ** 3
         with self._thread_limits():
@@ -267,6 +300,77 @@ class EigenproblemSet:
         with worker_pool(jobs, _initialise, ((self, band_range, reduce),)) as pool:
             for task, solution in zip(tasks, in_order(pool, _work, tasks), strict=True):
                 yield task, *self._noted(solution)
+
+    def anchored(
+        self, tasks: Sequence[tuple[int, int]], band_range: tuple[int, int] | None
+    ) -> bool:
+        """Return whether problems will be solved from anchors.
+
+        Parameters
+        ----------
+        tasks : list of tuple of two int
+            Spin channel and k point of each.
+        band_range : tuple of two int or None
+            First and last band; None for all.
+
+        Returns
+        -------
+        bool
+            Whether there are enough of them, and the sparse solver was chosen automatically.
+        """
+        choice, n_orbitals = self._choice, self.shape[2]
+        if self._structure is None or choice.name != "auto" or band_range is None:
+            return False
+        if any(choice.options.get(name) for name in ("drop", "overlap_cutoff")):
+            return False
+        if choice.resolved(n_orbitals, self._bands) != "sparse":
+            return False
+        points = len(tasks) // len({channel for channel, _ in tasks})
+        return choice.anchoring.pays(points, n_orbitals, band_range)
+
+    def _anchored(
+        self, channel: int, points: list[int], band_range: tuple[int, int], reduce: Reduction | None
+    ) -> "Iterator[tuple[Task, npt.NDArray, Any]]":
+        """Yield the levels of one spin channel, most of them from anchors."""
+        from moireio.spectrum.anchors.driver import anchored_levels
+
+        assert self._structure is not None
+        self._processes(states=True)
+        self.solver.use_threads(self._jobs)
+
+        def solve(place: int, wider: tuple[int, int]) -> tuple[npt.NDArray, npt.NDArray]:
+            with blas_beside_mkl():
+                energies, vectors = self.solver.eigenpairs(
+                    self._problem(channel, points[place]), wider
+                )
+            self._diagnostics = self._diagnostics.merged(self.solver.diagnostics)
+            return energies, vectors
+
+        def keep(anchor: "Anchor") -> None:
+            if self.keep_anchor is not None:
+                self.keep_anchor(channel, anchor)
+
+        found = anchored_levels(
+            self._sums[channel],
+            self._overlap,
+            self._structure,
+            self._k[points],
+            band_range,
+            solve,
+            self._choice.anchoring,
+            channel=channel,
+            threads=self._jobs,
+            memory=self._choice.memory,
+            keep=keep,
+            states=self._states,
+        )
+        for place, energies, states, accuracy in found:
+            self.accuracy[channel] = accuracy
+            task = channel, points[place]
+            kept = states
+            if reduce is not None:
+                kept = reduce(self._problem(*task), energies, states)
+            yield task, energies, kept
 
     def notes(self) -> list[str]:
         """Return approximations of the solver, and properties of S that endanger results.

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from moireio.spectrum.anchors.reduced import Grams
 
 ACCURACY = 1e-11  # of the matrices, as a share of their size
+NEAR = 1e-6  # fractional coordinates
 SPARE = 1  # nodes more than the estimate
 
 
@@ -39,6 +40,12 @@ class Patch:
     def coordinates(self, k: npt.NDArray) -> npt.NDArray[np.float64]:
         """Return coordinates from −1 to 1 along each axis; shape (d,)."""
         return np.linalg.lstsq(self.axes.T, k - self.centre, rcond=None)[0]
+
+    def holds(self, k: npt.NDArray) -> bool:
+        """Return whether a k point lies in it."""
+        x = self.coordinates(k)
+        inside = bool(np.abs(x).max() < 1 + NEAR)
+        return inside and bool(np.abs(self.centre + x @ self.axes - k).max() < NEAR)
 
 
 def node_count(phase: float) -> int:

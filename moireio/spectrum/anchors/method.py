@@ -3,7 +3,8 @@
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +16,18 @@ from moireio.spectrum.anchors.bounds import quadratic_bounds
 from moireio.spectrum.anchors.continuity import DEEPEST, Place, follow
 from moireio.spectrum.anchors.interpolation import GramSeries, Patch, node_count
 from moireio.spectrum.anchors.norms import norm_ratio
-from moireio.spectrum.anchors.patches import plane, straight_lines
+from moireio.spectrum.anchors.patches import folded, plane, straight_lines
 from moireio.spectrum.anchors.products import BlochProducts
-from moireio.spectrum.anchors.reduced import Grams, RitzLevels, polished, refined_levels, ritz_levels
+from moireio.spectrum.anchors.reduced import (
+    Grams,
+    RitzLevels,
+    polished,
+    refined_levels,
+    ritz_levels,
+)
 
 SAFETY = 0.5  # share of the tolerance that bounds may reach where anchors are chosen
+LEAST = 3  # anchors
 TESTED = 2  # k points farthest from all anchors at which that is decided
 DROPPED = 1e-5  # singular values of the levels at the nodes, for the space of a patch
 WIDTH, NARROWEST, WIDEST = 0.25, 2e-3, 0.05  # share of the margin's energies; eV
@@ -47,6 +55,10 @@ class Anchor:
     states: npt.NDArray
     first: int
 
+    def covers(self, wanted: tuple[int, int]) -> bool:
+        """Return whether there are levels on both sides of those that are wanted."""
+        return self.first < wanted[0] and wanted[1] < self.first + len(self.energies) - 1
+
     def range(self, wanted: tuple[int, int]) -> tuple[float, float, float, float]:
         """Return the lowest energy, the first and the last that is wanted, and the highest."""
         begin, end = wanted[0] - self.first, wanted[1] - self.first
@@ -73,7 +85,7 @@ class AnchoredLevels:
     products : BlochProducts
         H and S.
     k : (nk, 3) array
-        Fractional coordinates; of a mesh within one zone.
+        Fractional coordinates; those of a mesh are moved to one zone.
     reciprocal : (3, 3) array
         Reciprocal cell, one vector a row, Å⁻¹ with the 2π.
     wanted : tuple of two int
@@ -82,6 +94,8 @@ class AnchoredLevels:
         Returns the `Anchor` at a k point, by its index, with some more levels on both sides.
     tolerance : float
         Largest bound on the error of an energy, eV.
+    pbc : (3,) array of bool
+        Periodic axes.
     most : int
         Anchors, at most.
     threads : int
@@ -107,6 +121,7 @@ class AnchoredLevels:
     wanted: tuple[int, int]
     solve: Callable[[int], Anchor]
     tolerance: float
+    pbc: npt.NDArray[np.bool_] = field(default_factory=lambda: np.ones(3, dtype=bool))
     most: int = 20
     threads: int = 1
     anchors: dict[int, Anchor] = field(default_factory=dict)
@@ -125,6 +140,7 @@ class AnchoredLevels:
         self._levels: dict[int, RitzLevels] = {}
         self._refined: set[int] = set()
         self._first: dict[int, int] = {}
+        self._patches = self._choose_patches()
         self._spread = self.k @ self.reciprocal
         self.n_projections = 0
 
@@ -192,11 +208,20 @@ class AnchoredLevels:
         bounds = quadratic_bounds(levels.energies, self.ratio**2 * levels.products, part)
         return float(bounds[part].max())
 
-    def choose_anchors(self) -> None:
-        """Add anchors until the k points farthest from all of them are good enough."""
-        least = 3 if len(self.k) > 3 else 1
-        while len(self._all_anchors()) < least:
+    def choose_anchors(self) -> Iterator[None]:
+        """Add anchors until the k points farthest from all of them are good enough.
+
+        Yields
+        ------
+        None
+            After each new one.
+        """
+        while not self.anchors and not any(self._region_at(a.k) for a in self.others):
             self._add(int(np.argmax(self._distances())))
+            yield
+        while len(self._all_anchors()) < LEAST:
+            self._add(int(np.argmax(self._distances())))
+            yield
         self._extend_basis()
         while len(self.anchors) < self.most:
             worst = -1.0, -1
@@ -208,6 +233,11 @@ class AnchoredLevels:
                 return
             self._add(worst[1])
             self._extend_basis()
+            yield
+
+    def _region_at(self, k: npt.NDArray) -> bool:
+        """Return whether a k lies in a patch."""
+        return any(patch.holds(k) for patch, _ in self._patches)
 
     def _farthest(self) -> list[int]:
         """Return some k points far from all anchors and from each other."""
@@ -224,18 +254,22 @@ class AnchoredLevels:
 
     # ------------------------------------------------------------------ levels at all k
 
-    def _patches(self) -> list[tuple[Patch, tuple[int, ...]]]:
-        """Return lines or a plane with their nodes, whichever needs fewer."""
-        lines = straight_lines(self.k)
-        found = [(line, self._counts(line)) for line in lines]
-        cost = sum(np.prod(counts) for _, counts in found)
-        loose = len(self.k) - sum(len(line.points) for line in lines)
-        whole = plane(self.k)
+    def _choose_patches(self) -> list[tuple[Patch, tuple[int, ...]]]:
+        """Return lines or a plane with their nodes, whichever needs fewer; move k for a plane."""
+        lines = [(line, self._counts(line)) for line in straight_lines(self.k)]
+        inside = sum(len(line.points) for line, _ in lines)
+        cost = sum(np.prod(counts) for _, counts in lines) + len(self.k) - inside
+        moved = folded(self.k, self.reciprocal, self.pbc)
+        whole = plane(moved)
         if whole is not None:
             counts = self._counts(whole)
-            if np.prod(counts) < cost + loose:
+            if np.prod(counts) < cost:
+                self.k = moved
+                places = [folded(a.k[None], self.reciprocal, self.pbc)[0] for a in self.others]
+                moves = zip(self.others, places, strict=True)
+                self.others = [replace(anchor, k=place) for anchor, place in moves]
                 return [(whole, counts)]
-        return found
+        return lines
 
     def _counts(self, patch: Patch) -> tuple[int, ...]:
         # products of H V with itself have twice the phases
@@ -247,7 +281,7 @@ class AnchoredLevels:
         self._levels.clear()
         self._refined.clear()
         window, width, _ = self._scales()
-        for patch, counts in self._patches():
+        for patch, counts in self._patches:
             whole = GramSeries(patch, counts, self._project)
             vectors = self._smaller(whole, window, width)
             region = _Region(patch, whole, vectors, whole.inside(vectors))
@@ -258,9 +292,7 @@ class AnchoredLevels:
             found = pool.map(lambda p: self._levels_at(self._region_of[p], self.k[p]), points)
             self._levels.update(zip(points, found, strict=True))
 
-    def _smaller(
-        self, whole: GramSeries, window: tuple[float, float], width: float
-    ) -> npt.NDArray:
+    def _smaller(self, whole: GramSeries, window: tuple[float, float], width: float) -> npt.NDArray:
         """Return the space of the levels at the nodes of a patch."""
         with blas_threads(1), ThreadPoolExecutor(self.threads) as pool:
             found = list(pool.map(lambda g: refined_levels(g, window, width), whole.at_nodes))
@@ -293,7 +325,10 @@ class AnchoredLevels:
         for point, anchor in self.anchors.items():
             if point in self._levels:
                 self._first[point] = _first_of(anchor, self._levels[point], self.wanted)
-                queue += [(length, point, other) for length, other in edges.get(point, ())]
+        for anchor in self.others:
+            self._start_from(anchor)
+        for point in self._first:
+            queue += [(length, point, other) for length, other in edges.get(point, ())]
         heapq.heapify(queue)
         torn: set[int] = set()
         checked: set[tuple[int, int]] = set()
@@ -321,6 +356,32 @@ class AnchoredLevels:
                 torn |= {p for p in (here, there) if p not in self.anchors}
         return sorted(torn | (set(self._levels) - set(self._first)))
 
+    def _start_from(self, anchor: Anchor) -> None:
+        """Give numbers to the k point nearest to an anchor that is none of them."""
+        for number, region in enumerate(self._regions):
+            if not region.patch.holds(anchor.k):
+                continue
+            points = region.patch.points
+            away = np.linalg.norm(self._spread[points] - anchor.k @ self.reciprocal, axis=1)
+            point = int(points[np.argmin(away)])
+            if point in self._first:
+                continue
+
+            def place(k: npt.NDArray, region: int = number) -> Place:
+                series = self._regions[region].series
+                return Place(k, self._levels_at(region, k, True), series.overlap(k))
+
+            with blas_threads(1):
+                here = place(anchor.k)
+                self._refine(point)
+                there = Place(
+                    self.k[point], self._levels[point], region.series.overlap(self.k[point])
+                )
+                begin = _first_of(anchor, here.levels, self.wanted)
+                first = follow(here, there, begin, self.wanted, place)
+            if first is not None:
+                self._first[point] = first
+
     def _edges(self) -> dict[int, list[tuple[float, int]]]:
         """Return neighbouring k points, with their distances."""
         edges: dict[int, list[tuple[float, int]]] = {}
@@ -343,19 +404,12 @@ class AnchoredLevels:
             return edges
         for number, region in enumerate(self._regions):
             points = region.patch.points.tolist()
-            for a, b in zip(points[:-1], points[1:], strict=True):
+            for a, b in pairwise(points):
                 add(a, b)
             previous = points[0] - 1
-            if self._region_of.get(previous) == number - 1 and self._touches(region, previous):
+            if self._region_of.get(previous) == number - 1 and region.patch.holds(self.k[previous]):
                 add(previous, points[0])
         return edges
-
-    def _touches(self, region: _Region, point: int) -> bool:
-        """Return whether a k point lies at the end of a line."""
-        patch = region.patch
-        x = patch.coordinates(self.k[point])
-        there = patch.centre + x @ patch.axes
-        return bool(np.abs(x).max() < 1 + 1e-6 and np.abs(there - self.k[point]).max() < 1e-6)
 
     def _renew(self, point: int) -> None:
         """Find the levels at a k point once more, and number them as before."""
@@ -474,6 +528,32 @@ class AnchoredLevels:
         with blas_threads(self.threads):
             return self._basis @ inner
 
+    def at(
+        self, point: int, states: bool = False
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.complex128] | None]:
+        """Return what was found at a k point.
+
+        Parameters
+        ----------
+        point : int
+            Index of the k point.
+        states : bool
+            Return the states too.
+
+        Returns
+        -------
+        energies : (nb,) array
+            eV.
+        states : (n, nb) array or None
+            S-orthonormal, in the phases of H(k).
+        """
+        if point in self.anchors:
+            anchor = self.anchors[point]
+            begin = self.wanted[0] - anchor.first
+            part = slice(begin, begin + self.energies.shape[1])
+            return anchor.energies[part], anchor.states[:, part] if states else None
+        return self.energies[point], self.states(point) if states else None
+
     def states(self, point: int) -> npt.NDArray[np.complex128]:
         """Return the states that are wanted at a k point, in the phases of H(k).
 
@@ -487,17 +567,13 @@ class AnchoredLevels:
         (n, nb) array
             S-orthonormal.
         """
-        if point in self.anchors:
-            anchor = self.anchors[point]
-            begin = self.wanted[0] - anchor.first
-            return anchor.states[:, begin : begin + self.energies.shape[1]]
         return self.products.phases(self.k[point])[:, None] * self._vectors(point)
 
     def failing(self) -> list[int]:
         """Return the k points whose levels are not known well enough."""
         return np.flatnonzero(~(self.bounds.max(axis=1) <= self.tolerance)).tolist()
 
-    def run(self, few: int) -> Iterator[str]:
+    def run(self, few: int) -> Iterator[None]:
         """Find all levels; add anchors where they do not suffice.
 
         Parameters
@@ -507,11 +583,10 @@ class AnchoredLevels:
 
         Yields
         ------
-        str
-            What was done, after each step.
+        None
+            After each new anchor, and each time that all levels were found.
         """
-        self.choose_anchors()
-        yield f"{len(self._all_anchors())} anchors"
+        yield from self.choose_anchors()
         while True:
             self.interpolate()
             torn = self.number()
@@ -519,13 +594,14 @@ class AnchoredLevels:
             self.verify()
             self.improve()
             failing = self.failing()
-            yield f"{self.n_projections} projections, {len(failing)} k points fail, {len(torn)} torn"
+            yield
             if len(failing) <= few or len(self.anchors) >= self.most:
                 return
             distance = self._distances()
             chosen = max(torn or failing, key=lambda p: distance[p])
             self._add(chosen)
             self._extend_basis()
+            yield
 
 
 def _first_of(anchor: Anchor, levels: RitzLevels, wanted: tuple[int, int]) -> int:

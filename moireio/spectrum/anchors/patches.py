@@ -39,7 +39,9 @@ def straight_lines(k: npt.NDArray[np.float64]) -> list[Patch]:
         if length == 0:
             begin += 1
             continue
-        taken = np.arange(begin if not lines or lines[-1].points[-1] != begin else begin + 1, end + 1)
+        taken = np.arange(
+            begin if not lines or lines[-1].points[-1] != begin else begin + 1, end + 1
+        )
         if end - begin + 1 >= FEWEST:
             half = (k[end] - k[begin]) / 2
             lines.append(Patch(k[begin] + half, half[None], taken))
@@ -67,3 +69,30 @@ def plane(k: npt.NDArray[np.float64]) -> Patch | None:
     half = np.zeros((2, 3))
     half[[0, 1], axes] = (high - low)[axes] / 2
     return Patch((low + high) / 2, half, np.arange(len(k)))
+
+
+def folded(
+    k: npt.NDArray[np.float64], reciprocal: npt.NDArray, pbc: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Return the equivalent k points nearest to Γ.
+
+    Parameters
+    ----------
+    k : (nk, 3) array
+        Fractional coordinates.
+    reciprocal : (3, 3) array
+        Reciprocal cell, one vector a row.
+    pbc : (3,) array of bool
+        Periodic axes.
+
+    Returns
+    -------
+    (nk, 3) array
+        Fractional coordinates.
+    """
+    k = k - np.rint(k)
+    steps = [(-1, 0, 1) if periodic else (0,) for periodic in pbc]
+    moves = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    lengths = np.linalg.norm((k[:, None] + moves) @ reciprocal, axis=-1)
+    # of equally short ones always the same, so that neighbours stay neighbours
+    return k + moves[np.argmin(np.round(lengths, 9), axis=1)]

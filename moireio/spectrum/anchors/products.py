@@ -91,7 +91,6 @@ class BlochProducts:
                 vectors.append((self._places[column] + cells - self._places[row]).astype("f4"))
         return np.concatenate(vectors)
 
-
     @property
     def nbytes(self) -> int:
         """Bytes of the matrices."""

@@ -2,12 +2,13 @@
 
 The levels that are wanted lie inside the spectrum, so that Ritz values near them need not be
 near any level: a combination of states from far below and far above has an energy in between.
-The residual tells them apart. Where such a ghost is close to a true level it spoils the Ritz vector,
-though; the vectors of smallest residual are not spoiled.
+Such ghosts have large residuals. One that is close to a true level spoils the level's Ritz vector;
+the vectors of least residual are not spoiled.
 """
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -62,12 +63,14 @@ class Grams:
             At that k.
         """
         bounds = np.linspace(0, len(basis), threads + 1).astype(int)
-        slabs = [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        slabs = [slice(a, b) for a, b in pairwise(bounds)]
 
         def part(rows: slice) -> npt.NDArray:
             v, wc, yc = basis[rows].conj().T, w[rows].conj().T, y[rows].conj().T
             right = w[rows], y[rows]
-            return np.stack([v @ right[0], v @ right[1], wc @ right[0], wc @ right[1], yc @ right[1]])
+            return np.stack(
+                [v @ right[0], v @ right[1], wc @ right[0], wc @ right[1], yc @ right[1]]
+            )
 
         with blas_threads(1), ThreadPoolExecutor(threads) as pool:
             total = sum(pool.map(part, slabs))
@@ -173,7 +176,6 @@ def refined_levels(grams: Grams, window: tuple[float, float], width: float) -> R
     near = (values > low - span) & (values < high + span)
     c, own = vectors[:, near], values[near]
     inside = grams.inside(c)
-    _, _, ww, wy, yy = inside.matrices
     # a Ritz vector that a ghost spoiled turns to the level, the ghost's too
     energies, x = own[candidate[near]], np.eye(len(own), dtype=complex)[:, candidate[near]]
     squares = np.diagonal(_residual_products(inside, energies, x)).real

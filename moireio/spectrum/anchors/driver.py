@@ -1,0 +1,130 @@
+"""The levels of one spin channel at many k points: from anchors, the rest directly."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from moireio.runtime.memory import usable_memory
+from moireio.spectrum.anchors.method import Anchor, AnchoredLevels
+from moireio.spectrum.anchors.products import BlochProducts
+from moireio.spectrum.anchors.settings import EXPECTED, Accuracy, Anchoring, margin
+
+if TYPE_CHECKING:
+    from moireio.operators.bloch import BlochSum
+    from moireio.system.structure import Structure
+
+LEFT = 0.03  # share of the k points that may be solved directly in the end
+
+
+def anchored_levels(
+    hamiltonian: "BlochSum",
+    overlap: "BlochSum | None",
+    structure: "Structure",
+    k: npt.NDArray[np.float64],
+    band_range: tuple[int, int],
+    solve: Callable[[int, tuple[int, int]], tuple[npt.NDArray, npt.NDArray]],
+    settings: Anchoring,
+    *,
+    channel: int = 0,
+    threads: int = 1,
+    memory: float | None = None,
+    keep: Callable[[Anchor], object] | None = None,
+    states: bool = False,
+) -> Iterator[tuple[int, npt.NDArray, npt.NDArray | None, Accuracy]]:
+    """Yield levels at many k points, most of them from anchors.
+
+    Parameters
+    ----------
+    hamiltonian, overlap : BlochSum
+        H and S.
+    structure : Structure
+        Positions of the atoms.
+    k : (nk, 3) array
+        Fractional coordinates.
+    band_range : tuple of two int
+        First and last band (inclusive, from 0).
+    solve : callable
+        Returns energies and states of a range of bands at a k point, by its index.
+    settings : Anchoring
+        Tolerance, and anchors that are known.
+    channel : int
+        Spin channel.
+    threads : int
+        Threads.
+    memory : float, optional
+        Bytes that may be used; by default nearly all that are free.
+    keep : callable, optional
+        Called with each new anchor.
+    states : bool
+        Yield states too.
+
+    Yields
+    ------
+    point : int
+        Index of the k point: anchors first.
+    energies : (nb,) array
+        eV.
+    states : (n, nb) array or None
+        S-orthonormal, in the phases of H(k).
+    accuracy : Accuracy
+        The same object each time, complete in the end.
+    """
+    first, last = band_range
+    count = last - first + 1
+    wider = (
+        max(first - margin(band_range), 0),
+        min(last + margin(band_range), hamiltonian.n_orbitals - 1),
+    )
+    accuracy = Accuracy([], 0, np.zeros((len(k), count)), np.full(len(k), -1))
+    needed = 3 * 16.0 * hamiltonian.n_orbitals * EXPECTED * (wider[1] - wider[0] + 1)
+    products = None
+    if needed < usable_memory(memory):
+        products = BlochProducts(hamiltonian, overlap, structure, threads)
+    fresh: list[int] = []
+
+    def anchor(point: int) -> Anchor:
+        energies, vectors = solve(point, wider)
+        place = k[point] if run is None else run.k[point]
+        found = Anchor(place, energies, vectors, wider[0])
+        accuracy.anchors.append(found)
+        accuracy.factorisations += 1
+        accuracy.counted[point] = first
+        fresh.append(point)
+        if keep is not None:
+            keep(found)
+        return found
+
+    done: set[int] = set()
+    run: AnchoredLevels | None = None
+    if products is not None:
+        given = [a for a in settings.anchors.get(channel, ()) if a.covers(band_range)]
+        accuracy.anchors += given
+        run = AnchoredLevels(
+            products,
+            k,
+            structure.reciprocal,
+            band_range,
+            anchor,
+            settings.tolerance,
+            pbc=structure.pbc,
+            most=max(6, len(k) // 3),
+            threads=threads,
+            others=given,
+        )
+        for _ in run.run(int(LEFT * len(k))):
+            for point in fresh:
+                done.add(point)
+                yield point, *run.at(point, states), accuracy
+            fresh.clear()
+        accuracy.ratio = run.ratio
+        accuracy.bounds[:] = run.bounds
+        for point in sorted(set(range(len(k))) - done - set(run.failing())):
+            done.add(point)
+            yield point, *run.at(point, states), accuracy
+    for point in sorted(set(range(len(k))) - done):
+        energies, vectors = solve(point, band_range)
+        accuracy.factorisations += 1
+        accuracy.counted[point], accuracy.bounds[point] = first, 0.0
+        yield point, energies, vectors if states else None, accuracy

@@ -1,0 +1,104 @@
+"""When anchors are used, how good their levels must be, and how good they were."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from moireio.errors import MoireioError
+
+if TYPE_CHECKING:
+    from moireio.spectrum.anchors.method import Anchor
+
+LEAST_POINTS = 20  # with fewer k points anchors save no time
+FEWEST_MARGIN, MOST_MARGIN = 8, 24  # bands beyond each end that anchors have
+EXPECTED = 8  # anchors, for the estimate of memory
+TOLERANCE = 1e-5  # eV
+
+
+@dataclass(frozen=True)
+class Anchoring:
+    """How levels at many k points are found from those at a few.
+
+    Parameters
+    ----------
+    direct : bool
+        Solve every k point by itself.
+    tolerance : float
+        Largest bound on the error of an energy, eV.
+    anchors : mapping of int to sequence of Anchor
+        Anchors known from before, by spin channel.
+    """
+
+    direct: bool = False
+    tolerance: float = TOLERANCE
+    anchors: "Mapping[int, Sequence[Anchor]]" = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.tolerance) and self.tolerance > 0):
+            raise MoireioError(f"`tolerance` {self.tolerance:g} eV is not above zero")
+
+    def pays(self, points: int, n_orbitals: int, band_range: tuple[int, int] | None) -> bool:
+        """Return whether fewer k points need to be solved.
+
+        Parameters
+        ----------
+        points : int
+            k points.
+        n_orbitals : int
+            Size of the basis.
+        band_range : tuple of two int or None
+            First and last band; None for all.
+
+        Returns
+        -------
+        bool
+            Whether the sparse solver should solve anchors only.
+        """
+        if self.direct or band_range is None or points < LEAST_POINTS:
+            return False
+        width = band_range[1] - band_range[0] + 1 + 2 * margin(band_range)
+        return EXPECTED * width < n_orbitals
+
+
+@dataclass(eq=False)
+class Accuracy:
+    """How the levels of one spin channel were found, and how accurate they are.
+
+    Parameters
+    ----------
+    anchors : list of Anchor
+        k points that were solved directly for all others, and those known from before.
+    factorisations : int
+        k points that were solved directly.
+    bounds : (nk, nb) array
+        On the errors of energies, eV; 0 where a k point was solved directly.
+    counted : (nk,) array of int
+        Levels below the first band where inertia counted them, −1 elsewhere.
+    ratio : float
+        Norm of residuals in S⁻¹, as a multiple of the plain norm.
+    """
+
+    anchors: "list[Anchor]"
+    factorisations: int
+    bounds: npt.NDArray[np.float64]
+    counted: npt.NDArray[np.int64]
+    ratio: float = 1.0
+
+
+def margin(band_range: tuple[int, int]) -> int:
+    """Return how many bands beyond each end anchors have.
+
+    Parameters
+    ----------
+    band_range : tuple of two int
+        First and last band that are wanted.
+
+    Returns
+    -------
+    int
+        About half as many as are wanted.
+    """
+    return min(max((band_range[1] - band_range[0] + 1) // 2, FEWEST_MARGIN), MOST_MARGIN)
