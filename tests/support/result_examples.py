@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moireio.results.bands import BandStructure
+from moireio.results.bands import BandAccuracy, BandStructure
 from moireio.results.dos import DensityOfStates
 from moireio.results.electrons import Electrons
 from moireio.results.history import HistoryEntry
@@ -15,7 +15,10 @@ def example_bands(ns=2, nk=5, nb=3, n=4):
     path = KPath(rng.random((nk, 3)), np.arange(nk) * 0.1, np.array([0, nk - 1]), ("G", "K'"))
     states = rng.normal(size=(ns, nk, nb, n)) + 1j * rng.normal(size=(ns, nk, nb, n))
     energies = np.sort(rng.normal(size=(ns, nk, nb)), axis=2)
-    return BandStructure(path, energies, -1.5, 4.0, ns == 1, 2, "model", states)
+    accuracy = BandAccuracy(
+        "anchored", rng.random(energies.shape), np.full(energies.shape[:2], -1), path.k[:2], 2, 1e-5
+    )
+    return BandStructure(path, energies, -1.5, 4.0, ns == 1, 2, "model", states, accuracy)
 
 
 def example_dos(ns=2, ng=2, ne=7):

@@ -39,7 +39,7 @@ class Patch:
 
     def coordinates(self, k: npt.NDArray) -> npt.NDArray[np.float64]:
         """Return coordinates from −1 to 1 along each axis; shape (d,)."""
-        return np.linalg.lstsq(self.axes.T, k - self.centre, rcond=None)[0]
+        return np.asarray(np.linalg.lstsq(self.axes.T, k - self.centre, rcond=None)[0], dtype=float)
 
     def holds(self, k: npt.NDArray) -> bool:
         """Return whether a k point lies in it."""
@@ -107,7 +107,7 @@ class GramSeries:
         Returns
         -------
         GramSeries
-            Of the smaller space.
+            The series of the smaller space.
         """
         other = object.__new__(GramSeries)
         other.patch, other._counts, other._nodes = self.patch, self._counts, self._nodes

@@ -23,7 +23,8 @@ def straight_lines(k: npt.NDArray[np.float64]) -> list[Patch]:
         Lines of at least four points each; corners belong to the line that ends there. Points on
         none are left out.
     """
-    lines, begin = [], 0
+    lines: list[Patch] = []
+    begin = 0
     while begin < len(k) - 1:
         end = begin + 1
         direction = k[end] - k[begin]

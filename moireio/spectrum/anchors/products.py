@@ -30,7 +30,7 @@ class _Cluster:
     Parameters
     ----------
     rows : (r,) array of int
-        Of the whole matrix.
+        Their indices in the whole matrix.
     columns : (c,) array of int
         Rows of the vectors that they need.
     cells : (c, 3) array of int

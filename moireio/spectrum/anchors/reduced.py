@@ -60,7 +60,7 @@ class Grams:
         Returns
         -------
         Grams
-            At that k.
+            The products at that k.
         """
         bounds = np.linspace(0, len(basis), threads + 1).astype(int)
         slabs = [slice(a, b) for a, b in pairwise(bounds)]
@@ -73,7 +73,7 @@ class Grams:
             )
 
         with blas_threads(1), ThreadPoolExecutor(threads) as pool:
-            total = sum(pool.map(part, slabs))
+            total = np.sum(list(pool.map(part, slabs)), axis=0)
         total[:2] = 0.5 * (total[:2] + np.swapaxes(total[:2], 1, 2).conj())
         return cls(total, energy)
 
@@ -88,7 +88,7 @@ class Grams:
         Returns
         -------
         Grams
-            Of V times the vectors.
+            Those of V times the vectors.
         """
         return Grams(vectors.conj().T @ self.matrices @ vectors, self.energy)
 
