@@ -531,7 +531,7 @@ class AnchoredLevels:
     def at(
         self, point: int, states: bool = False
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.complex128] | None]:
-        """Return what was found at a k point.
+        """Return the energies at a k point, and the states.
 
         Parameters
         ----------
