@@ -5,6 +5,10 @@ import numpy as np
 from moireio.solvers import mkl, pardiso
 from moireio.solvers.superlu import DenseCounter, SuperLUFactor
 
+# Orbitals up to which analyses of all kinds are kept: real and complex, of both precisions; each
+# takes a fifth of the memory of factors.
+LARGEST = 6000
+
 
 class Factoriser:
     """Factorises matrices of a pencil's pattern; the analysis of the pattern is kept.
@@ -21,7 +25,7 @@ class Factoriser:
         self._pattern = pencil.indptr, pencil.indices
         self._threads = threads
         self._mkl = mkl.library() is not None
-        self._kind, self._factor, self._counter = None, None, None
+        self._kind, self._factors, self._counter = None, {}, None
 
     def prepared(self, real, single):
         """Return the object that factorises matrices, its analysis done.
@@ -39,15 +43,17 @@ class Factoriser:
             Without factors, or with those of the last matrix.
         """
         if self._kind != (real, single):
-            self._factor = None  # only one kind at a time: they are large
-            if self._mkl:
-                self._factor = pardiso.PardisoFactor(
-                    *self._pattern, real, self._threads, single=single
-                )
-            else:
-                self._factor = SuperLUFactor(*self._pattern, real)
+            self.forget()  # only one kind at a time: they are large
+            if len(self._pattern[0]) > LARGEST:
+                self._factors.clear()
             self._kind = real, single
-        return self._factor
+        if self._kind not in self._factors:
+            if self._mkl:
+                factor = pardiso.PardisoFactor(*self._pattern, real, self._threads, single=single)
+            else:
+                factor = SuperLUFactor(*self._pattern, real)
+            self._factors[self._kind] = factor
+        return self._factors[self._kind]
 
     def factorise(self, values, single=False, keep=True):
         """Factorise a matrix.
@@ -101,5 +107,5 @@ class Factoriser:
 
     def forget(self):
         """Free the memory of factors, not the analysis of the pattern."""
-        if self._factor is not None:
-            self._factor.forget()
+        if self._kind in self._factors:
+            self._factors[self._kind].forget()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from moireio.solvers import factoriser as factoriser_module
 from moireio.solvers.factoriser import Factoriser
 from moireio.solvers.pencil import Pencil
 from moireio.solvers.testing import GENERAL, REAL, exact_levels, random_problem
@@ -26,7 +27,11 @@ def test_solutions_and_counts(factors, k):
         factoriser.forget()
 
 
-def test_real_and_complex_matrices_in_turn(factors):
+@pytest.mark.parametrize("largest", [factoriser_module.LARGEST, 1])
+def test_real_and_complex_matrices_in_turn(factors, monkeypatch, largest):
+    """Each is analysed once, unless they are large."""
+    monkeypatch.setattr(factoriser_module, "LARGEST", largest)
+    made = []
     problems = {k: random_problem(3, k) for k in (GENERAL, REAL)}
     pencil = Pencil(problems[GENERAL])
     factoriser = Factoriser(pencil, 1)
@@ -37,3 +42,5 @@ def test_real_and_complex_matrices_in_turn(factors):
         right = np.ones((pencil.indptr.size - 1, 1))
         h, s = problems[k].hamiltonian.dense(k), problems[k].overlap.dense(k)
         assert np.abs((h - 0.1 * s) @ factor.solve(right) - right).max() < 1e-9
+        made.append(factor)
+    assert (made[0] is made[2]) == (largest > 1)
