@@ -22,7 +22,7 @@ from moireio.spectrum.anchors.settings import Accuracy, Anchoring
 
 if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum
-    from moireio.spectrum.anchors.method import Anchor
+    from moireio.spectrum.anchors.anchor import Anchor
     from moireio.system.structure import Structure
 
 Task = tuple[int, int]  # spin channel, k point

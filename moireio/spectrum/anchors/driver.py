@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.runtime.memory import usable_memory
-from moireio.spectrum.anchors.method import Anchor, AnchoredLevels
+from moireio.spectrum.anchors.anchor import Anchor
+from moireio.spectrum.anchors.method import AnchoredLevels
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.settings import EXPECTED, Accuracy, Anchoring, margin
 

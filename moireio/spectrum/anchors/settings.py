@@ -10,7 +10,7 @@ import numpy.typing as npt
 from moireio.errors import MoireioError
 
 if TYPE_CHECKING:
-    from moireio.spectrum.anchors.method import Anchor
+    from moireio.spectrum.anchors.anchor import Anchor
 
 LEAST_POINTS = 20  # with fewer k points anchors save no time
 FEWEST_MARGIN, MOST_MARGIN = 8, 24  # bands beyond each end that anchors have

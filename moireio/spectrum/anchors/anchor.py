@@ -1,0 +1,49 @@
+"""Levels that were found directly, from which others follow."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from moireio.spectrum.anchors.reduced import RitzLevels
+
+
+@dataclass(frozen=True, eq=False)
+class Anchor:
+    """Levels at a k point that was solved directly.
+
+    Parameters
+    ----------
+    k : (3,) array
+        Fractional coordinates.
+    energies : (c,) array
+        eV, ascending.
+    states : (n, c) array
+        S-orthonormal, in the phases of H(k).
+    first : int
+        Number (from 0) of the first level, as counted by inertia.
+    """
+
+    k: npt.NDArray[np.float64]
+    energies: npt.NDArray[np.float64]
+    states: npt.NDArray
+    first: int
+
+    def covers(self, wanted: tuple[int, int]) -> bool:
+        """Return whether there are levels on both sides of those that are wanted."""
+        return self.first < wanted[0] and wanted[1] < self.first + len(self.energies) - 1
+
+    def range(self, wanted: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Return the lowest energy, the first and the last that is wanted, and the highest."""
+        begin, end = wanted[0] - self.first, wanted[1] - self.first
+        e = self.energies
+        return float(e[0]), float(e[begin]), float(e[end]), float(e[-1])
+
+    def first_of(self, levels: RitzLevels, wanted: tuple[int, int]) -> int:
+        """Return the number of the first of the levels that were found at an self."""
+        begin, end = wanted[0] - self.first, wanted[1] + 1 - self.first
+        inner = self.energies[max(begin - 1, 0) : end + 1]
+        widest = int(np.argmax(np.diff(inner)))
+        energy = 0.5 * (inner[widest] + inner[widest + 1])
+        below = self.first + int((self.energies < energy).sum())
+        return below - int((levels.energies < energy).sum())

@@ -1,0 +1,194 @@
+"""Levels at all k points, from the small matrices as functions of k."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import svd
+
+from moireio.runtime.threads import blas_threads
+from moireio.spectrum.anchors.continuity import Place
+from moireio.spectrum.anchors.interpolation import GramSeries, Patch
+from moireio.spectrum.anchors.reduced import RitzLevels, polished, refined_levels, ritz_levels
+
+DROPPED = 1e-5  # singular values of the levels at the nodes, for the space of a patch
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Energies that tell levels of interest from others.
+
+    Parameters
+    ----------
+    window : tuple of two float
+        Lowest and highest energy, eV.
+    width : float
+        Largest residual of a level, eV.
+    """
+
+    window: tuple[float, float]
+    width: float
+
+    @property
+    def centre(self) -> float:
+        """Middle of the window, eV."""
+        return 0.5 * (self.window[0] + self.window[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A patch with the products of the anchors' space, and of a smaller one for its levels.
+
+    Parameters
+    ----------
+    patch : Patch
+        Its k points.
+    whole : GramSeries
+        Products of the anchors' space.
+    vectors : (m, c) array
+        The smaller space.
+    series : GramSeries
+        Its products.
+    """
+
+    patch: Patch
+    whole: GramSeries
+    vectors: npt.NDArray[np.complex128]
+    series: GramSeries
+
+    @classmethod
+    def of(cls, whole: GramSeries, scales: Scales, threads: int) -> "Region":
+        """Return a region, its smaller space that of the levels at the nodes.
+
+        Parameters
+        ----------
+        whole : GramSeries
+            Products of the anchors' space.
+        scales : Scales
+            Which levels.
+        threads : int
+            Threads, which take nodes of their own.
+
+        Returns
+        -------
+        Region
+            With both.
+        """
+        with blas_threads(1), ThreadPoolExecutor(threads) as pool:
+            found = pool.map(
+                lambda grams: refined_levels(grams, scales.window, scales.width), whole.at_nodes
+            )
+            vectors = np.concatenate([levels.vectors for levels in found], axis=1)
+        u, sizes, _ = svd(vectors, full_matrices=False)
+        smaller = u[:, sizes > DROPPED * sizes.max(initial=1)]
+        return cls(whole.patch, whole, smaller, whole.inside(smaller))
+
+    def levels(self, k: npt.NDArray, scales: Scales, refined: bool = False) -> RitzLevels:
+        """Return the levels at a k point.
+
+        Parameters
+        ----------
+        k : (3,) array
+            In the patch.
+        scales : Scales
+            Which levels.
+        refined : bool
+            Vectors of least residual, instead of Ritz's.
+
+        Returns
+        -------
+        RitzLevels
+            With vectors in the smaller space.
+        """
+        find = refined_levels if refined else ritz_levels
+        return find(self.series.at(k), scales.window, scales.width)
+
+    def place(self, k: npt.NDArray, levels: RitzLevels) -> Place:
+        """Return levels with their metric in the smaller space."""
+        return Place(k, levels, self.series.overlap(k))
+
+    def lifted(self, levels: RitzLevels) -> RitzLevels:
+        """Return levels with vectors in the anchors' space."""
+        return RitzLevels(levels.energies, self.vectors @ levels.vectors, levels.products)
+
+
+class InterpolatedLevels:
+    """Levels at k points that lie in regions.
+
+    Parameters
+    ----------
+    k : (nk, 3) array
+        Fractional coordinates.
+    regions : sequence of Region
+        With indices of their k points.
+    scales : Scales
+        Which levels.
+    threads : int
+        Threads, which take k points of their own.
+
+    Attributes
+    ----------
+    at : dict of int to RitzLevels
+        Levels by k point.
+    region_of : dict of int to int
+        Index of the region of each k point.
+    """
+
+    def __init__(
+        self, k: npt.NDArray, regions: Sequence[Region], scales: Scales, threads: int = 1
+    ) -> None:
+        self.k, self.regions, self.scales, self._threads = k, list(regions), scales, threads
+        self._refined: set[int] = set()
+        self.region_of = {
+            point: number
+            for number, region in enumerate(regions)
+            for point in region.patch.points.tolist()
+        }
+        points = sorted(self.region_of)
+        with blas_threads(1), ThreadPoolExecutor(threads) as pool:
+            found = pool.map(lambda p: self.region(p).levels(k[p], scales), points)
+            self.at = dict(zip(points, found, strict=True))
+
+    def region(self, point: int) -> Region:
+        """Return the region of a k point."""
+        return self.regions[self.region_of[point]]
+
+    def refine(self, point: int) -> bool:
+        """Find the levels at a k point that ghosts may have spoiled once more.
+
+        Parameters
+        ----------
+        point : int
+            Index of the k point.
+
+        Returns
+        -------
+        bool
+            Whether that was not done before.
+        """
+        if point in self._refined:
+            return False
+        self._refined.add(point)
+        with blas_threads(1):
+            self.at[point] = self.region(point).levels(self.k[point], self.scales, refined=True)
+        return True
+
+    def polish(self, points: Sequence[int]) -> None:
+        """Make the residuals of the levels at some k points smaller.
+
+        Parameters
+        ----------
+        points : sequence of int
+            Indices of the k points.
+        """
+
+        def one(point: int) -> RitzLevels:
+            grams = self.region(point).series.at(self.k[point])
+            return polished(grams, self.at[point], self.scales.width)
+
+        with blas_threads(1), ThreadPoolExecutor(self._threads) as pool:
+            for point, levels in zip(points, pool.map(one, points), strict=True):
+                if len(levels) == len(self.at[point]):
+                    self.at[point] = levels

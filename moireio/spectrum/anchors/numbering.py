@@ -1,0 +1,204 @@
+"""Band numbers of the levels at all k points, from the anchors on."""
+
+import heapq
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from moireio.runtime.threads import blas_threads
+from moireio.spectrum.anchors.anchor import Anchor
+from moireio.spectrum.anchors.continuity import DEEPEST, Place, follow
+from moireio.spectrum.anchors.levels import InterpolatedLevels, Region
+from moireio.spectrum.anchors.reduced import RitzLevels
+
+NEIGHBOURS = 6  # of a k point of a mesh
+
+
+class BandNumbers:
+    """Numbers of the levels at all k points.
+
+    Parameters
+    ----------
+    found : InterpolatedLevels
+        The levels.
+    reciprocal : (3, 3) array
+        Reciprocal cell, one vector a row, Å⁻¹.
+    wanted : tuple of two int
+        First and last band (inclusive, from 0) that must go on from one k point to the next.
+
+    Attributes
+    ----------
+    torn : list of int
+        k points where they do not.
+    """
+
+    def __init__(
+        self, found: InterpolatedLevels, reciprocal: npt.NDArray, wanted: tuple[int, int]
+    ) -> None:
+        self._found, self._reciprocal, self._wanted = found, reciprocal, wanted
+        self._spread = found.k @ reciprocal
+        self._first: dict[int, int] = {}
+        self.torn: list[int] = []
+
+    def part(self, point: int) -> slice | None:
+        """Return which of the levels at a k point are wanted.
+
+        Parameters
+        ----------
+        point : int
+            Index of the k point.
+
+        Returns
+        -------
+        slice or None
+            None where they are not known.
+        """
+        if point not in self._first:
+            return None
+        start = self._wanted[0] - self._first[point]
+        stop = self._wanted[1] + 1 - self._first[point]
+        return slice(start, stop) if start >= 0 and stop <= len(self._found.at[point]) else None
+
+    def spread(self, anchors: Mapping[int, Anchor], others: Sequence[Anchor]) -> None:
+        """Give a number to all levels.
+
+        Parameters
+        ----------
+        anchors : mapping of int to Anchor
+            Those at k points of the set.
+        others : sequence of Anchor
+            Those at other k points.
+        """
+        levels = self._found.at
+        edges = self._edges()
+        queue: list[tuple[float, int, int]] = []
+        for point, anchor in anchors.items():
+            if point in levels:
+                self._first[point] = anchor.first_of(levels[point], self._wanted)
+        for anchor in others:
+            self._start_from(anchor)
+        for point in self._first:
+            queue += [(length, point, other) for length, other in edges.get(point, ())]
+        heapq.heapify(queue)
+        torn: set[int] = set()
+        checked: set[tuple[int, int]] = set()
+        while queue:
+            _, here, there = heapq.heappop(queue)
+            edge = min(here, there), max(here, there)
+            if edge in checked:
+                continue
+            checked.add(edge)
+            first = self._follow(here, there, 0)
+            if first is None:
+                self.renew(here)
+                self.renew(there)
+                first = self._follow(here, there, DEEPEST)
+            if there not in self._first:
+                if first is None:
+                    checked.discard(edge)  # from the other side, perhaps
+                    torn.add(there)
+                    continue
+                self._first[there] = first
+                torn.discard(there)
+                for length, other in edges[there]:
+                    heapq.heappush(queue, (length, there, other))
+            elif first != self._first[there]:
+                torn |= {p for p in (here, there) if p not in anchors}
+        self.torn = sorted(torn | (set(levels) - set(self._first)))
+
+    def renew(self, point: int) -> None:
+        """Find the levels at a k point once more, and number them as before.
+
+        Parameters
+        ----------
+        point : int
+            Index of the k point.
+        """
+        before, part = self._found.at[point], self.part(point)
+        if not self._found.refine(point) or part is None:
+            return
+        middle = before.energies[part]
+        widest = int(np.argmax(np.diff(middle))) if len(middle) > 1 else 0
+        energy = middle[widest] if len(middle) < 2 else 0.5 * (middle[widest] + middle[widest + 1])
+        below = self._first[point] + int((before.energies < energy).sum())
+        self._first[point] = below - int((self._found.at[point].energies < energy).sum())
+
+    def _start_from(self, anchor: Anchor) -> None:
+        """Give numbers to the k point nearest to an anchor that is none of them."""
+        found = self._found
+        for region in found.regions:
+            if not region.patch.holds(anchor.k):
+                continue
+            points = region.patch.points
+            away = np.linalg.norm(self._spread[points] - anchor.k @ self._reciprocal, axis=1)
+            point = int(points[np.argmin(away)])
+            if point in self._first:
+                continue
+
+            def place(k: npt.NDArray, region: Region = region) -> Place:
+                return region.place(k, region.levels(k, found.scales, refined=True))
+
+            found.refine(point)
+            with blas_threads(1):
+                here = place(anchor.k)
+                there = region.place(found.k[point], found.at[point])
+                begin = anchor.first_of(here.levels, self._wanted)
+                first = follow(here, there, begin, self._wanted, place)
+            if first is not None:
+                self._first[point] = first
+
+    def _edges(self) -> dict[int, list[tuple[float, int]]]:
+        """Return neighbouring k points, with their distances."""
+        edges: dict[int, list[tuple[float, int]]] = {}
+
+        def add(a: int, b: int) -> None:
+            length = float(np.linalg.norm(self._spread[a] - self._spread[b]))
+            edges.setdefault(a, []).append((length, b))
+            edges.setdefault(b, []).append((length, a))
+
+        regions = self._found.regions
+        if len(regions) == 1 and len(regions[0].patch.axes) == 2:
+            from scipy.spatial import cKDTree
+
+            points = regions[0].patch.points
+            near = min(NEIGHBOURS + 1, len(points))
+            _, index = cKDTree(self._spread[points]).query(self._spread[points], near)
+            rows = np.reshape(index, (len(points), -1)).tolist()
+            for a, b in {(min(a, b), max(a, b)) for a, row in enumerate(rows) for b in row}:
+                if a != b:
+                    add(int(points[a]), int(points[b]))
+            return edges
+        for number, region in enumerate(regions):
+            points = region.patch.points.tolist()
+            for a, b in pairwise(points):
+                add(a, b)
+            previous = points[0] - 1
+            joined = self._found.region_of.get(previous) == number - 1
+            if joined and region.patch.holds(self._found.k[previous]):
+                add(previous, points[0])
+        return edges
+
+    def _follow(self, here: int, there: int, depth: int) -> int | None:
+        """Return the number of the first level at a neighbouring k point."""
+        found = self._found
+        region, other = found.region(there), found.region(here)
+
+        def place(k: npt.NDArray, levels: RitzLevels, own: bool = True) -> Place:
+            if region is other:
+                return region.place(k, levels)
+            return Place(k, (region if own else other).lifted(levels), region.whole.overlap(k))
+
+        def between(k: npt.NDArray) -> Place:
+            return place(k, region.levels(k, found.scales, refined=True))
+
+        with blas_threads(1):
+            return follow(
+                place(found.k[here], found.at[here], own=False),
+                place(found.k[there], found.at[there]),
+                self._first[here],
+                self._wanted,
+                between,
+                depth,
+            )
