@@ -18,7 +18,7 @@ DROPPED = 1e-5  # singular values of the levels at the nodes, for the space of a
 
 @dataclass(frozen=True)
 class Scales:
-    """Energies that tell levels of interest from others.
+    """Energies by which levels of interest are known from others.
 
     Parameters
     ----------
