@@ -150,7 +150,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     """
     from moireio.bands.overlay import common_zero
     from moireio.bands.paths import choose_path, other_cell
-    from moireio.bands.report import bands_json, bands_table
+    from moireio.bands.report import accuracy_note, bands_json, bands_table
     from moireio.bands.solve import solve_bands
     from moireio.blockfile.stream import check_container, check_outputs, open_source
     from moireio.plots import bands as plots
@@ -204,7 +204,8 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                     progress=update,
                     note=notes.append,
                 )
-            for note in notes:
+            found = accuracy_note(bands)
+            for note in notes if found is None else [*notes, found]:
                 say(ctx, f"note: {note}")
         if opts["plot"]:
             data = [_overlay_data(ctx, o, bands, opts, choice) for o in foreign["overlays"]]

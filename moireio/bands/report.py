@@ -86,3 +86,34 @@ def bands_json(bands: BandStructure) -> str:
             **found,
         }
     )
+
+
+def accuracy_note(bands: BandStructure) -> str | None:
+    """Return how bands from anchors were found, and how accurate they are.
+
+    Parameters
+    ----------
+    bands : BandStructure
+        The bands.
+
+    Returns
+    -------
+    str or None
+        One line; None where every k point was solved by itself.
+    """
+    accuracy = bands.accuracy
+    if accuracy is None or accuracy.method != "anchored":
+        return None
+    ns, nk, nb = bands.energies.shape
+    anchors = len(accuracy.anchors)
+    alone = (accuracy.bounds == 0).all(axis=2).sum() - anchors
+    directly = f" ({alone} of them solved directly)" if alone > 0 else ""
+    spins = "" if ns == 1 else " of both spins"
+    plural = "s" if anchors > 1 else ""
+    power = 10.0 ** np.floor(np.log10(max(accuracy.max_bound, 1e-12)))
+    bound = np.ceil(accuracy.max_bound / power) * power
+    return (
+        f"{nb} bands{spins} at {nk} k points{directly} from {anchors} anchor{plural}; errors below "
+        f"{bound:.0e} eV by residuals; bands numbered by counting at the anchors and by "
+        "continuity between them"
+    )
