@@ -78,6 +78,7 @@ def follow(
     wanted: tuple[int, int],
     between: Callable[[npt.NDArray], Place],
     depth: int = DEEPEST,
+    halved: int = 0,
 ) -> int | None:
     """Return the band number of the first level at another k point, in as many steps as needed.
 
@@ -93,17 +94,20 @@ def follow(
         Returns the levels at a k point between them.
     depth : int
         How often steps may be halved.
+    halved : int
+        How often they are halved at least.
 
     Returns
     -------
     int or None
         The number of the first level there; None if the levels do not continue.
     """
-    found = shifted(here, there, first, wanted)
-    if found is not None or depth == 0:
-        return found
-    middle = between(0.5 * (here.k + there.k))
-    found = follow(here, middle, first, wanted, between, depth - 1)
+    if not halved:
+        found = shifted(here, there, first, wanted)
+        if found is not None or depth == 0:
+            return found
+    middle, less = between(0.5 * (here.k + there.k)), (depth - 1, max(halved - 1, 0))
+    found = follow(here, middle, first, wanted, between, *less)
     if found is None:
         return None
-    return follow(middle, there, found, wanted, between, depth - 1)
+    return follow(middle, there, found, wanted, between, *less)

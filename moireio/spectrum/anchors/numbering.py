@@ -14,6 +14,8 @@ from moireio.spectrum.anchors.levels import InterpolatedLevels, Region
 from moireio.spectrum.anchors.reduced import RitzLevels
 
 NEIGHBOURS = 6  # of a k point of a mesh
+HALVED = 2  # halvings of every step where numbers disagree
+SAME = 1e-9  # difference of two k points, fractional coordinates
 
 
 class BandNumbers:
@@ -31,7 +33,7 @@ class BandNumbers:
     Attributes
     ----------
     torn : list of int
-        k points where they do not.
+        k points where they do not, or whose numbers disagree with those from another anchor.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class BandNumbers:
         self._found, self._reciprocal, self._wanted = found, reciprocal, wanted
         self._spread = found.k @ reciprocal
         self._first: dict[int, int] = {}
+        self._previous: dict[int, int] = {}
         self.torn: list[int] = []
 
     def part(self, point: int) -> slice | None:
@@ -53,9 +56,9 @@ class BandNumbers:
         Returns
         -------
         slice or None
-            None where they are not known.
+            None where they are not known for sure.
         """
-        if point not in self._first:
+        if point not in self._first or point in self.torn:
             return None
         start = self._wanted[0] - self._first[point]
         stop = self._wanted[1] + 1 - self._first[point]
@@ -71,18 +74,30 @@ class BandNumbers:
         others : sequence of Anchor
             Those at other k points.
         """
-        levels = self._found.at
-        edges = self._edges()
-        queue: list[tuple[float, int, int]] = []
-        for point, anchor in anchors.items():
-            if point in levels:
-                self._first[point] = anchor.first_of(levels[point], self._wanted)
+        for anchor in [*anchors.values(), *others]:
+            same = np.abs(self._found.k - anchor.k).max(axis=1) < SAME
+            for point in np.flatnonzero(same).tolist():
+                if point in self._found.at:
+                    self._first[point] = anchor.first_of(self._found.at[point], self._wanted)
+        sure = set(self._first)
         for anchor in others:
             self._start_from(anchor)
+        edges = self._edges()
+        doubtful = self._go_on(edges) - sure
+        if doubtful:  # once more, in shorter steps
+            for point in doubtful:
+                self._first.pop(point, None)
+                self._previous.pop(point, None)
+            doubtful = self._go_on(edges, HALVED) - sure
+        self.torn = sorted(doubtful)
+
+    def _go_on(self, edges: dict[int, list[tuple[float, int]]], halved: int = 0) -> set[int]:
+        """Go on from the k points with numbers, nearest neighbours first; return doubtful ones."""
+        queue: list[tuple[float, int, int]] = []
         for point in self._first:
             queue += [(length, point, other) for length, other in edges.get(point, ())]
         heapq.heapify(queue)
-        torn: set[int] = set()
+        doubtful: set[int] = set()
         checked: set[tuple[int, int]] = set()
         while queue:
             _, here, there = heapq.heappop(queue)
@@ -90,23 +105,36 @@ class BandNumbers:
             if edge in checked:
                 continue
             checked.add(edge)
-            first = self._follow(here, there, 0)
+            first = self._follow(here, there, halved, halved)
             if first is None:
                 self.renew(here)
                 self.renew(there)
-                first = self._follow(here, there, DEEPEST)
+                first = self._follow(here, there, DEEPEST, halved)
             if there not in self._first:
                 if first is None:
                     checked.discard(edge)  # from the other side, perhaps
-                    torn.add(there)
                     continue
-                self._first[there] = first
-                torn.discard(there)
+                self._first[there], self._previous[there] = first, here
                 for length, other in edges[there]:
                     heapq.heappush(queue, (length, there, other))
+            elif first is None:
+                doubtful |= {here, there}
             elif first != self._first[there]:
-                torn |= {p for p in (here, there) if p not in anchors}
-        self.torn = sorted(torn | (set(levels) - set(self._first)))
+                doubtful |= self._doubtful(here) | self._doubtful(there)
+        return doubtful | (set(self._found.at) - set(self._first))
+
+    def _doubtful(self, point: int) -> set[int]:
+        """Return all k points whose numbers come from the same step from an anchor."""
+        while self._previous.get(self._previous.get(point, -1)) is not None:
+            point = self._previous[point]
+        followers: dict[int, list[int]] = {}
+        for there, here in self._previous.items():
+            followers.setdefault(here, []).append(there)
+        found, queue = set(), [point]
+        while queue:
+            found.add(queue[-1])
+            queue += followers.get(queue.pop(), [])
+        return found
 
     def renew(self, point: int) -> None:
         """Find the levels at a k point once more, and number them as before.
@@ -180,7 +208,7 @@ class BandNumbers:
                 add(previous, points[0])
         return edges
 
-    def _follow(self, here: int, there: int, depth: int) -> int | None:
+    def _follow(self, here: int, there: int, depth: int, halved: int) -> int | None:
         """Return the number of the first level at a neighbouring k point."""
         found = self._found
         region, other = found.region(there), found.region(here)
@@ -201,4 +229,5 @@ class BandNumbers:
                 self._wanted,
                 between,
                 depth,
+                halved,
             )
