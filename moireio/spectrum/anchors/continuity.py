@@ -9,7 +9,7 @@ import numpy.typing as npt
 from moireio.spectrum.anchors.reduced import RitzLevels
 
 CONTINUED = 0.8  # share of every wanted state that the next k point's levels must hold
-CLEAR = 0.3  # of a band: how far the mean shift may be from a whole number
+CROSSING = 0.3  # levels that may cross a cut between two levels
 DEEPEST = 7  # halvings of a step
 
 
@@ -55,20 +55,38 @@ def shifted(here: Place, there: Place, first: int, wanted: tuple[int, int]) -> i
     start, stop = wanted[0] - first, wanted[1] + 1 - first
     if start < 0 or stop > len(here.levels):
         return None
-    part = shares[start:stop]
-    if part.sum(axis=1).min(initial=1) < CONTINUED:
+    rows, columns = shares.sum(axis=1), shares.sum(axis=0)
+    if rows[start:stop].min(initial=1) < CONTINUED:
         return None
-    index = part @ np.arange(len(there.levels)) / part.sum(axis=1)
-    mean = float(np.mean(index - np.arange(start, stop)))
-    shift = round(mean)
-    if abs(mean - shift) > CLEAR:
+    shift = _shift(shares, start, stop)
+    if shift is None:
         return None
     begin, end = start + shift, stop + shift
-    if begin < 0 or end > len(there.levels):
-        return None
-    if shares[:, begin:end].sum(axis=0).min(initial=1) < CONTINUED:
+    if begin < 0 or end > len(there.levels) or columns[begin:end].min(initial=1) < CONTINUED:
         return None
     return first - shift
+
+
+def _shift(shares: npt.NDArray[np.float64], start: int, stop: int) -> int | None:
+    """Return how many places up the levels move that lie next to a cut which none crosses.
+
+    Bands are numbered by energy: what counts is a cut, within the wanted levels or at their ends,
+    with the same states below it at both k points. Wanted states themselves may be crossed by
+    others, and then change their numbers.
+    """
+    count, other = shares.shape
+    rows, columns = shares.sum(axis=1), shares.sum(axis=0)
+    below = np.zeros((count + 1, other + 1))
+    below[1:, 1:] = shares.cumsum(axis=0).cumsum(axis=1)
+    crossing = below[:, -1:] + below[-1:] - 2 * below
+    for number in (0, count):
+        crossing[number] = np.inf
+    crossing[:, [0, other]] = np.inf
+    crossing[1:-1][np.minimum(rows[:-1], rows[1:]) < CONTINUED] = np.inf
+    crossing[:, 1:-1][:, np.minimum(columns[:-1], columns[1:]) < CONTINUED] = np.inf
+    cuts, others = np.nonzero(crossing[start : stop + 1] < CROSSING)
+    shifts = np.unique(others - cuts - start)
+    return int(shifts[0]) if len(shifts) == 1 else None
 
 
 def follow(
