@@ -63,6 +63,20 @@ def made(tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="session")
+def twisted(tmp_path_factory):
+    """A block file of twisted bilayer graphene, one orbital on each of 244 atoms."""
+    from moireio.tools import build_twist, tb_h
+
+    folder = tmp_path_factory.mktemp("twisted")
+    cell, out = folder / "cell.h5", folder / "h.h5"
+    words = ["graphene", "--index", "5", "4", "-q", "-o", str(cell)]
+    build_twist.main(words, standalone_mode=False)
+    words = [str(cell), "-m", "moon-koshino", "-q", "-o", str(out)]
+    tb_h.main(words, standalone_mode=False)
+    return out
+
+
 class Finished:
     """What a command left behind."""
 

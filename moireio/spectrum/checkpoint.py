@@ -15,8 +15,10 @@ import numpy.typing as npt
 from moireio.errors import MoireioError
 from moireio.runtime.locks import Lock, acquire
 from moireio.runtime.workdirs import ENDING
+from moireio.spectrum.anchors.record import AnchorRecord
 
 if TYPE_CHECKING:
+    from moireio.spectrum.anchors.anchor import Anchor
     from moireio.spectrum.problems import SolverChoice
 
 SHORT = 10.0  # s
@@ -35,7 +37,8 @@ def solver_key(choice: "SolverChoice") -> list:
     list
         For JSON.
     """
-    return [choice.name, *(choice.options.get(name) for name in ("drop", "overlap_cutoff"))]
+    options = (choice.options.get(name) for name in ("drop", "overlap_cutoff"))
+    return [choice.name, *options, choice.anchoring.direct, choice.anchoring.tolerance]
 
 
 @contextlib.contextmanager
@@ -74,8 +77,9 @@ class Checkpoint:
     """Energies of finished k points, from which an interrupted run continues.
 
     Every line of the file is JSON; the first one identifies the run. Runs of a few seconds leave
-    no file. States, or what was computed from them, are kept in an array beside it. One run at a
-    time has the file.
+    no file. States, or what was computed from them, are kept in an array beside it, and in a third
+    file the anchors from which the levels at other k points follow. One run at a time has the
+    files.
 
     Parameters
     ----------
@@ -85,6 +89,13 @@ class Checkpoint:
         Identifies the run: input, k points and options that change results.
     resume : bool
         Continue from an existing file; else begin anew.
+
+    Attributes
+    ----------
+    finished : dict of (int, int) to array
+        Energies of finished k points, by spin channel and k point, eV.
+    anchors : dict of int to list of Anchor
+        k points that the interrupted run solved for others, by spin channel.
 
     Raises
     ------
@@ -101,10 +112,15 @@ class Checkpoint:
         self._waiting: list[str] = []
         self._write_at_once = False
         self._begin = time.monotonic()
+        self._record = AnchorRecord(self._beside("anchors"), key)
+        self.anchors: dict[int, list[Anchor]] = {}
+        self._waiting_anchors: list[tuple[int, Anchor]] = []
         try:
-            if os.path.lexists(path):
+            if os.path.lexists(path) or os.path.lexists(self._beside("anchors")):
                 self._own()
             size = self._read(key) if resume else None
+            if resume:
+                self.anchors = self._record.read()
             if size is None:
                 if self._lock is not None and not resume:
                     what = "of an interrupted run is not used (`resume` goes on from it)"
@@ -133,7 +149,10 @@ class Checkpoint:
     @property
     def array_path(self) -> str:
         """The file of the array."""
-        return self._path.removesuffix(".jsonl") + ".states"
+        return self._beside("states")
+
+    def _beside(self, ending: str) -> str:
+        return self._path.removesuffix(".jsonl") + f".{ending}"
 
     def once(self, name: str, compute: Callable[[], Any]) -> Any:
         """Return a value that is computed once in a run, however often it is interrupted.
@@ -192,8 +211,21 @@ class Checkpoint:
         """
         self._write({"task": list(task), "energies": [float(e) for e in energies]})
 
+    def add_anchor(self, channel: int, anchor: "Anchor") -> None:
+        """Keep a k point that was solved for others, with its states, as soon as files are made.
+
+        Parameters
+        ----------
+        channel : int
+            Spin channel.
+        anchor : Anchor
+            Levels and states.
+        """
+        self._waiting_anchors.append((channel, anchor))
+        self._write(None)
+
     def close(self, done: bool) -> None:
-        """Close the file, and remove it with the array if the run is done.
+        """Close the files, and remove them if the run is done.
 
         Parameters
         ----------
@@ -202,23 +234,30 @@ class Checkpoint:
         """
         if self._stream is not None:
             self._stream.close()
+        self._record.close()
         if self._lock is None:
             return
         if done:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.array_path)
+            self._record.remove()
         self._lock.release(remove=done)
 
-    def _write(self, record: dict[str, Any]) -> None:
-        self._waiting.append(json.dumps(record) + "\n")
+    def _write(self, record: dict[str, Any] | None) -> None:
+        """Write a record, or None besides them, and all that waits, unless the run is young."""
+        if record is not None:
+            self._waiting.append(json.dumps(record) + "\n")
         late = self._write_at_once or time.monotonic() - self._begin >= SHORT
-        if self._stream is None and late and "key" not in record:
+        if self._stream is None and late and (record is None or "key" not in record):
             self._own()
             self._stream = open(self._path, "w", encoding="utf-8")  # noqa: SIM115
         if self._stream is not None:
             self._stream.writelines(self._waiting)
             self._stream.flush()
             self._waiting = []
+            for channel, anchor in self._waiting_anchors:
+                self._record.add(channel, anchor)
+            self._waiting_anchors = []
 
     def _read(self, key: Any) -> int | None:
         """Read the file; return the bytes of its complete lines, None if there are none."""

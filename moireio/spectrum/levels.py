@@ -79,6 +79,8 @@ def solve_levels(
     finished = {} if checkpoint is None else checkpoint.finished
     if problems.anchored(tasks, band_range):
         finished = {}  # the anchors were kept instead, from which all levels follow at once
+        if checkpoint is not None:
+            problems.restored, problems.keep_anchor = checkpoint.anchors, checkpoint.add_anchor
     for task, levels in finished.items():
         put(task, levels)
     if progress and finished:

@@ -159,7 +159,9 @@ class EigenproblemSet:
     accuracy : dict of int to Accuracy
         By spin channel, how the levels were found, where anchors were used.
     keep_anchor : callable or None
-        Called with the spin channel and each new anchor.
+        Called with the spin channel and each k point that was solved for others.
+    restored : dict of int to sequence of Anchor
+        By spin channel, what an interrupted run gave to `keep_anchor`.
 
     Raises
     ------
@@ -181,6 +183,7 @@ class EigenproblemSet:
         self._structure = structure
         self.accuracy: dict[int, Accuracy] = {}
         self.keep_anchor: Callable[[int, Anchor], object] | None = None
+        self.restored: Mapping[int, Sequence[Anchor]] = {}
         self._sums, self._overlap, self._k = sums, overlap, np.asarray(k, dtype=float)
         self._choice, self._states = solver, states
         n_orbitals = sums[0].n_orbitals
@@ -362,6 +365,7 @@ class EigenproblemSet:
             threads=self._jobs,
             memory=self._choice.memory,
             keep=keep,
+            restored=self.restored.get(channel, ()),
             states=self._states,
         )
         for place, energies, states, accuracy in found:
@@ -380,7 +384,8 @@ class EigenproblemSet:
         list of str
             A line each.
         """
-        seen, given, notes = self._diagnostics, self._choice.options, []
+        seen, given = self._diagnostics, self._choice.options
+        notes = self._about_anchors()
         smallest = f"{seen.min_overlap_eigenvalue:.1e}"
         if given.get("drop"):
             notes.append(
@@ -399,6 +404,17 @@ class EigenproblemSet:
                 "by which errors of H are divided (`overlap_cutoff` leaves such states out)"
             )
         return notes
+
+    def _about_anchors(self) -> list[str]:
+        """Return which of the anchors that were known from before were not used."""
+        known = sum(map(len, self._choice.anchoring.anchors.values()))
+        unused = sum(one.unused for one in self.accuracy.values()) if self.accuracy else known
+        if not unused:
+            return []
+        why = "bands beyond those that are wanted are missing there"
+        if not self.accuracy:
+            why = "levels are found from anchors only where `solver` auto takes the sparse one"
+        return [f"{unused} of {known} `anchors` were not used: {why}"]
 
     def _thread_limits(self) -> AbstractContextManager:
         """Limit threads of BLAS: they pay only for large matrices, and never beside MKL's."""

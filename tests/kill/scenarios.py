@@ -40,6 +40,7 @@ import moireio.tools.tb_h
 import moireio.tools.train_h
 from moireio.network.inference import passes
 from moireio.network.training import run as training
+from moireio.solvers import registry
 from moireio.spectrum import checkpoint
 
 #: What is imported here, no run has to import.
@@ -87,6 +88,12 @@ class Scenario:
 def save_points():
     """Keep every k point at once."""
     checkpoint.SHORT = 0.0
+
+
+def save_anchors():
+    """Take a small cell for a large one, and keep every anchor at once."""
+    save_points()
+    registry.SPARSE_SIZE = 100
 
 
 def save_passes():
@@ -173,6 +180,15 @@ SCENARIOS = (
     ),
     Scenario("band drawn", f"{BAND} --plot p.png --text t.txt", outputs=("p.png", "t.txt")),
     _points("band --resume", f"{BAND} --text t.txt", "t.txt"),
+    Scenario(
+        "band from anchors --resume",
+        "band large.h5 -q -p GM --points 20 --bands 2 -j 1 --text t.txt",
+        ("large.h5",),
+        ("t.txt",),
+        resume=True,
+        parts="t.txt.part.anchors",
+        patch=save_anchors,
+    ),
     _points("band --states --resume", f"{BAND} --states -o out.h5", "out.h5"),
     Scenario(
         "dos in place",
@@ -206,6 +222,8 @@ NEEDS = {
     "twist.zarr": "convert-h twist.h5 -q -o twist.zarr",
     "s.h5": "overlap twist.h5 -q -o s.h5",
     "s.zarr": "overlap twist.h5 -q -o s.zarr",
+    "cell.h5": "build-twist graphene --index 5 4 -q -o cell.h5",
+    "large.h5": "tb-h cell.h5 -m moon-koshino -q -o large.h5",
     "tb.h5": "tb-h twist.h5 -m moon-koshino -q -o tb.h5",
     "tb.zarr": "convert-h tb.h5 -q -o tb.zarr",
     "tb.zarr.zip": "convert-h tb.h5 -q -o tb.zarr.zip",
@@ -226,6 +244,8 @@ def make_inputs(folder, scenarios, rounds):
         wanted |= {"tb.h5", "tb.zarr", "tb.zarr.zip"}
     if any(name.startswith("tb.") for name in wanted):
         wanted.add("tb.h5")
+    if "large.h5" in wanted:
+        wanted.add("cell.h5")
     for name, words in NEEDS.items():
         if name in wanted:
             finish(words, folder)

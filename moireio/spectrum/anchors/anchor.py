@@ -29,9 +29,25 @@ class Anchor:
     states: npt.NDArray
     first: int
 
-    def covers(self, wanted: tuple[int, int]) -> bool:
-        """Return whether there are levels on both sides of those that are wanted."""
-        return self.first < wanted[0] and wanted[1] < self.first + len(self.energies) - 1
+    def covers(self, wanted: tuple[int, int], margin: int = 1) -> bool:
+        """Return whether there are the levels that are wanted and some on both sides.
+
+        Parameters
+        ----------
+        wanted : tuple of two int
+            First and last band (inclusive, from 0).
+        margin : int
+            How many there must be on each side, as long as the spectrum has them.
+
+        Returns
+        -------
+        bool
+            Also False without states.
+        """
+        last = self.first + len(self.energies) - 1
+        below, above = max(wanted[0] - margin, 0), min(wanted[1] + margin, len(self.states) - 1)
+        whole = self.states.shape[1] == len(self.energies)
+        return whole and self.first <= below and above <= last
 
     def range(self, wanted: tuple[int, int]) -> tuple[float, float, float, float]:
         """Return the lowest energy, the first and the last that is wanted, and the highest."""

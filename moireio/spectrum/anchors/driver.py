@@ -1,6 +1,7 @@
 """The levels of one spin channel at many k points: from anchors, the rest directly."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,12 +11,13 @@ from moireio.runtime.memory import usable_memory
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.method import AnchoredLevels
 from moireio.spectrum.anchors.products import BlochProducts
-from moireio.spectrum.anchors.settings import EXPECTED, Accuracy, Anchoring, margin
+from moireio.spectrum.anchors.settings import EXPECTED, Accuracy, Anchoring, least, margin
 
 if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum
     from moireio.system.structure import Structure
 
+SAME = 1e-9  # Å⁻¹
 LEFT = 0.03  # share of the k points that may be solved directly in the end
 
 
@@ -32,6 +34,7 @@ def anchored_levels(
     threads: int = 1,
     memory: float | None = None,
     keep: Callable[[Anchor], object] | None = None,
+    restored: Sequence[Anchor] = (),
     states: bool = False,
 ) -> Iterator[tuple[int, npt.NDArray, npt.NDArray | None, Accuracy]]:
     """Yield levels at many k points, most of them from anchors.
@@ -57,7 +60,10 @@ def anchored_levels(
     memory : float, optional
         Bytes that may be used; by default nearly all that are free.
     keep : callable, optional
-        Called with each new anchor.
+        Called with each k point that was solved directly; those that are no anchors have states
+        only if `states` is set.
+    restored : sequence of Anchor
+        What an interrupted run gave to `keep`.
     states : bool
         Yield states too.
 
@@ -83,6 +89,13 @@ def anchored_levels(
     products = None
     if needed < usable_memory(memory):
         products = BlochProducts(hamiltonian, overlap, structure, threads)
+    wide = [a for a in restored if a.covers(wider, 0)]
+    given = [
+        a for a in settings.anchors.get(channel, ()) if a.covers(band_range, least(band_range))
+    ]
+    accuracy.unused = len(settings.anchors.get(channel, ())) - len(given)
+    accuracy.anchors += [*given, *wide]
+    accuracy.factorisations += len(wide)
     fresh: list[int] = []
 
     def anchor(point: int) -> Anchor:
@@ -100,8 +113,7 @@ def anchored_levels(
     done: set[int] = set()
     run: AnchoredLevels | None = None
     if products is not None:
-        given = [a for a in settings.anchors.get(channel, ()) if a.covers(band_range)]
-        accuracy.anchors += given
+        places = [(a, *_nearest(a.k, k, structure.reciprocal)) for a in [*given, *wide]]
         run = AnchoredLevels(
             products,
             k,
@@ -110,10 +122,15 @@ def anchored_levels(
             anchor,
             settings.tolerance,
             pbc=structure.pbc,
-            most=max(6, len(k) // 3),
+            most=max(6, len(k) // 3) + len(given),
             threads=threads,
-            others=given,
+            others=[replace(a, k=near) for a, near, point in places if point is None],
         )
+        for one, _, point in places:
+            if point is not None:
+                run.anchors[point] = replace(one, k=run.k[point])
+                accuracy.counted[point] = first
+        fresh += run.anchors
         for _ in run.run(int(LEFT * len(k))):
             for point in fresh:
                 done.add(point)
@@ -124,8 +141,25 @@ def anchored_levels(
         for point in sorted(set(range(len(k))) - done - set(run.failing())):
             done.add(point)
             yield point, *run.at(point, states), accuracy
+    solved = [a for a in restored if (a.first, len(a.energies)) == (first, count)]
+    narrow = {_nearest(a.k, k, structure.reciprocal)[1]: a for a in solved}
     for point in sorted(set(range(len(k))) - done):
-        energies, vectors = solve(point, band_range)
+        found = narrow.get(point)
+        if found is None:
+            energies, vectors = solve(point, band_range)
+            found = Anchor(k[point], energies, vectors if states else vectors[:, :0], first)
+            if keep is not None:
+                keep(found)
         accuracy.factorisations += 1
         accuracy.counted[point], accuracy.bounds[point] = first, 0.0
-        yield point, energies, vectors if states else None, accuracy
+        yield point, found.energies, found.states if states else None, accuracy
+
+
+def _nearest(
+    place: npt.NDArray, k: npt.NDArray, reciprocal: npt.NDArray
+) -> tuple[npt.NDArray[np.float64], int | None]:
+    """Return an equivalent of a k close to those of a set, and which of them it is, if one."""
+    moves = np.round(k - place)
+    away = np.linalg.norm((k - place - moves) @ reciprocal, axis=1)
+    point = int(np.argmin(away))
+    return place + moves[point], point if away[point] < SAME else None

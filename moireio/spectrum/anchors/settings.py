@@ -57,7 +57,7 @@ class Anchoring:
         bool
             Whether the sparse solver should solve anchors only.
         """
-        if self.direct or band_range is None or points < LEAST_POINTS:
+        if self.direct or band_range is None or (points < LEAST_POINTS and not self.anchors):
             return False
         width = band_range[1] - band_range[0] + 1 + 2 * margin(band_range)
         return EXPECTED * width < n_orbitals
@@ -79,6 +79,8 @@ class Accuracy:
         Levels below the first band where inertia counted them, −1 elsewhere.
     ratio : float
         Norm of residuals in S⁻¹, as a multiple of the plain norm.
+    unused : int
+        Anchors known from before that have too few bands.
     """
 
     anchors: "list[Anchor]"
@@ -86,6 +88,7 @@ class Accuracy:
     bounds: npt.NDArray[np.float64]
     counted: npt.NDArray[np.int64]
     ratio: float = 1.0
+    unused: int = 0
 
 
 def margin(band_range: tuple[int, int]) -> int:
@@ -102,3 +105,19 @@ def margin(band_range: tuple[int, int]) -> int:
         About half as many as are wanted.
     """
     return min(max((band_range[1] - band_range[0] + 1) // 2, FEWEST_MARGIN), MOST_MARGIN)
+
+
+def least(band_range: tuple[int, int]) -> int:
+    """Return how many bands beyond each end anchors known from before must have.
+
+    Parameters
+    ----------
+    band_range : tuple of two int
+        First and last band that are wanted.
+
+    Returns
+    -------
+    int
+        Half of `margin`.
+    """
+    return margin(band_range) // 2
