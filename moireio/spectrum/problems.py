@@ -414,7 +414,7 @@ class EigenproblemSet:
         why = "bands beyond those that are wanted are missing there"
         if not self.accuracy:
             why = "levels are found from anchors only where `solver` auto takes the sparse one"
-        return [f"{unused} of {known} `anchors` were not used: {why}"]
+        return [f"{unused} of {known} known anchors were not used: {why}"]
 
     def _thread_limits(self) -> AbstractContextManager:
         """Limit threads of BLAS: they pay only for large matrices, and never beside MKL's."""
