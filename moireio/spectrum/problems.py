@@ -6,7 +6,7 @@ same rules; what a solver is able to do, it reads from its `SolverCapabilities`.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from moireio.runtime.threads import blas_beside_mkl, blas_threads, cores
 from moireio.solvers.base import EigenProblem, Solver, SolverDiagnostics
 from moireio.solvers.near_dependence import NEAR_DEPENDENCE
 from moireio.solvers.registry import automatic, make_solver
-from moireio.spectrum.anchors.settings import Accuracy, Anchoring
+from moireio.spectrum.anchors.settings import ANCHOR_SHARE, Accuracy, Anchoring
 
 if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum
@@ -191,7 +191,8 @@ class EigenproblemSet:
         self._jobs = solver.jobs or cores()
         self._n_fitting: dict[bool, int] = {}
         self._diagnostics = SolverDiagnostics()
-        self.solver = solver.make(n_orbitals, bands, sigma)
+        few = bands is not None and self._may_anchor(len(self._k), (0, bands - 1))
+        self.solver = (_rough(solver) if few else solver).make(n_orbitals, bands, sigma)
         self.solver.use_threads(self._jobs)
 
     def __enter__(self) -> "EigenproblemSet":
@@ -321,6 +322,11 @@ class EigenproblemSet:
         bool
             Whether there are enough of them, and the sparse solver was chosen automatically.
         """
+        points = len(tasks) // max(len({channel for channel, _ in tasks}), 1)
+        return self._may_anchor(points, band_range)
+
+    def _may_anchor(self, points: int, band_range: tuple[int, int] | None) -> bool:
+        """Return whether anchors save time at a number of k points."""
         choice, n_orbitals = self._choice, self.shape[2]
         if self._structure is None or choice.name != "auto" or band_range is None:
             return False
@@ -328,7 +334,6 @@ class EigenproblemSet:
             return False
         if choice.resolved(n_orbitals, self._bands) != "sparse":
             return False
-        points = len(tasks) // len({channel for channel, _ in tasks})
         return choice.anchoring.pays(points, n_orbitals, band_range)
 
     def _anchored(
@@ -483,6 +488,12 @@ class EigenproblemSet:
         """Return a problem that takes as much memory as any: one at a complex k, if there is."""
         real = [self._sums[0].is_real(k) for k in self._k]
         return self._problem(0, int(np.argmin(real)))
+
+
+def _rough(choice: SolverChoice) -> SolverChoice:
+    """Return a choice whose states are as accurate as anchors need: corrected by Ritz's method."""
+    accuracy = min(max(ANCHOR_SHARE * choice.anchoring.tolerance, 1e-9), 1e-6)
+    return replace(choice, options={"accuracy": accuracy, **choice.options})
 
 
 _STATE: "tuple[EigenproblemSet, tuple[int, int] | None, Reduction | None] | None" = None

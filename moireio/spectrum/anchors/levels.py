@@ -11,7 +11,13 @@ from scipy.linalg import svd
 from moireio.runtime.threads import blas_threads
 from moireio.spectrum.anchors.continuity import Place
 from moireio.spectrum.anchors.interpolation import GramSeries, Patch
-from moireio.spectrum.anchors.reduced import RitzLevels, polished, refined_levels, ritz_levels
+from moireio.spectrum.anchors.reduced import (
+    Grams,
+    RitzLevels,
+    polished,
+    refined_levels,
+    ritz_levels,
+)
 
 DROPPED = 1e-5  # singular values of the levels at the nodes, for the space of a patch
 
@@ -77,9 +83,7 @@ class Region:
             With both.
         """
         with blas_threads(1), ThreadPoolExecutor(threads) as pool:
-            found = pool.map(
-                lambda grams: refined_levels(grams, scales.window, scales.width), whole.at_nodes
-            )
+            found = pool.map(lambda grams: _at_node(grams, scales), whole.at_nodes)
             vectors = np.concatenate([levels.vectors for levels in found], axis=1)
         u, sizes, _ = svd(vectors, full_matrices=False)
         smaller = u[:, sizes > DROPPED * sizes.max(initial=1)]
@@ -112,6 +116,12 @@ class Region:
     def lifted(self, levels: RitzLevels) -> RitzLevels:
         """Return levels with vectors in the anchors' space."""
         return RitzLevels(levels.energies, self.vectors @ levels.vectors, levels.products)
+
+
+def _at_node(grams: Grams, scales: Scales) -> RitzLevels:
+    """Return levels whose ghosts are gone, but not those that ghosts spoiled altogether."""
+    levels = ritz_levels(grams, scales.window, scales.width)
+    return polished(grams, levels, scales.width)
 
 
 class InterpolatedLevels:

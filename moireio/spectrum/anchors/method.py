@@ -17,6 +17,7 @@ from moireio.spectrum.anchors.numbering import BandNumbers
 from moireio.spectrum.anchors.patches import folded, plane, straight_lines
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.reduced import Grams, refined_levels
+from moireio.spectrum.anchors.settings import ANCHOR_SHARE
 
 SAFETY = 0.5  # share of the tolerance that bounds may reach where anchors are chosen
 LEAST = 3  # anchors
@@ -100,7 +101,8 @@ class AnchoredLevels:
         anchors = self._all_anchors()
         for anchor in anchors[self._joined :]:
             states = self.products.phases(anchor.k).conj()[:, None] * anchor.states
-            self._basis = joined(self._basis, states)
+            with blas_threads(1):
+                self._basis = joined(self._basis, states)
         self._joined = len(anchors)
         assert self._basis is not None
         return self._basis
@@ -238,7 +240,11 @@ class AnchoredLevels:
                 self.energies[point] = levels.energies[part]
                 self.bounds[point] = quadratic_bounds(levels.energies, products, part)[part]
         for point in self.anchors:
-            self.energies[point], self.bounds[point] = self.at(point)[0], 0.0
+            # the solver's own error shows in the difference to Ritz values, which are better
+            solved = self._solved(point)[0]
+            bounds = self.bounds[point] + np.abs(solved - self.energies[point])
+            self.bounds[point] = np.fmin(bounds, ANCHOR_SHARE * self.tolerance)
+            self.energies[point] = solved
 
     def verify(self) -> None:
         """Compare residuals by interpolation with true ones, and measure their norm in S⁻¹."""
@@ -270,6 +276,13 @@ class AnchoredLevels:
         for point in points:
             self.numbers.renew(point)
 
+    def _solved(self, point: int) -> tuple[npt.NDArray[np.float64], npt.NDArray]:
+        """Return the energies and states of an anchor that are wanted."""
+        anchor = self.anchors[point]
+        begin = self.wanted[0] - anchor.first
+        part = slice(begin, begin + self.energies.shape[1])
+        return anchor.energies[part], anchor.states[:, part]
+
     def _vectors(self, point: int) -> npt.NDArray[np.complex128]:
         """Return the cell-periodic parts of the wanted states; shape (n, nb)."""
         assert self._basis is not None
@@ -298,10 +311,8 @@ class AnchoredLevels:
             S-orthonormal, in the phases of H(k).
         """
         if point in self.anchors:
-            anchor = self.anchors[point]
-            begin = self.wanted[0] - anchor.first
-            part = slice(begin, begin + self.energies.shape[1])
-            return anchor.energies[part], anchor.states[:, part] if states else None
+            energies, vectors = self._solved(point)
+            return energies, vectors if states else None
         return self.energies[point], self.states(point) if states else None
 
     def states(self, point: int) -> npt.NDArray[np.complex128]:

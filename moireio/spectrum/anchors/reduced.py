@@ -223,11 +223,14 @@ def _least(
     # residuals below that of the vector itself count as equal: of two states of one energy the
     # better one would swallow the other
     floors = np.clip(squares, 1e-15 * np.linalg.norm(ww), (width / 4) ** 2)
+    powers = np.stack([np.ones(len(energies)), -energies, energies**2, floors], axis=1)
+    squared = np.tensordot(powers, np.stack([ww, cross, yy, s]), axes=1)
+    right = s @ x
     out = np.empty(x.shape, complex)
-    for n, (energy, floor) in enumerate(zip(energies, floors, strict=True)):
-        squared = ww - energy * cross + energy**2 * yy + floor * s
-        _, solution, info = zposv(squared, s @ x[:, n], overwrite_a=True, overwrite_b=True)
-        out[:, n] = solution if info == 0 else x[:, n]
+    for n, matrix in enumerate(squared):
+        # LAPACK reads columns: the transpose, of which the conjugate solution is wanted
+        _, solution, info = zposv(matrix.T, right[:, n].conj(), overwrite_a=True)
+        out[:, n] = solution.conj() if info == 0 else x[:, n]
     return out / np.linalg.norm(out, axis=0)
 
 

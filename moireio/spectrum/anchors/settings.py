@@ -16,6 +16,7 @@ LEAST_POINTS = 20  # with fewer k points anchors save no time
 FEWEST_MARGIN, MOST_MARGIN = 8, 24  # bands beyond each end that anchors have
 EXPECTED = 8  # anchors, for the estimate of memory
 TOLERANCE = 1e-5  # eV
+ANCHOR_SHARE = 0.1  # of the tolerance: what the energies of anchors may be wrong by
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,153 @@
+"""Bands from anchors against the same bands solved at every k point.
+
+``python tests/bench/bench_anchors.py path FILE.h5 … [--bands 24] [--points 100] [--checks 10]``
+finds bands next to neutrality on Γ–M–K–Γ as `band` does by default, then at some random k points of
+the path directly, and prints for each file: anchors, factorisations, the largest bound, the largest
+difference to the direct levels, seconds of both ways (the direct one extrapolated from the k points
+that were checked), and where the time went. ``--recipe`` adds DeepH-E3's recipe (see
+bench_sparse.py) at one k. ``--states`` finds the states too.
+
+``mesh FILE.h5 … [--mesh 24]`` does the same on a mesh reduced by time reversal and the crystal's
+symmetry, with states.
+"""
+
+import argparse
+import os
+import resource
+import time
+
+import numpy as np
+
+STEPS = {
+    "_add": "anchors",
+    "_project": "projections",
+    "_extend_basis": "basis",
+    "interpolate": "interpolation, with projections",
+    "verify": "check",
+    "improve": "residuals",
+}
+
+
+def problem(path, shift, bands):
+    """Return what both ways need of a file."""
+    import moireio
+    from moireio.spectrum.selection import occupied_bands
+    from moireio.spectrum.sums import bloch_sums
+
+    with moireio.open(path) as file:
+        sums, overlap, _ = bloch_sums(file)
+        filled = round(occupied_bands(file)) + shift
+        first = filled - bands // 2
+        return file.structure, sums, overlap, (first, first + bands - 1), file.electrons.fermi
+
+
+def clocked(seconds):
+    """Add the time of the method's steps to a dictionary."""
+    from moireio.spectrum.anchors.method import AnchoredLevels
+
+    for name in STEPS:
+        step = getattr(AnchoredLevels, name)
+
+        def timed(*args, step=step, name=name, **options):
+            begin = time.perf_counter()
+            try:
+                return step(*args, **options)
+            finally:
+                seconds[name] = seconds.get(name, 0) + time.perf_counter() - begin
+
+        setattr(AnchoredLevels, name, timed)
+
+
+def k_points(kind, structure, options):
+    """Return the k points of a path or of a mesh, at most one of k and −k."""
+    from moireio.kspace.mesh import make_mesh
+    from moireio.kspace.path import make_path
+
+    if kind == "path":
+        return make_path(structure, options.path, options.points).k
+    mesh = make_mesh(structure, (options.mesh, options.mesh), None)
+    k = mesh.k
+    half = [n for n, one in enumerate(k) if tuple(np.round(one, 9)) <= tuple(np.round(-one % 1, 9))]
+    return k[half]
+
+
+def measure(kind, path, options, seconds):
+    """Print one row of the table."""
+    from moireio.spectrum.anchors.settings import Anchoring
+    from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+
+    structure, sums, overlap, band_range, fermi = problem(path, options.shift, options.bands)
+    k = k_points(kind, structure, options)
+    states = options.states or kind == "mesh"
+    choice = SolverChoice(
+        "auto", jobs=options.jobs, anchoring=Anchoring(tolerance=options.tolerance)
+    )
+    energies = np.zeros((len(k), options.bands))
+    seconds.clear()
+    begin = time.perf_counter()
+    with EigenproblemSet(
+        sums, overlap, k, choice, options.bands, fermi, states, structure
+    ) as problems:
+        for (_, point), levels, _ in problems.levels([(0, n) for n in range(len(k))], band_range):
+            energies[point] = levels
+        found = problems.accuracy[0]
+    anchored = time.perf_counter() - begin
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    chosen = np.random.default_rng(options.seed).choice(len(k), options.checks, replace=False)
+    times, differences, above = [], [0.0], 0
+    choice = SolverChoice("sparse", jobs=options.jobs)
+    with EigenproblemSet(sums, overlap, k, choice, options.bands, fermi, states) as problems:
+        for point in chosen.tolist():
+            begin = time.perf_counter()
+            ((_, levels, _),) = problems.levels([(0, point)], band_range)
+            times.append(time.perf_counter() - begin)
+            difference = np.abs(levels - energies[point])
+            differences.append(float(difference.max()))
+            above += int((difference > found.bounds[point] + 2e-9).sum())
+    direct = float(np.median(times)) * len(k) if times else np.nan
+    parts = ", ".join(f"{what} {seconds.get(name, 0):.0f}" for name, what in STEPS.items())
+    print(
+        f"| {os.path.basename(path)} | {sums[0].n_orbitals} | {len(k)} | {len(found.anchors)} | "
+        f"{found.factorisations} | {found.bounds.max():.1e} | {max(differences):.1e} | {above} | "
+        f"{anchored:.0f} | {direct:.0f} | {direct / anchored:.1f} | {memory:.1f} | {parts} |",
+        flush=True,
+    )
+    if options.recipe:
+        from bench_sparse import deeph_levels
+
+        begin = time.perf_counter()
+        deeph_levels(sums[0], overlap, band_range[0] + options.bands // 2, fermi, options.jobs)
+        each = (time.perf_counter() - begin) / 2
+        print(f"recipe: {each:.1f} s a k, {each * len(k) / anchored:.1f} times anchored")
+
+
+def main():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=["path", "mesh"])
+    parser.add_argument("files", nargs="+")
+    parser.add_argument("--bands", type=int, default=24)
+    parser.add_argument("--points", type=int, default=100)
+    parser.add_argument("--path", default="GMKG")
+    parser.add_argument("--mesh", type=int, default=24)
+    parser.add_argument("--shift", type=int, default=0, help="bands above neutrality")
+    parser.add_argument("--checks", type=int, default=10)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--tolerance", type=float, default=1e-5)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--states", action="store_true")
+    parser.add_argument("--recipe", action="store_true")
+    options = parser.parse_args()
+    seconds = {}
+    clocked(seconds)
+    print(
+        "| file | orbitals | k | anchors | solved | largest bound, eV | largest difference, eV | "
+        "above bound | anchored, s | direct, s | ratio | GB | seconds |"
+    )
+    print("|" + "---|" * 13)
+    for path in options.files:
+        measure(options.kind, path, options, seconds)
+
+
+if __name__ == "__main__":
+    main()
