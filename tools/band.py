@@ -17,8 +17,16 @@ from moireio.tools.energies import (
 )
 from moireio.tools.options import destination, one_to_stdout, options, source_argument
 from moireio.tools.progress import show_progress
-from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_options
+from moireio.tools.solver_options import (
+    anchors_option,
+    check_anchors,
+    checkpoint_path,
+    solver_choice,
+    solver_options,
+    with_anchors,
+)
 
+GROUPS = "bands", "anchors"
 SPACING = 0.1  # of the mesh for the Fermi level, 1/Å
 
 
@@ -117,6 +125,13 @@ def _overlays(ctx, param, words):
     is_flag=True,
     help="Keep the states in the output too (16 bytes for every orbital, band and k point).",
 )
+@click.option(
+    "--keep-anchors",
+    is_flag=True,
+    help="Keep the anchors in the output too, for --anchors: 16 bytes for every orbital at each "
+    "anchor, times the bands and half as many more on either side (8 to 24).",
+)
+@anchors_option
 @solver_options("dense", "sparse", "slepc")
 @click.option(
     "--overlay",
@@ -159,6 +174,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     named = [opts["output"], opts["in_place"] and source, opts["text"], opts["plot"]]
     checkpoint = checkpoint_path(opts, named)
     choice = solver_choice(opts)
+    check_anchors(opts)
     if opts["plot"] is not None:
         plots.check_format(opts["plot"])
     zero = level(opts["zero"])
@@ -166,11 +182,12 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     one_to_stdout(opts, "output", "text", "plot")
     outputs = [opts["plot"], opts["text"], opts["output"]]
     overlaid = [name for name, _ in opts["overlay"]]
-    inputs = [source, kpoints, path and os.path.exists(path) and path, *overlaid]
+    inputs = [source, kpoints, path and os.path.exists(path) and path, opts["anchors"], *overlaid]
     check_outputs(outputs, inputs, opts["force"])
     check_container(opts["output"], opts["container"])
     foreign = _foreign(path, kpoints, overlaid)
-    group = f"bands-{opts['name']}" if opts["name"] else "bands"
+    group, kept_group = (n + (f"-{opts['name']}" if opts["name"] else "") for n in GROUPS)
+    kept = []
     with open_source(source) as file:
         stored = group in file and "hamiltonian" not in file
         if stored:
@@ -187,7 +204,8 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                 convention,
                 note=notes.append,
             )
-            filling = _filling(ctx, file, opts, choice, notes)
+            own = with_anchors(choice, opts["anchors"], file)
+            filling = _filling(ctx, file, opts, own, notes)
             with show_progress(ctx, "band") as update:
                 bands = solve_bands(
                     file,
@@ -198,12 +216,15 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                     electrons=opts["electrons"],
                     filling=filling,
                     states=opts["states"],
-                    solver=choice,
+                    solver=own,
                     checkpoint=checkpoint,
                     resume=opts["resume"],
+                    keep_anchors=kept.append if opts["keep_anchors"] else None,
                     progress=update,
                     note=notes.append,
                 )
+            if opts["keep_anchors"] and not kept:
+                notes.append("there are no anchors to keep: every k was solved by itself")
             found = accuracy_note(bands)
             for note in notes if found is None else [*notes, found]:
                 say(ctx, f"note: {note}")
@@ -220,7 +241,8 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
             )
             plots.save(figure, opts["plot"])
         if not stored:
-            add_result(ctx, opts, file, group, bands)
+            results = {group: bands} | ({kept_group: kept[0]} if kept else {})
+            add_result(ctx, opts, file, results)
     print_result(opts, lambda: bands_table(bands), lambda: bands_json(bands))
 
 
@@ -306,6 +328,8 @@ def _check_numbers(opts):
         raise click.UsageError("--mesh needs --fermi auto.")
     if opts["states"] and not (opts["output"] or opts["in_place"]):
         raise click.UsageError("--states needs -o or --in-place.")
+    if opts["keep_anchors"] and not (opts["output"] or opts["in_place"]):
+        raise click.UsageError("--keep-anchors needs -o or --in-place.")
     if opts["overlay"] and not opts["plot"]:
         raise click.UsageError("--overlay needs --plot.")
     if opts["label"] is not None and not opts["overlay"]:

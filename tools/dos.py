@@ -173,7 +173,7 @@ def main(ctx, source, **opts):
             )
             save(figure, opts["plot"])
         if not stored:
-            add_result(ctx, opts, file, group, dos)
+            add_result(ctx, opts, file, {group: dos})
     print_result(opts, lambda: dos_table(dos), lambda: dos_json(dos))
 
 

@@ -131,8 +131,8 @@ def join_numbers(args, names):
     return joined
 
 
-def add_result(ctx, opts, file, group, value):
-    """Write a result into the file that ``-o`` or ``--in-place`` names, if one does.
+def add_result(ctx, opts, file, results):
+    """Write results into the file that ``-o`` or ``--in-place`` names, if one does.
 
     Parameters
     ----------
@@ -141,11 +141,9 @@ def add_result(ctx, opts, file, group, value):
     opts : dict
         The options output, in_place, force and container.
     file : BlockFile
-        The file that the result belongs to.
-    group : str
-        Its group, which is replaced.
-    value : object
-        The dataclass of the group's kind.
+        The file that the results belong to.
+    results : dict of str to object
+        By group, which is replaced, the dataclass of its kind.
     """
     from moireio.blockfile.stream import write_target
 
@@ -157,9 +155,10 @@ def add_result(ctx, opts, file, group, value):
         in_place=opts["in_place"],
         force=opts["force"],
         container=opts["container"],
-        drop=(group,),
+        drop=tuple(results),
     ) as writer:
-        writer.result(group, value)
+        for group, value in results.items():
+            writer.result(group, value)
         writer.history(ctx.command.name, arguments(), [(file.label, file.digest())])
 
 

@@ -8,7 +8,14 @@ from moireio.tools.common import Command, say
 from moireio.tools.energies import print_result
 from moireio.tools.options import BlockFile, OutputFile, one_to_stdout, options
 from moireio.tools.progress import show_progress
-from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_options
+from moireio.tools.solver_options import (
+    anchors_option,
+    check_anchors,
+    checkpoint_path,
+    solver_choice,
+    solver_options,
+    with_anchors,
+)
 
 
 @click.command("flat-band", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,6 +46,7 @@ from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_
     "lattice]",
 )
 @click.option("--points", "-n", type=click.IntRange(2), help="k points on the path.  [default: 40]")
+@anchors_option
 @solver_options("dense", "sparse", "slepc")
 @click.option(
     "--k",
@@ -85,9 +93,12 @@ def main(ctx, files, **opts):
         volumetric.check(opts["density"])
     if len(files) > 1 and (opts["weights_plot"] or opts["density"]):
         raise click.UsageError("--weights-plot and --density look at one file.")
+    if len(files) > 1 and opts["anchors"]:
+        raise click.UsageError("--anchors is for one file.")
+    check_anchors(opts)
     one_to_stdout(opts, "text", "plot", "weights_plot", "density")
     named = [opts[n] for n in ("plot", "weights_plot", "density", "text") if opts[n]]
-    check_outputs(named, files, opts["force"])
+    check_outputs(named, [*files, opts["anchors"]], opts["force"])
     solver = solver_choice(opts)
     checkpoint = checkpoint_path(opts, named, len(files) == 1)
     rows = [_row(ctx, name, opts, solver, checkpoint, len(files) > 1) for name in files]
@@ -109,9 +120,10 @@ def _row(ctx, name, opts, solver, checkpoint, series):
     with open_source(name) as file:
         notes = {}  # each once, in their order
         path = None
-        asked = opts["path"] or opts["points"]
+        asked = opts["path"] or opts["points"] or opts["anchors"]
         if "hamiltonian" in file and (asked or "bands" not in file):
             path = choose_path(file, opts["path"], opts["points"] or 40, note=notes.setdefault)
+        own = solver if path is None else with_anchors(solver, opts["anchors"], file)
         with show_progress(ctx, "flat-band") as update:
             flat = flat_bands(
                 file,
@@ -119,7 +131,7 @@ def _row(ctx, name, opts, solver, checkpoint, series):
                 opts["below"],
                 opts["above"],
                 opts["gap_energy"],
-                solver=solver,
+                solver=own,
                 checkpoint=checkpoint,
                 resume=opts["resume"],
                 progress=update,

@@ -141,6 +141,63 @@ def solver_options(*solvers):
     return decorate
 
 
+def anchors_option(function):
+    """Add ``--anchors``."""
+    return click.option(
+        "--anchors",
+        type=click.Path(exists=True),
+        metavar="FILE",
+        help="Block file with anchors of the same H and S (from band --keep-anchors). They are "
+        "used again, for another path, more points or other bands among theirs; only what they "
+        "lack is solved.",
+    )(function)
+
+
+def check_anchors(opts):
+    """Refuse ``--anchors`` and ``--keep-anchors`` where every k is solved by itself.
+
+    Parameters
+    ----------
+    opts : dict
+        Values of the options.
+    """
+    name = "--anchors" if opts["anchors"] else "--keep-anchors"
+    if not (opts["anchors"] or opts.get("keep_anchors")):
+        return
+    if opts["solver"] != "auto":
+        raise click.UsageError(f"{name} needs --solver auto.")
+    for other in ("direct", "drop", "overlap_cutoff"):
+        if opts[other]:
+            raise click.UsageError(f"{name} excludes --{other.replace('_', '-')}.")
+
+
+def with_anchors(choice, path, file):
+    """Return a solver that knows the anchors of ``--anchors``.
+
+    Parameters
+    ----------
+    choice : SolverChoice
+        The solver.
+    path : str or None
+        The file with anchors, if one is given.
+    file : BlockFile
+        The file with H and S.
+
+    Returns
+    -------
+    SolverChoice
+        For this H and S only.
+    """
+    if path is None:
+        return choice
+    from dataclasses import replace
+
+    from moireio.spectrum.anchors.kept import read_anchors
+
+    anchoring = replace(choice.anchoring, anchors=read_anchors(path, file))
+    return replace(choice, anchoring=anchoring)
+
+
 def solver_choice(opts):
     """Return the solver that the options choose.
 

@@ -17,6 +17,7 @@ from moireio.spectrum.sums import bloch_sums
 
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
+    from moireio.results.anchors import KeptAnchors
     from moireio.results.kpath import KPath
 
 
@@ -35,6 +36,7 @@ def solve_bands(
     jobs: int | None = None,
     checkpoint: str | None = None,
     resume: bool = False,
+    keep_anchors: "Callable[[KeptAnchors], object] | None" = None,
     progress: Progress | None = None,
     note: Callable[[str], object] | None = None,
 ) -> BandStructure:
@@ -71,6 +73,8 @@ def solve_bands(
         File that keeps finished k points during the run; it is removed at the end.
     resume : bool
         Continue from the file of an interrupted run.
+    keep_anchors : callable, optional
+        Called in the end with the anchors, if there are any, to be written into a block file.
     progress : Progress, optional
         Steps are k points.
     note : callable, optional
@@ -136,6 +140,10 @@ def solve_bands(
             for line in problems.notes() if note else ():
                 note(line)
             accuracy = _accuracy(problems, energies, chosen)
+            if keep_anchors is not None and problems.accuracy:
+                from moireio.spectrum.anchors.kept import all_anchors
+
+                keep_anchors(all_anchors(file, choice.anchoring.anchors, problems.accuracy))
     return BandStructure(
         path,
         energies,

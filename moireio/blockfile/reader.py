@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import re
+from collections.abc import Collection
 from dataclasses import fields
 from functools import cached_property
 from numbers import Real
@@ -283,10 +284,15 @@ class BlockFile:
 
         return read_states(self._container, group, self.bands(group), point, channel)
 
-    def digest(self) -> str:
+    def digest(self, operators: Collection[str] | None = None) -> str:
         """Return a digest of structure and operators, the same in every container.
 
         Operators of other packages do not count, so that it is the same without them.
+
+        Parameters
+        ----------
+        operators : collection of str, optional
+            Those that count; by default all.
 
         Returns
         -------
@@ -296,7 +302,8 @@ class BlockFile:
         state = hashlib.blake2b(digest_size=16)
         for array in ("cell", "positions", "numbers"):
             state.update(np.ascontiguousarray(getattr(self.structure, array)).tobytes())
-        for name in filter(CATALOGUE.__contains__, self.operators):
+        counted = CATALOGUE if operators is None else operators
+        for name in filter(counted.__contains__, self.operators):
             state.update(name.encode())
             state.update(np.ascontiguousarray(self.operator(name).crc, dtype="<u4").tobytes())
         return f"blake2b:{state.hexdigest()}"

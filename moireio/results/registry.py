@@ -57,6 +57,7 @@ KINDS = Kinds(
         "kpath": "moireio.results.kpath:KPathKind",
         "bands": "moireio.results.bands:BandsKind",
         "dos": "moireio.results.dos:DensityOfStatesKind",
+        "anchors": "moireio.results.anchors:AnchorsKind",
         "history": "moireio.results.history:HistoryKind",
     }
 )

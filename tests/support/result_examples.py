@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from moireio.results.anchors import KeptAnchors
 from moireio.results.bands import BandAccuracy, BandStructure
 from moireio.results.dos import DensityOfStates
 from moireio.results.electrons import Electrons
@@ -58,7 +59,17 @@ def example_moire():
     return Moire(layers, "second", (2, 1), 1)
 
 
+def example_anchors(n=5):
+    rng = np.random.default_rng(n)
+    counts = (3, 2, 4)
+    energies = tuple(np.sort(rng.normal(size=c)) for c in counts)
+    states = tuple(rng.normal(size=(n, c)) + 1j * rng.normal(size=(n, c)) for c in counts)
+    channel, first = np.array([0, 1, 0]), np.array([7, 8, 6])
+    return KeptAnchors("blake2b:0", rng.random((3, 3)), channel, first, energies, states)
+
+
 EXAMPLES = {
+    "anchors": example_anchors(),
     "bands": example_bands(),
     "dos": example_dos(),
     "electrons": Electrons(8.0, -1.0, 300.0, 0.5),

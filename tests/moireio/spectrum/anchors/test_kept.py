@@ -5,17 +5,21 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import moireio
+from moireio.blockfile.stream import computed_results
 from moireio.compare.hamiltonians import compare_bands
+from moireio.errors import MoireioError
 from moireio.formats.calculations import open_calculation
 from moireio.solvers import registry
 from moireio.solvers.sparse import SparseSolver
 from moireio.spectrum import checkpoint
 from moireio.spectrum.anchors import driver
+from moireio.spectrum.anchors.kept import read_anchors
 from moireio.spectrum.anchors.settings import Anchoring
 from moireio.spectrum.problems import SolverChoice
 
@@ -56,7 +60,7 @@ def stop_after(count):
 def test_a_run_goes_on_from_its_anchors(twisted, tmp_path, solved):
     record = str(tmp_path / "r.part.jsonl")
     with moireio.open(twisted) as file:
-        path = moireio.make_path(file.structure, "GMK", 20)
+        path = moireio.make_path(file.structure, "GM", 20)
         how = {"bands": BANDS, "jobs": 1, "states": True}
         whole = moireio.solve_bands(file, path, **how)
         count = len(solved)
@@ -105,7 +109,7 @@ def test_the_tolerance_belongs_to_the_run(twisted, tmp_path, solved):
             moireio.solve_bands(file, path, progress=stop_after(1), jobs=1, **how)
         for anchoring in (Anchoring(tolerance=1e-6), Anchoring(direct=True)):
             choice = SolverChoice(jobs=1, anchoring=anchoring)
-            with pytest.raises(moireio.MoireioError, match="belongs to another run"):
+            with pytest.raises(MoireioError, match="belongs to another run"):
                 moireio.solve_bands(file, path, solver=choice, resume=True, **how)
 
 
@@ -159,3 +163,123 @@ def test_a_killed_band_is_resumed(twisted, tmp_path, solved):
         bands = moireio.solve_bands(file, path, bands=2, jobs=1)
     assert resumed == bands.accuracy.factorisations - 1 == len(solved) - 1
     assert np.abs(table[:, -2:] - bands.energies[0]).max() < 2e-6
+
+
+@pytest.fixture(scope="module")
+def kept(twisted, tmp_path_factory):
+    """A file with bands and the anchors that they came from."""
+    from moireio.tools import band
+
+    out = tmp_path_factory.mktemp("kept") / "kept.h5"
+    words = [str(twisted), "-q", "-p", "GM", "-n", "20", "--bands", "2", "-j", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "SPARSE_SIZE", 100)
+        band.main([*words, "--keep-anchors", "-o", str(out)], standalone_mode=False)
+    return out
+
+
+def with_anchors(path, file):
+    return SolverChoice(jobs=1, anchoring=Anchoring(anchors=read_anchors(str(path), file)))
+
+
+def test_kept_anchors_are_solutions(kept):
+    with moireio.open(kept) as file:
+        anchors = read_anchors(str(kept), file)[0]
+        accuracy = file.bands().accuracy
+        assert len(anchors) == accuracy.factorisations == len(accuracy.anchors)
+        h = file.hamiltonian.assembler()
+        for anchor in anchors:
+            levels = np.linalg.eigvalsh(h.dense(anchor.k))
+            last = anchor.first + len(anchor.energies)
+            assert np.abs(levels[anchor.first : last] - anchor.energies).max() < 1e-9
+            residual = h.dense(anchor.k) @ anchor.states - anchor.states * anchor.energies
+            assert np.abs(residual).max() < 1e-7
+        assert {"anchors", "bands"} <= set(computed_results(file))
+
+
+@pytest.mark.parametrize(
+    ("corners", "points", "bands", "most"), [("GM", 101, 2, 1), ("MG", 33, 4, 0)]
+)
+def test_more_points_need_no_more_solutions(kept, solved, corners, points, bands, most):
+    """Also the other way round, and with other bands: hardly any is solved, all are right."""
+    with moireio.open(kept) as file:
+        path = moireio.make_path(file.structure, corners, points)
+        how = {"bands": bands, "solver": with_anchors(kept, file)}
+        found = moireio.solve_bands(file, path, **how)
+        assert found.accuracy.factorisations == len(solved) <= most
+        assert found.accuracy.max_bound <= 1e-5
+        h = file.hamiltonian.assembler()
+        for point in (1, points // 2, points - 1):
+            levels = np.linalg.eigvalsh(h.dense(path.k[point]))
+            exact = levels[found.first_band : found.first_band + bands]
+            errors = np.abs(found.energies[0, point] - exact)
+            assert (errors <= found.accuracy.bounds[0, point] + 1e-9).all()
+
+
+def test_a_few_points_and_one_far_away(kept, solved):
+    """Two points need no anchors; an equivalent one, a reciprocal vector away, is known."""
+    with moireio.open(kept) as file:
+        path = moireio.make_path(file.structure, "GM", 3)
+        moved = replace(path, k=path.k + np.array([1, -1, 0]))
+        found = moireio.solve_bands(file, moved, bands=2, solver=with_anchors(kept, file))
+        exact = moireio.solve_bands(file, path, bands=2, solver="dense", jobs=1)
+    assert len(solved) <= 1
+    assert np.abs(found.energies - exact.energies).max() <= 1e-5
+
+
+def test_too_few_bands_are_not_used(kept, solved):
+    with moireio.open(kept) as file:
+        path, notes = moireio.make_path(file.structure, "GM", 20), []
+        how = {"solver": with_anchors(kept, file), "note": notes.append}
+        found = moireio.solve_bands(file, path, bands=12, **how)
+        assert found.accuracy.factorisations == len(solved) > 0
+        assert "known anchors were not used: bands beyond" in notes[0]
+        notes.clear()
+        moireio.solve_bands(file, path, **how)
+        assert "known anchors were not used: levels are found from anchors only" in notes[0]
+
+
+def test_commands_keep_anchors_and_use_them(kept, solved, invoke, tmp_path):
+    out = tmp_path / "finer.h5"
+    words = [kept, "-q", "-p", "GM", "-n", "50", "--bands", "2", "-j", "1", "--anchors", kept]
+    done = invoke("band", *words, "--keep-anchors", "--name", "finer", "-o", out)
+    assert done.exit_code == 0, done.stderr
+    assert solved == []
+    with moireio.open(out) as file:
+        assert {"anchors", "bands", "anchors-finer", "bands-finer"} <= set(file.container.groups())
+        assert len(read_anchors(str(out), file)[0]) == 2 * len(read_anchors(str(kept), file)[0])
+    shown = invoke("h5-info", out).stdout
+    assert "anchors-finer states of bands " in shown
+    assert invoke("h5-validate", out).exit_code == 0
+    words = ["-q", "-p", "GM", "-n", "30", "--below", "1", "--above", "1", "-j", "1"]
+    assert invoke("flat-band", kept, *words, "--anchors", out).exit_code == 0
+    assert solved == []
+
+
+def test_anchors_of_another_hamiltonian_are_refused(kept, twisted, invoke, tmp_path):
+    other = tmp_path / "other.h5"
+    assert invoke("tb-h", kept, "-q", "-m", "graphene-nn", "-o", other).exit_code == 0
+    with moireio.open(other) as file:
+        assert "anchors" not in file.container.groups()
+    words = ["-q", "-p", "GM", "--bands", "2", "--anchors"]
+    done = invoke("band", other, *words, kept)
+    assert done.exit_code == 1
+    assert "/anchors belongs to another structure, H or S than those of" in done.stderr
+    assert "(compute the bands without --anchors, and keep new ones" in done.stderr
+    done = invoke("band", other, *words, twisted)
+    assert done.exit_code == 1
+    assert "has no /anchors (band keeps them with --keep-anchors, of large cells)" in done.stderr
+
+
+def test_options_that_exclude_anchors(kept, invoke):
+    for words, text in (
+        (["--anchors", kept, "--solver", "sparse"], "--anchors needs --solver auto"),
+        (["--anchors", kept, "--direct"], "--anchors excludes --direct"),
+        (["--keep-anchors", "-o", "x.h5", "--drop", "1e-3"], "--keep-anchors excludes --drop"),
+        (["--keep-anchors"], "--keep-anchors needs -o or --in-place"),
+    ):
+        done = invoke("band", kept, "--bands", "2", *words)
+        assert done.exit_code == 2
+        assert text in done.stderr
+    done = invoke("flat-band", kept, kept, "--anchors", kept)
+    assert "--anchors is for one file" in done.stderr
