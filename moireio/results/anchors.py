@@ -21,7 +21,7 @@ class KeptAnchors:
     Parameters
     ----------
     digest : str
-        Of the structure, H and S that they belong to.
+        Digest of the structure, H and S that they belong to.
     k : (na, 3) array
         Fractional coordinates.
     channel : (na,) array of int
