@@ -40,7 +40,8 @@ _OPTIONS = {
         "--verify-count",
         is_flag=True,
         help="Sparse solver: verify at every k that no level was missed, by counting those below "
-        "and above the bands (three times the factorisations).",
+        "and above the bands (two more factorisations at every k; these alone where levels are "
+        "from anchors).",
     ),
     "drop": click.option(
         "--drop",

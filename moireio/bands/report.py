@@ -112,8 +112,13 @@ def accuracy_note(bands: BandStructure) -> str | None:
     plural = "s" if anchors > 1 else ""
     power = 10.0 ** np.floor(np.log10(max(accuracy.max_bound, 1e-12)))
     bound = np.ceil(accuracy.max_bound / power) * power
+    everywhere = (accuracy.counted >= 0).all()
+    numbered = (
+        "levels counted at every k point"
+        if everywhere
+        else "bands numbered by counting at the anchors and by continuity between them"
+    )
     return (
         f"{nb} bands{spins} at {nk} k points{directly} from {anchors} anchor{plural}; errors below "
-        f"{bound:.0e} eV by residuals; bands numbered by counting at the anchors and by "
-        "continuity between them"
+        f"{bound:.0e} eV by residuals; {numbered}"
     )

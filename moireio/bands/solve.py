@@ -173,7 +173,7 @@ def _accuracy(problems, energies, band_range):
         )
     own = [found[channel] for channel in sorted(found)]
     return BandAccuracy(
-        "anchored",
+        "anchored" if any(one.anchors for one in own) else "direct",
         np.stack([one.bounds for one in own]),
         np.stack([one.counted for one in own]),
         np.array([anchor.k for one in own for anchor in one.anchors]),

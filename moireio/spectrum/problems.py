@@ -358,6 +358,9 @@ class EigenproblemSet:
             if self.keep_anchor is not None:
                 self.keep_anchor(channel, anchor)
 
+        def count(place: int, energy: float) -> int:
+            return self.count_below(channel, points[place], energy)
+
         found = anchored_levels(
             self._sums[channel],
             self._overlap,
@@ -372,6 +375,7 @@ class EigenproblemSet:
             keep=keep,
             restored=self.restored.get(channel, ()),
             states=self._states,
+            count=count if self._choice.options.get("verify_count") else None,
         )
         for place, energies, states, accuracy in found:
             self.accuracy[channel] = accuracy
@@ -411,15 +415,16 @@ class EigenproblemSet:
         return notes
 
     def _about_anchors(self) -> list[str]:
-        """Return which of the anchors that were known from before were not used."""
+        """Return why k points were solved directly, and known anchors not used."""
+        notes = [line for channel in sorted(self.accuracy) for line in self.accuracy[channel].notes]
         known = sum(map(len, self._choice.anchoring.anchors.values()))
         unused = sum(one.unused for one in self.accuracy.values()) if self.accuracy else known
         if not unused:
-            return []
+            return notes
         why = "bands beyond those that are wanted are missing there"
         if not self.accuracy:
             why = "levels are found from anchors only where `solver` auto takes the sparse one"
-        return [f"{unused} of {known} known anchors were not used: {why}"]
+        return [*notes, f"{unused} of {known} known anchors were not used: {why}"]
 
     def _thread_limits(self) -> AbstractContextManager:
         """Limit threads of BLAS: they pay only for large matrices, and never beside MKL's."""

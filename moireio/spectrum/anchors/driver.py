@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from moireio.runtime.memory import usable_memory
+from moireio.runtime.memory import size_text, usable_memory
 from moireio.spectrum.anchors.anchor import Anchor
+from moireio.spectrum.anchors.counting import complete
 from moireio.spectrum.anchors.method import AnchoredLevels
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.settings import EXPECTED, Accuracy, Anchoring, least, margin
@@ -36,6 +38,7 @@ def anchored_levels(
     keep: Callable[[Anchor], object] | None = None,
     restored: Sequence[Anchor] = (),
     states: bool = False,
+    count: Callable[[int, float], int] | None = None,
 ) -> Iterator[tuple[int, npt.NDArray, npt.NDArray | None, Accuracy]]:
     """Yield levels at many k points, most of them from anchors.
 
@@ -66,6 +69,9 @@ def anchored_levels(
         What an interrupted run gave to `keep`.
     states : bool
         Yield states too.
+    count : callable, optional
+        Returns the number of levels below an energy (eV) at a k point, by its index. With it the
+        levels are counted at every k point; where they are not complete it is solved directly.
 
     Yields
     ------
@@ -79,16 +85,21 @@ def anchored_levels(
         The same object each time, complete in the end.
     """
     first, last = band_range
-    count = last - first + 1
+    width = last - first + 1
     wider = (
         max(first - margin(band_range), 0),
         min(last + margin(band_range), hamiltonian.n_orbitals - 1),
     )
-    accuracy = Accuracy([], 0, np.zeros((len(k), count)), np.full(len(k), -1))
+    accuracy = Accuracy([], 0, np.zeros((len(k), width)), np.full(len(k), -1))
     needed = 3 * 16.0 * hamiltonian.n_orbitals * EXPECTED * (wider[1] - wider[0] + 1)
-    products = None
-    if needed < usable_memory(memory):
+    products, limit = None, usable_memory(memory)
+    if needed < limit:
         products = BlochProducts(hamiltonian, overlap, structure, threads)
+    else:
+        accuracy.notes.append(
+            f"states of {EXPECTED} anchors need about {size_text(needed)}, {size_text(limit)} may "
+            "be used: every k point was solved directly"
+        )
     wide = [a for a in restored if a.covers(wider, 0)]
     given = [
         a for a in settings.anchors.get(channel, ()) if a.covers(band_range, least(band_range))
@@ -138,10 +149,21 @@ def anchored_levels(
             fresh.clear()
         accuracy.ratio = run.ratio
         accuracy.bounds[:] = run.bounds
+        wrong = 0
         for point in sorted(set(range(len(k))) - done - set(run.failing())):
+            if count is not None:
+                if not complete(run.numbered(point), band_range, partial(count, point)):
+                    wrong += 1
+                    continue
+                accuracy.counted[point] = first
             done.add(point)
             yield point, *run.at(point, states), accuracy
-    solved = [a for a in restored if (a.first, len(a.energies)) == (first, count)]
+        if wrong:
+            accuracy.notes.append(
+                f"at {wrong} k point{'s' * (wrong > 1)} counts of levels did not confirm the bands "
+                "that anchors gave: solved directly"
+            )
+    solved = [a for a in restored if (a.first, len(a.energies)) == (first, width)]
     narrow = {_nearest(a.k, k, structure.reciprocal)[1]: a for a in solved}
     for point in sorted(set(range(len(k))) - done):
         found = narrow.get(point)

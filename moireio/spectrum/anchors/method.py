@@ -330,6 +330,29 @@ class AnchoredLevels:
         """
         return self.products.phases(self.k[point])[:, None] * self._vectors(point)
 
+    def numbered(self, point: int) -> tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return all levels that were found at a k point, beyond those that are wanted too.
+
+        Parameters
+        ----------
+        point : int
+            Index of a k point that does not fail.
+
+        Returns
+        -------
+        first : int
+            Number of the first.
+        energies : (c,) array
+            eV.
+        bounds : (c,) array
+            On their errors, eV.
+        """
+        levels, part = self.found.at[point], self.numbers.part(point)
+        assert part is not None
+        products = self.ratio**2 * levels.products
+        bounds = quadratic_bounds(levels.energies, products, part)
+        return self.wanted[0] - part.start, levels.energies, bounds
+
     def failing(self) -> list[int]:
         """Return the k points whose levels are not known well enough."""
         return np.flatnonzero(~(self.bounds.max(axis=1) <= self.tolerance)).tolist()

@@ -82,6 +82,8 @@ class Accuracy:
         Norm of residuals in S⁻¹, as a multiple of the plain norm.
     unused : int
         Anchors known from before that have too few bands.
+    notes : list of str
+        Why k points that anchors could have saved were solved directly.
     """
 
     anchors: "list[Anchor]"
@@ -90,6 +92,7 @@ class Accuracy:
     counted: npt.NDArray[np.int64]
     ratio: float = 1.0
     unused: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def margin(band_range: tuple[int, int]) -> int:

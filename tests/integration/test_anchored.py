@@ -1,0 +1,68 @@
+"""Levels at many k points from anchors, in the commands and functions that ask for them."""
+
+import numpy as np
+import pytest
+
+import moireio
+from moireio.solvers import registry
+from moireio.spectrum.anchors import driver, numbering
+from moireio.spectrum.anchors.settings import Anchoring
+from moireio.spectrum.problems import SolverChoice
+
+
+@pytest.fixture(scope="module")
+def twisted(run, tmp_path_factory):
+    """Twisted graphene of 244 orbitals."""
+    path = tmp_path_factory.mktemp("twisted") / "tb.h5"
+    run("build-twist", "graphene", "--index", 4, 5, "-q", "-o", path)
+    run("tb-h", path, "-m", "moon-koshino", "--in-place", "-q")
+    return path
+
+
+@pytest.fixture
+def low_thresholds(monkeypatch):
+    """The sparse solver, and anchors, for small cells too."""
+    monkeypatch.setattr(registry, "SPARSE_SIZE", 100)
+    monkeypatch.setattr(registry, "FEW", 4)
+
+
+def bands_of(file, **options):
+    path = moireio.make_path(file.structure, "GMKG", 20)
+    notes = []
+    choice = SolverChoice(**options)
+    bands = moireio.solve_bands(file, path, bands=6, solver=choice, note=notes.append)
+    return bands, notes
+
+
+def test_counts_at_every_k_reveal_wrong_numbers(twisted, low_thresholds, monkeypatch):
+    """Numbers between anchors are made wrong at two k points: these are solved directly."""
+    right = numbering.BandNumbers.spread
+
+    def wrong(self, *anchors):
+        right(self, *anchors)
+        between = [p for p in self._found.at if p not in anchors[0]]
+        for point in between[2], between[-2]:
+            self._first[point] += 1
+
+    monkeypatch.setattr(numbering.BandNumbers, "spread", wrong)
+    with moireio.open(twisted) as file:
+        exact, _ = bands_of(file, name="dense")
+        bands, notes = bands_of(file, options={"verify_count": True})
+    assert np.abs(bands.energies - exact.energies).max() < bands.accuracy.tolerance
+    assert bands.accuracy.method == "anchored"
+    assert (bands.accuracy.counted == bands.first_band).all()
+    assert notes == [
+        "at 2 k points counts of levels did not confirm the bands that anchors gave: solved "
+        "directly"
+    ]
+
+
+def test_where_states_do_not_fit_each_k_is_solved(twisted, low_thresholds, monkeypatch):
+    """And a note says so."""
+    monkeypatch.setattr(driver, "EXPECTED", 10**6)
+    with moireio.open(twisted) as file:
+        bands, notes = bands_of(file)
+        exact, _ = bands_of(file, anchoring=Anchoring(direct=True))
+    assert bands.accuracy.method == "direct"
+    assert np.abs(bands.energies - exact.energies).max() < 1e-9
+    assert notes[0].endswith("may be used: every k point was solved directly")
