@@ -123,7 +123,7 @@ def _row(ctx, name, opts, solver, checkpoint, series):
         asked = opts["path"] or opts["points"] or opts["anchors"]
         if "hamiltonian" in file and (asked or "bands" not in file):
             path = choose_path(file, opts["path"], opts["points"] or 40, note=notes.setdefault)
-        own = solver if path is None else with_anchors(solver, opts["anchors"], file)
+        own = with_anchors(solver, opts["anchors"], file)
         with show_progress(ctx, "flat-band") as update:
             flat = flat_bands(
                 file,
