@@ -37,6 +37,8 @@ class InertiaSearch(Solver):
         self.diagnostics = SolverDiagnostics()
         # the shift, and a step of the search
         self._sigma, self._step = sigma, 1.0
+        self.keep_factor = False
+        self._last = None
 
     @abstractmethod
     def _factorised(self, problem, sigma):
@@ -67,6 +69,29 @@ class InertiaSearch(Solver):
         raise MoireioError(
             f"levels at {energy:g} eV prevent counting", remedy="choose another energy"
         )
+
+    def respond(self, vectors: npt.NDArray) -> npt.NDArray | None:
+        """Return solutions of (H − σS) x = b with the factors of the last k, and free them.
+
+        They are kept after `eigenpairs` where `keep_factor` is set.
+
+        Parameters
+        ----------
+        vectors : (n, c) array
+            b, one in a column, in the phases of H(k).
+
+        Returns
+        -------
+        (n, c) array or None
+            x, in the precision of the factors; None where none were kept.
+        """
+        factor, self._last = self._last, None
+        if factor is None:
+            return None
+        real = factor.dtype.kind == "f" and vectors.dtype.kind == "c"
+        if real:
+            return factor.solve(vectors.real.copy()) + 1j * factor.solve(vectors.imag.copy())
+        return factor.solve(vectors)
 
     def eigenvalues(
         self, problem: EigenProblem, band_range: tuple[int, int] | None = None
@@ -120,6 +145,7 @@ class InertiaSearch(Solver):
                     raise MoireioError(f"there are {count} levels only, without those left out")
                 span = _Span(self._sigma, below, first, last, count, block, self._verify_count)
                 levels, states = self._levels_around(factor, problem, span, block)
+                self._last = factor if self.keep_factor else None
                 factor = None  # its memory, for counts
             except (SingularError, TooNearError) as error:
                 # to the same side of the level, or to the other

@@ -241,7 +241,7 @@ class SparseSolver(InertiaSearch):
 
     def close(self) -> None:
         """Free the memory of matrices and factors."""
-        self._pencil = self._factoriser = None
+        self._pencil = self._factoriser = self._last = None
         self._removed = None, None
 
     def memory(self, problem: EigenProblem, bands: int, states: bool) -> float:
@@ -286,6 +286,7 @@ class SparseSolver(InertiaSearch):
 
     def _factorised(self, problem, sigma):
         """Factorise H − σS; return the factors and the number of levels below σ."""
+        self._last = None
         self._prepare(problem)
         removed = self._removed_vectors(problem)
         # making H and S again costs little beside factors of large matrices, keeping them memory

@@ -345,6 +345,8 @@ class EigenproblemSet:
         assert self._structure is not None
         self._processes(states=True)
         self.solver.use_threads(self._jobs)
+        if hasattr(self.solver, "keep_factor"):
+            self.solver.keep_factor = True
 
         def solve(place: int, wider: tuple[int, int]) -> tuple[npt.NDArray, npt.NDArray]:
             with blas_beside_mkl():
@@ -369,6 +371,7 @@ class EigenproblemSet:
             band_range,
             solve,
             self._choice.anchoring,
+            respond=getattr(self.solver, "respond", None),
             channel=channel,
             threads=self._jobs,
             memory=self._choice.memory,

@@ -22,12 +22,15 @@ class Anchor:
         S-orthonormal, in the phases of H(k).
     first : int
         Number (from 0) of the first level, as counted by inertia.
+    responses : (n, c) array, optional
+        Changes of states with k, in the same phases.
     """
 
     k: npt.NDArray[np.float64]
     energies: npt.NDArray[np.float64]
     states: npt.NDArray
     first: int
+    responses: npt.NDArray | None = None
 
     def covers(self, wanted: tuple[int, int], margin: int = 1) -> bool:
         """Return whether there are the levels that are wanted and some on both sides.

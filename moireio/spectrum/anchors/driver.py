@@ -32,6 +32,7 @@ def anchored_levels(
     solve: Callable[[int, tuple[int, int]], tuple[npt.NDArray, npt.NDArray]],
     settings: Anchoring,
     *,
+    respond: Callable[[npt.NDArray], npt.NDArray | None] | None = None,
     channel: int = 0,
     threads: int = 1,
     memory: float | None = None,
@@ -56,6 +57,8 @@ def anchored_levels(
         Returns energies and states of a range of bands at a k point, by its index.
     settings : Anchoring
         Tolerance, and anchors that are known.
+    respond : callable, optional
+        Returns solutions of (H − σS) x = b with the factors that `solve` had last, or None.
     channel : int
         Spin channel.
     threads : int
@@ -113,6 +116,8 @@ def anchored_levels(
         energies, vectors = solve(point, wider)
         place = k[point] if run is None else run.k[point]
         found = Anchor(place, energies, vectors, wider[0])
+        if respond is not None and run is not None:
+            found = replace(found, responses=run.responses(found, respond))
         accuracy.anchors.append(found)
         accuracy.factorisations += 1
         accuracy.counted[point] = first

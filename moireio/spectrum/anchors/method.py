@@ -21,6 +21,8 @@ from moireio.spectrum.anchors.settings import ANCHOR_SHARE
 
 SAFETY = 0.5  # share of the tolerance that bounds may reach where anchors are chosen
 LEAST = 3  # anchors
+OUTER = 2  # bands beyond each end whose changes with k are in the basis too
+STEP = 0.02  # of a patch, for derivatives
 TESTED = 2  # k points farthest from all anchors at which that is decided
 WIDTH, NARROWEST, WIDEST = 0.25, 2e-3, 0.05  # share of the margin's energies; eV
 
@@ -100,12 +102,56 @@ class AnchoredLevels:
         """Add what is new among the anchors' states to the basis."""
         anchors = self._all_anchors()
         for anchor in anchors[self._joined :]:
-            states = self.products.phases(anchor.k).conj()[:, None] * anchor.states
+            back = self.products.phases(anchor.k).conj()[:, None]
             with blas_threads(1):
-                self._basis = joined(self._basis, states)
+                self._basis = joined(self._basis, back * anchor.states)
+                if anchor.responses is not None:
+                    self._basis = joined(self._basis, back * anchor.responses)
         self._joined = len(anchors)
         assert self._basis is not None
         return self._basis
+
+    def responses(
+        self, anchor: Anchor, respond: Callable[[npt.NDArray], npt.NDArray | None]
+    ) -> npt.NDArray | None:
+        """Return how the states that are wanted change with k, to first order.
+
+        The change of a state u with energy E is −(H − ES)⁻¹ (H′ − ES′) u, without the states that
+        the anchor has. Of what is left most is far from E, so that (H − σS)⁻¹ does as well, whose
+        factors are at hand.
+
+        Parameters
+        ----------
+        anchor : Anchor
+            Solved last.
+        respond : callable
+            Returns (H − σS)⁻¹ times some vectors, or None.
+
+        Returns
+        -------
+        (n, c) array or None
+            For every direction of the patches at that k.
+        """
+        phase = self.products.phases(anchor.k)[:, None]
+        begin = max(self.wanted[0] - anchor.first - OUTER, 0)
+        part = slice(begin, self.wanted[1] + 1 - anchor.first + OUTER)
+        u, energies = phase.conj() * anchor.states, anchor.energies[part]
+        s0 = self.products.overlap(anchor.k, u)
+        forces = []
+        for patch, _ in self._patches:
+            if not patch.holds(anchor.k):
+                continue
+            for axis in patch.axes:
+                w, y = self.products(anchor.k + STEP * axis, u[:, part])
+                force = (w - y * energies) / STEP
+                forces.append(force - s0 @ (u.conj().T @ force))
+        if not forces:
+            return None
+        found = respond(phase * np.concatenate(forces, axis=1))
+        if found is None:
+            return None
+        lengths = np.linalg.norm(found, axis=0)
+        return found[:, lengths > 0] / lengths[lengths > 0]
 
     def _scales(self) -> Scales:
         """Return the window of energies, and the width of residuals."""
