@@ -11,7 +11,9 @@ import numpy.typing as npt
 from moireio.runtime.memory import size_text, usable_memory
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.counting import complete
+from moireio.spectrum.anchors.interpolation import Patch
 from moireio.spectrum.anchors.method import AnchoredLevels
+from moireio.spectrum.anchors.patches import chosen_patches
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.settings import EXPECTED, Accuracy, Anchoring, least, margin
 
@@ -110,64 +112,91 @@ def anchored_levels(
     accuracy.unused = len(settings.anchors.get(channel, ())) - len(given)
     accuracy.anchors += [*given, *wide]
     accuracy.factorisations += len(wide)
-    fresh: list[int] = []
-
-    def anchor(point: int) -> Anchor:
-        energies, vectors = solve(point, wider)
-        place = k[point] if run is None else run.k[point]
-        found = Anchor(place, energies, vectors, wider[0])
-        if respond is not None and run is not None:
-            found = replace(found, responses=run.responses(found, respond))
-        accuracy.anchors.append(found)
-        accuracy.factorisations += 1
-        accuracy.counted[point] = first
-        fresh.append(point)
-        if keep is not None:
-            keep(found)
-        return found
-
     done: set[int] = set()
-    run: AnchoredLevels | None = None
+    lines: list[Patch] = []
+    pieces: list[npt.NDArray[np.integer]] = []
     if products is not None:
-        places = [(a, *_nearest(a.k, k, structure.reciprocal)) for a in [*given, *wide]]
+        lines, pieces = _pieces(products, k, structure)
+
+    def of_piece(
+        piece: npt.NDArray[np.integer],
+    ) -> Iterator[tuple[int, npt.NDArray, npt.NDArray | None, Accuracy]]:
+        """Yield the levels of some k points on one line, or of all."""
+        assert products is not None
+        fresh: list[int] = []
+        places = [(a, *_nearest(a.k, k[piece], structure.reciprocal)) for a in accuracy.anchors]
+
+        def anchor(place: int) -> Anchor:
+            point = int(piece[place])
+            energies, vectors = solve(point, wider)
+            found = Anchor(run.k[place], energies, vectors, wider[0])
+            if respond is not None:
+                found = replace(found, responses=run.responses(found, respond))
+            accuracy.anchors.append(found)
+            accuracy.factorisations += 1
+            accuracy.counted[point] = first
+            fresh.append(place)
+            if keep is not None:
+                keep(found)
+            return found
+
+        alone = len(pieces) == 1
         run = AnchoredLevels(
             products,
-            k,
+            k[piece],
             structure.reciprocal,
             band_range,
             anchor,
             settings.tolerance,
             pbc=structure.pbc,
-            most=max(6, len(k) // 3) + len(given),
+            most=max(6, len(piece) // 3) + len(given),
             threads=threads,
-            others=[replace(a, k=near) for a, near, point in places if point is None],
+            others=[
+                replace(a, k=near)
+                for a, near, point in places
+                if point is None and (alone or any(line.holds(near) for line in lines))
+            ],
+            lines=lines,
         )
         for one, _, point in places:
             if point is not None:
                 run.anchors[point] = replace(one, k=run.k[point])
-                accuracy.counted[point] = first
+                accuracy.counted[piece[point]] = first
         fresh += run.anchors
-        for _ in run.run(int(LEFT * len(k))):
-            for point in fresh:
-                done.add(point)
-                yield point, *run.at(point, states), accuracy
+
+        def levels(
+            place: int,
+        ) -> tuple[int, npt.NDArray, npt.NDArray | None, Accuracy]:
+            done.add(int(piece[place]))
+            return int(piece[place]), *run.at(place, states), accuracy
+
+        for _ in run.run(int(LEFT * len(piece))):
+            for place in fresh:
+                if piece[place] not in done:
+                    yield levels(place)
             fresh.clear()
-        accuracy.ratio = run.ratio
-        accuracy.bounds[:] = run.bounds
-        wrong = 0
-        for point in sorted(set(range(len(k))) - done - set(run.failing())):
+        accuracy.ratio = max(accuracy.ratio, run.ratio)
+        failing, wrong = set(run.failing()), 0
+        for place in sorted(set(range(len(piece))) - failing):
+            point = int(piece[place])
+            if point in done:
+                accuracy.bounds[point] = run.bounds[place]
+                continue
             if count is not None:
-                if not complete(run.numbered(point), band_range, partial(count, point)):
+                if not complete(run.numbered(place), band_range, partial(count, point)):
                     wrong += 1
                     continue
                 accuracy.counted[point] = first
-            done.add(point)
-            yield point, *run.at(point, states), accuracy
+            accuracy.bounds[point] = run.bounds[place]
+            yield levels(place)
         if wrong:
             accuracy.notes.append(
                 f"at {wrong} k point{'s' * (wrong > 1)} counts of levels did not confirm the bands "
                 "that anchors gave: solved directly"
             )
+
+    for piece in pieces:
+        yield from of_piece(piece)
     solved = [a for a in restored if (a.first, len(a.energies)) == (first, width)]
     narrow = {_nearest(a.k, k, structure.reciprocal)[1]: a for a in solved}
     for point in sorted(set(range(len(k))) - done):
@@ -180,6 +209,25 @@ def anchored_levels(
         accuracy.factorisations += 1
         accuracy.counted[point], accuracy.bounds[point] = first, 0.0
         yield point, found.energies, found.states if states else None, accuracy
+
+
+def _pieces(
+    products: BlochProducts, k: npt.NDArray[np.float64], structure: "Structure"
+) -> tuple[list[Patch], list[npt.NDArray[np.integer]]]:
+    """Return lines and the k points on each, or all k points where they do not lie on lines.
+
+    A line needs the anchors on it only, so that its matrices are smaller.
+    """
+    _, patches = chosen_patches(k, structure.reciprocal, structure.pbc, products.reach)
+    lines = [patch for patch, _ in patches if len(patch.axes) == 1]
+    if len(lines) < 2:
+        return lines, [np.arange(len(k))]
+    pieces = []
+    for line in lines:
+        before = int(line.points[0]) - 1
+        corner = [before] if before >= 0 and line.holds(k[before]) else []
+        pieces.append(np.array([*corner, *line.points]))
+    return lines, pieces
 
 
 def _nearest(

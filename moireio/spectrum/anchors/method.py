@@ -10,17 +10,18 @@ from moireio.runtime.threads import blas_threads
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.basis import joined
 from moireio.spectrum.anchors.bounds import quadratic_bounds
-from moireio.spectrum.anchors.interpolation import GramSeries, Patch, node_count
+from moireio.spectrum.anchors.interpolation import GramSeries, Patch
 from moireio.spectrum.anchors.levels import InterpolatedLevels, Region, Scales
 from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.numbering import BandNumbers
-from moireio.spectrum.anchors.patches import folded, plane, straight_lines
+from moireio.spectrum.anchors.patches import chosen_patches, folded
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.reduced import Grams, refined_levels
 from moireio.spectrum.anchors.settings import ANCHOR_SHARE
 
 SAFETY = 0.5  # share of the tolerance that bounds may reach where anchors are chosen
-LEAST = 3  # anchors
+LEAST_OF_LINE, LEAST = 2, 3  # anchors
+PARALLEL = 1 - 1e-6  # cosine of the angle of two lines
 OUTER = 2  # bands beyond each end whose changes with k are in the basis too
 STEP = 0.02  # of a patch, for derivatives
 TESTED = 2  # k points farthest from all anchors at which that is decided
@@ -55,6 +56,8 @@ class AnchoredLevels:
         Those known from before, by index of the k point.
     others : sequence of Anchor
         Those known at other k points.
+    lines : sequence of Patch
+        Other lines through these k points, along which states change too.
 
     Attributes
     ----------
@@ -79,6 +82,7 @@ class AnchoredLevels:
     threads: int = 1
     anchors: dict[int, Anchor] = field(default_factory=dict)
     others: Sequence[Anchor] = ()
+    lines: Sequence[Patch] = ()
     ratio: float = 1.0
     check: float = 0.0
 
@@ -88,7 +92,14 @@ class AnchoredLevels:
         self._joined = 0
         self.energies = np.full((len(self.k), count), np.nan)
         self.bounds = np.full((len(self.k), count), np.inf)
-        self._patches = self._choose_patches()
+        given = self.k
+        self.k, self._patches = chosen_patches(
+            given, self.reciprocal, self.pbc, self.products.reach
+        )
+        if self.k is not given:
+            places = [folded(a.k[None], self.reciprocal, self.pbc)[0] for a in self.others]
+            moves = zip(self.others, places, strict=True)
+            self.others = [replace(anchor, k=place) for anchor, place in moves]
         self._spread = self.k @ self.reciprocal
         self.n_projections = 0
 
@@ -138,13 +149,10 @@ class AnchoredLevels:
         u, energies = phase.conj() * anchor.states, anchor.energies[part]
         s0 = self.products.overlap(anchor.k, u)
         forces = []
-        for patch, _ in self._patches:
-            if not patch.holds(anchor.k):
-                continue
-            for axis in patch.axes:
-                w, y = self.products(anchor.k + STEP * axis, u[:, part])
-                force = (w - y * energies) / STEP
-                forces.append(force - s0 @ (u.conj().T @ force))
+        for axis in self._directions(anchor.k):
+            w, y = self.products(anchor.k + STEP * axis, u[:, part])
+            force = (w - y * energies) / STEP
+            forces.append(force - s0 @ (u.conj().T @ force))
         if not forces:
             return None
         found = respond(phase * np.concatenate(forces, axis=1))
@@ -152,6 +160,16 @@ class AnchoredLevels:
             return None
         lengths = np.linalg.norm(found, axis=0)
         return found[:, lengths > 0] / lengths[lengths > 0]
+
+    def _directions(self, k: npt.NDArray) -> list[npt.NDArray]:
+        """Return the axes of the patches, and of other lines, on which a k point lies."""
+        found: list[npt.NDArray] = []
+        for patch in [*(patch for patch, _ in self._patches), *self.lines]:
+            for axis in patch.axes if patch.holds(k) else ():
+                own = axis / np.linalg.norm(axis)
+                if all(abs(own @ other / np.linalg.norm(other)) < PARALLEL for other in found):
+                    found.append(axis)
+        return found
 
     def _scales(self) -> Scales:
         """Return the window of energies, and the width of residuals."""
@@ -211,7 +229,8 @@ class AnchoredLevels:
         while not self.anchors and not any(self._region_at(a.k) for a in self.others):
             self._add(int(np.argmax(self._distances())))
             yield
-        while len(self._all_anchors()) < LEAST:
+        plane = any(len(patch.axes) > 1 for patch, _ in self._patches)
+        while len(self._all_anchors()) < (LEAST if plane else LEAST_OF_LINE):
             self._add(int(np.argmax(self._distances())))
             yield
         self._extend_basis()
@@ -243,27 +262,6 @@ class AnchoredLevels:
             away = np.linalg.norm(self._spread - self._spread[point], axis=1)
             distance = np.minimum(distance, away)
         return points
-
-    def _choose_patches(self) -> list[tuple[Patch, tuple[int, ...]]]:
-        """Return lines or a plane with their nodes, whichever needs fewer; move k for a plane."""
-        lines = [(line, self._counts(line)) for line in straight_lines(self.k)]
-        inside = sum(len(line.points) for line, _ in lines)
-        cost = sum(np.prod(counts) for _, counts in lines) + len(self.k) - inside
-        moved = folded(self.k, self.reciprocal, self.pbc)
-        whole = plane(moved)
-        if whole is not None:
-            counts = self._counts(whole)
-            if np.prod(counts) < cost:
-                self.k = moved
-                places = [folded(a.k[None], self.reciprocal, self.pbc)[0] for a in self.others]
-                moves = zip(self.others, places, strict=True)
-                self.others = [replace(anchor, k=place) for anchor, place in moves]
-                return [(whole, counts)]
-        return lines
-
-    def _counts(self, patch: Patch) -> tuple[int, ...]:
-        # products of H V with itself have twice the phases
-        return tuple(node_count(2 * self.products.reach(axis)) for axis in patch.axes)
 
     def interpolate(self) -> None:
         """Find the small matrices as functions of k, the levels at all k points, and numbers."""

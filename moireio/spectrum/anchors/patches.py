@@ -1,9 +1,11 @@
 """Lines and planes of k space on which k points lie."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
-from moireio.spectrum.anchors.interpolation import Patch
+from moireio.spectrum.anchors.interpolation import Patch, node_count
 
 STRAIGHT = 1e-7  # distance from a line, fractional coordinates
 FEWEST = 4  # points of a line
@@ -97,3 +99,44 @@ def folded(
     lengths = np.linalg.norm((k[:, None] + moves) @ reciprocal, axis=-1)
     # of equally short ones always the same, so that neighbours stay neighbours
     return k + moves[np.argmin(np.round(lengths, 9), axis=1)]
+
+
+def chosen_patches(
+    k: npt.NDArray[np.float64],
+    reciprocal: npt.NDArray,
+    pbc: npt.NDArray[np.bool_],
+    reach: Callable[[npt.NDArray], float],
+) -> tuple[npt.NDArray[np.float64], list[tuple[Patch, tuple[int, ...]]]]:
+    """Return lines or a plane with their nodes, whichever needs fewer.
+
+    Parameters
+    ----------
+    k : (nk, 3) array
+        Fractional coordinates.
+    reciprocal : (3, 3) array
+        Reciprocal cell, one vector a row.
+    pbc : (3,) array of bool
+        Periodic axes.
+    reach : callable
+        Returns the largest phase, radians, along a line in k space (see `BlochProducts.reach`).
+
+    Returns
+    -------
+    k : (nk, 3) array
+        Those of a plane moved to the zone around Γ.
+    patches : list of (Patch, tuple of int)
+        With the number of nodes along each axis.
+    """
+
+    def counts(patch: Patch) -> tuple[int, ...]:
+        # products of H V with itself have twice the phases
+        return tuple(node_count(2 * reach(axis)) for axis in patch.axes)
+
+    lines = [(line, counts(line)) for line in straight_lines(k)]
+    inside = sum(len(line.points) for line, _ in lines)
+    cost = sum(np.prod(count) for _, count in lines) + len(k) - inside
+    moved = folded(k, reciprocal, pbc)
+    whole = plane(moved)
+    if whole is not None and np.prod(counts(whole)) < cost:
+        return moved, [(whole, counts(whole))]
+    return k, lines
