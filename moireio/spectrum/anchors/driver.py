@@ -119,7 +119,7 @@ def anchored_levels(
         lines, pieces = _pieces(products, k, structure)
 
     def of_piece(
-        piece: npt.NDArray[np.integer],
+        number: int, piece: npt.NDArray[np.integer]
     ) -> Iterator[tuple[int, npt.NDArray, npt.NDArray | None, Accuracy]]:
         """Yield the levels of some k points on one line, or of all."""
         assert products is not None
@@ -140,7 +140,7 @@ def anchored_levels(
                 keep(found)
             return found
 
-        alone = len(pieces) == 1
+        own = lines[number] if len(pieces) > 1 else None
         run = AnchoredLevels(
             products,
             k[piece],
@@ -154,7 +154,7 @@ def anchored_levels(
             others=[
                 replace(a, k=near)
                 for a, near, point in places
-                if point is None and (alone or any(line.holds(near) for line in lines))
+                if point is None and (own is None or own.holds(near))
             ],
             lines=lines,
         )
@@ -195,8 +195,8 @@ def anchored_levels(
                 "that anchors gave: solved directly"
             )
 
-    for piece in pieces:
-        yield from of_piece(piece)
+    for number, piece in enumerate(pieces):
+        yield from of_piece(number, piece)
     solved = [a for a in restored if (a.first, len(a.energies)) == (first, width)]
     narrow = {_nearest(a.k, k, structure.reciprocal)[1]: a for a in solved}
     for point in sorted(set(range(len(k))) - done):
