@@ -20,7 +20,7 @@ class AnchorRecord:
     """Anchors in a file, each of them synced as it is found.
 
     The file begins with a line that names the run. An anchor is a line of JSON and the bytes of its
-    states. What was cut off or damaged at the end is passed over.
+    states, and after them of their changes. What was cut off or damaged at the end is passed over.
 
     Parameters
     ----------
@@ -73,8 +73,11 @@ class AnchorRecord:
             else:
                 self._stream.seek(self._size)
                 self._stream.truncate()  # an anchor that was not finished
-        kind = COMPLEX if np.iscomplexobj(anchor.states) else REAL
-        states = np.ascontiguousarray(anchor.states, dtype=kind)
+        states = anchor.states
+        if anchor.responses is not None:
+            states = np.concatenate([states, anchor.responses], axis=1)
+        kind = COMPLEX if np.iscomplexobj(states) else REAL
+        states = np.ascontiguousarray(states, dtype=kind)
         line = {
             "channel": int(channel),
             "k": [float(x) for x in anchor.k],
@@ -115,7 +118,9 @@ def _read(stream: IO[bytes], end: int) -> "tuple[int, Anchor] | None":
         if zlib.crc32(data) != line["crc"]:
             return None
         states: npt.NDArray = np.frombuffer(data, kind).reshape(rows, columns)
-        anchor = Anchor(np.array(line["k"]), np.array(line["energies"]), states, line["first"])
-        return line["channel"], anchor
+        count = len(line["energies"])
+        responses = states[:, count:] if columns > count else None
+        k, energies = np.array(line["k"]), np.array(line["energies"])
+        return line["channel"], Anchor(k, energies, states[:, :count], line["first"], responses)
     except (ValueError, KeyError, TypeError):
         return None
