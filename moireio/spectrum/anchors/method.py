@@ -129,7 +129,7 @@ class AnchoredLevels:
 
         The change of a state u with energy E is −(H − ES)⁻¹ (H′ − ES′) u, without the states that
         the anchor has. Of what is left most is far from E, so that (H − σS)⁻¹ does as well, whose
-        factors are at hand.
+        factors are available.
 
         Parameters
         ----------
