@@ -27,6 +27,8 @@ SHORT = 10.0  # s
 def solver_key(choice: "SolverChoice") -> list:
     """Return the part of the key of a run that a solver sets: its options that change results.
 
+    Whether levels are counted everywhere is one of them.
+
     Parameters
     ----------
     choice : SolverChoice
@@ -37,8 +39,9 @@ def solver_key(choice: "SolverChoice") -> list:
     list
         For JSON.
     """
-    options = (choice.options.get(name) for name in ("drop", "overlap_cutoff"))
-    return [choice.name, *options, choice.anchoring.direct, choice.anchoring.tolerance]
+    given, anchoring = choice.options.get, choice.anchoring
+    options = given("drop"), given("overlap_cutoff"), bool(given("verify_count"))
+    return [choice.name, *options, anchoring.direct, anchoring.tolerance]
 
 
 @contextlib.contextmanager

@@ -81,6 +81,7 @@ def solve_levels(
         finished = {}  # the anchors were kept instead, from which all levels follow at once
         if checkpoint is not None:
             problems.restored, problems.keep_anchor = checkpoint.anchors, checkpoint.add_anchor
+            problems.confirmed = dict(checkpoint.finished)
     for task, levels in finished.items():
         put(task, levels)
     if progress and finished:

@@ -162,6 +162,9 @@ class EigenproblemSet:
         Called with the spin channel and each k point that was solved for others.
     restored : dict of int to sequence of Anchor
         By spin channel, what an interrupted run gave to `keep_anchor`.
+    confirmed : dict of (int, int) to array
+        By spin channel and k point, energies that an interrupted run had, eV: where levels are
+        counted, they need not be counted again.
 
     Raises
     ------
@@ -184,6 +187,7 @@ class EigenproblemSet:
         self.accuracy: dict[int, Accuracy] = {}
         self.keep_anchor: Callable[[int, Anchor], object] | None = None
         self.restored: Mapping[int, Sequence[Anchor]] = {}
+        self.confirmed: Mapping[Task, npt.NDArray] = {}
         self._sums, self._overlap, self._k = sums, overlap, np.asarray(k, dtype=float)
         self._choice, self._states = solver, states
         n_orbitals = sums[0].n_orbitals
@@ -379,6 +383,11 @@ class EigenproblemSet:
             restored=self.restored.get(channel, ()),
             states=self._states,
             count=count if self._choice.options.get("verify_count") else None,
+            confirmed={
+                place: self.confirmed[channel, point]
+                for place, point in enumerate(points)
+                if (channel, point) in self.confirmed
+            },
         )
         for place, energies, states, accuracy in found:
             self.accuracy[channel] = accuracy

@@ -113,6 +113,31 @@ def test_the_tolerance_belongs_to_the_run(twisted, tmp_path, solved):
                 moireio.solve_bands(file, path, solver=choice, resume=True, **how)
 
 
+def test_counts_are_not_repeated(twisted, tmp_path, solved, monkeypatch):
+    """Where levels are counted at every k, an interrupted run does not count them again."""
+    record, counts = str(tmp_path / "r.part.jsonl"), []
+    count_below = SparseSolver.count_below
+
+    def counted(self, problem, energy):
+        counts.append(tuple(problem.k))
+        return count_below(self, problem, energy)
+
+    with moireio.open(twisted) as file:
+        path = moireio.make_path(file.structure, "GM", 20)
+        choice = SolverChoice(jobs=1, options={"verify_count": True})
+        how = {"bands": 2, "solver": choice, "checkpoint": record}
+        monkeypatch.setattr(SparseSolver, "count_below", counted)
+        with pytest.raises(Stopped):
+            moireio.solve_bands(file, path, progress=stop_after(15), **how)
+        before = set(counts)
+        counts.clear()
+        bands = moireio.solve_bands(file, path, resume=True, **how)
+    assert before
+    assert counts
+    assert not before & set(counts)
+    assert (bands.accuracy.counted == bands.first_band).all()
+
+
 def test_compare_h_goes_on_in_both_hamiltonians(twisted, tmp_path, solved):
     record = str(tmp_path / "r.part.jsonl")
     with open_calculation(twisted) as a, open_calculation(twisted) as b:
