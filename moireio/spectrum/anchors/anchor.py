@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 from moireio.spectrum.anchors.reduced import RitzLevels
 
+CLEAR = 1e-3  # eV: no gap within a degenerate group
+
 
 @dataclass(frozen=True, eq=False)
 class Anchor:
@@ -59,10 +61,32 @@ class Anchor:
         return float(e[0]), float(e[begin]), float(e[end]), float(e[-1])
 
     def first_of(self, levels: RitzLevels, wanted: tuple[int, int]) -> int:
-        """Return the number of the first of the levels that were found at an self."""
-        begin, end = wanted[0] - self.first, wanted[1] + 1 - self.first
-        inner = self.energies[max(begin - 1, 0) : end + 1]
-        widest = int(np.argmax(np.diff(inner)))
-        energy = 0.5 * (inner[widest] + inner[widest + 1])
+        """Return the number of the first of the levels that were found at the anchor."""
+        energy = in_a_gap(self.energies, wanted[0] - self.first, wanted[1] + 1 - self.first)
         below = self.first + int((self.energies < energy).sum())
         return below - int((levels.energies < energy).sum())
+
+
+def in_a_gap(energies: npt.NDArray[np.float64], start: int, stop: int) -> float:
+    """Return an energy near some levels where there is no level, as far from others as possible.
+
+    Parameters
+    ----------
+    energies : (c,) array
+        eV, ascending; two at least.
+    start, stop : int
+        The levels, a slice of them.
+
+    Returns
+    -------
+    float
+        In the widest gap between the levels and those next to them; where that is none, as within
+        a group of degenerate levels, in the nearest gap beyond.
+    """
+    gaps = np.diff(energies)
+    for more in range(1, len(energies)):
+        begin, end = max(start - more, 0), min(stop + more - 1, len(gaps))
+        widest = begin + int(np.argmax(gaps[begin:end]))
+        if gaps[widest] > CLEAR:
+            break
+    return float(0.5 * (energies[widest] + energies[widest + 1]))

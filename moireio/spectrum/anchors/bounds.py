@@ -11,6 +11,7 @@ def quadratic_bounds(
     energies: npt.NDArray[np.float64],
     products: npt.NDArray[np.complex128],
     wanted: slice = slice(None),
+    known: tuple[float, float] = (-np.inf, np.inf),
 ) -> npt.NDArray[np.float64]:
     """Return bounds on the errors of Ritz values: the least that any group of levels gives.
 
@@ -18,7 +19,8 @@ def quadratic_bounds(
     with the distance η from all levels outside the group: its error is at most
     2R²/(η + √(η² + 4R²)), which is near R²/η for small residuals, and never more than R (C.-K. Li
     and R.-C. Li, Linear Algebra Appl. 395, 183 (2005)). Distances are those to the neighbouring
-    Ritz values, less their residuals, so that the bounds hold where no level is missing.
+    Ritz values, less their residuals, so that the bounds hold where no level is missing. A level
+    that one outside the group may pass gets no bound from that group: its number is not sure.
 
     Parameters
     ----------
@@ -28,35 +30,38 @@ def quadratic_bounds(
         Products r_i†S⁻¹r_j of the residuals, eV².
     wanted : slice
         Levels whose bounds matter; larger groups are formed around them.
+    known : tuple of two float
+        Energies between which there are no levels but these, eV.
 
     Returns
     -------
     (c,) array
-        eV.
+        eV; ∞ where there is none.
     """
     count = len(energies)
     squares = np.maximum(np.diagonal(products).real, 0)
     residuals = np.sqrt(squares)
-    bounds = residuals.copy()
-    # nothing is known of what lies beyond the first and the last level
-    lower = np.concatenate([[np.inf], energies + residuals])
-    upper = np.concatenate([energies - residuals, [-np.inf]])
+    bounds = np.full(count, np.inf)
+    below = np.concatenate([[known[0]], energies + residuals])
+    above = np.concatenate([energies - residuals, [known[1]]])
+    lower = np.maximum.accumulate(below)
+    upper = np.minimum.accumulate(above[::-1])[::-1]
 
     def use(first: int, last: int, norm2: float) -> None:
         part = slice(first, last + 1)
         eta = np.minimum(energies[part] - lower[first], upper[last + 1] - energies[part])
-        eta = np.maximum(eta, 0)
-        bound = 2 * norm2 / np.maximum(eta + np.sqrt(eta**2 + 4 * norm2), 1e-300)
+        root = np.sqrt(np.minimum(eta, 1e100) ** 2 + 4 * norm2)
+        bound = np.where(eta > 0, 2 * norm2 / np.maximum(eta + root, 1e-300), np.inf)
         np.minimum(bounds[part], bound, out=bounds[part])
 
     sums = np.concatenate([[0.0], np.cumsum(squares)])
     for size in range(1, SMALL + 1):
-        for first in range(1, count - size):
+        for first in range(count - size + 1):
             use(first, first + size - 1, float(sums[first + size] - sums[first]))
     start, stop, _ = wanted.indices(count)
-    for step in np.unique(np.linspace(0, max(start - 1, count - 1 - stop), STEPS).astype(int)):
-        first, last = max(start - int(step), 1), min(stop - 1 + int(step), count - 2)
+    for step in np.unique(np.linspace(0, max(start, count - stop), STEPS).astype(int)):
+        first, last = max(start - int(step), 0), min(stop - 1 + int(step), count - 1)
         if first <= last:
             part = products[first : last + 1, first : last + 1]
-            use(first, last, float(np.linalg.eigvalsh(part)[-1]))
+            use(first, last, max(float(np.linalg.eigvalsh(part)[-1]), 0.0))
     return bounds

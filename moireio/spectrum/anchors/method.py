@@ -10,13 +10,14 @@ from moireio.runtime.threads import blas_threads
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.basis import joined
 from moireio.spectrum.anchors.bounds import quadratic_bounds
+from moireio.spectrum.anchors.completeness import directions, known_ranges, velocity, widest_known
 from moireio.spectrum.anchors.interpolation import GramSeries, Patch
 from moireio.spectrum.anchors.levels import InterpolatedLevels, Region, Scales
 from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.numbering import BandNumbers
 from moireio.spectrum.anchors.patches import chosen_patches, folded
 from moireio.spectrum.anchors.products import BlochProducts
-from moireio.spectrum.anchors.reduced import Grams, refined_levels
+from moireio.spectrum.anchors.reduced import Grams, RitzLevels, refined_levels
 from moireio.spectrum.anchors.settings import ANCHOR_SHARE
 
 SAFETY = 0.5  # share of the tolerance that bounds may reach where anchors are chosen
@@ -24,6 +25,7 @@ LEAST_OF_LINE, LEAST = 2, 3  # anchors
 PARALLEL = 1 - 1e-6  # cosine of the angle of two lines
 OUTER = 2  # bands beyond each end whose changes with k are in the basis too
 STEP = 0.02  # of a patch, for derivatives
+NEAR = 1e-9  # Å⁻¹: the same k point
 TESTED = 2  # k points farthest from all anchors at which that is decided
 WIDTH, NARROWEST, WIDEST = 0.25, 2e-3, 0.05  # share of the margin's energies; eV
 
@@ -69,6 +71,8 @@ class AnchoredLevels:
         Largest difference of residuals by interpolation and by true products, eV.
     n_projections : int
         k points where H and S were multiplied with the whole basis.
+    velocity : float
+        Largest velocity of the anchors' states, eV Å.
     """
 
     products: BlochProducts
@@ -101,7 +105,8 @@ class AnchoredLevels:
             moves = zip(self.others, places, strict=True)
             self.others = [replace(anchor, k=place) for anchor, place in moves]
         self._spread = self.k @ self.reciprocal
-        self.n_projections = 0
+        self._axes = directions(self._spread)
+        self.n_projections, self.velocity = 0, 0.0
 
     def _all_anchors(self) -> list[Anchor]:
         return [*self.others, *self.anchors.values()]
@@ -118,6 +123,8 @@ class AnchoredLevels:
                 self._basis = joined(self._basis, back * anchor.states)
                 if anchor.responses is not None:
                     self._basis = joined(self._basis, back * anchor.responses)
+            own = velocity(self.products, anchor, self._axes, self.reciprocal)
+            self.velocity = max(self.velocity, own)
         self._joined = len(anchors)
         assert self._basis is not None
         return self._basis
@@ -189,6 +196,20 @@ class AnchoredLevels:
             )
         return np.linalg.norm(self._spread[:, None] - places[None], axis=-1).min(axis=1)
 
+    def _known(self, point: int, levels: RitzLevels, part: slice) -> tuple[float, float] | None:
+        """Return energies between which no level is missing; None if those wanted may be."""
+        anchors = self._all_anchors()
+        places = np.array([anchor.k for anchor in anchors]) @ self.reciprocal
+        away = np.linalg.norm(places - self._spread[point], axis=1)
+        ranges = known_ranges(anchors, away, self.velocity, self.products.n_orbitals)
+        middle = levels.energies[part]
+        found = widest_known(ranges, middle[0], middle[-1])
+        if found is None:
+            return None
+        # levels outside the window were not looked for, except at the ends of the spectrum
+        (low, high), width = self._scales().window, self._scales().width
+        return max(found[0], low - width), min(found[1], high + width)
+
     def _project(self, k: npt.NDArray) -> Grams:
         """Return the products of the basis at a k, by true products with H and S."""
         assert self._basis is not None
@@ -215,8 +236,15 @@ class AnchoredLevels:
         shifts = range(len(levels) - count + 1)
         start = min(shifts, key=lambda s: np.abs(levels.energies[s : s + count] - target).sum())
         part = slice(start, start + count)
-        bounds = quadratic_bounds(levels.energies, self.ratio**2 * levels.products, part)
-        return float(bounds[part].max())
+        return float(self._bounds_of(point, levels, part)[part].max())
+
+    def _bounds_of(self, point: int, levels: RitzLevels, part: slice) -> npt.NDArray[np.float64]:
+        """Return bounds on the errors of levels, some of which are wanted."""
+        known = self._known(point, levels, part)
+        if known is None:
+            return np.full(len(levels), np.inf)
+        products = self.ratio**2 * levels.products
+        return quadratic_bounds(levels.energies, products, part, known)
 
     def choose_anchors(self) -> Iterator[None]:
         """Add anchors until the k points farthest from all of them are good enough.
@@ -231,7 +259,10 @@ class AnchoredLevels:
             yield
         plane = any(len(patch.axes) > 1 for patch, _ in self._patches)
         while len(self._all_anchors()) < (LEAST if plane else LEAST_OF_LINE):
-            self._add(int(np.argmax(self._distances())))
+            distance = self._distances()
+            if distance.max() < NEAR:
+                break
+            self._add(int(np.argmax(distance)))
             yield
         self._extend_basis()
         while len(self.anchors) < self.most:
@@ -256,7 +287,7 @@ class AnchoredLevels:
         points: list[int] = []
         for _ in range(TESTED):
             point = int(np.argmax(distance))
-            if distance[point] < 1e-9:
+            if distance[point] < NEAR:
                 break
             points.append(point)
             away = np.linalg.norm(self._spread - self._spread[point], axis=1)
@@ -280,9 +311,8 @@ class AnchoredLevels:
         for point, levels in self.found.at.items():
             part = self.numbers.part(point)
             if part is not None:
-                products = self.ratio**2 * levels.products
                 self.energies[point] = levels.energies[part]
-                self.bounds[point] = quadratic_bounds(levels.energies, products, part)[part]
+                self.bounds[point] = self._bounds_of(point, levels, part)[part]
         for point in self.anchors:
             # the solver's own error shows in the difference to Ritz values, which are better
             solved = self._solved(point)[0]
@@ -393,8 +423,7 @@ class AnchoredLevels:
         """
         levels, part = self.found.at[point], self.numbers.part(point)
         assert part is not None
-        products = self.ratio**2 * levels.products
-        bounds = quadratic_bounds(levels.energies, products, part)
+        bounds = self._bounds_of(point, levels, part)
         return self.wanted[0] - part.start, levels.energies, bounds
 
     def failing(self) -> list[int]:

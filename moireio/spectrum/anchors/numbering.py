@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.runtime.threads import blas_threads
-from moireio.spectrum.anchors.anchor import Anchor
+from moireio.spectrum.anchors.anchor import Anchor, in_a_gap
 from moireio.spectrum.anchors.continuity import DEEPEST, Place, follow
 from moireio.spectrum.anchors.levels import InterpolatedLevels, Region
 from moireio.spectrum.anchors.reduced import RitzLevels
@@ -147,9 +147,9 @@ class BandNumbers:
         before, part = self._found.at[point], self.part(point)
         if not self._found.refine(point) or part is None:
             return
-        middle = before.energies[part]
-        widest = int(np.argmax(np.diff(middle))) if len(middle) > 1 else 0
-        energy = middle[widest] if len(middle) < 2 else 0.5 * (middle[widest] + middle[widest + 1])
+        if len(before) < 2:
+            return
+        energy = in_a_gap(before.energies, part.start, part.stop)
         below = self._first[point] + int((before.energies < energy).sum())
         self._first[point] = below - int((self._found.at[point].energies < energy).sum())
 

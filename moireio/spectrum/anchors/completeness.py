@@ -1,0 +1,136 @@
+"""Where no level can be missing: how far bands move from an anchor on.
+
+All levels of an anchor between its lowest and its highest are known, as inertia counted them. A
+band beyond them, of which the basis may know nothing, comes nearer by no more than its velocity
+times the distance in k. Folded bands of a supercell do not couple at all: nothing else shows them.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from moireio.spectrum.anchors.anchor import Anchor
+
+if TYPE_CHECKING:
+    from moireio.spectrum.anchors.products import BlochProducts
+
+STEP = 1e-4  # Å⁻¹, of differences
+DIRECTIONS = 6  # of the velocity in a plane
+
+
+def velocity(
+    products: "BlochProducts",
+    anchor: Anchor,
+    axes: npt.NDArray[np.float64],
+    reciprocal: npt.NDArray[np.float64],
+) -> float:
+    """Return the largest velocity of the states of an anchor and their combinations.
+
+    Parameters
+    ----------
+    products : BlochProducts
+        H and S.
+    anchor : Anchor
+        With its states.
+    axes : (d, 3) array
+        Orthonormal directions along which k varies, Cartesian.
+    reciprocal : (3, 3) array
+        Reciprocal cell, one vector a row, Å⁻¹.
+
+    Returns
+    -------
+    float
+        Norm of ψ†(∂H/∂k − E ∂S/∂k)ψ, eV Å; E is the middle of the energies.
+    """
+    energy = 0.5 * float(anchor.energies[0] + anchor.energies[-1])
+    states = products.phases(anchor.k).conj()[:, None] * anchor.states
+    slopes = []
+    for axis in axes:
+        step = STEP * axis @ np.linalg.inv(reciprocal)
+        difference = (
+            products(anchor.k + step, states, energy)[0]
+            - products(anchor.k - step, states, energy)[0]
+        )
+        slopes.append(states.conj().T @ difference / (2 * STEP))
+    if len(slopes) == 2:
+        angles = np.pi * np.arange(DIRECTIONS) / DIRECTIONS
+        slopes = [np.cos(a) * slopes[0] + np.sin(a) * slopes[1] for a in angles]
+    return max((float(np.linalg.norm(slope, 2)) for slope in slopes), default=0.0)
+
+
+def directions(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return orthonormal directions along which points vary.
+
+    Parameters
+    ----------
+    places : (nk, 3) array
+        Cartesian.
+
+    Returns
+    -------
+    (d, 3) array
+        One direction a row.
+    """
+    _, sizes, axes = np.linalg.svd(places - places.mean(axis=0), full_matrices=False)
+    return axes[sizes > 1e-6 * max(sizes.max(initial=0), 1e-6)]
+
+
+def known_ranges(
+    anchors: list[Anchor],
+    distances: npt.NDArray[np.float64],
+    speed: float,
+    n_orbitals: int,
+) -> npt.NDArray[np.float64]:
+    """Return the energies between which each anchor leaves no level out.
+
+    Parameters
+    ----------
+    anchors : list of Anchor
+        With levels on both sides of those that are wanted.
+    distances : (na, ...) array
+        Of k points from each anchor, Å⁻¹.
+    speed : float
+        Largest velocity, eV Å.
+    n_orbitals : int
+        Number of all levels.
+
+    Returns
+    -------
+    (na, ..., 2) array
+        eV; infinite at the ends of the spectrum.
+    """
+    low = [a.energies[0] if a.first else -np.inf for a in anchors]
+    last = [a.first + len(a.energies) for a in anchors]
+    high = [
+        a.energies[-1] if end < n_orbitals else np.inf for a, end in zip(anchors, last, strict=True)
+    ]
+    shift = speed * distances
+    shape = (-1,) + (1,) * (distances.ndim - 1)
+    return np.stack(
+        [np.reshape(low, shape) + shift, np.reshape(high, shape) - shift], axis=-1
+    )
+
+
+def widest_known(
+    ranges: npt.NDArray[np.float64], low: float, high: float
+) -> tuple[float, float] | None:
+    """Return, of the ranges of all anchors at one k, that which reaches farthest around levels.
+
+    Parameters
+    ----------
+    ranges : (na, 2) array
+        As from `known_ranges`, eV.
+    low, high : float
+        Lowest and highest level that is wanted, eV.
+
+    Returns
+    -------
+    tuple of two float or None
+        eV; None where a level that is wanted may be missing.
+    """
+    spare = np.minimum(low - ranges[:, 0], ranges[:, 1] - high)
+    best = int(np.argmax(spare))
+    if spare[best] <= 0:
+        return None
+    return float(ranges[best, 0]), float(ranges[best, 1])

@@ -1,0 +1,85 @@
+"""Bounds on energies against exact errors."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moireio.spectrum.anchors.bounds import quadratic_bounds
+
+
+def random_hermitian(rng, size):
+    matrix = rng.normal(size=(size, size)) + 1j * rng.normal(size=(size, size))
+    return matrix + matrix.conj().T
+
+
+def ritz(h, vectors):
+    q, _ = np.linalg.qr(vectors)
+    energies, y = np.linalg.eigh(q.conj().T @ h @ q)
+    x = q @ y
+    residuals = h @ x - x * energies
+    return energies, residuals.conj().T @ residuals
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.integers(2, 24),
+    begin=st.integers(0, 20),
+    count=st.integers(1, 12),
+    spoil=st.floats(-8, -0.5),
+    degenerate=st.booleans(),
+)
+@settings(max_examples=300, deadline=None)
+def test_bounds_are_never_below_the_error(seed, size, begin, count, spoil, degenerate):
+    """Some levels inside the spectrum, their states spoiled, and none of them missing."""
+    rng = np.random.default_rng(seed)
+    h = random_hermitian(rng, size)
+    exact, vectors = np.linalg.eigh(h)
+    if degenerate:
+        exact = np.round(exact / 2) * 2
+        h = (vectors * exact) @ vectors.conj().T
+    begin = min(begin, size - 1)
+    end = min(begin + count, size)
+    noise = rng.normal(size=(size, end - begin)) * 10.0**spoil
+    energies, products = ritz(h, vectors[:, begin:end] + noise)
+    # the levels of the complement are what "known" means
+    q, _ = np.linalg.qr(vectors[:, begin:end] + noise, mode="complete")
+    rest = np.linalg.eigvalsh(q[:, end - begin :].conj().T @ h @ q[:, end - begin :])
+    known = (
+        rest[begin - 1] if begin else -np.inf,
+        rest[begin] if end < size else np.inf,
+    )
+    bounds = quadratic_bounds(energies, products, known=known)
+    assert (np.abs(energies - exact[begin:end]) <= bounds + 1e-12 * np.abs(exact).max()).all()
+
+
+@given(seed=st.integers(0, 10**6), size=st.integers(3, 30))
+@settings(max_examples=100, deadline=None)
+def test_bounds_are_near_the_error(seed, size):
+    """An isolated level with a small residual: the error is near r²/η, and the bound not above."""
+    rng = np.random.default_rng(seed)
+    exact = np.sort(rng.uniform(-5, 5, size))
+    h = np.diag(exact).astype(complex)
+    vectors = np.eye(size) + 1e-5 * rng.normal(size=(size, size))
+    energies, products = ritz(h, vectors[:, :2])
+    bounds = quadratic_bounds(energies, products, known=(-np.inf, exact[2]))
+    residuals = np.sqrt(np.diagonal(products).real)
+    gap = exact[2] - energies
+    assert (bounds <= residuals).all() or (gap < residuals).any()
+    assert (bounds <= (residuals**2).sum() / np.maximum(gap, 1e-300) * 1.0001).all()
+
+
+def test_no_bound_beyond_what_is_known():
+    """A level that one of unknown energy may pass has no bound, nor one that a bad one may."""
+    energies, products = np.array([0.0, 1.0]), np.diag([1e-6, 1e-6]).astype(complex)
+    assert np.isinf(quadratic_bounds(energies, products, known=(0.5, 3.0))).tolist() == [True, False]
+    passing = np.diag([0.0, 4.0]).astype(complex)
+    assert quadratic_bounds(energies, passing, known=(-10, 10))[0] >= 0.1
+
+
+def test_degenerate_levels_share_a_bound():
+    """Two levels of one energy: the distance to the others counts, not that between them."""
+    energies = np.array([-1.0, 0.0, 0.0, 1.0])
+    products = np.diag([0, 1e-6, 1e-6, 0]).astype(complex)
+    bounds = quadratic_bounds(energies, products, slice(1, 3), (-10, 10))
+    assert np.allclose(bounds[1:3], 1e-6, rtol=1e-2, atol=0)  # the norm of both, as a matrix
+    assert (bounds[[0, 3]] <= 1e-12).all()

@@ -1,0 +1,165 @@
+"""Systems small enough for LAPACK whose levels are found from anchors, and the comparison."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+
+from moireio.operators.bloch import BlochSum
+from moireio.spectrum.anchors.driver import anchored_levels
+from moireio.spectrum.anchors.settings import Anchoring
+from moireio.system.structure import Structure
+
+ROUNDING = 2e-10  # eV: errors of LAPACK, and of small matrices by interpolation
+
+
+def carbon(cell, positions, pbc=(True, True, False)):
+    """A structure of carbon atoms only."""
+    count = len(positions)
+    return Structure(cell, positions, [6] * count, [0] * count, ["C"], pbc)
+
+
+def sum_of(sizes, blocks):
+    """The Bloch sum of all blocks, by (i, j, R)."""
+    keys = sorted(blocks)
+    return BlochSum(
+        sizes,
+        np.array([key[0] for key in keys]),
+        np.array([key[1] for key in keys]),
+        np.array([key[2] for key in keys]),
+        np.concatenate([np.ravel(blocks[key]) for key in keys]),
+        parity=0,
+    )
+
+
+def blocks_of(total):
+    """All blocks of a Bloch sum, by (i, j, R)."""
+    atom = {int(start): number for number, start in enumerate(total.atom_start[:-1])}
+    width = np.diff(total.atom_start)
+    found = {}
+    for row, column, cells, values in total.all_blocks():
+        for r, c, cell, block in zip(row, column, cells, values, strict=True):
+            i = int(np.searchsorted(total.atom_start, r, side="right") - 1)
+            j = int(np.searchsorted(total.atom_start, c, side="right") - 1)
+            whole = found.setdefault(
+                (i, j, tuple(cell.tolist())), np.zeros((width[i], width[j]), values.dtype)
+            )
+            a, b = r - total.atom_start[i], c - total.atom_start[j]
+            whole[a : a + block.shape[0], b : b + block.shape[1]] += block
+    assert atom
+    return found
+
+
+def supercell(structure, repeats, *operators):
+    """A supercell of a structure and its operators (None stays None)."""
+    repeats = np.asarray(repeats)
+    cells = np.stack(np.meshgrid(*[np.arange(n) for n in repeats], indexing="ij"), -1)
+    cells = cells.reshape(-1, 3)
+    count = len(structure)
+    positions = np.concatenate([structure.positions + cell @ structure.cell for cell in cells])
+    whole = Structure(
+        structure.cell * repeats[:, None],
+        positions,
+        np.tile(structure.numbers, len(cells)),
+        np.tile(structure.species, len(cells)),
+        structure.species_names,
+        structure.pbc,
+    )
+    number = {tuple(cell): n for n, cell in enumerate(cells.tolist())}
+    sums = []
+    for operator in operators:
+        if operator is None:
+            sums.append(None)
+            continue
+        blocks = {}
+        for (i, j, R), block in blocks_of(operator).items():
+            for n, cell in enumerate(cells):
+                outer, inner = np.divmod(cell + np.array(R), repeats)
+                key = n * count + i, number[tuple(inner.tolist())] * count + j
+                blocks[(*key, tuple(outer.tolist()))] = block
+        sums.append(sum_of(np.tile(np.diff(operator.atom_start), len(cells)), blocks))
+    return whole, *sums
+
+
+def line(corners, points):
+    """k points along straight lines, the corners once."""
+    corners = np.asarray(corners, dtype=float)
+    pieces = [
+        a + np.arange(n)[:, None] / n * (b - a)
+        for a, b, n in zip(corners[:-1], corners[1:], points, strict=True)
+    ]
+    return np.concatenate([*pieces, corners[-1:]])
+
+
+@dataclass
+class Found:
+    """Levels from anchors beside those of LAPACK."""
+
+    energies: np.ndarray
+    exact: np.ndarray
+    bounds: np.ndarray
+    accuracy: object
+    states: dict
+    direct: set
+
+    @property
+    def errors(self):
+        return np.abs(self.energies - self.exact)
+
+    @property
+    def ratio(self):
+        """The largest error as a multiple of its bound."""
+        return float((self.errors / (self.bounds + ROUNDING)).max())
+
+
+class Exact:
+    """LAPACK's levels and states of H and S."""
+
+    def __init__(self, hamiltonian, overlap):
+        self.hamiltonian, self.overlap, self.known = hamiltonian, overlap, {}
+
+    def pairs(self, k):
+        key = tuple(np.asarray(k).tolist())
+        if key not in self.known:
+            s = None if self.overlap is None else self.overlap.dense(k)
+            self.known[key] = eigh(self.hamiltonian.dense(k), s)
+        return self.known[key]
+
+
+def solve_from_anchors(
+    structure,
+    hamiltonian,
+    overlap,
+    k,
+    band_range,
+    *,
+    tolerance=1e-5,
+    anchors=(),
+    states=False,
+    exact=None,
+    **options,
+):
+    """Solve by `anchored_levels`, with LAPACK at the anchors and as the reference."""
+    exact = exact or Exact(hamiltonian, overlap)
+    first, last = band_range
+    solved = []
+
+    def solve(point, wider):
+        solved.append(point)
+        energies, vectors = exact.pairs(k[point])
+        return energies[wider[0] : wider[1] + 1], vectors[:, wider[0] : wider[1] + 1]
+
+    reference = np.array([exact.pairs(point)[0][first : last + 1] for point in k])
+    energies = np.full(reference.shape, np.nan)
+    kept = {}
+    settings = Anchoring(tolerance=tolerance, anchors={0: list(anchors)})
+    found = anchored_levels(
+        hamiltonian, overlap, structure, k, band_range, solve, settings, states=states, **options
+    )
+    seen = []
+    for point, levels, vectors, accuracy in found:
+        energies[point] = levels
+        seen.append(point)
+        kept[point] = vectors
+    assert sorted(seen) == list(range(len(k)))
+    return Found(energies, reference, accuracy.bounds, accuracy, kept, set(solved))
