@@ -34,7 +34,6 @@ def sum_of(sizes, blocks):
 
 def blocks_of(total):
     """All blocks of a Bloch sum, by (i, j, R)."""
-    atom = {int(start): number for number, start in enumerate(total.atom_start[:-1])}
     width = np.diff(total.atom_start)
     found = {}
     for row, column, cells, values in total.all_blocks():
@@ -46,7 +45,6 @@ def blocks_of(total):
             )
             a, b = r - total.atom_start[i], c - total.atom_start[j]
             whole[a : a + block.shape[0], b : b + block.shape[1]] += block
-    assert atom
     return found
 
 
@@ -157,9 +155,34 @@ def solve_from_anchors(
         hamiltonian, overlap, structure, k, band_range, solve, settings, states=states, **options
     )
     seen = []
-    for point, levels, vectors, accuracy in found:
+    for point, levels, vectors, accuracy in found:  # noqa: B007
         energies[point] = levels
         seen.append(point)
         kept[point] = vectors
     assert sorted(seen) == list(range(len(k)))
     return Found(energies, reference, accuracy.bounds, accuracy, kept, set(solved))
+
+
+def bilayer():
+    """Graphene in AB stacking, one orbital an atom, with an S."""
+    cell = np.array([[2.46, 0, 0], [1.23, 2.46 * np.sqrt(0.75), 0], [0, 0, 25]])
+    positions = np.array([[1, 1, 0], [2, 2, 0], [2, 2, 0], [3, 3, 0]]) / 3 @ cell
+    positions[2:, 2] = 3.35
+    structure = carbon(cell, positions)
+    hopping, overlap = {}, {}
+    for R in np.ndindex(5, 5):
+        R = (R[0] - 2, R[1] - 2, 0)
+        vectors = positions[None] + np.array(R) @ cell - positions[:, None]
+        length = np.linalg.norm(vectors, axis=-1)
+        for i, j in np.argwhere(length < 4.0).tolist():
+            r = length[i, j]
+            own = r < 1e-6
+            along = 0.0 if own else (vectors[i, j, 2] / r) ** 2
+            value = -2.7 * np.exp(-(r - 1.42) / 0.453) * (1 - along)
+            value += 0.48 * np.exp(-(r - 3.35) / 0.453) * along
+            hopping[i, j, R] = np.full((1, 1), 0.0 if own else value)
+            overlap[i, j, R] = np.full((1, 1), 1.0 if own else -0.02 * value)
+    return structure, sum_of([1] * 4, hopping), sum_of([1] * 4, overlap)
+
+
+GMKG = line([[0, 0, 0], [0.5, 0, 0], [2 / 3, 1 / 3, 0], [0, 0, 0]], [10, 7, 13])

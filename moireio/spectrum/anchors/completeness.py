@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STEP = 1e-4  # Å⁻¹, of differences
 DIRECTIONS = 6  # of the velocity in a plane
+FASTER = 1.2  # velocities elsewhere, as multiples of those of the anchors
 
 
 def velocity(
@@ -91,7 +92,7 @@ def known_ranges(
     distances : (na, ...) array
         Of k points from each anchor, Å⁻¹.
     speed : float
-        Largest velocity, eV Å.
+        Largest velocity of the anchors' states, eV Å.
     n_orbitals : int
         Number of all levels.
 
@@ -105,11 +106,9 @@ def known_ranges(
     high = [
         a.energies[-1] if end < n_orbitals else np.inf for a, end in zip(anchors, last, strict=True)
     ]
-    shift = speed * distances
+    shift = FASTER * speed * distances
     shape = (-1,) + (1,) * (distances.ndim - 1)
-    return np.stack(
-        [np.reshape(low, shape) + shift, np.reshape(high, shape) - shift], axis=-1
-    )
+    return np.stack([np.reshape(low, shape) + shift, np.reshape(high, shape) - shift], axis=-1)
 
 
 def widest_known(
