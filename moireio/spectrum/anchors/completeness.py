@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STEP = 1e-4  # Å⁻¹, of differences
 DIRECTIONS = 6  # of the velocity in a plane
-FASTER = 1.2  # velocities elsewhere, as multiples of those of the anchors
+FASTER = 1.1  # velocities elsewhere, as multiples of those of the anchors
 
 
 def velocity(

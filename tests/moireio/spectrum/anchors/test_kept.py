@@ -223,7 +223,7 @@ def test_kept_anchors_are_solutions(kept):
 
 
 @pytest.mark.parametrize(
-    ("corners", "points", "bands", "most"), [("GM", 101, 2, 1), ("MG", 33, 4, 0)]
+    ("corners", "points", "bands", "most"), [("GM", 101, 2, 1), ("MG", 33, 4, 1)]
 )
 def test_more_points_need_no_more_solutions(kept, solved, corners, points, bands, most):
     """Also the other way round, and with other bands: hardly any is solved, all are right."""
