@@ -90,7 +90,7 @@ def known_ranges(
     anchors : list of Anchor
         With levels on both sides of those that are wanted.
     distances : (na, ...) array
-        Of k points from each anchor, Å⁻¹.
+        Distances of k points from each anchor, Å⁻¹.
     speed : float
         Largest velocity of the anchors' states, eV Å.
     n_orbitals : int
