@@ -33,6 +33,8 @@ class KeptAnchors:
     states : tuple of (n, nb) arrays, optional
         S-orthonormal, in the order of the rows of H(k) and in its phases, where they were just
         computed; those in a file are read one k point at a time, by `read_anchor`.
+    changes : tuple of (n, c) arrays, optional
+        Changes of states with k, in the same phases; those in a file are read by `read_changes`.
     """
 
     digest: str
@@ -41,6 +43,7 @@ class KeptAnchors:
     first_band: npt.NDArray[np.integer]
     energies: tuple[npt.NDArray[np.float64], ...]
     states: tuple[npt.NDArray[Any], ...] | None = None
+    changes: tuple[npt.NDArray[Any], ...] | None = None
 
     def __len__(self) -> int:
         """Return the number of k points."""
@@ -96,6 +99,10 @@ class AnchorsKind(ResultKind[KeptAnchors]):
             levels = np.ascontiguousarray(states.T, dtype=np.complex128)
             container.write(f"{group}/states", levels, row, axis=0)
             row += len(levels)
+        for number, changes in enumerate(value.changes or ()):
+            if changes.size:
+                name = f"{group}/changes_{number:04d}"
+                write_array(container, name, changes.T.astype(np.complex128), compression)
         seal(container, group)
 
     def check(
@@ -132,6 +139,34 @@ class AnchorsKind(ResultKind[KeptAnchors]):
         text = f"states of bands {summary['first_band']} to {summary['last_band']}{spins} at "
         text += f"{summary['k_points']} k points, {summary['orbitals']} orbitals, "
         return [f"{group:<12} {text}{size_text(summary['bytes'])}"]
+
+
+def read_changes(
+    container: Container, group: str, number: int
+) -> npt.NDArray[np.complex128] | None:
+    """Return how states at one of the k points that were kept change with k.
+
+    Parameters
+    ----------
+    container : Container
+        Open for reading.
+    group : str
+        Such as "anchors".
+    number : int
+        Which k point, from 0.
+
+    Returns
+    -------
+    (n, c) complex array or None
+        None if they were not kept.
+    """
+    name = f"changes_{number:04d}"
+    if name not in container.arrays(group):
+        return None
+    found = container.read(f"{group}/{name}")
+    if found.ndim != 2 or found.shape[1] != container.info(f"{group}/states").shape[1]:
+        raise DamagedError(f"/{group}/{name} does not fit the states", path=container.label)
+    return found.T
 
 
 def read_anchor(

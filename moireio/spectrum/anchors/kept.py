@@ -7,7 +7,7 @@ import numpy as np
 
 from moireio.blockfile.reader import open_blockfile
 from moireio.errors import DamagedError, MoireioError
-from moireio.results.anchors import KeptAnchors, read_anchor
+from moireio.results.anchors import KeptAnchors, read_anchor, read_changes
 from moireio.spectrum.anchors.anchor import Anchor
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def read_anchors(path: str, file: "BlockFile") -> dict[int, list[Anchor]]:
                 channel = int(kept.channel[n])
                 if len(states) != size or channel >= (2 if spin == "collinear" else 1):
                     raise DamagedError(f"/{group}: its states do not fit H", path=path)
-                anchor = Anchor(kept.k[n], energies, states, int(kept.first_band[n]))
+                changes = read_changes(source.container, group, n)
+                anchor = Anchor(kept.k[n], energies, states, int(kept.first_band[n]), changes)
                 found.setdefault(channel, []).append(anchor)
     if not found:
         raise MoireioError(
@@ -104,4 +105,8 @@ def all_anchors(
         np.array([anchor.first for _, anchor in pairs], dtype=np.int64),
         tuple(anchor.energies for _, anchor in pairs),
         tuple(anchor.states for _, anchor in pairs),
+        tuple(
+            anchor.states[:, :0] if anchor.responses is None else anchor.responses
+            for _, anchor in pairs
+        ),
     )

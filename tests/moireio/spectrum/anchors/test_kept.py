@@ -212,6 +212,7 @@ def test_kept_anchors_are_solutions(kept):
         anchors = read_anchors(str(kept), file)[0]
         accuracy = file.bands().accuracy
         assert len(anchors) == accuracy.factorisations == len(accuracy.anchors)
+        assert all(anchor.responses is not None for anchor in anchors)
         h = file.hamiltonian.assembler()
         for anchor in anchors:
             levels = np.linalg.eigvalsh(h.dense(anchor.k))
