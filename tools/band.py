@@ -17,6 +17,7 @@ from moireio.tools.energies import (
 )
 from moireio.tools.options import destination, one_to_stdout, options, source_argument
 from moireio.tools.progress import show_progress
+from moireio.tools.reduced_options import check_reduced, reduced_options, write_reduced
 from moireio.tools.solver_options import (
     anchors_option,
     check_anchors,
@@ -132,6 +133,7 @@ def _overlays(ctx, param, words):
     "anchor, times the bands and half as many more on either side (8 to 24).",
 )
 @anchors_option
+@reduced_options
 @solver_options("dense", "sparse", "slepc")
 @click.option(
     "--overlay",
@@ -180,7 +182,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
     zero = level(opts["zero"])
     _check_numbers(opts)
     one_to_stdout(opts, "output", "text", "plot")
-    outputs = [opts["plot"], opts["text"], opts["output"]]
+    outputs = [opts["plot"], opts["text"], opts["output"], opts["reduced"]]
     overlaid = [name for name, _ in opts["overlay"]]
     inputs = [source, kpoints, path and os.path.exists(path) and path, opts["anchors"], *overlaid]
     check_outputs(outputs, inputs, opts["force"])
@@ -215,7 +217,7 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
                     energy_range=opts["energy_range"],
                     electrons=opts["electrons"],
                     filling=filling,
-                    states=opts["states"],
+                    states=opts["states"] and bool(opts["output"] or opts["in_place"]),
                     solver=own,
                     checkpoint=checkpoint,
                     resume=opts["resume"],
@@ -228,6 +230,8 @@ def main(ctx, source, path, points, kpoints, convention, **opts):
             found = accuracy_note(bands)
             for note in notes if found is None else [*notes, found]:
                 say(ctx, f"note: {note}")
+        if opts["reduced"]:
+            write_reduced(ctx, file, bands, opts, choice)
         if opts["plot"]:
             data = [_overlay_data(ctx, o, bands, opts, choice) for o in foreign["overlays"]]
             zero = common_zero(bands, data) if zero is None else zero
@@ -326,10 +330,11 @@ def _check_numbers(opts):
         raise click.UsageError("--energy-range excludes --bands and --energy.")
     if opts["mesh"] and opts["fermi"] != "auto":
         raise click.UsageError("--mesh needs --fermi auto.")
-    if opts["states"] and not (opts["output"] or opts["in_place"]):
-        raise click.UsageError("--states needs -o or --in-place.")
+    if opts["states"] and not (opts["output"] or opts["in_place"] or opts["reduced"]):
+        raise click.UsageError("--states needs -o, --in-place or --reduced.")
     if opts["keep_anchors"] and not (opts["output"] or opts["in_place"]):
         raise click.UsageError("--keep-anchors needs -o or --in-place.")
+    check_reduced(opts)
     if opts["overlay"] and not opts["plot"]:
         raise click.UsageError("--overlay needs --plot.")
     if opts["label"] is not None and not opts["overlay"]:

@@ -31,6 +31,11 @@ class Place:
     levels: RitzLevels
     overlap: npt.NDArray[np.complex128]
 
+    @property
+    def complete(self) -> bool:
+        """Whether all levels of the space are converged, so that none can appear or vanish."""
+        return len(self.levels) == len(self.overlap)
+
 
 def shifted(here: Place, there: Place, first: int, wanted: tuple[int, int]) -> int | None:
     """Return the band number of the first level at the next k point.

@@ -62,6 +62,11 @@ class BlochProducts:
         Positions of the atoms.
     threads : int
         Threads, each of which treats clusters of its own.
+
+    Attributes
+    ----------
+    places : (n, 3) array
+        Fractional position of the atom of every orbital.
     """
 
     def __init__(
@@ -76,7 +81,7 @@ class BlochProducts:
         sizes = np.diff(starts)
         self._atom = np.repeat(np.arange(len(sizes)), sizes)
         fractional = structure.positions @ np.linalg.inv(structure.cell)
-        self._places = fractional[self._atom]
+        self.places = fractional[self._atom]
         operators = [hamiltonian] if overlap is None else [hamiltonian, overlap]
         self.orthogonal = overlap is None
         self.is_real = all(operator.dtype.kind == "f" for operator in operators)
@@ -88,7 +93,7 @@ class BlochProducts:
         vectors = [np.zeros((0, 3), np.float32)]
         for operator in operators:
             for row, column, cells, _ in operator.all_blocks():
-                vectors.append((self._places[column] + cells - self._places[row]).astype("f4"))
+                vectors.append((self.places[column] + cells - self.places[row]).astype("f4"))
         return np.concatenate(vectors)
 
     @property
@@ -125,7 +130,7 @@ class BlochProducts:
         (n,) array
             By which the cell-periodic part of a state is multiplied for its coefficients.
         """
-        return np.exp(2j * np.pi * (self._places @ np.asarray(k, dtype=float)))
+        return np.exp(2j * np.pi * (self.places @ np.asarray(k, dtype=float)))
 
     def __call__(
         self, k: npt.ArrayLike, vectors: npt.NDArray, energy: float = 0.0
