@@ -18,7 +18,14 @@ from moireio.runtime.threads import blas_beside_mkl, blas_threads, cores
 from moireio.solvers.base import EigenProblem, Solver, SolverDiagnostics
 from moireio.solvers.near_dependence import NEAR_DEPENDENCE
 from moireio.solvers.registry import automatic, make_solver
-from moireio.spectrum.anchors.settings import ANCHOR_SHARE, Accuracy, Anchoring
+from moireio.spectrum.anchors.settings import (
+    ANCHOR_SHARE,
+    Accuracy,
+    AnchoredRange,
+    Anchoring,
+    least,
+    reach,
+)
 
 if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum
@@ -158,6 +165,8 @@ class EigenproblemSet:
         Finds the levels in this process.
     accuracy : dict of int to Accuracy
         By spin channel, how the levels were found, where anchors were used.
+    found : dict of int to list of Anchor
+        By spin channel, k points that were solved with their states, of which some are anchors.
     keep_anchor : callable or None
         Called with the spin channel and each k point that was solved for others.
     restored : dict of int to sequence of Anchor
@@ -185,6 +194,8 @@ class EigenproblemSet:
     ):
         self._structure = structure
         self.accuracy: dict[int, Accuracy] = {}
+        self.found: dict[int, list[Anchor]] = {}
+        self._wider: dict[int, AnchoredRange] = {}
         self.keep_anchor: Callable[[int, Anchor], object] | None = None
         self.restored: Mapping[int, Sequence[Anchor]] = {}
         self.confirmed: Mapping[Task, npt.NDArray] = {}
@@ -346,6 +357,11 @@ class EigenproblemSet:
         """Yield the levels of one spin channel, most of them from anchors."""
         from moireio.spectrum.anchors.driver import anchored_levels
 
+        before = None if self._states else self._wider.get(channel)
+        if before is not None and before.has(points, band_range):
+            parts, self.accuracy[channel] = before.part(band_range)
+            yield from (((channel, p), parts[p], None) for p in points)
+            return
         assert self._structure is not None
         self._processes(states=True)
         self.solver.use_threads(self._jobs)
@@ -360,7 +376,18 @@ class EigenproblemSet:
             self._diagnostics = self._diagnostics.merged(self.solver.diagnostics)
             return energies, vectors
 
+        # those of earlier ranges of bands at these k points serve again
+        settings, first_found = self._choice.anchoring, self.found.setdefault(channel, [])
+        wider = reach(band_range, self.shape[2])
+        again = [a for a in first_found if a.covers(wider, 0)]
+        rest = [
+            a for a in first_found if a not in again and a.covers(band_range, least(band_range))
+        ]
+        known = {channel: [*settings.anchors.get(channel, ()), *rest]}
+
         def keep(anchor: "Anchor") -> None:
+            if anchor.states.shape[1] == len(anchor.energies):
+                first_found.append(anchor)
             if self.keep_anchor is not None:
                 self.keep_anchor(channel, anchor)
 
@@ -374,13 +401,13 @@ class EigenproblemSet:
             self._k[points],
             band_range,
             solve,
-            self._choice.anchoring,
+            replace(settings, anchors=known),
             respond=getattr(self.solver, "respond", None),
             channel=channel,
             threads=self._jobs,
             memory=self._choice.memory,
             keep=keep,
-            restored=self.restored.get(channel, ()),
+            restored=[*self.restored.get(channel, ()), *again],
             states=self._states,
             count=count if self._choice.options.get("verify_count") else None,
             confirmed={
@@ -389,13 +416,16 @@ class EigenproblemSet:
                 if (channel, point) in self.confirmed
             },
         )
+        table: dict[int, npt.NDArray] = {}
         for place, energies, states, accuracy in found:
             self.accuracy[channel] = accuracy
             task = channel, points[place]
+            table[points[place]] = energies
             kept = states
             if reduce is not None:
                 kept = reduce(self._problem(*task), energies, states)
             yield task, energies, kept
+        self._wider[channel] = AnchoredRange(band_range, table, self.accuracy[channel])
 
     def notes(self) -> list[str]:
         """Return approximations of the solver, and properties of S that endanger results.

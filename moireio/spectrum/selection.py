@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
     from moireio.spectrum.problems import EigenproblemSet
 
+Task = tuple[int, int]  # spin channel, k point
+
 SAMPLE = 4  # k points at which the levels below an energy are counted
+MORE = 2  # bands beyond those that enter an interval at these k points
 
 
 def occupied_bands(file: "BlockFile", electrons: float | None = None) -> float:
@@ -66,9 +69,13 @@ def mean_below(problems: "EigenproblemSet", energy: float) -> float:
     if not np.isfinite(energy):
         raise MoireioError(f"{energy} is no energy")
     channels, points, _ = problems.shape
-    sample = np.unique(np.linspace(0, points - 1, min(SAMPLE, points)).astype(int))
-    counts = [problems.count_below(c, p, energy) for c in range(channels) for p in sample]
+    counts = [problems.count_below(c, p, energy) for c in range(channels) for p in _sample(points)]
     return float(np.mean(counts))
+
+
+def _sample(points: int) -> list[int]:
+    """Return a few of some k points."""
+    return np.unique(np.linspace(0, points - 1, min(SAMPLE, points)).astype(int)).tolist()
 
 
 def centred_range(n_orbitals: int, count: int, below: float) -> tuple[int, int]:
@@ -176,10 +183,70 @@ def entering_range(
     """
     low, high = energy_range
     check_energies(low, high)
-    channels, points, _ = problems.shape
+    channels, points, n_orbitals = problems.shape
     tasks = [(channel, point) for channel in range(channels) for point in range(points)]
-    first = min(problems.count_below(*task, low) for task in tasks)
-    last = max(problems.count_below(*task, high) for task in tasks) - 1
+    sample = [(channel, point) for channel in range(channels) for point in _sample(points)]
+
+    def counted(task: Task) -> tuple[int, int]:
+        return problems.count_below(*task, low), problems.count_below(*task, high)
+
+    below = {task: counted(task) for task in sample}
+    band_range = _around(below, n_orbitals)
+    if problems.anchored(tasks, band_range):
+        below = _from_anchors(problems, tasks, energy_range, band_range)
+    else:
+        rest = [task for task in tasks if task not in below]
+        below |= {task: counted(task) for task in rest}
+    first, last = min(b for b, _ in below.values()), max(u for _, u in below.values()) - 1
     if last < first:
         raise MoireioError(f"no band has energies between {low:g} and {high:g} eV")
     return first, last
+
+
+def _around(below: dict[Task, tuple[int, int]], n_orbitals: int) -> tuple[int, int]:
+    """Return the bands inside an interval at some k points, and a few more."""
+    first, last = min(b for b, _ in below.values()), max(u for _, u in below.values()) - 1
+    last = max(last, first)
+    return max(first - MORE, 0), min(last + MORE, n_orbitals - 1)
+
+
+def _from_anchors(
+    problems: "EigenproblemSet",
+    tasks: list[Task],
+    energy_range: tuple[float, float],
+    band_range: tuple[int, int],
+) -> dict[Task, tuple[int, int]]:
+    """Return the levels below the two ends of an interval at every k point, from anchors.
+
+    The first and the last band must stay outside the interval at every k point; more are taken
+    until they do. Where a level is so close to an end that its error matters, levels are counted.
+    """
+    (low, high), n_orbitals, error = energy_range, problems.shape[2], problems.tolerance
+    while True:
+        first, last = band_range
+        energies = {task: levels for task, levels, _ in problems.levels(tasks, band_range)}
+        enters = (
+            first > 0 and max(levels[0] for levels in energies.values()) >= low - error,
+            last < n_orbitals - 1
+            and min(levels[-1] for levels in energies.values()) <= high + error,
+        )
+        if not any(enters):
+            break
+        more = max(MORE, (last - first + 1) // 4)
+        band_range = (
+            max(first - more * enters[0], 0),
+            min(last + more * enters[1], n_orbitals - 1),
+        )
+        if not problems.anchored(tasks, band_range):
+            return {
+                task: (problems.count_below(*task, low), problems.count_below(*task, high))
+                for task in tasks
+            }
+
+    def below(task: Task, energy: float) -> int:
+        levels = energies[task]
+        if np.abs(levels - energy).min() <= error:
+            return problems.count_below(*task, energy)
+        return first + int((levels < energy).sum())
+
+    return {task: (below(task, low), below(task, high)) for task in tasks}

@@ -7,7 +7,7 @@ import moireio
 from moireio.solvers import registry
 from moireio.spectrum.anchors import driver, numbering
 from moireio.spectrum.anchors.settings import Anchoring
-from moireio.spectrum.problems import SolverChoice
+from moireio.spectrum.problems import EigenproblemSet, SolverChoice
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +66,27 @@ def test_where_states_do_not_fit_each_k_is_solved(twisted, low_thresholds, monke
     assert bands.accuracy.method == "direct"
     assert np.abs(bands.energies - exact.energies).max() < 1e-9
     assert notes[0].endswith("may be used: every k point was solved directly")
+
+
+def test_an_interval_of_energies_is_found_from_anchors(twisted, low_thresholds, monkeypatch):
+    """The bands of a dense solver, from few factorisations; counts are for a few k points."""
+    counted = []
+    count = EigenproblemSet.count_below
+    monkeypatch.setattr(
+        EigenproblemSet, "count_below", lambda *a: counted.append(a[1:3]) or count(*a)
+    )
+    with moireio.open(twisted) as file:
+        path = moireio.make_path(file.structure, "GMKG", 20)
+        dense = moireio.solve_bands(file, path, solver="dense").energies[0]
+        low, high = -0.05, 0.1
+        found = moireio.solve_bands(file, path, energy_range=(low, high))
+    enters = np.flatnonzero((dense.max(axis=0) >= low) & (dense.min(axis=0) < high))
+    assert found.first_band == enters[0]
+    assert found.energies.shape[2] == len(enters)
+    part = dense[:, enters[0] : enters[-1] + 1]
+    assert np.abs(found.energies[0] - part).max() < found.accuracy.tolerance
+    assert found.accuracy.method == "anchored"
+    assert found.accuracy.bounds.shape == found.energies.shape
+    assert set(found.accuracy.counted.ravel()) == {-1, enters[0]}
+    assert len(set(counted)) <= 4
+    assert found.accuracy.factorisations < 10

@@ -15,7 +15,7 @@ from moireio.spectrum.anchors.interpolation import Patch
 from moireio.spectrum.anchors.method import AnchoredLevels
 from moireio.spectrum.anchors.patches import chosen_patches
 from moireio.spectrum.anchors.products import BlochProducts
-from moireio.spectrum.anchors.settings import EXPECTED, Accuracy, Anchoring, least, margin
+from moireio.spectrum.anchors.settings import EXPECTED, Accuracy, Anchoring, least, reach
 
 if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum
@@ -95,10 +95,7 @@ def anchored_levels(
     """
     first, last = band_range
     width = last - first + 1
-    wider = (
-        max(first - margin(band_range), 0),
-        min(last + margin(band_range), hamiltonian.n_orbitals - 1),
-    )
+    wider = reach(band_range, hamiltonian.n_orbitals)
     accuracy = Accuracy([], 0, np.zeros((len(k), width)), np.full(len(k), -1))
     needed = 3 * 16.0 * hamiltonian.n_orbitals * EXPECTED * (wider[1] - wider[0] + 1)
     products, limit = None, usable_memory(memory)

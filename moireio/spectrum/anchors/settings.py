@@ -1,7 +1,7 @@
 """When anchors are used, how good their levels must be, and how good they were."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,6 +95,43 @@ class Accuracy:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, eq=False)
+class AnchoredRange:
+    """Levels of a range of bands that were found, of which a narrower one is a part.
+
+    Parameters
+    ----------
+    band_range : tuple of two int
+        First and last band.
+    energies : dict of int to (nb,) array
+        By k point, eV.
+    accuracy : Accuracy
+        Of them.
+    """
+
+    band_range: tuple[int, int]
+    energies: dict[int, npt.NDArray[np.float64]]
+    accuracy: Accuracy
+
+    def has(self, points: Sequence[int], band_range: tuple[int, int]) -> bool:
+        """Return whether the levels of a range of bands at these k points are among them."""
+        inside = self.band_range[0] <= band_range[0] and band_range[1] <= self.band_range[1]
+        return inside and sorted(points) == sorted(self.energies)
+
+    def part(
+        self, band_range: tuple[int, int]
+    ) -> tuple[dict[int, npt.NDArray[np.float64]], Accuracy]:
+        """Return the levels of a narrower range of bands, and how accurate they are."""
+        start, stop = (band - self.band_range[0] for band in (band_range[0], band_range[1] + 1))
+        counted = self.accuracy.counted
+        accuracy = replace(
+            self.accuracy,
+            bounds=self.accuracy.bounds[:, start:stop],
+            counted=np.where(counted < 0, counted, counted + start),
+        )
+        return {p: levels[start:stop] for p, levels in self.energies.items()}, accuracy
+
+
 def margin(band_range: tuple[int, int]) -> int:
     """Return how many bands beyond each end anchors have.
 
@@ -109,6 +146,25 @@ def margin(band_range: tuple[int, int]) -> int:
         About half as many as are wanted.
     """
     return min(max((band_range[1] - band_range[0] + 1) // 2, FEWEST_MARGIN), MOST_MARGIN)
+
+
+def reach(band_range: tuple[int, int], n_orbitals: int) -> tuple[int, int]:
+    """Return the bands that anchors have.
+
+    Parameters
+    ----------
+    band_range : tuple of two int
+        First and last band that are wanted.
+    n_orbitals : int
+        Number of all bands.
+
+    Returns
+    -------
+    first, last : int
+        With the margin, where there are so many.
+    """
+    width = margin(band_range)
+    return max(band_range[0] - width, 0), min(band_range[1] + width, n_orbitals - 1)
 
 
 def least(band_range: tuple[int, int]) -> int:
