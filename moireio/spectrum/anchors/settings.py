@@ -106,7 +106,7 @@ class AnchoredRange:
     energies : dict of int to (nb,) array
         By k point, eV.
     accuracy : Accuracy
-        Of them.
+        How they were found.
     """
 
     band_range: tuple[int, int]
