@@ -1,0 +1,40 @@
+"""Levels and states from anchors against LAPACK."""
+
+import numpy as np
+import pytest
+from anchored_systems import GMKG, Exact, bilayer, line, solve_from_anchors, supercell
+
+from moireio.spectrum.anchors.anchor import Anchor
+
+
+@pytest.fixture(scope="module")
+def folded():
+    """AB bilayer graphene, its bands folded 36 times."""
+    structure, *operators = bilayer()
+    structure, h, s = supercell(structure, (6, 6, 1), *operators)
+    return structure, h, s, Exact(h, s)
+
+
+def test_a_wrong_basis_is_noticed(folded):
+    """Anchors all at Γ do not suffice: others are added, and every band is right."""
+    structure, h, s, exact = folded
+    energies, states = exact.pairs(np.zeros(3))
+    part = slice(60, 84)
+    anchors = [Anchor(np.zeros(3), energies[part], states[:, part], part.start)] * 3
+    how = {"tolerance": 1e-8, "anchors": anchors, "exact": exact}
+    found = solve_from_anchors(structure, h, s, GMKG[::2], (70, 73), **how)
+    assert found.direct
+    assert found.ratio <= 1
+    assert found.bounds.max() <= 1e-8
+
+
+def test_states_solve_the_eigenproblem(folded):
+    structure, h, s, exact = folded
+    k = line([[0, 0, 0], [0.2, 0.1, 0]], [12])
+    found = solve_from_anchors(structure, h, s, k, (70, 73), states=True, exact=exact)
+    assert len(found.direct) < len(k)
+    for point, states in found.states.items():
+        image = s.dense(k[point]) @ states
+        assert np.abs(states.conj().T @ image - np.eye(4)).max() < 1e-8
+        residual = h.dense(k[point]) @ states - image * found.energies[point]
+        assert np.linalg.norm(residual, axis=0).max() < 1e-2
