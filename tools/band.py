@@ -130,7 +130,8 @@ def _overlays(ctx, param, words):
     "--keep-anchors",
     is_flag=True,
     help="Keep the anchors in the output too, for --anchors: 16 bytes for every orbital at each "
-    "anchor, times the bands and half as many more on either side (8 to 24).",
+    "anchor, times the bands and half as many more on either side (8 to 24); at most twice as "
+    "much again for how the states change with k.",
 )
 @anchors_option
 @reduced_options
