@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import moireio
+from moireio.bands.flat import flat_bands
 from moireio.solvers import registry
 from moireio.spectrum.anchors import driver, numbering
 from moireio.spectrum.anchors.settings import Anchoring
@@ -89,3 +90,15 @@ def test_an_interval_of_energies_is_found_from_anchors(twisted, low_thresholds, 
     assert set(found.accuracy.counted.ravel()) == {-1, enters[0]}
     assert len(set(counted)) <= 4
     assert found.accuracy.factorisations < 10
+
+
+def test_flat_bands_are_those_of_direct_solutions(twisted, low_thresholds):
+    """From few anchors."""
+    with moireio.open(twisted) as file:
+        path = moireio.make_path(file.structure, "GMKG", 20)
+        found = flat_bands(file, path)
+        direct = SolverChoice(anchoring=Anchoring(direct=True))
+        exact = flat_bands(file, path, solver=direct)
+    assert found.bands.accuracy.method == "anchored"
+    assert len(found.bands.accuracy.anchors) < 10
+    assert np.abs(found.energies - exact.energies).max() < found.bands.accuracy.max_bound
