@@ -132,7 +132,16 @@ def reduced_model(
         )
 
 
-def _check(k0, axes, band_range, n_orbitals, channels, channel, radius, choice) -> None:
+def _check(
+    k0: npt.NDArray,
+    axes: npt.NDArray,
+    band_range: tuple[int, int],
+    n_orbitals: int,
+    channels: int,
+    channel: int,
+    radius: float | None,
+    choice: SolverChoice,
+) -> None:
     """Refuse what makes no sense."""
     first, last = band_range
     if k0.shape != (3,) or not np.isfinite(k0).all():
@@ -181,7 +190,7 @@ class _Making:
 
     products: BlochProducts
     k0: npt.NDArray[np.float64]
-    axes: npt.NDArray[np.integer]
+    axes: npt.NDArray[np.int64]
     wanted: tuple[int, int]
     tolerance: float
     solve: Callable[[npt.NDArray], Iterator[Anchor]]
@@ -284,14 +293,20 @@ class _Making:
         self, energies: npt.NDArray, products: npt.NDArray, part: slice
     ) -> npt.NDArray[np.float64]:
         """Return bounds on the errors of levels; beyond the ends of the spectrum are none."""
-        low, high = int(self.wanted[0] == 0), int(self.wanted[1] == len(self.basis) - 1)
-        ends = [energies[:1] - 1e6] * low, [energies[-1:] + 1e6] * high
-        bounds = quadratic_bounds(
-            np.concatenate([*ends[0], energies, *ends[1]]),
-            np.pad(products, ((low, high), (low, high))),
-            slice(part.start + low, part.stop + low),
+        residuals = np.sqrt(np.maximum(np.diagonal(products).real, 0))
+        low, high, known = 0, len(energies), [-np.inf, np.inf]
+        if self.wanted[0] > 0:  # nothing is known of what lies below the first level
+            low, known[0] = 1, energies[0] + residuals[0]
+        if self.wanted[1] < len(self.basis) - 1:
+            high, known[1] = high - 1, energies[-1] - residuals[-1]
+        bounds = np.full(len(energies), np.inf)
+        bounds[low:high] = quadratic_bounds(
+            energies[low:high],
+            products[low:high, low:high],
+            slice(max(part.start - low, 0), part.stop - low),
+            (float(known[0]), float(known[1])),
         )
-        return bounds[low : low + len(energies)]
+        return bounds
 
     # ------------------------------------------------------------------ polynomials
 
@@ -362,10 +377,12 @@ class _Making:
         powers, found = power_series(found, [allowed, allowed / 10, allowed * self._lifting()])
         scale = self.radius ** -powers.sum(axis=1).astype(float)
         model = ReducedModel(
-            self.k0,
-            self.axes,
-            powers,
-            *(a * scale[:, None, None] for a in found),
+            k0=self.k0,
+            axes=self.axes,
+            powers=powers,
+            h=found[0] * scale[:, None, None],
+            s=found[1] * scale[:, None, None],
+            leak=found[2] * scale[:, None, None],
             radius=self.radius,
             error=np.inf,
             bands=self.wanted,
