@@ -11,9 +11,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
-# Shells start background jobs with Ctrl-C ignored, which every child would inherit.
+# Shells start background jobs with Ctrl-C ignored, nohup starts them with SIGHUP ignored, which
+# every child would inherit.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("default", deadline=None, max_examples=40)
 settings.load_profile("default")

@@ -257,7 +257,7 @@ class Layout:
 
 def _split(features: torch.Tensor, shapes: list[tuple[int, int]]) -> list[torch.Tensor]:
     pieces = torch.split_with_sizes(features, [rows * width for rows, width in shapes], dim=1)
-    return [p.view(-1, *shape) for p, shape in zip(pieces, shapes, strict=True)]
+    return [p.view(len(features), *shape) for p, shape in zip(pieces, shapes, strict=True)]
 
 
 def e3nn_places(irreps: Irreps) -> npt.NDArray[np.int64]:

@@ -1,6 +1,5 @@
 """Memory: how much is free, how much may be used."""
 
-import atexit
 import gc
 import os
 
@@ -11,12 +10,12 @@ COLLECTED = 10_000
 
 
 def collect_seldom() -> None:
-    """Have Python look seldom for cycles of objects, and not at all when the process ends.
+    """Have Python look seldom for cycles of objects.
 
-    For programs of one command: modules stay until the end, when the system takes the memory.
+    For programs of one command: modules stay until the end. What is left is collected then as ever,
+    since h5py crashes where its objects outlive its library.
     """
     gc.set_threshold(COLLECTED)
-    atexit.register(gc.freeze)
 
 
 def free_memory() -> float:

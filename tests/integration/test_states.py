@@ -48,7 +48,7 @@ def test_no_states(run, made, tmp_path):
         file.states(0)
     refused = run("band", made["gr_ab"], "--states", check=False)
     assert refused.code == 2
-    assert "--states needs -o or --in-place" in refused.stderr
+    assert "--states needs -o, --in-place or --reduced" in refused.stderr
 
 
 def test_killed_and_resumed(made, tmp_path, run):
