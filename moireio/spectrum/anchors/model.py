@@ -44,7 +44,7 @@ class ReducedModel:
         Coefficients of V†H(k)V + L(k)/`lifting` (eV), of V†S(k)V and of L(k) (eV²), for
         fractional k.
     radius : float
-        Largest |k − k₀| along each axis, fractional coordinates.
+        Largest ``|k − k₀|`` along each axis, fractional coordinates.
     error : float
         Error of the wanted levels, eV: twice the largest that was found.
     bands : tuple of two int

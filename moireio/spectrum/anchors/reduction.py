@@ -69,8 +69,8 @@ def reduced_model(
     energy : float, optional
         Energy near them, eV; by default the Fermi level.
     radius : float, optional
-        Largest |k − k₀| along each periodic axis, fractional coordinates; by default 0.1, or less
-        where that is too much for the tolerance.
+        Largest ``|k − k₀|`` along each periodic axis, fractional coordinates; by default 0.1,
+        or less where that is too much for the tolerance.
     tolerance : float
         Largest error of a level, eV.
     channel : int
