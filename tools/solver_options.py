@@ -213,7 +213,7 @@ def solver_choice(opts):
         For the library.
     """
     from moireio.spectrum.anchors.settings import Anchoring
-    from moireio.spectrum.problems import SolverChoice
+    from moireio.spectrum.choice import SolverChoice
 
     if opts.get("launcher") is not None and opts["solver"] != "slepc":
         raise click.UsageError("--launcher needs --solver slepc.")

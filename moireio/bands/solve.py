@@ -9,9 +9,10 @@ from moireio.errors import MoireioError, naming
 from moireio.results.bands import BandAccuracy, BandStructure
 from moireio.runtime.progress import Progress
 from moireio.spectrum.checkpoint import checkpointed, solver_key
+from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.filling import Occupation
 from moireio.spectrum.levels import solve_levels
-from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.problems import EigenproblemSet
 from moireio.spectrum.selection import around, entering_range
 from moireio.spectrum.sums import bloch_sums
 

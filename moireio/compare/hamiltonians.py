@@ -13,8 +13,9 @@ from moireio.operators.bloch import BlochSum
 from moireio.operators.blocks import by_shape, read_pairs, row_bytes, slab_bounds, take_blocks
 from moireio.runtime.progress import Progress
 from moireio.spectrum.checkpoint import checkpointed, solver_key
+from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.levels import solve_levels
-from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.problems import EigenproblemSet
 
 if TYPE_CHECKING:
     from moireio.blockfile.calculation import Calculation

@@ -19,6 +19,7 @@ from moireio.solvers.base import EigenProblem
 from moireio.solvers.registry import can_count
 from moireio.spectrum import irreducible as symmetry
 from moireio.spectrum.checkpoint import checkpointed, solver_key
+from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.filling import (
     FEW,
     SMALLEST_GAP,
@@ -29,7 +30,7 @@ from moireio.spectrum.filling import (
 )
 from moireio.spectrum.levels import check_result
 from moireio.spectrum.populations import solve_populations
-from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.problems import EigenproblemSet
 from moireio.spectrum.sums import bloch_sums
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from moireio.spectrum.anchors.record import AnchorRecord
 
 if TYPE_CHECKING:
     from moireio.spectrum.anchors.anchor import Anchor
-    from moireio.spectrum.problems import SolverChoice
+    from moireio.spectrum.choice import SolverChoice
 
 SHORT = 10.0  # s
 

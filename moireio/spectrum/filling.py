@@ -11,9 +11,10 @@ from moireio.errors import MoireioError, naming
 from moireio.projection.groups import make_projection
 from moireio.runtime.progress import Progress
 from moireio.spectrum import irreducible as symmetry
+from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.fermi import BOLTZMANN, ROOM, fermi_level
 from moireio.spectrum.levels import solve_levels
-from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.problems import EigenproblemSet
 from moireio.spectrum.selection import centred_range
 from moireio.spectrum.sums import bloch_sums
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from moireio.kspace.mesh import KMesh, ReducedMesh, reduce_mesh
 from moireio.projection.groups import Projection, flipped_rows
+from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.populations import solve_populations
-from moireio.spectrum.problems import SolverChoice
 from moireio.symmetry.crystal import (
     Symmetry,
     generated_group,

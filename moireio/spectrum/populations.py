@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from moireio.runtime.progress import Progress
     from moireio.solvers.base import EigenProblem
     from moireio.spectrum.checkpoint import Checkpoint
-    from moireio.spectrum.problems import SolverChoice
+    from moireio.spectrum.choice import SolverChoice
 
 DEGENERATE = 1e-5  # eV
 

@@ -6,7 +6,7 @@ same rules; what a solver is able to do, it reads from its `SolverCapabilities`.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,17 +15,10 @@ import numpy.typing as npt
 from moireio.runtime.memory import usable_memory
 from moireio.runtime.processes import in_order, worker_pool
 from moireio.runtime.threads import blas_beside_mkl, blas_threads, cores
-from moireio.solvers.base import EigenProblem, Solver, SolverDiagnostics
+from moireio.solvers.base import EigenProblem, SolverDiagnostics
 from moireio.solvers.near_dependence import NEAR_DEPENDENCE
-from moireio.solvers.registry import automatic, make_solver
-from moireio.spectrum.anchors.settings import (
-    ANCHOR_SHARE,
-    Accuracy,
-    AnchoredRange,
-    Anchoring,
-    least,
-    reach,
-)
+from moireio.spectrum.anchors.settings import Accuracy, AnchoredRange, least, reach
+from moireio.spectrum.choice import SolverChoice
 
 if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum
@@ -42,96 +35,6 @@ SERIAL_WORK = 5e8
 THREADED_SIZE = 600
 # Fewer k points for each process are better solved by a solver's own threads.
 FEW_TASKS = 3
-
-
-@dataclass(frozen=True, eq=False)
-class SolverChoice:
-    """The user's choice of a solver, and what it may use.
-
-    Parameters
-    ----------
-    name : str
-        "auto" or one of `moireio.solvers.registry.solver_names`; "auto" takes the sparse solver for
-        a few bands of a large matrix, else the dense one.
-    jobs : int, optional
-        Processes that share the k points, or threads where there is no memory for more
-        processes; by default one per core.
-    memory : float, optional
-        Bytes that may be used; by default nearly all that are free.
-    device : str
-        Where to compute: "cpu" or "cuda".
-    options : mapping of str to object
-        Options of the solver (see `moireio.solvers.options`). Those that it does not have are
-        refused, unless they are given with their default, or as None.
-    anchoring : Anchoring
-        Whether, and how well, levels at many k points are found from those at a few.
-    """
-
-    name: str = "auto"
-    jobs: int | None = None
-    memory: float | None = None
-    device: str = "cpu"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    anchoring: Anchoring = field(default_factory=Anchoring)
-
-    def resolved(self, n_orbitals: int, bands: int | None) -> str:
-        """Return the name of the solver.
-
-        Parameters
-        ----------
-        n_orbitals : int
-            Size of the basis.
-        bands : int or None
-            How many bands are wanted; None for all.
-
-        Returns
-        -------
-        str
-            The name, or what "auto" means.
-        """
-        return automatic(n_orbitals, bands, self.device) if self.name == "auto" else self.name
-
-    def make(self, n_orbitals: int, bands: int | None, sigma: float | None = None) -> Solver:
-        """Return the solver.
-
-        Parameters
-        ----------
-        n_orbitals : int
-            Size of the basis.
-        bands : int or None
-            How many bands are wanted; None for all.
-        sigma : float, optional
-            Energy near the levels that are wanted, eV.
-
-        Returns
-        -------
-        Solver
-            Ready for use.
-
-        Raises
-        ------
-        MoireioError
-            If there is no such solver, or does not have an option that was given.
-        """
-        options = {"device": self.device, **self.options}
-        return make_solver(self.resolved(n_orbitals, bands), options, sigma)
-
-    def finds_range(self, n_orbitals: int, bands: int | None) -> bool:
-        """Return whether a range of bands costs less than all of them.
-
-        Parameters
-        ----------
-        n_orbitals : int
-            Size of the basis.
-        bands : int or None
-            How many bands are wanted; None for all.
-
-        Returns
-        -------
-        bool
-            As the solver's capabilities have it.
-        """
-        return self.make(n_orbitals, bands).capabilities.finds_range
 
 
 class EigenproblemSet:
@@ -207,7 +110,7 @@ class EigenproblemSet:
         self._n_fitting: dict[bool, int] = {}
         self._diagnostics = SolverDiagnostics()
         few = bands is not None and self._may_anchor(len(self._k), (0, bands - 1))
-        self.solver = (_rough(solver) if few else solver).make(n_orbitals, bands, sigma)
+        self.solver = (solver.for_anchors() if few else solver).make(n_orbitals, bands, sigma)
         self.solver.use_threads(self._jobs)
 
     def __enter__(self) -> "EigenproblemSet":
@@ -535,12 +438,6 @@ class EigenproblemSet:
         """Return a problem that takes as much memory as any: one at a complex k, if there is."""
         real = [self._sums[0].is_real(k) for k in self._k]
         return self._problem(0, int(np.argmin(real)))
-
-
-def _rough(choice: SolverChoice) -> SolverChoice:
-    """Return a choice whose states are as accurate as anchors need: corrected by Ritz's method."""
-    accuracy = min(max(ANCHOR_SHARE * choice.anchoring.tolerance, 1e-9), 1e-6)
-    return replace(choice, options={"accuracy": accuracy, **choice.options})
 
 
 _STATE: "tuple[EigenproblemSet, tuple[int, int] | None, Reduction | None] | None" = None

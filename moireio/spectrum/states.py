@@ -10,8 +10,9 @@ import numpy.typing as npt
 from moireio.blockfile.reader import BlockFile
 from moireio.errors import MoireioError, naming
 from moireio.runtime.progress import Progress
+from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.levels import check_result
-from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.problems import EigenproblemSet
 from moireio.spectrum.selection import around, check_energies
 from moireio.spectrum.sums import bloch_sums
 

@@ -74,7 +74,8 @@ def k_points(kind, structure, options):
 def measure(kind, path, options, seconds):
     """Print one row of the table."""
     from moireio.spectrum.anchors.settings import Anchoring
-    from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+    from moireio.spectrum.choice import SolverChoice
+    from moireio.spectrum.problems import EigenproblemSet
 
     structure, sums, overlap, band_range, fermi = problem(path, options.shift, options.bands)
     k = k_points(kind, structure, options)

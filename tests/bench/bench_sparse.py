@@ -246,7 +246,8 @@ def child_steps(path, near, threads, precision, memory):
     from moireio.solvers import mkl, pardiso
     from moireio.solvers.base import EigenProblem
     from moireio.solvers.pencil import Pencil
-    from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+    from moireio.spectrum.choice import SolverChoice
+    from moireio.spectrum.problems import EigenproblemSet
 
     spent, calls = {}, {}
 

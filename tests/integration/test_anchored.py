@@ -6,9 +6,10 @@ import pytest
 import moireio
 from moireio.bands.flat import flat_bands
 from moireio.solvers import registry
-from moireio.spectrum.anchors import driver, numbering
+from moireio.spectrum.anchors import driver, numbering, settings
 from moireio.spectrum.anchors.settings import Anchoring
-from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.choice import SolverChoice
+from moireio.spectrum.problems import EigenproblemSet
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,7 @@ def twisted(run, tmp_path_factory):
 def low_thresholds(monkeypatch):
     """The sparse solver, and anchors, for small cells too."""
     monkeypatch.setattr(registry, "SPARSE_SIZE", 100)
+    monkeypatch.setattr(settings, "LEAST_POINTS", 20)
     monkeypatch.setattr(registry, "FEW", 4)
 
 

@@ -99,7 +99,7 @@ def test_sparse_levels_of_a_twisted_cell(run, tmp_path):
     """988 orbitals: the sparse solver's levels are LAPACK's, and none is missing."""
     import numpy as np
 
-    from moireio.spectrum.problems import SolverChoice
+    from moireio.spectrum.choice import SolverChoice
 
     run("build-twist", "graphene", "--index", 3, 2, "-o", tmp_path / "a.h5")
     run("overlap", tmp_path / "a.h5", "-o", tmp_path / "s.h5")

@@ -42,6 +42,7 @@ from moireio.network.inference import passes
 from moireio.network.training import run as training
 from moireio.solvers import registry
 from moireio.spectrum import checkpoint
+from moireio.spectrum.anchors import settings
 
 #: What is imported here, no run has to import.
 IMPORTED = (ase, h5py, matplotlib, scipy, zarr, moireio)
@@ -94,6 +95,7 @@ def save_anchors():
     """Take a small cell for a large one, and keep every anchor at once."""
     save_points()
     registry.SPARSE_SIZE = 100
+    settings.LEAST_POINTS = 20
 
 
 def save_passes():

@@ -243,7 +243,7 @@ class AnchoredLevels:
         known = self._known(point, levels, part)
         if known is None:
             return np.full(len(levels), np.inf)
-        products = self.ratio**2 * levels.products
+        products = self.ratio**2 * levels.enlarged(self.check)
         return quadratic_bounds(levels.energies, products, part, known)
 
     def choose_anchors(self) -> Iterator[None]:

@@ -116,6 +116,10 @@ class RitzLevels:
         """Norms of the residuals, eV; shape (c,)."""
         return np.sqrt(np.maximum(np.diagonal(self.products).real, 0))
 
+    def enlarged(self, norm: float) -> npt.NDArray[np.complex128]:
+        """Return the products of residuals whose norms are larger by some eV; shape (c, c)."""
+        return self.products + np.diag(2 * self.residuals * norm + norm**2)
+
     def __len__(self) -> int:
         """Return the number of levels."""
         return len(self.energies)
@@ -142,11 +146,8 @@ def ritz_levels(grams: Grams, window: tuple[float, float], width: float) -> Ritz
     RitzLevels
         Inside the window, and a little beyond it.
     """
-    low, high = (energy - grams.energy for energy in window)
-    values, vectors = eigh(*grams.matrices[:2], check_finite=False)
-    candidate = (values > low - width) & (values < high + width)
-    energies, x = values[candidate], vectors[:, candidate]
-    return _kept(grams, energies, x, width)
+    values, vectors, _, candidate = _ritz_pairs(grams, window, width)
+    return _kept(grams, values[candidate], vectors[:, candidate], width)
 
 
 def refined_levels(grams: Grams, window: tuple[float, float], width: float) -> RitzLevels:
@@ -167,9 +168,7 @@ def refined_levels(grams: Grams, window: tuple[float, float], width: float) -> R
     RitzLevels
         Inside the window, and a little beyond it.
     """
-    low, high = (energy - grams.energy for energy in window)
-    values, vectors = eigh(*grams.matrices[:2], check_finite=False)
-    candidate = (values > low - width) & (values < high + width)
+    values, vectors, (low, high), candidate = _ritz_pairs(grams, window, width)
     if not candidate.any():
         return _none(len(values))
     span = high - low
@@ -190,6 +189,15 @@ def refined_levels(grams: Grams, window: tuple[float, float], width: float) -> R
     inner = (energies > low - width) & (energies < high + width)
     found = _kept(inside, energies[inner], x[:, inner], width)
     return RitzLevels(found.energies, c @ found.vectors, found.products)
+
+
+def _ritz_pairs(
+    grams: Grams, window: tuple[float, float], width: float
+) -> tuple[npt.NDArray, npt.NDArray, tuple[float, float], npt.NDArray[np.bool_]]:
+    """Return Ritz values and vectors, the window, both from E₀, and which are near the window."""
+    low, high = (energy - grams.energy for energy in window)
+    values, vectors = eigh(*grams.matrices[:2], check_finite=False)
+    return values, vectors, (low, high), (values > low - width) & (values < high + width)
 
 
 def polished(grams: Grams, levels: RitzLevels, width: float) -> RitzLevels:

@@ -24,7 +24,8 @@ from moireio.spectrum.anchors.polynomials import chebyshev_nodes, line_tail, pow
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.reduced import Grams, RitzLevels, refined_levels
 from moireio.spectrum.anchors.settings import TOLERANCE, margin
-from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.choice import SolverChoice
+from moireio.spectrum.problems import EigenproblemSet
 from moireio.spectrum.sums import bloch_sums
 
 if TYPE_CHECKING:

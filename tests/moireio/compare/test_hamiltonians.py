@@ -19,7 +19,7 @@ from moireio.operators.blocks import read_pairs
 from moireio.operators.views import ArraySource
 from moireio.results.electrons import Electrons
 from moireio.spectrum import checkpoint
-from moireio.spectrum.problems import SolverChoice
+from moireio.spectrum.choice import SolverChoice
 
 
 def calculation(seed, spin="none", mu=0.0, noise=0.0, label="made"):

@@ -13,7 +13,7 @@ from moireio.kspace.mesh import make_mesh
 from moireio.operators.blocks import OperatorMeta
 from moireio.operators.views import ArraySource
 from moireio.solvers.base import EigenProblem
-from moireio.spectrum.problems import SolverChoice
+from moireio.spectrum.choice import SolverChoice
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
 

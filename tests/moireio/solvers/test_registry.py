@@ -13,7 +13,8 @@ from moireio.solvers.lapack import LapackSolver
 from moireio.solvers.registry import automatic, make_solver, solver_names
 from moireio.solvers.sparse import SparseSolver
 from moireio.solvers.testing import exact_levels, random_problem
-from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.choice import SolverChoice
+from moireio.spectrum.problems import EigenproblemSet
 
 TOY = """
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ from moireio.solvers import search
 from moireio.solvers.base import EigenProblem
 from moireio.solvers.registry import make_solver
 from moireio.solvers.testing import exact_levels, random_problem
-from moireio.spectrum.problems import SolverChoice
+from moireio.spectrum.choice import SolverChoice
 
 
 @pytest.fixture(scope="module")

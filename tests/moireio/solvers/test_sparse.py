@@ -12,7 +12,8 @@ from moireio.solvers import mixed_precision, mkl, pardiso, sparse
 from moireio.solvers.base import EigenProblem, SingularError
 from moireio.solvers.registry import make_solver
 from moireio.solvers.testing import check_states, exact_levels, random_problem
-from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.choice import SolverChoice
+from moireio.spectrum.problems import EigenproblemSet
 from moireio.spectrum.sums import bloch_sums
 
 needs_mkl = pytest.mark.skipif(mkl.library() is None, reason="MKL is not installed")

@@ -10,9 +10,9 @@ import moireio
 from moireio.errors import MoireioError
 from moireio.kspace.mesh import make_mesh
 from moireio.spectrum import filling
+from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.fermi import fermi_level
 from moireio.spectrum.filling import LevelsAround, find_filling, occupation_of
-from moireio.spectrum.problems import SolverChoice
 
 MESHES = {"gr_ab": [5, 5, 1], "hbn_soc": [3, 3, 1], "o2_col": [1, 1, 1], "gr_ab_v38": [4, 4, 1]}
 

@@ -6,8 +6,8 @@ import pytest
 import moireio
 from moireio.kspace.mesh import make_mesh
 from moireio.projection.groups import flipped_rows, make_projection
+from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.irreducible import averaged, images, obeys_time_reversal, reduced
-from moireio.spectrum.problems import SolverChoice
 from moireio.spectrum.sums import bloch_sums
 
 

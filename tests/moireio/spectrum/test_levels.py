@@ -6,8 +6,9 @@ import pytest
 import moireio
 from moireio.errors import MoireioError
 from moireio.spectrum.checkpoint import Checkpoint
+from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.levels import check_result, solve_levels
-from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.problems import EigenproblemSet
 from moireio.spectrum.sums import bloch_sums
 
 K = np.array([[0, 0, 0], [0.1, 0.2, 0], [0.5, 0, 0]])

@@ -6,8 +6,8 @@ from scipy.linalg import eigh
 
 import moireio
 from moireio.projection.groups import make_projection
+from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.populations import GroupPopulations, solve_populations
-from moireio.spectrum.problems import SolverChoice
 from moireio.spectrum.sums import bloch_sums
 
 K = np.array([[0, 0, 0], [0.1, 0.2, 0]])

@@ -10,7 +10,8 @@ from moireio.solvers import mkl
 from moireio.solvers.base import EigenProblem
 from moireio.solvers.testing import exact_levels, random_problem
 from moireio.spectrum import problems as problems_module
-from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.choice import SolverChoice
+from moireio.spectrum.problems import EigenproblemSet
 
 needs_mkl = pytest.mark.skipif(mkl.library() is None, reason="MKL is not installed")
 

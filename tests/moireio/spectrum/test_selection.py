@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 import moireio
 from moireio.errors import MoireioError
-from moireio.spectrum.problems import EigenproblemSet, SolverChoice
+from moireio.spectrum.choice import SolverChoice
+from moireio.spectrum.problems import EigenproblemSet
 from moireio.spectrum.selection import (
     around,
     centred_range,

@@ -12,7 +12,7 @@ import moireio
 from moireio.errors import MoireioError
 from moireio.projection.mulliken import atomic_populations
 from moireio.spectrum import states as module
-from moireio.spectrum.problems import SolverChoice
+from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.states import multiplet_bounds, solve_states
 
 K = [[1 / 3, 1 / 3, 0], [0.1, 0.27, 0], [0, 0, 0]]

@@ -18,10 +18,10 @@ from moireio.formats.calculations import open_calculation
 from moireio.solvers import registry
 from moireio.solvers.sparse import SparseSolver
 from moireio.spectrum import checkpoint
-from moireio.spectrum.anchors import driver
+from moireio.spectrum.anchors import driver, settings
 from moireio.spectrum.anchors.kept import read_anchors
 from moireio.spectrum.anchors.settings import Anchoring
-from moireio.spectrum.problems import SolverChoice
+from moireio.spectrum.choice import SolverChoice
 
 BANDS = 4
 
@@ -34,6 +34,7 @@ class Stopped(Exception):
 def solved(monkeypatch):
     """Make a small cell a large one; a list of all k points that are solved."""
     monkeypatch.setattr(registry, "SPARSE_SIZE", 100)
+    monkeypatch.setattr(settings, "LEAST_POINTS", 20)
     monkeypatch.setattr(checkpoint, "SHORT", 0.0)
     calls, eigenpairs = [], SparseSolver.eigenpairs
 
@@ -157,6 +158,7 @@ def test_a_killed_band_is_resumed(twisted, tmp_path, solved):
     out = tmp_path / "bands.txt"
     code = (
         "import time\nfrom moireio.solvers import registry\nregistry.SPARSE_SIZE = 100\n"
+        "from moireio.spectrum.anchors import settings\nsettings.LEAST_POINTS = 20\n"
         "from moireio.spectrum import checkpoint\ncheckpoint.SHORT = 0.0\n"
         "from moireio.spectrum.anchors.record import AnchorRecord\n"
         "add = AnchorRecord.add\n"
@@ -199,6 +201,7 @@ def kept(twisted, tmp_path_factory):
     words = [str(twisted), "-q", "-p", "GM", "-n", "20", "--bands", "2", "-j", "1"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "SPARSE_SIZE", 100)
+        patch.setattr(settings, "LEAST_POINTS", 20)
         band.main([*words, "--keep-anchors", "-o", str(out)], standalone_mode=False)
     return out
 
