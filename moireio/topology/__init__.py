@@ -1,0 +1,1 @@
+"""Topology of bands: Chern numbers, invariants, edge states."""
