@@ -4,12 +4,11 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import MoireioError
+from moireio.symmetry.operations import HEXAGONAL_TOLERANCE
 from moireio.system.structure import Structure
 
 Corners = dict[str, npt.NDArray[np.float64]]
-# Anisotropic strain: below the first a layer counts as hexagonal, up to the second as strained.
-HEXAGONAL_TOLERANCE = 3e-4
-MOST_STRAIN = 0.05
+MOST_STRAIN = 0.05  # anisotropic; up to here a layer counts as a strained hexagonal one
 
 
 def special_points(structure: Structure) -> tuple[Corners, str]:
