@@ -38,6 +38,7 @@ CONTENTS = {
         "howto-anchors",
         "howto-flat",
         "howto-dos",
+        "howto-edges",
     ],
     "Reference": [
         "commands",
@@ -61,6 +62,9 @@ LIBRARY = [
     "moireio.dos.solve.density_of_states",
     "moireio.dos.solve.EnergyGrid",
     "moireio.results.dos.DensityOfStates",
+    "moireio.topology.ribbon.cut_ribbon",
+    "moireio.topology.edges.follow_edges",
+    "moireio.results.edges.EdgeStates",
     "moireio.tightbinding.modelfile.read_model",
     "moireio.system.basis.SpeciesBasis",
     "moireio.system.orbitals.orbital_values",

@@ -108,13 +108,15 @@ class SolverName(click.Choice):
         return value
 
 
-def solver_options(*solvers):
+def solver_options(*solvers, without=()):
     """Add the options of the solvers that a command offers.
 
     Parameters
     ----------
     *solvers : str
         Some of "dense", "sparse", "slepc" and "kpm"; "auto" comes first by itself.
+    without : sequence of str
+        Options that the command does not have: resume, or those of anchors, direct and tolerance.
 
     Returns
     -------
@@ -131,10 +133,11 @@ def solver_options(*solvers):
         help=f"How levels are found. {'; '.join(meanings)}. A solver that another "
         "package adds is taken by its name.",
     )
-    names = [name for s in solvers for name in _OF_SOLVER.get(s, ())]
+    names = [name for s in solvers for name in _OF_SOLVER.get(s, ()) if name not in without]
+    shared = [name for name in ("device", "jobs", "resume") if name not in without]
 
     def decorate(function):
-        function = options("device", "jobs", "resume")(function)
+        function = options(*shared)(function)
         for name in reversed([*names, "overlap_cutoff", "memory"]):
             function = _OPTIONS[name](function)
         return solver(function)

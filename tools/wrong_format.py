@@ -39,6 +39,7 @@ READS = {
     "band": (("block",), "block files"),
     "flat-band": (("block",), "block files"),
     "dos": (("block",), "block files"),
+    "edge-project": (("block",), "block files"),
     "convert-h": (("block",), "block files"),
     "h5-info": (("block", "model"), "block files and model files"),
     "h5-validate": (("block",), "block files"),

@@ -57,6 +57,7 @@ KINDS = Kinds(
         "kpath": "moireio.results.kpath:KPathKind",
         "bands": "moireio.results.bands:BandsKind",
         "dos": "moireio.results.dos:DensityOfStatesKind",
+        "edges": "moireio.results.edges:EdgesKind",
         "anchors": "moireio.results.anchors:AnchorsKind",
         "history": "moireio.results.history:HistoryKind",
     }

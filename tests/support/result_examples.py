@@ -5,6 +5,7 @@ import numpy as np
 from moireio.results.anchors import KeptAnchors
 from moireio.results.bands import BandAccuracy, BandStructure
 from moireio.results.dos import DensityOfStates
+from moireio.results.edges import EdgeCount, EdgeGap, EdgeStates
 from moireio.results.electrons import Electrons
 from moireio.results.history import HistoryEntry
 from moireio.results.kpath import KPath, KPathSegments
@@ -68,10 +69,22 @@ def example_anchors(n=5):
     return KeptAnchors("blake2b:0", rng.random((3, 3)), channel, first, energies, states)
 
 
+def example_edges(nk=4, nb=3, nl=2):
+    rng = np.random.default_rng(nk)
+    low, high = EdgeCount(-1, -1, 0, 3, (0.25, 0.5, 0.75)), EdgeCount(1, 1, 0, 1, (0.5,))
+    gaps = EdgeGap(-0.5, low, high, 1, True), EdgeGap(1.5, EdgeCount(None), EdgeCount(0))
+    energies, low, high = rng.normal(size=(nk, nb)), rng.random((nk, nb)), rng.random((nk, nb))
+    spin, layers = rng.normal(size=(3, nk, nb)), rng.random((nl, nk, nb))
+    return EdgeStates(
+        np.arange(nk) / nk, energies, low, high, gaps, 1, 0, 20, spin, layers, 7, 2.46
+    )
+
+
 EXAMPLES = {
     "anchors": example_anchors(),
     "bands": example_bands(),
     "dos": example_dos(),
+    "edges": example_edges(),
     "electrons": Electrons(8.0, -1.0, 300.0, 0.5),
     "kpath": KPathSegments(
         np.random.default_rng(0).random((3, 2, 3)),

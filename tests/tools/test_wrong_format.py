@@ -72,6 +72,7 @@ COMMANDS = {
     "band": [],
     "flat-band": [],
     "dos": [],
+    "edge-project": [],
     "convert-h": [],
     "h5-info": [],
     "h5-validate": [],

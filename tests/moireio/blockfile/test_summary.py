@@ -34,7 +34,7 @@ def test_keys(full):
         *("layers", "basis", "operators", "results", "orbitals", "orthogonal"),
         *("moire", "electrons", "kpath", "history"),
     }
-    assert set(summary["results"]) == {"anchors", "bands", "dos", "dos-mine", "symmetry"}
+    assert set(summary["results"]) == {"anchors", "bands", "dos", "dos-mine", "edges", "symmetry"}
     assert summary["operators"]["hamiltonian"]["pairs"] == summary["operators"]["overlap"]["pairs"]
     assert [entry["command"] for entry in summary["history"]] == ["band", "dos"]
     assert summary["kpath"] == "GMK,AL"

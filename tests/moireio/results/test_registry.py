@@ -205,5 +205,6 @@ def test_the_schema_has_a_place_for_all():
         "^anchors-.+$",
         "^bands-.+$",
         "^dos-.+$",
+        "^edges-.+$",
     }
     assert groups["additionalProperties"] is False

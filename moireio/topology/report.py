@@ -1,0 +1,107 @@
+"""Tables of edge states."""
+
+import json
+
+import numpy as np
+
+from moireio.results.edges import EdgeCount, EdgeStates, signed
+
+
+def edges_table(edges: EdgeStates, states: bool = False) -> str:
+    """Return edge states as a text table.
+
+    Parameters
+    ----------
+    edges : EdgeStates
+        The states.
+    states : bool
+        A line for every state too.
+
+    Returns
+    -------
+    str
+        Two lines for each energy, one an edge: right minus left movers, of either spin, their
+        number, and where they pass.
+    """
+    along, across = edges.periodic + 1, edges.open + 1
+    what = "half-infinite layers" if edges.semi_infinite else "a ribbon"
+    if edges.width is not None:
+        what = f"a ribbon of {edges.width} cells"
+    lines = [
+        f"# {what}, open along a{across}, periodic along a{along}; energies in eV",
+        f"# net: right minus left movers along a{along}; k in its reciprocal vector; C: Chern "
+        "number of all bands below",
+        f"# {'energy':>10} {'edge':>5} {'net':>4} {'up':>4} {'down':>4} {'states':>6} {'C':>4} "
+        f"{'agree':>5}  k",
+    ]
+    for gap in edges.gaps:
+        agree = {None: "?", True: "yes", False: "no"}[gap.agree]
+        for name, count in (("low", gap.low), ("high", gap.high)):
+            up, down = ("-" if n is None else signed(n) for n in (count.up, count.down))
+            k = " ".join(f"{v:.5f}" for v in count.k)
+            lines.append(
+                f"{gap.energy:12.6f} {name:>5} {signed(count.net):>4} {up:>4} {down:>4} "
+                f"{count.crossings:6d} {signed(gap.chern):>4} {agree:>5}  {k}".rstrip()
+            )
+    if states and edges.energies.shape[1]:
+        names = "# k energy low high" + ("" if edges.spin is None else " sx sy sz")
+        if edges.layers is not None:
+            names += "".join(f" layer{n + 1}" for n in range(len(edges.layers)))
+        lines += ["", "", names]
+        for n, k in enumerate(edges.k):
+            columns = [edges.energies[n], edges.low[n], edges.high[n]]
+            columns += [] if edges.spin is None else list(edges.spin[:, n])
+            columns += [] if edges.layers is None else list(edges.layers[:, n])
+            for row in np.transpose(columns):
+                weights = " ".join(f"{v:.5f}" for v in row[1:])
+                lines.append(f"{k:.8f} {row[0]:.9f} {weights}")
+    return "\n".join(lines) + "\n"
+
+
+def edges_json(edges: EdgeStates) -> str:
+    """Return edge states as JSON.
+
+    Parameters
+    ----------
+    edges : EdgeStates
+        The states.
+
+    Returns
+    -------
+    str
+        An object with open (1, 2 or 3), periodic, width (cells, or null), first_band (from 1), k,
+        energies (eV, k by k), weights (low, high and middle, which add up to 1, and layers), sz
+        and spin (three components; null without spin) and gaps: energy, low and high (net, up,
+        down, crossings, k), chern, agree.
+    """
+    spin = edges.spin
+    weights = {"low": edges.low.tolist(), "high": edges.high.tolist()}
+    weights["middle"] = (1 - edges.low - edges.high).tolist()
+    weights["layers"] = None if edges.layers is None else edges.layers.tolist()
+    values = {
+        "open": edges.open + 1,
+        "periodic": edges.periodic + 1,
+        "width": edges.width,
+        "semi_infinite": edges.semi_infinite,
+        "first_band": edges.first_band + 1,
+        "k": edges.k.tolist(),
+        "energies": edges.energies.tolist(),
+        "weights": weights,
+        "sz": None if spin is None else spin[2].tolist(),
+        "spin": None if spin is None else spin.tolist(),
+        "gaps": [
+            {
+                "energy": gap.energy,
+                "low": _count(gap.low),
+                "high": _count(gap.high),
+                "chern": gap.chern,
+                "agree": gap.agree,
+            }
+            for gap in edges.gaps
+        ],
+    }
+    return json.dumps(values)
+
+
+def _count(count: EdgeCount) -> dict[str, object]:
+    return vars(count) | {"k": list(count.k)}

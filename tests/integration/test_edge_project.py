@@ -1,0 +1,73 @@
+"""``edge-project`` as a user runs it."""
+
+import json
+
+import numpy as np
+import pytest
+import toymodels
+
+import moireio
+
+CUT = ("--cut", 12, "--points", 15)
+
+
+@pytest.fixture(scope="module")
+def haldane(tmp_path_factory):
+    return toymodels.haldane(M=0.1).write(tmp_path_factory.mktemp("edges") / "haldane.h5")
+
+
+def test_table_and_json(haldane, invoke):
+    done = invoke("edge-project", haldane, *CUT, "--main-gap-chern", -1)
+    assert done.exit_code == 0
+    rows = [line.split() for line in done.stdout.splitlines() if not line.startswith("#")]
+    assert [row[1:8] for row in rows] == [
+        ["low", "-1", "-", "-", "1", "-1", "yes"],
+        ["high", "+1", "-", "-", "1", "-1", "yes"],
+    ]
+    words = ("--open", 2, "--energy", 0.1, "--energy", -0.1, "--json")
+    found = json.loads(invoke("edge-project", haldane, *CUT, *words).stdout)
+    assert (found["open"], found["periodic"], found["width"]) == (2, 1, 12)
+    assert np.shape(found["energies"]) == np.shape(found["weights"]["low"]) == (15, 24)
+    total = sum(np.array(found["weights"][name]) for name in ("low", "high", "middle"))
+    assert np.allclose(total, 1)
+    assert found["sz"] is None
+    assert [(g["energy"], g["low"]["net"], g["high"]["net"]) for g in found["gaps"]] == [
+        (0.1, 1, -1),
+        (-0.1, 1, -1),
+    ]
+    assert [g["agree"] for g in found["gaps"]] == [None, None]
+
+
+def test_spin_and_a_figure(tmp_path, invoke):
+    source = toymodels.kane_mele().write(tmp_path / "km.h5")
+    words = (source, *CUT, "--energy", -0.04, "--plot", tmp_path / "x.png")
+    words += ("--text", tmp_path / "x.txt", "-o", tmp_path / "out.h5")
+    assert invoke("edge-project", *words).exit_code == 0
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    lines = (tmp_path / "x.txt").read_text("utf-8").splitlines()
+    assert lines[3].split()[1:6] == ["low", "0", "-1", "+1", "2"]
+    states = np.loadtxt([line for line in lines[5:] if line and not line.startswith("#")])
+    assert states.shape == (15 * 48, 7)
+    with moireio.open(tmp_path / "out.h5") as file:
+        edges = file.result("edges")
+        assert file.history[-1].command == "edge-project"
+    assert np.allclose(states[:, 1], edges.energies.ravel(), atol=1e-8)
+    assert np.allclose(states[:, 6], edges.spin[2].ravel(), atol=1e-5)
+    done = invoke("h5-validate", tmp_path / "out.h5")
+    assert done.stdout.endswith("valid\n")
+
+
+def test_refusals(haldane, invoke, tmp_path):
+    def error(*words, code=1):
+        done = invoke("edge-project", haldane, *words, "-q")
+        assert done.exit_code == code
+        return done.stderr.splitlines()[-1]
+
+    assert "periodic along 2 vectors, a ribbon along one (cut one from it with --cut)" in error()
+    assert "1.5 eV is in no gap of the layer: band 2 passes it (give another --energy)" in error(
+        *CUT, "--energy", 1.5
+    )
+    assert "a ribbon is cut along vector 3" in error(*CUT, "--open", 3)
+    metal = toymodels.haldane(M=0.0, t2=0.0).write(tmp_path / "metal.h5")
+    done = invoke("edge-project", metal, *CUT)
+    assert "there is no gap above the filled bands (give --energy in eV)" in done.stderr

@@ -1,0 +1,136 @@
+"""``edge-project``: edge states of ribbons and of half-infinite layers, counted in gaps."""
+
+import click
+
+from moireio.tools.common import Command, say
+from moireio.tools.energies import add_result, check_name, check_window, print_result
+from moireio.tools.options import destination, one_to_stdout, options, source_argument
+from moireio.tools.progress import show_progress
+from moireio.tools.solver_options import solver_choice, solver_options
+
+
+@click.command(
+    "edge-project", cls=Command, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@source_argument
+@click.option(
+    "--cut",
+    type=click.IntRange(1),
+    metavar="WIDTH",
+    help="Cut a ribbon of this many cells from a layer.  [default: SOURCE is a ribbon]",
+)
+@click.option(
+    "--open",
+    "open_",
+    type=click.IntRange(1, 3),
+    help="Lattice vector across the ribbon, along which it ends.  [default: 1; of a ribbon the "
+    "one along which its atoms reach further]",
+)
+@click.option(
+    "--energy",
+    type=float,
+    multiple=True,
+    help="Energy (eV) in a gap, at which edge states are counted. Repeatable.  [default: the "
+    "middle of the gap that the electrons leave]",
+)
+@click.option(
+    "--points",
+    "-n",
+    type=click.IntRange(3, 100_000),
+    default=101,
+    show_default=True,
+    help="k points along the ribbon; steps are halved where edge states change too much.",
+)
+@click.option(
+    "--bands",
+    type=click.IntRange(1),
+    help="Bands around each energy.  [default: all up to 400 orbitals, else 40]",
+)
+@click.option(
+    "--main-gap-chern",
+    type=int,
+    metavar="C",
+    help="Chern number of all bands below the highest --energy.",
+)
+@solver_options("dense", "sparse", "slepc", without=("resume", "direct", "tolerance"))
+@click.option(
+    "--window",
+    nargs=2,
+    type=float,
+    help="Lowest and highest energy of the plot, eV.  [default: all]",
+)
+@click.option("--title", help="Title of the plot.")
+@options("plot", "text", "json", "output", "in_place", "name", "container", "force")
+@click.pass_context
+def main(ctx, source, **opts):
+    """Find the edge states of a ribbon, and count those that pass energies in gaps.
+
+    SOURCE holds H and (unless its basis is orthogonal) S: of a ribbon, periodic along one vector,
+    or of a layer from which --cut cuts one; one that holds only edge states is drawn. The net
+    number at an edge is that of right minus left movers along the periodic vector. With Chern
+    number C of all bands below it is -C at the low edge and C at the high edge, where the
+    periodic and the open vector are right-handed, else the opposite. Without -o, --plot, --text
+    or --json the counts are printed.
+    """
+    from moireio.blockfile.stream import check_container, check_outputs, open_source
+    from moireio.plots.bands import check_format, save
+    from moireio.topology.report import edges_json, edges_table
+
+    destination(opts["output"], opts["in_place"])
+    check_name(opts["name"])
+    check_window(opts["window"])
+    choice = solver_choice(opts)
+    if opts["plot"] is not None:
+        check_format(opts["plot"])
+    one_to_stdout(opts, "output", "text", "plot")
+    check_outputs([opts["plot"], opts["text"], opts["output"]], [source], opts["force"])
+    check_container(opts["output"], opts["container"])
+    group = f"edges-{opts['name']}" if opts["name"] else "edges"
+    with open_source(source) as file:
+        stored = group in file and "hamiltonian" not in file
+        edges = file.result(group) if stored else _solve(ctx, file, opts, choice)
+        if opts["plot"]:
+            from moireio.plots.edges import plot_edges
+
+            window = opts["window"] or None
+            save(plot_edges(edges, energy_window=window, title=opts["title"]), opts["plot"])
+        if not stored:
+            add_result(ctx, opts, file, {group: edges})
+    print_result(
+        opts,
+        lambda: edges_table(edges, states=bool(opts["text"])),
+        lambda: edges_json(edges),
+    )
+
+
+def _solve(ctx, file, opts, choice):
+    """Find the edge states with a progress bar."""
+    from dataclasses import replace
+
+    from moireio.topology.correspondence import bands_below, beside_chern, middle_of_gap
+    from moireio.topology.edges import follow_edges
+    from moireio.topology.ribbon import cut_ribbon, own_ribbon
+
+    axis = None if opts["open_"] is None else opts["open_"] - 1
+    energies = list(opts["energy"])
+    if opts["cut"] is None:
+        ribbon = own_ribbon(file, axis)
+    else:
+        ribbon = cut_ribbon(file, opts["cut"], axis or 0)
+        energies = energies or [middle_of_gap(file, choice)]
+        bands_below(file, energies, choice)
+    if not energies:
+        raise click.UsageError("--energy is needed where SOURCE is a ribbon.")
+    with show_progress(ctx, "edge states") as update:
+        edges = follow_edges(
+            ribbon,
+            energies,
+            points=opts["points"],
+            bands=opts["bands"],
+            solver=choice,
+            progress=update,
+            note=lambda line: say(ctx, f"note: {line}"),
+        )
+    known = {max(energies): opts["main_gap_chern"]}
+    gaps = [beside_chern(gap, known.get(gap.energy), ribbon.handedness) for gap in edges.gaps]
+    return replace(edges, gaps=tuple(gaps))
