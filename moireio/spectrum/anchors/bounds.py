@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 SMALL = 4  # levels of the groups that are tried around every level
-STEPS = 10  # groups around all levels that are wanted
+STEPS = 6  # groups around all levels that are wanted
+FACTOR, FACTORS = 3.0, 4  # between the distances for which a group's levels are found
 
 
 def quadratic_bounds(
@@ -18,9 +19,15 @@ def quadratic_bounds(
     A group of neighbouring levels, whose residuals have the norm R as a matrix, and a level of it
     with the distance η from all levels outside the group: its error is at most
     2R²/(η + √(η² + 4R²)), which is near R²/η for small residuals, and never more than R (C.-K. Li
-    and R.-C. Li, Linear Algebra Appl. 395, 183 (2005)). Distances are those to the neighbouring
-    Ritz values, less their residuals, so that the bounds hold where no level is missing. A level
-    that one outside the group may pass gets no bound from that group: its number is not sure.
+    and R.-C. Li, Linear Algebra Appl. 395, 183 (2005)). The level's own residual counts for more:
+    with the energies E and products G = R†R of a group, the level lies between those of
+    diag(E) − G/η and diag(E) + G/η with the same number. For what is left out of the group acts
+    on it as −R†(C − λ)⁻¹R, which is never beyond ±G/η where C, the Hamiltonian of the rest, has no
+    level within η of λ; this is monotonic in λ, as levels are in the matrix (Weyl).
+
+    Distances are those to the neighbouring Ritz values, less their residuals, so that the bounds
+    hold where no level is missing; those of C are closer by R² over the distance. A level that one
+    outside the group may pass gets no bound from that group: its number is not sure.
 
     Parameters
     ----------
@@ -42,26 +49,74 @@ def quadratic_bounds(
     squares = np.maximum(np.diagonal(products).real, 0)
     residuals = np.sqrt(squares)
     bounds = np.full(count, np.inf)
-    below = np.concatenate([[known[0]], energies + residuals])
+    lower = np.maximum.accumulate(np.concatenate([[known[0]], energies + residuals]))
     above = np.concatenate([energies - residuals, [known[1]]])
-    lower = np.maximum.accumulate(below)
     upper = np.minimum.accumulate(above[::-1])[::-1]
-
-    def use(first: int, last: int, norm2: float) -> None:
-        part = slice(first, last + 1)
-        eta = np.minimum(energies[part] - lower[first], upper[last + 1] - energies[part])
-        root = np.sqrt(np.minimum(eta, 1e100) ** 2 + 4 * norm2)
-        bound = np.where(eta > 0, 2 * norm2 / np.maximum(eta + root, 1e-300), np.inf)
-        np.minimum(bounds[part], bound, out=bounds[part])
-
     sums = np.concatenate([[0.0], np.cumsum(squares)])
-    for size in range(1, SMALL + 1):
-        for first in range(count - size + 1):
-            use(first, first + size - 1, float(sums[first + size] - sums[first]))
+    for size in range(1, min(SMALL, count) + 1):
+        first = np.arange(count - size + 1)
+        norm2 = sums[size:] - sums[:-size]
+        low = _nearest_level(lower[first] - energies[first], norm2)
+        high = _nearest_level(energies[size - 1 :] - upper[size:], norm2)
+        for offset in range(size):
+            part = slice(offset, offset + len(first))
+            eta = np.minimum(
+                low + energies[part] - energies[first],
+                high + energies[size - 1 :] - energies[part],
+            )
+            np.minimum(bounds[part], _of_norm(norm2, eta), out=bounds[part])
     start, stop, _ = wanted.indices(count)
     for step in np.unique(np.linspace(0, max(start, count - stop), STEPS).astype(int)):
         first, last = max(start - int(step), 0), min(stop - 1 + int(step), count - 1)
-        if first <= last:
-            part = products[first : last + 1, first : last + 1]
-            use(first, last, max(float(np.linalg.eigvalsh(part)[-1]), 0.0))
+        if first > last:
+            continue
+        part = slice(first, last + 1)
+        own, inner = energies[part], products[part, part]
+        norm2 = np.array([max(float(np.linalg.eigvalsh(inner)[-1]), 0.0)])
+        low = _nearest_level(lower[first] - own[:1], norm2) + own - own[0]
+        high = _nearest_level(own[-1:] - upper[last + 1], norm2) + own[-1] - own
+        bound = _of_norm(norm2, np.minimum(low, high))
+        if low[0] > 0 and high[-1] > 0:
+            bound = np.minimum(bound, np.maximum(*_of_matrix(own, inner, low, high)))
+        np.minimum(bounds[part], bound, out=bounds[part])
     return bounds
+
+
+def _nearest_level(
+    overshoot: npt.NDArray[np.float64], norm2: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return how far the rest's levels are from the end of a group, given how far the true ones.
+
+    Distances enter with a minus sign, and come out positive; 0 where there is none.
+    """
+    distance = np.maximum(-overshoot, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        closer = np.where(distance > 0, distance - norm2 / distance, 0)
+    return np.maximum(closer, 0)
+
+
+def _of_norm(
+    norm2: npt.NDArray[np.float64], eta: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the bounds of levels with the distances η."""
+    eta = np.minimum(eta, 1e100)
+    root = np.sqrt(eta**2 + 4 * norm2)
+    return np.where(eta > 0, 2 * norm2 / np.maximum(eta + root, 1e-300), np.inf)
+
+
+def _of_matrix(
+    energies: npt.NDArray[np.float64],
+    products: npt.NDArray[np.complex128],
+    low: npt.NDArray[np.float64],
+    high: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return how far levels may lie above and below, from their distances to both sides."""
+    ends = []
+    for sign, eta in ((1, low), (-1, high)):
+        steps = eta.min() * FACTOR ** np.arange(FACTORS)
+        moved = np.diag(energies) + sign * products / np.minimum(steps, 1e100)[:, None, None]
+        shifts = sign * (np.linalg.eigvalsh(moved) - energies)
+        # a smaller distance than the level's own is safe
+        which = np.searchsorted(steps, eta * (1 + 1e-12), side="right") - 1
+        ends.append(np.maximum(shifts[np.maximum(which, 0), np.arange(len(energies))], 0))
+    return ends[0], ends[1]

@@ -157,8 +157,11 @@ class AnchoredLevels:
         s0 = self.products.overlap(anchor.k, u)
         forces = []
         for axis in self._directions(anchor.k):
-            w, y = self.products(anchor.k + STEP * axis, u[:, part])
-            force = (w - y * energies) / STEP
+            # both sides: what is of second order cancels
+            (wa, ya), (wb, yb) = (
+                self.products(anchor.k + step * axis, u[:, part]) for step in (STEP, -STEP)
+            )
+            force = (wa - wb - (ya - yb) * energies) / (2 * STEP)
             forces.append(force - s0 @ (u.conj().T @ force))
         if not forces:
             return None

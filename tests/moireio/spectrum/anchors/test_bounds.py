@@ -1,7 +1,7 @@
 """Bounds on energies against exact errors."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from moireio.spectrum.anchors.bounds import quadratic_bounds
@@ -25,11 +25,13 @@ def ritz(h, vectors):
     size=st.integers(2, 24),
     begin=st.integers(0, 20),
     count=st.integers(1, 12),
-    spoil=st.floats(-8, -0.5),
+    spoil=st.floats(-8, 0.5),
     degenerate=st.booleans(),
+    first=st.integers(0, 4),
+    last=st.integers(5, 12),
 )
 @settings(max_examples=300, deadline=None)
-def test_bounds_are_never_below_the_error(seed, size, begin, count, spoil, degenerate):
+def test_bounds_are_never_below_the_error(seed, size, begin, count, spoil, degenerate, first, last):
     """Some levels inside the spectrum, their states spoiled, and none of them missing."""
     rng = np.random.default_rng(seed)
     h = random_hermitian(rng, size)
@@ -39,16 +41,15 @@ def test_bounds_are_never_below_the_error(seed, size, begin, count, spoil, degen
         h = (vectors * exact) @ vectors.conj().T
     begin = min(begin, size - 1)
     end = min(begin + count, size)
-    noise = rng.normal(size=(size, end - begin)) * 10.0**spoil
-    energies, products = ritz(h, vectors[:, begin:end] + noise)
-    # the levels of the complement are what "known" means
-    q, _ = np.linalg.qr(vectors[:, begin:end] + noise, mode="complete")
-    rest = np.linalg.eigvalsh(q[:, end - begin :].conj().T @ h @ q[:, end - begin :])
-    known = (
-        rest[begin - 1] if begin else -np.inf,
-        rest[begin] if end < size else np.inf,
+    # some states are much better than others
+    noise = rng.normal(size=(size, end - begin)) * 10.0 ** rng.uniform(
+        spoil - 3, spoil, end - begin
     )
-    bounds = quadratic_bounds(energies, products, known=known)
+    energies, products = ritz(h, vectors[:, begin:end] + noise)
+    known = (exact[begin - 1] if begin else -np.inf, exact[end] if end < size else np.inf)
+    norm = np.sqrt(np.linalg.eigvalsh(products)[-1])
+    assume(known[0] < energies[0] - norm and energies[-1] + norm < known[1])  # these, no others
+    bounds = quadratic_bounds(energies, products, slice(first, last), known)
     assert (np.abs(energies - exact[begin:end]) <= bounds + 1e-12 * np.abs(exact).max()).all()
 
 
@@ -76,7 +77,9 @@ def test_no_bound_beyond_what_is_known():
         False,
     ]
     passing = np.diag([0.0, 4.0]).astype(complex)
-    assert quadratic_bounds(energies, passing, known=(-10, 10))[0] >= 0.1
+    assert np.isinf(quadratic_bounds(energies, passing, known=(-1.9, 2.9))).all()
+    # where others are far enough from both it cannot pass
+    assert np.allclose(quadratic_bounds(energies, passing, known=(-10, 11)), [0, 0.4], atol=0.02)
 
 
 def test_degenerate_levels_share_a_bound():
@@ -86,3 +89,11 @@ def test_degenerate_levels_share_a_bound():
     bounds = quadratic_bounds(energies, products, slice(1, 3), (-1, 1))
     assert np.allclose(bounds[1:3], 1e-6, rtol=1e-2, atol=0)  # the norm of both, as a matrix
     assert bounds[1:3].min() > 0
+
+
+def test_a_poor_level_does_not_spoil_a_good_one():
+    """Residuals that differ by a factor of a thousand: each level has a bound by its own."""
+    energies = np.array([0.0, 0.1])
+    products = np.outer([1e-5, 1e-2], [1e-5, 1e-2]).astype(complex)
+    bounds = quadratic_bounds(energies, products, known=(-1, 1.1))
+    assert np.allclose(bounds, [1e-10, 1e-4], rtol=0.1)
