@@ -41,7 +41,6 @@ def test_bounds_are_never_below_the_error(seed, size, begin, count, spoil, degen
         h = (vectors * exact) @ vectors.conj().T
     begin = min(begin, size - 1)
     end = min(begin + count, size)
-    # some states are much better than others
     noise = rng.normal(size=(size, end - begin)) * 10.0 ** rng.uniform(
         spoil - 3, spoil, end - begin
     )
