@@ -59,6 +59,7 @@ KINDS = Kinds(
         "dos": "moireio.results.dos:DensityOfStatesKind",
         "edges": "moireio.results.edges:EdgesKind",
         "anchors": "moireio.results.anchors:AnchorsKind",
+        "chern": "moireio.results.chern:ChernKind",
         "history": "moireio.results.history:HistoryKind",
     }
 )

@@ -105,7 +105,7 @@ def reduced(
     return best, notes
 
 
-def obeys_time_reversal(total: "BlochSum", spinor: bool) -> bool:
+def obeys_time_reversal(total: "BlochSum", spinor: bool, tolerance: float = TOLERANCE) -> bool:
     """Return whether H(−k) is the image of H(k) under time reversal.
 
     Parameters
@@ -114,11 +114,13 @@ def obeys_time_reversal(total: "BlochSum", spinor: bool) -> bool:
         H.
     spinor : bool
         T = −iσ_y K, else T = K.
+    tolerance : float
+        eV, by default 5 meV.
 
     Returns
     -------
     bool
-        True if no element differs by more than 5 meV at a general k.
+        True if no element differs by more at a general k.
     """
     from scipy.sparse import csr_array
 
@@ -135,7 +137,7 @@ def obeys_time_reversal(total: "BlochSum", spinor: bool) -> bool:
         )
         image = turn @ image @ turn.T
     gap = abs(image - back)
-    return bool(gap.nnz == 0 or gap.max() < TOLERANCE)
+    return bool(gap.nnz == 0 or gap.max() < tolerance)
 
 
 def _levels_at_images(

@@ -4,6 +4,7 @@ import numpy as np
 
 from moireio.results.anchors import KeptAnchors
 from moireio.results.bands import BandAccuracy, BandStructure
+from moireio.results.chern import ChernGroup, ChernNumbers
 from moireio.results.dos import DensityOfStates
 from moireio.results.edges import EdgeCount, EdgeGap, EdgeStates
 from moireio.results.electrons import Electrons
@@ -80,9 +81,39 @@ def example_edges(nk=4, nb=3, nl=2):
     )
 
 
+def example_chern():
+    rng = np.random.default_rng(1)
+    bare = ChernGroup((1, 4), 0, (6, 6), (9, 9), 117, 0.75, 0.9, "midpoint")
+    whole = ChernGroup(
+        (3, 4),
+        -2,
+        (6, 4),
+        (9, 6),
+        78,
+        0.8,
+        1.1,
+        "position",
+        winding=-2,
+        z2=1,
+        chern_up=-1,
+        chern_down=0,
+        c3_mod3=1,
+        direct_gap=0.25,
+        direct_gap_k=(0.5, 0.25, 0.0),
+        strain=-0.003,
+        channel=1,
+        curvature=rng.normal(size=(6, 4)),
+        metric=rng.normal(size=(6, 4, 2, 2)),
+        centres=rng.random((7, 2)),
+        centres_k2=np.arange(7) / 7,
+    )
+    return ChernNumbers((bare, whole))
+
+
 EXAMPLES = {
     "anchors": example_anchors(),
     "bands": example_bands(),
+    "chern": example_chern(),
     "dos": example_dos(),
     "edges": example_edges(),
     "electrons": Electrons(8.0, -1.0, 300.0, 0.5),

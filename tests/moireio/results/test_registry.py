@@ -204,6 +204,7 @@ def test_the_schema_has_a_place_for_all():
         "^x_",
         "^anchors-.+$",
         "^bands-.+$",
+        "^chern-.+$",
         "^dos-.+$",
         "^edges-.+$",
     }

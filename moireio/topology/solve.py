@@ -1,0 +1,168 @@
+"""Chern numbers, Z2 and all that goes with them, of groups of bands of a block file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from moireio.errors import MoireioError, naming
+from moireio.results.chern import ChernGroup, ChernNumbers
+from moireio.runtime.progress import Progress
+from moireio.spectrum.choice import SolverChoice
+from moireio.topology.bandgroups import BandGroup
+from moireio.topology.chern import (
+    BandSpace,
+    UnresolvedError,
+    chern_number,
+    finer,
+    mesh_points,
+    unresolved,
+)
+from moireio.topology.curvature import curvature_of
+from moireio.topology.links import Links
+from moireio.topology.mesh_states import MeshStates
+from moireio.topology.spin import LEAST_SPIN, SpinSpace, spin_gap
+from moireio.topology.wilson import WilsonLoops
+
+if TYPE_CHECKING:
+    from moireio.blockfile.reader import BlockFile
+
+MESH = (12, 12)
+
+
+def solve_chern(
+    file: BlockFile,
+    groups: Sequence[BandGroup],
+    mesh: tuple[int, int] = MESH,
+    *,
+    position: bool = True,
+    solver: SolverChoice | None = None,
+    progress: Progress | None = None,
+    note: Callable[[str], object] | None = None,
+) -> ChernNumbers:
+    """Return the topology of groups of bands.
+
+    Chern numbers are counted on `mesh` and on one 1.5 times finer, with plaquettes divided where
+    links are poor, and from the winding of Wannier centres on the finer mesh.
+
+    Parameters
+    ----------
+    file : BlockFile
+        A layer with H, and S unless its basis is orthogonal.
+    groups : sequence of BandGroup
+        Each separated from the bands below and above at every k; they may overlap in energy.
+    mesh : (int, int)
+        Plaquettes along the two reciprocal vectors.
+    position : bool
+        Use ``/position`` in links where there is one.
+    solver : SolverChoice, optional
+        How to solve.
+    progress : Progress, optional
+        Steps are k points.
+    note : callable, optional
+        Called with each remark, a line of text.
+
+    Returns
+    -------
+    ChernNumbers
+        One group for each of those given; of collinear spin first all of spin up, then all of
+        spin down.
+
+    Raises
+    ------
+    MoireioError
+        If the structure is no layer, a direct gap is closed, or a Chern number does not stand: the
+        meshes or the winding disagree, or links stay poor.
+    """
+    if min(mesh) < 2:
+        raise MoireioError(f"a `mesh` of {mesh[0]} × {mesh[1]} has no plaquettes")
+    with naming(file.label):
+        links = Links.from_file(file, position=position)
+        states = MeshStates(file, groups, solver=solver, progress=progress, note=note)
+        found = []
+        for channel in range(states.channels):
+            for group in groups:
+                one = _solve_group(states, links, group, channel, mesh, note)
+                found.append(one)
+    return ChernNumbers(tuple(replace(one, solves=states.solves) for one in found))
+
+
+def _solve_group(
+    states: MeshStates,
+    links: Links,
+    group: BandGroup,
+    channel: int,
+    mesh: tuple[int, int],
+    note: Callable[[str], object] | None,
+) -> ChernGroup:
+    name = f"bands {group}"
+    if states.channels == 2:
+        name += f", spin {('up', 'down')[channel]}"
+    space = BandSpace(states, group, channel)
+    coarse, fine = chern_number(space, links, mesh, name)
+    loops = WilsonLoops(space, links, fine.shape[0])
+    winding = loops.winding(fine.shape[1])
+    if winding is not None and winding != coarse.chern:
+        why = f"the Wannier centres wind {winding} times, but C = {coarse.chern} by plaquettes"
+        raise unresolved(name, space.smallest_gap(), why)
+    if winding is None and note:
+        note(f"{name}: the Wannier centres move too fast to be followed; take a finer `mesh`")
+    parts: dict[str, Any] = {}
+    if states.spin == "spinor":
+        parts = _spins(states, links, group, mesh, name, note)
+        if states.reverses and group.count % 2 == 0:
+            parts["z2"] = loops.z2((fine.shape[1] + 1) // 2)[0]
+            if parts["z2"] is None and note:
+                note(f"{name}: no Z2, the Wannier centres move too fast; take a finer `mesh`")
+    gap = space.smallest_gap()
+    has_gap = np.isfinite(gap.value)
+    centres = loops.found()
+    return ChernGroup(
+        bands=(group.first, group.last),
+        chern=coarse.chern,
+        mesh=coarse.shape,
+        refined_mesh=fine.shape,
+        solves=states.solves,
+        min_link=min(coarse.least_link, fine.least_link),
+        max_flux=max(coarse.most_flux, fine.most_flux),
+        link=links.kind,
+        winding=winding,
+        direct_gap=gap.value if has_gap else None,
+        direct_gap_k=gap.k if has_gap else None,
+        channel=channel if states.channels == 2 else None,
+        curvature=curvature_of(coarse, links),
+        centres=centres.centres,
+        centres_k2=centres.k2,
+        **parts,
+    )
+
+
+def _spins(
+    states: MeshStates,
+    links: Links,
+    group: BandGroup,
+    mesh: tuple[int, int],
+    name: str,
+    note: Callable[[str], object] | None,
+) -> dict[str, Any]:
+    """Return the Chern numbers of both spins where P·σz·P has a gap."""
+    k = np.concatenate([mesh_points(links.plane, shape) for shape in (mesh, finer(mesh))])
+    up, least = spin_gap(states, group, links, k)
+    if up < 0 or least < LEAST_SPIN:
+        if note:
+            note(f"{name}: P·σz·P has no gap (|σz| ≥ {least:.2f}): no Chern numbers of the spins")
+        return {}
+    found = {}
+    for key, which, count in (("up", True, up), ("down", False, group.count - up)):
+        part = SpinSpace(states, group, links, which)
+        try:
+            number = chern_number(part, links, mesh, f"{name}, spin {key}")[0].chern if count else 0
+        except UnresolvedError as error:
+            if note:
+                note(str(error))
+            return {}
+        found[f"chern_{key}"] = number
+    return found

@@ -1,0 +1,43 @@
+"""States at the k points that are asked for: solved once, and by time reversal at −k."""
+
+import numpy as np
+from toymodels import haldane, kane_mele
+
+import moireio
+from moireio.topology.bandgroups import BandGroup
+from moireio.topology.mesh_states import MeshStates
+
+K = np.array([[0.2, 0.1, 0], [0.8, 0.9, 0], [1.2, 0.1, 0], [0.5, 0, 0]])
+
+
+def test_every_k_is_solved_once(tmp_path):
+    with moireio.open(haldane().write(tmp_path / "x.h5")) as file:
+        states = MeshStates(file, [BandGroup(1, 1)])
+        states.prepare(K)
+        states.prepare(K[:2])
+        assert not states.reverses
+        assert states.solves == 3  # 1.2 is 0.2
+
+
+def test_time_reversal_gives_the_states_at_minus_k(tmp_path):
+    model = kane_mele()
+    with moireio.open(model.write(tmp_path / "x.h5")) as file:
+        group = BandGroup(1, 2)
+        states = MeshStates(file, [group])
+        states.prepare(K)
+        assert states.reverses
+        assert states.solves == 2
+        for k in K:
+            c, H = states.group(k, group), model.matrices(k)[0]
+            assert np.allclose(c.conj().T @ c, np.eye(2))
+            residual = H @ c - c @ (c.conj().T @ H @ c)
+            assert np.abs(residual).max() < 1e-12
+
+
+def test_the_smallest_gap_and_its_k(tmp_path):
+    with moireio.open(haldane(M=0.5).write(tmp_path / "x.h5")) as file:
+        states = MeshStates(file, [BandGroup(1, 1)])
+        states.prepare(np.array([[0, 0, 0], [1 / 3, 2 / 3, 0], [2 / 3, 1 / 3, 0.0]]))
+        gap = states.smallest_gap(BandGroup(1, 1))
+        assert np.isclose(gap.value, 2 * abs(0.5 - 3**1.5 * 0.1))
+        assert np.isinf(states.smallest_gap(BandGroup(1, 2)).value)

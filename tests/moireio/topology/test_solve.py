@@ -1,0 +1,47 @@
+"""The topology of block files in one call."""
+
+import numpy as np
+import pytest
+from toymodels import gaussians, haldane, kane_mele
+
+import moireio
+from moireio.errors import MoireioError
+from moireio.topology.bandgroups import BandGroup
+from moireio.topology.solve import solve_chern
+
+
+def test_several_groups_share_their_solutions(tmp_path):
+    with moireio.open(haldane(M=0.3).write(tmp_path / "x.h5")) as file:
+        found = solve_chern(file, [BandGroup(1, 1), BandGroup(2, 2)], (6, 6))
+    lower, upper = found.groups
+    assert (lower.chern, upper.chern) == (lower.winding, upper.winding) == (-1, 1)
+    assert lower.solves == upper.solves < 2 * 108
+    assert lower.link == "midpoint"
+    assert lower.z2 is None
+    assert np.isclose(lower.direct_gap, 2 * (3**1.5 * 0.1 - 0.3))
+    zone = (2 * np.pi) ** 2 / (2.46**2 * np.sqrt(0.75))
+    assert np.isclose(lower.curvature.mean() * zone, -2 * np.pi)
+
+
+def test_kane_and_meles_model(tmp_path):
+    notes = []
+    with moireio.open(kane_mele().write(tmp_path / "x.h5")) as file:
+        one = solve_chern(file, [BandGroup(1, 2)], (4, 4), note=notes.append).groups[0]
+    assert (one.chern, one.winding, one.z2, one.spin_chern) == (0, 0, 1, -1)
+    assert notes == []
+
+
+def test_positions_are_used_unless_they_are_not_wanted(tmp_path):
+    with moireio.open(gaussians().write(tmp_path / "x.h5")) as file:
+        kinds = [
+            solve_chern(file, [BandGroup(1, 1)], (4, 4), position=p).groups[0]
+            for p in (True, False)
+        ]
+    assert [one.link for one in kinds] == ["position", "midpoint"]
+    assert [one.chern for one in kinds] == [-1, -1]
+
+
+def test_errors_name_the_file(tmp_path):
+    path = haldane(M=3**1.5 * 0.1).write(tmp_path / "x.h5")
+    with moireio.open(path) as file, pytest.raises(MoireioError, match=r"x\.h5.*closes"):
+        solve_chern(file, [BandGroup(1, 1)], (6, 6))
