@@ -25,7 +25,7 @@ class SpinSpace:
     Parameters
     ----------
     states : MeshStates
-        Of spinors.
+        States of spinors.
     group : BandGroup
         The bands.
     links : Links
@@ -60,7 +60,7 @@ def spin_gap(
     Parameters
     ----------
     states : MeshStates
-        Of spinors, prepared at these k points.
+        States of spinors, prepared at these k points.
     group : BandGroup
         The bands.
     links : Links
