@@ -60,11 +60,53 @@ class Anchor:
         e = self.energies
         return float(e[0]), float(e[begin]), float(e[end]), float(e[-1])
 
+    def ends(self, n_orbitals: int) -> tuple[float, float]:
+        """Return the lowest and the highest energy, infinite at the ends of the spectrum."""
+        low = float(self.energies[0]) if self.first else -np.inf
+        last = self.first + len(self.energies)
+        return low, float(self.energies[-1]) if last < n_orbitals else np.inf
+
+    def seen(
+        self, levels: RitzLevels, part: slice, wanted: tuple[int, int], n_orbitals: int
+    ) -> tuple[float, float]:
+        """Return the energies between which all levels of the anchor were found.
+
+        Parameters
+        ----------
+        levels : RitzLevels
+            Found at the same k.
+        part : slice
+            Those that are wanted.
+        wanted : tuple of two int
+            First and last band (inclusive, from 0).
+        n_orbitals : int
+            Number of all levels.
+
+        Returns
+        -------
+        low, high : float
+            Those of the nearest levels that were not found, or of the anchor's last ones, eV;
+            infinite at the ends of the spectrum.
+        """
+        begin, end = wanted[0] - self.first, wanted[1] + 1 - self.first
+        below = _first_other(-self.energies[:begin][::-1], -levels.energies[: part.start][::-1])
+        above = _first_other(self.energies[end:], levels.energies[part.stop :])
+        low, high = self.ends(n_orbitals)
+        return float(max(low, -below)), float(min(high, above))
+
     def first_of(self, levels: RitzLevels, wanted: tuple[int, int]) -> int:
         """Return the number of the first of the levels that were found at the anchor."""
         energy = in_a_gap(self.energies, wanted[0] - self.first, wanted[1] + 1 - self.first)
         below = self.first + int((self.energies < energy).sum())
         return below - int((levels.energies < energy).sum())
+
+
+def _first_other(energies: npt.NDArray, others: npt.NDArray) -> float:
+    """Return the first of some ascending energies that others lack; infinite if there is none."""
+    count = min(len(energies), len(others))
+    different = np.flatnonzero(np.abs(energies[:count] - others[:count]) > CLEAR)
+    first = int(different[0]) if len(different) else count
+    return float(energies[first]) if first < len(energies) else np.inf
 
 
 def in_a_gap(energies: npt.NDArray[np.float64], start: int, stop: int) -> float:

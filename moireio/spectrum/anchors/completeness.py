@@ -3,8 +3,12 @@
 All levels of an anchor between its lowest and its highest are known, as inertia counted them. A
 band beyond them, of which the basis may know nothing, comes nearer by no more than its velocity
 times the distance in k. Folded bands of a supercell do not couple at all: nothing else shows them.
+A level of an anchor whose states the basis does not hold at the next k point is lost there, and may
+come back unseen: from then on it is as if it were beyond.
 """
 
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,11 +105,7 @@ def known_ranges(
     (na, ..., 2) array
         eV; infinite at the ends of the spectrum.
     """
-    low = [a.energies[0] if a.first else -np.inf for a in anchors]
-    last = [a.first + len(a.energies) for a in anchors]
-    high = [
-        a.energies[-1] if end < n_orbitals else np.inf for a, end in zip(anchors, last, strict=True)
-    ]
+    low, high = zip(*(anchor.ends(n_orbitals) for anchor in anchors), strict=True)
     shift = FASTER * speed * distances
     shape = (-1,) + (1,) * (distances.ndim - 1)
     return np.stack([np.reshape(low, shape) + shift, np.reshape(high, shape) - shift], axis=-1)
@@ -133,3 +133,59 @@ def widest_known(
     if spare[best] <= 0:
         return None
     return float(ranges[best, 0]), float(ranges[best, 1])
+
+
+def nearest_unseen(
+    starts: Iterable[tuple[int, npt.NDArray[np.float64], float]],
+    places: npt.NDArray[np.float64],
+    edges: Mapping[int, Sequence[tuple[float, int]]],
+    lost: Callable[[int, int], float],
+    speed: float,
+) -> npt.NDArray[np.float64]:
+    """Return, for many k points, the energy from which on levels may have been left out.
+
+    Parameters
+    ----------
+    starts : iterable of (int, (3,) array, float)
+        Anchors: a k point at or next to it, its place (Å⁻¹), and the energy from which on levels
+        are left out there, eV.
+    places : (nk, 3) array
+        k points, Å⁻¹.
+    edges : mapping of int to sequence of (float, int)
+        Neighbours of k points.
+    lost : callable
+        Returns the lowest energy of the levels at a k point that do not go on at a neighbour, eV.
+    speed : float
+        By which levels come nearer, eV Å.
+
+    Returns
+    -------
+    (nk,) array
+        eV; the largest that a way from an anchor gives, −∞ where there is none.
+    """
+    found = np.full(len(places), -np.inf)
+
+    def step(place: npt.NDArray, energy: float, there: int) -> tuple[float, int, int]:
+        ways.append((place, energy))
+        value = energy - speed * float(np.linalg.norm(places[there] - place))
+        return -value, there, len(ways) - 1
+
+    ways: list[tuple[npt.NDArray, float]] = []
+    queue = [step(place, energy, point) for point, place, energy in starts]
+    heapq.heapify(queue)
+    done: set[int] = set()
+    while queue:
+        value, here, way = heapq.heappop(queue)
+        if here in done:
+            continue
+        done.add(here)
+        found[here] = -value
+        for _, there in edges.get(here, ()):
+            if there in done:
+                continue
+            place, energy = ways[way]
+            least = lost(here, there)
+            if least < -value:
+                place, energy = places[here], least
+            heapq.heappush(queue, step(place, energy, there))
+    return found

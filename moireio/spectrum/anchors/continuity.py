@@ -37,6 +37,12 @@ class Place:
         return len(self.levels) == len(self.overlap)
 
 
+def shares_of(here: Place, there: Place) -> npt.NDArray[np.float64]:
+    """Return how much of every state here is in every one there; shape (c, c')."""
+    metric = 0.5 * (here.overlap + there.overlap)
+    return np.asarray(np.abs(here.levels.vectors.conj().T @ metric @ there.levels.vectors) ** 2)
+
+
 def shifted(here: Place, there: Place, first: int, wanted: tuple[int, int]) -> int | None:
     """Return the band number of the first level at the next k point.
 
@@ -55,8 +61,7 @@ def shifted(here: Place, there: Place, first: int, wanted: tuple[int, int]) -> i
         The number of the first level there; None if a wanted state is not continued in the levels
         there, or one there not in those here: the step is too long, or a level is missing.
     """
-    metric = 0.5 * (here.overlap + there.overlap)
-    shares = np.abs(here.levels.vectors.conj().T @ metric @ there.levels.vectors) ** 2
+    shares = shares_of(here, there)
     start, stop = wanted[0] - first, wanted[1] + 1 - first
     if start < 0 or stop > len(here.levels):
         return None

@@ -10,7 +10,13 @@ from moireio.runtime.threads import blas_threads
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.basis import joined
 from moireio.spectrum.anchors.bounds import quadratic_bounds
-from moireio.spectrum.anchors.completeness import directions, known_ranges, velocity, widest_known
+from moireio.spectrum.anchors.completeness import (
+    FASTER,
+    directions,
+    known_ranges,
+    velocity,
+    widest_known,
+)
 from moireio.spectrum.anchors.interpolation import GramSeries, Patch
 from moireio.spectrum.anchors.levels import InterpolatedLevels, Region, Scales
 from moireio.spectrum.anchors.norms import norm_ratio
@@ -94,6 +100,7 @@ class AnchoredLevels:
         count = self.wanted[1] - self.wanted[0] + 1
         self._basis: npt.NDArray | None = None
         self._joined = 0
+        self._unseen: npt.NDArray | None = None
         self.energies = np.full((len(self.k), count), np.nan)
         self.bounds = np.full((len(self.k), count), np.inf)
         given = self.k
@@ -183,8 +190,15 @@ class AnchoredLevels:
 
     def _scales(self) -> Scales:
         """Return the window of energies, and the width of residuals."""
-        ends = np.array([anchor.range(self.wanted) for anchor in self._all_anchors()])
-        margin = float(min((ends[:, 1] - ends[:, 0]).min(), (ends[:, 3] - ends[:, 2]).min()))
+        anchors, size = self._all_anchors(), self.products.n_orbitals
+        ends = np.array([anchor.range(self.wanted) for anchor in anchors])
+        lower = [e[1] - e[0] for a, e in zip(anchors, ends, strict=True) if a.first]
+        upper = [
+            e[3] - e[2]
+            for a, e in zip(anchors, ends, strict=True)
+            if a.first + len(a.energies) < size
+        ]
+        margin = float(min([*lower, *upper], default=WIDEST / WIDTH))
         outer = float(np.mean([ends[:, 1] - ends[:, 0], ends[:, 3] - ends[:, 2]]))
         low, high = float(ends[:, 1].min()) - outer / 2, float(ends[:, 2].max()) + outer / 2
         width = min(max(WIDTH * margin, NARROWEST), WIDEST)
@@ -201,17 +215,23 @@ class AnchoredLevels:
 
     def _known(self, point: int, levels: RitzLevels, part: slice) -> tuple[float, float] | None:
         """Return energies between which no level is missing; None if those wanted may be."""
+        middle = levels.energies[part]
+        if self._unseen is not None:
+            low, high = self._unseen[:, point]
+            if not low < middle[0] <= middle[-1] < high:
+                return None
+            return self._inside(float(low), float(high))
         anchors = self._all_anchors()
         places = np.array([anchor.k for anchor in anchors]) @ self.reciprocal
         away = np.linalg.norm(places - self._spread[point], axis=1)
         ranges = known_ranges(anchors, away, self.velocity, self.products.n_orbitals)
-        middle = levels.energies[part]
         found = widest_known(ranges, middle[0], middle[-1])
-        if found is None:
-            return None
-        # levels outside the window were not looked for, except at the ends of the spectrum
-        (low, high), width = self._scales().window, self._scales().width
-        return max(found[0], low - width), min(found[1], high + width)
+        return None if found is None else self._inside(*found)
+
+    def _inside(self, low: float, high: float) -> tuple[float, float]:
+        """Return the part of a range of energies inside the window, where levels are looked for."""
+        (lowest, highest), width = self._scales().window, self._scales().width
+        return max(low, lowest - width), min(high, highest + width)
 
     def _project(self, k: npt.NDArray) -> Grams:
         """Return the products of the basis at a k, by true products with H and S."""
@@ -311,6 +331,9 @@ class AnchoredLevels:
     def bound(self) -> None:
         """Find the energies that are wanted, with bounds on their errors."""
         self.energies[:], self.bounds[:] = np.nan, np.inf
+        self._unseen = self.numbers.unseen(
+            self.anchors, self.others, FASTER * self.velocity, self.products.n_orbitals
+        )
         for point, levels in self.found.at.items():
             part = self.numbers.part(point)
             if part is not None:

@@ -1,7 +1,7 @@
 """Band numbers of the levels at all k points, from the anchors on."""
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from moireio.runtime.threads import blas_threads
 from moireio.spectrum.anchors.anchor import Anchor, in_a_gap
-from moireio.spectrum.anchors.continuity import DEEPEST, Place, follow
+from moireio.spectrum.anchors.completeness import nearest_unseen
+from moireio.spectrum.anchors.continuity import CONTINUED, DEEPEST, Place, follow, shares_of
 from moireio.spectrum.anchors.levels import InterpolatedLevels, Region
 from moireio.spectrum.anchors.reduced import RitzLevels
 
@@ -82,7 +83,7 @@ class BandNumbers:
         sure = set(self._first)
         for anchor in others:
             self._start_from(anchor)
-        edges = self._edges()
+        edges = self.edges()
         doubtful = self._go_on(edges) - sure
         if doubtful:  # once more, in shorter steps
             for point in doubtful:
@@ -177,8 +178,8 @@ class BandNumbers:
             if first is not None:
                 self._first[point] = first
 
-    def _edges(self) -> dict[int, list[tuple[float, int]]]:
-        """Return neighbouring k points, with their distances."""
+    def edges(self) -> dict[int, list[tuple[float, int]]]:
+        """Return neighbouring k points, with their distances, Å⁻¹."""
         edges: dict[int, list[tuple[float, int]]] = {}
 
         def add(a: int, b: int) -> None:
@@ -208,15 +209,107 @@ class BandNumbers:
                 add(previous, points[0])
         return edges
 
-    def _follow(self, here: int, there: int, depth: int, halved: int) -> int | None:
-        """Return the number of the first level at a neighbouring k point."""
-        found = self._found
-        region, other = found.region(there), found.region(here)
+    def unseen(
+        self,
+        anchors: Mapping[int, Anchor],
+        others: Sequence[Anchor],
+        speed: float,
+        n_orbitals: int,
+    ) -> npt.NDArray[np.float64]:
+        """Return the energies of the nearest levels that may be missing at all k points.
+
+        Parameters
+        ----------
+        anchors : mapping of int to Anchor
+            Those at k points of the set.
+        others : sequence of Anchor
+            Those at other k points.
+        speed : float
+            By which levels come nearer, eV Å.
+        n_orbitals : int
+            Number of all levels.
+
+        Returns
+        -------
+        (2, nk) array
+            Below the wanted levels and above them, eV; infinite at the ends of the spectrum.
+        """
+        levels, places = self._found.at, self._spread
+        numbered = [point for point in levels if self.part(point) is not None]
+        starts: list[tuple[int, npt.NDArray, tuple[float, float]]] = []
+        for point, anchor in anchors.items():
+            part = self.part(point) if point in levels else None
+            if part is not None:
+                seen = anchor.seen(levels[point], part, self._wanted, n_orbitals)
+                starts.append((point, places[point], seen))
+        for anchor in others if numbered else ():
+            place = anchor.k @ self._reciprocal
+            away = np.linalg.norm(places[numbered] - place, axis=1)
+            starts.append((numbered[int(np.argmin(away))], place, anchor.ends(n_orbitals)))
+        lost: dict[tuple[int, int], tuple[float, float]] = {}
+
+        def nearest_lost(here: int, there: int) -> tuple[float, float]:
+            """Return the nearest levels below (with other sign) and above that do not go on."""
+            part = self.part(here)
+            if part is None:
+                return -np.inf, -np.inf
+            if (here, there) not in lost:
+                gone, energies = self.lost(here, there), levels[here].energies
+                above, below = energies[part.stop :], -energies[: part.start]
+                lost[here, there] = (
+                    float(below[gone[: part.start]].min(initial=np.inf)),
+                    float(above[gone[part.stop :]].min(initial=np.inf)),
+                )
+            return lost[here, there]
+
+        edges = self.edges()
+
+        def nearest(side: int, sign: int) -> npt.NDArray[np.float64]:
+            begin = [(point, place, sign * seen[side]) for point, place, seen in starts]
+
+            def next_lost(here: int, there: int) -> float:
+                return nearest_lost(here, there)[side]
+
+            return nearest_unseen(begin, places, edges, next_lost, speed)
+
+        return np.stack([-nearest(0, -1), nearest(1, 1)])
+
+    def _placing(self, here: int, there: int) -> Callable[..., Place]:
+        """Return a function that puts levels of neighbouring k points in one space."""
+        region, other = self._found.region(there), self._found.region(here)
 
         def place(k: npt.NDArray, levels: RitzLevels, own: bool = True) -> Place:
             if region is other:
                 return region.place(k, levels)
             return Place(k, (region if own else other).lifted(levels), region.whole.overlap(k))
+
+        return place
+
+    def lost(self, here: int, there: int) -> npt.NDArray[np.bool_]:
+        """Return which levels at a k point do not go on at a neighbouring one.
+
+        Parameters
+        ----------
+        here, there : int
+            Indices of the k points.
+
+        Returns
+        -------
+        (c,) array of bool
+            Of the levels at the first.
+        """
+        found, place = self._found, self._placing(here, there)
+        with blas_threads(1):
+            shares = shares_of(
+                place(found.k[here], found.at[here], own=False),
+                place(found.k[there], found.at[there]),
+            )
+        return shares.sum(axis=1) < CONTINUED
+
+    def _follow(self, here: int, there: int, depth: int, halved: int) -> int | None:
+        """Return the number of the first level at a neighbouring k point."""
+        found, place = self._found, self._placing(here, there)
+        region = found.region(there)
 
         def between(k: npt.NDArray) -> Place:
             return place(k, region.levels(k, found.scales, refined=True))

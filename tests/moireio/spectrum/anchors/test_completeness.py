@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-from anchored_systems import GMKG, Exact, bilayer, line, solve_from_anchors, supercell
+from anchored_systems import GMKG, Exact, bilayer, line, solve_from_anchors, sum_of, supercell
+from toymodels import kane_mele
 
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.completeness import (
     FASTER,
     directions,
     known_ranges,
+    nearest_unseen,
     velocity,
     widest_known,
 )
@@ -68,3 +70,33 @@ def test_directions_of_a_line_and_of_one_point():
     along = directions(line([[0, 0, 0], [1, 2, 2]], [5]))
     assert np.allclose(np.abs(along), np.array([[1, 2, 2]]) / 3)
     assert len(directions(np.zeros((4, 3)))) == 0
+
+
+def test_a_lost_level_comes_nearer_from_where_it_was_lost():
+    """Five places in a row: nothing is lost but a level at 0.5, from the second to the third."""
+    places = np.arange(5.0)[:, None] * [1.0, 0, 0]
+    edges = {p: [(1.0, q) for q in (p - 1, p + 1) if 0 <= q < 5] for p in range(5)}
+
+    def found(lost, starts):
+        return nearest_unseen(starts, places, edges, lost, 0.25).tolist()
+
+    def lost(here, there):
+        return 0.5 if (here, there) == (1, 2) else np.inf
+
+    start, end = (0, places[0], 1.0), (4, places[4], 1.0)
+    assert found(lambda a, b: np.inf, [start]) == [1.0, 0.75, 0.5, 0.25, 0.0]
+    assert found(lost, [start]) == [1.0, 0.75, 0.25, 0.0, -0.25]
+    assert found(lost, [start, end]) == [1.0, 0.75, 0.5, 0.75, 1.0]
+    assert found(lost, [(0, places[0], np.inf)]) == [np.inf, np.inf, 0.25, 0.0, -0.25]
+    assert found(lost, []) == [-np.inf] * 5
+
+
+def test_flat_bands_across_a_level_that_the_basis_lacks():
+    """Spinors of a mass: a pair that comes down across flat pairs, its states far from anchors'."""
+    model = kane_mele(M=2.3, so=0.001, rashba=0.0, t1=-2.7)
+    whole = sum_of(model.dims, model.hamiltonian)
+    structure, h = supercell(model.structure, (6, 3, 1), whole)
+    k = line([[0, 0, 0], [0.5, 0, 0]], [20])
+    found = solve_from_anchors(structure, h, None, k, (3, 9))
+    assert found.ratio <= 1
+    assert len(found.direct) < 10
