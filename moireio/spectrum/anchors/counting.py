@@ -50,6 +50,8 @@ def _cut(
     widest: tuple[float, float, int] | None = None
     for place in places:
         low, high = energies[place - 1] + errors[place - 1], energies[place] - errors[place]
+        if not np.isfinite(high - low):  # the error of one of them is not known
+            break
         if widest is None or high - low > widest[0]:
             widest = high - low, float(0.5 * (low + high)), place
         if high - low > GAP:

@@ -36,6 +36,13 @@ def test_without_levels_outside_cuts_are_at_the_ends():
     assert (high, above) == (pytest.approx(0.2 + GAP), 26)
 
 
+def test_a_level_of_unknown_error_is_no_end_of_a_gap():
+    errors = np.where(np.arange(len(TRUE)) % 6 < 3, np.inf, 1e-6)
+    (low, below), (high, above) = cuts(TRUE, errors, 20, (23, 25))
+    assert (low, below) == (pytest.approx(-0.1 - GAP, abs=1e-5), 23)
+    assert (high, above) == (pytest.approx(0.2 + GAP, abs=1e-5), 26)
+
+
 def test_complete_levels_are_confirmed():
     assert counted()
     assert counted(wanted=(22, 26))
