@@ -296,7 +296,7 @@ class BandNumbers:
         Returns
         -------
         (c,) array of bool
-            Of the levels at the first.
+            True for those of the first that do not.
         """
         found, place = self._found, self._placing(here, there)
         with blas_threads(1):
