@@ -15,7 +15,7 @@ DEEPEST = 7  # halvings of a step
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Levels at one k, and the metric in which their vectors are orthonormal.
+    """Levels at one k, with the images of their vectors under S.
 
     Parameters
     ----------
@@ -23,24 +23,30 @@ class Place:
         Fractional coordinates.
     levels : RitzLevels
         Converged ones.
-    overlap : (m, m) array
-        V†S(k)V.
+    images : (m, c) array
+        V†S(k)V times their vectors.
     """
 
     k: npt.NDArray[np.float64]
     levels: RitzLevels
-    overlap: npt.NDArray[np.complex128]
+    images: npt.NDArray[np.complex128]
+
+    @classmethod
+    def of(cls, k: npt.NDArray, levels: RitzLevels, overlap: npt.NDArray) -> "Place":
+        """Return levels at a k point, where V†S(k)V is known; shape (m, m)."""
+        return cls(k, levels, overlap @ levels.vectors)
 
     @property
     def complete(self) -> bool:
         """Whether all levels of the space are converged, so that none can appear or vanish."""
-        return len(self.levels) == len(self.overlap)
+        return len(self.levels) == len(self.images)
 
 
 def shares_of(here: Place, there: Place) -> npt.NDArray[np.float64]:
     """Return how much of every state here is in every one there; shape (c, c')."""
-    metric = 0.5 * (here.overlap + there.overlap)
-    return np.asarray(np.abs(here.levels.vectors.conj().T @ metric @ there.levels.vectors) ** 2)
+    both = here.images.conj().T @ there.levels.vectors
+    both += here.levels.vectors.conj().T @ there.images
+    return np.asarray(np.abs(0.5 * both) ** 2)
 
 
 def shifted(here: Place, there: Place, first: int, wanted: tuple[int, int]) -> int | None:

@@ -224,7 +224,7 @@ def _pieces(
 
     A line needs the anchors on it only, so that its matrices are smaller.
     """
-    _, patches = chosen_patches(k, structure.reciprocal, structure.pbc, products.reach)
+    _, patches = chosen_patches(k, structure.reciprocal, structure.pbc, products.turns)
     lines = [patch for patch, _ in patches if len(patch.axes) == 1]
     if len(lines) < 2:
         return lines, [np.arange(len(k))]

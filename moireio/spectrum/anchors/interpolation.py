@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from moireio.spectrum.anchors.nodes import Nodes
 from moireio.spectrum.anchors.reduced import Grams
 
-ACCURACY = 1e-11  # of the matrices, as a share of their size
+ACCURACY = 1e-11  # of products of H V with itself, eV²
 NEAR = 1e-6  # fractional coordinates
-SPARE = 1  # nodes more than the estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +31,14 @@ class Patch:
         From the centre to the sides; d = 1 or 2.
     points : (p,) array of int
         The k points of a set that lie in it.
+    corners : (v, 2) array, optional
+        Of the convex part of a parallelogram that is meant, coordinates from −1 to 1.
     """
 
     centre: npt.NDArray[np.float64]
     axes: npt.NDArray[np.float64]
     points: npt.NDArray[np.integer]
+    corners: npt.NDArray[np.float64] | None = None
 
     def coordinates(self, k: npt.NDArray) -> npt.NDArray[np.float64]:
         """Return coordinates from −1 to 1 along each axis; shape (d,)."""
@@ -45,26 +48,41 @@ class Patch:
         """Return whether a k point lies in it."""
         x = self.coordinates(k)
         inside = bool(np.abs(x).max() < 1 + NEAR)
+        if inside and self.corners is not None:
+            from scipy.spatial import ConvexHull
+
+            sides = ConvexHull(self.corners).equations
+            inside = bool((sides[:, :2] @ x + sides[:, 2]).max() < NEAR)
         return inside and bool(np.abs(self.centre + x @ self.axes - k).max() < NEAR)
 
 
-def node_count(phase: float) -> int:
-    """Return how many nodes an axis needs.
+def term_count(phases: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) -> int:
+    """Return how many Chebyshev polynomials the products of a small space need along a line.
+
+    Of e^{ix} = Σ_n (2 − δ_n0) i^n J_n(x) T_n the terms from n on are near 2 (x/2)^n/n!. Products
+    of H V with itself have sums of two phases: Σ_ab |H_a||H_b| (|x_a| + |x_b|)^n follows from
+    the sums over single ones by the binomial theorem.
 
     Parameters
     ----------
-    phase : float
-        Largest phase of the terms from the centre to a side, radians.
+    phases : (b,) array
+        |x| of all blocks from the middle of the line to its end, radians.
+    sizes : (b,) array
+        Their norms, eV, as a sum over the blocks of an atom.
 
     Returns
     -------
     int
-        So that the remainder 2 (phase/2)ᵖ/p! of the Chebyshev series of e^{ix} is small enough.
+        So that what is left out of the products is below 1e-11 eV².
     """
-    count = 1
-    while 2 * (phase / 2) ** count / math.factorial(count) > ACCURACY:
+    moments = [float(sizes.sum())]
+    count = 0
+    while True:
         count += 1
-    return count + SPARE
+        moments.append(float(sizes @ phases**count))
+        both = sum(math.comb(count, n) * moments[n] * moments[count - n] for n in range(count + 1))
+        if 2 * both / (2**count * math.factorial(count)) < ACCURACY:
+            return count
 
 
 class GramSeries:
@@ -74,19 +92,15 @@ class GramSeries:
     ----------
     patch : Patch
         Where.
-    counts : sequence of int
-        Nodes along each axis.
+    nodes : Nodes
+        Where in it they are computed.
     compute : callable
         Returns the `Grams` at a k.
     """
 
-    def __init__(
-        self, patch: Patch, counts: tuple[int, ...], compute: Callable[[npt.NDArray], Grams]
-    ) -> None:
-        self.patch, self._counts = patch, counts
-        self._nodes = [np.cos(np.pi * (np.arange(n) + 0.5) / n) for n in counts]
-        mesh = np.stack(np.meshgrid(*self._nodes, indexing="ij"), axis=-1).reshape(-1, len(counts))
-        self.k = patch.centre + mesh @ patch.axes
+    def __init__(self, patch: Patch, nodes: Nodes, compute: Callable[[npt.NDArray], Grams]) -> None:
+        self.patch, self._nodes = patch, nodes
+        self.k = patch.centre + nodes.points @ patch.axes
         grams = [compute(k) for k in self.k]
         self.energy = grams[0].energy
         self._matrices = np.stack([g.matrices for g in grams])
@@ -110,7 +124,7 @@ class GramSeries:
             The series of the smaller space.
         """
         other = object.__new__(GramSeries)
-        other.patch, other._counts, other._nodes = self.patch, self._counts, self._nodes
+        other.patch, other._nodes = self.patch, self._nodes
         other.k, other.energy = self.k, self.energy
         other._matrices = np.stack([g.inside(vectors).matrices for g in self.at_nodes])
         return other
@@ -147,19 +161,4 @@ class GramSeries:
 
     def _weights(self, k: npt.NDArray) -> npt.NDArray[np.float64]:
         """Return the weight of every node at a k point."""
-        weights = np.ones(1)
-        for x, nodes in zip(self.patch.coordinates(k), self._nodes, strict=True):
-            weights = np.outer(weights, _cardinal(x, nodes)).ravel()
-        return weights
-
-
-def _cardinal(x: float, nodes: npt.NDArray) -> npt.NDArray[np.float64]:
-    """Return the cardinal functions of Chebyshev nodes at a point, by the barycentric formula."""
-    away = x - nodes
-    hit = np.abs(away) < 1e-14
-    if hit.any():
-        return hit.astype(float)
-    count = len(nodes)
-    angle = np.pi * (np.arange(count) + 0.5) / count
-    terms = (-1.0) ** np.arange(count) * np.sin(angle) / away
-    return terms / terms.sum()
+        return self._nodes.weights(self.patch.coordinates(k))

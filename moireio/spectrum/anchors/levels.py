@@ -110,8 +110,8 @@ class Region:
         return find(self.series.at(k), scales.window, scales.width)
 
     def place(self, k: npt.NDArray, levels: RitzLevels) -> Place:
-        """Return levels with their metric in the smaller space."""
-        return Place(k, levels, self.series.overlap(k))
+        """Return levels with their images under S in the smaller space."""
+        return Place.of(k, levels, self.series.overlap(k))
 
     def lifted(self, levels: RitzLevels) -> RitzLevels:
         """Return levels with vectors in the anchors' space."""

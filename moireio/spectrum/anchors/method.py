@@ -105,7 +105,7 @@ class AnchoredLevels:
         self.bounds = np.full((len(self.k), count), np.inf)
         given = self.k
         self.k, self._patches = chosen_patches(
-            given, self.reciprocal, self.pbc, self.products.reach
+            given, self.reciprocal, self.pbc, self.products.turns
         )
         if self.k is not given:
             places = [folded(a.k[None], self.reciprocal, self.pbc)[0] for a in self.others]
@@ -321,8 +321,8 @@ class AnchoredLevels:
         """Find the small matrices as functions of k, the levels at all k points, and numbers."""
         scales = self._scales()
         regions = [
-            Region.of(GramSeries(patch, counts, self._project), scales, self.threads)
-            for patch, counts in self._patches
+            Region.of(GramSeries(patch, nodes, self._project), scales, self.threads)
+            for patch, nodes in self._patches
         ]
         self.found = InterpolatedLevels(self.k, regions, scales, self.threads)
         self.numbers = BandNumbers(self.found, self.reciprocal, self.wanted)

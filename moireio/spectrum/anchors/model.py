@@ -126,7 +126,7 @@ class ReducedModel:
         leak = np.einsum("ij,ij->j", states.conj(), self._at(k, self.leak) @ states).real
         kept = leak < self.width**2
         levels = RitzLevels(energies[kept], states[:, kept], np.zeros((0, 0), complex))
-        return Place(np.asarray(k, dtype=float), levels, s)
+        return Place.of(np.asarray(k, dtype=float), levels, s)
 
     @cached_property
     def _middle(self) -> Place:

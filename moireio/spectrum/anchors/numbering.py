@@ -15,6 +15,8 @@ from moireio.spectrum.anchors.levels import InterpolatedLevels, Region
 from moireio.spectrum.anchors.reduced import RitzLevels
 
 NEIGHBOURS = 6  # of a k point of a mesh
+DIRECT, HALVING, THOROUGH = 0, 1, 2  # how much is done for one step
+HALVINGS = 3  # of a step, before levels are refined
 HALVED = 2  # halvings of every step where numbers disagree
 SAME = 1e-9  # difference of two k points, fractional coordinates
 
@@ -44,6 +46,8 @@ class BandNumbers:
         self._spread = found.k @ reciprocal
         self._first: dict[int, int] = {}
         self._previous: dict[int, int] = {}
+        self._root: dict[int, int] = {}
+        self._places: dict[int, Place] = {}
         self.torn: list[int] = []
 
     def part(self, point: int) -> slice | None:
@@ -87,42 +91,74 @@ class BandNumbers:
         doubtful = self._go_on(edges) - sure
         if doubtful:  # once more, in shorter steps
             for point in doubtful:
-                self._first.pop(point, None)
-                self._previous.pop(point, None)
+                for known in (self._first, self._previous, self._root):
+                    known.pop(point, None)
             doubtful = self._go_on(edges, HALVED) - sure
         self.torn = sorted(doubtful)
 
     def _go_on(self, edges: dict[int, list[tuple[float, int]]], halved: int = 0) -> set[int]:
-        """Go on from the k points with numbers, nearest neighbours first; return doubtful ones."""
-        queue: list[tuple[float, int, int]] = []
-        for point in self._first:
-            queue += [(length, point, other) for length, other in edges.get(point, ())]
-        heapq.heapify(queue)
+        """Go on from the k points with numbers along the shortest ways; return doubtful ones.
+
+        Each k point has its number from one neighbour. Where two trees, each from an anchor, meet,
+        their numbers must agree, and around each step that was no easy one. Of steps that are not
+        easy others are tried first.
+        """
+        queue: list[tuple[int, float, int, int]] = []
+        away = dict.fromkeys(self._first, 0.0)
+        hard: set[int] = set()  # k points that no easy step reached
+        agreed: set[tuple[int, int]] = set()  # pairs of trees
+        refused: dict[tuple[int, int], set[int]] = {}  # k points where they could not be compared
         doubtful: set[int] = set()
-        checked: set[tuple[int, int]] = set()
+
+        def push(here: int) -> None:
+            for length, there in edges.get(here, ()):
+                heapq.heappush(queue, (DIRECT, away[here] + length, here, there))
+
+        for point in self._first:
+            self._root.setdefault(point, point)
+            push(point)
         while queue:
-            _, here, there = heapq.heappop(queue)
-            edge = min(here, there), max(here, there)
-            if edge in checked:
-                continue
-            checked.add(edge)
-            first = self._follow(here, there, halved, halved)
-            if first is None:
-                self.renew(here)
-                self.renew(there)
-                first = self._follow(here, there, DEEPEST, halved)
-            if there not in self._first:
-                if first is None:
-                    checked.discard(edge)  # from the other side, perhaps
+            effort, length, here, there = heapq.heappop(queue)
+            known = there in self._first
+            if known:
+                trees = self._root[here], self._root[there]
+                pair = min(trees), max(trees)
+                easy = trees[0] == trees[1] or pair in agreed
+                if self._previous.get(here) == there or self._previous.get(there) == here:
                     continue
+                if easy and (effort > DIRECT or not {here, there} & hard):
+                    continue
+            first = self._step(here, there, effort, halved)
+            if first is None:
+                if effort < THOROUGH:
+                    heapq.heappush(queue, (effort + 1, length, here, there))
+                elif known:
+                    refused.setdefault(pair, set()).update((here, there))
+            elif not known:
                 self._first[there], self._previous[there] = first, here
-                for length, other in edges[there]:
-                    heapq.heappush(queue, (length, there, other))
-            elif first is None:
-                doubtful |= {here, there}
+                self._root[there], away[there] = self._root[here], length
+                if effort > DIRECT:
+                    hard.add(there)
+                push(there)
             elif first != self._first[there]:
                 doubtful |= self._doubtful(here) | self._doubtful(there)
+                agreed.add(pair)
+            else:
+                agreed.add(pair)
+        for pair, points in refused.items():
+            if pair not in agreed and pair[0] != pair[1]:
+                doubtful |= points
         return doubtful | (set(self._found.at) - set(self._first))
+
+    def _step(self, here: int, there: int, effort: int, halved: int) -> int | None:
+        """Return the number of the first level at a neighbouring k point, if that will do."""
+        if effort == DIRECT:
+            return self._follow(here, there, halved, halved)
+        if effort == HALVING:
+            return self._follow(here, there, HALVINGS + halved, halved)
+        self.renew(here)
+        self.renew(there)
+        return self._follow(here, there, DEEPEST, halved, refined=True)
 
     def _doubtful(self, point: int) -> set[int]:
         """Return all k points whose numbers come from the same step from an anchor."""
@@ -274,17 +310,6 @@ class BandNumbers:
 
         return np.stack([-nearest(0, -1), nearest(1, 1)])
 
-    def _placing(self, here: int, there: int) -> Callable[..., Place]:
-        """Return a function that puts levels of neighbouring k points in one space."""
-        region, other = self._found.region(there), self._found.region(here)
-
-        def place(k: npt.NDArray, levels: RitzLevels, own: bool = True) -> Place:
-            if region is other:
-                return region.place(k, levels)
-            return Place(k, (region if own else other).lifted(levels), region.whole.overlap(k))
-
-        return place
-
     def lost(self, here: int, there: int) -> npt.NDArray[np.bool_]:
         """Return which levels at a k point do not go on at a neighbouring one.
 
@@ -298,29 +323,47 @@ class BandNumbers:
         (c,) array of bool
             True for those of the first that do not.
         """
-        found, place = self._found, self._placing(here, there)
         with blas_threads(1):
-            shares = shares_of(
-                place(found.k[here], found.at[here], own=False),
-                place(found.k[there], found.at[there]),
-            )
+            shares = shares_of(*self._ends(here, there))
         return shares.sum(axis=1) < CONTINUED
 
-    def _follow(self, here: int, there: int, depth: int, halved: int) -> int | None:
+    def _place(self, point: int) -> Place:
+        """Return the levels at a k point with their images."""
+        found = self._places.get(point)
+        if found is None or found.levels is not self._found.at[point]:
+            found = self._found.region(point).place(self._found.k[point], self._found.at[point])
+            self._places[point] = found
+        return found
+
+    def _ends(self, here: int, there: int) -> tuple[Place, Place]:
+        """Return the levels at two neighbouring k points in one space."""
+        found = self._found
+        region, other = found.region(there), found.region(here)
+        if region is other:
+            return self._place(here), self._place(there)
+        return (
+            _lifted(found.k[here], found.at[here], other, region),
+            _lifted(found.k[there], found.at[there], region, region),
+        )
+
+    def _follow(
+        self, here: int, there: int, depth: int, halved: int, refined: bool = False
+    ) -> int | None:
         """Return the number of the first level at a neighbouring k point."""
-        found, place = self._found, self._placing(here, there)
-        region = found.region(there)
+        found = self._found
+        region, other = found.region(there), found.region(here)
 
         def between(k: npt.NDArray) -> Place:
-            return place(k, region.levels(k, found.scales, refined=True))
+            levels = region.levels(k, found.scales, refined=refined)
+            if region is other:
+                return region.place(k, levels)
+            return _lifted(k, levels, region, region)
 
         with blas_threads(1):
-            return follow(
-                place(found.k[here], found.at[here], own=False),
-                place(found.k[there], found.at[there]),
-                self._first[here],
-                self._wanted,
-                between,
-                depth,
-                halved,
-            )
+            ends = self._ends(here, there)
+            return follow(*ends, self._first[here], self._wanted, between, depth, halved)
+
+
+def _lifted(k: npt.NDArray, levels: RitzLevels, own: Region, region: Region) -> Place:
+    """Return levels of a region in the space that all regions share."""
+    return Place.of(k, own.lifted(levels), region.whole.overlap(k))

@@ -5,10 +5,16 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from moireio.spectrum.anchors.interpolation import Patch, node_count
+from moireio.spectrum.anchors.completeness import directions
+from moireio.spectrum.anchors.interpolation import Patch, term_count
+from moireio.spectrum.anchors.nodes import ChebyshevNodes, Nodes, PlaneNodes
 
 STRAIGHT = 1e-7  # distance from a line, fractional coordinates
 FEWEST = 4  # points of a line
+SPARE = 1  # nodes of a line more than the estimate
+ANCHOR = 10  # products with H and S that take as long as an anchor, about
+OF_PLANE = 6  # anchors of a plane, about
+WIDER = 2  # the space of a plane is larger than that of a line, about
 
 
 def straight_lines(k: npt.NDArray[np.float64]) -> list[Patch]:
@@ -52,26 +58,35 @@ def straight_lines(k: npt.NDArray[np.float64]) -> list[Patch]:
     return lines
 
 
-def plane(k: npt.NDArray[np.float64]) -> Patch | None:
-    """Return the rectangle of k space, along two axes of the reciprocal cell, that holds k points.
+def plane(k: npt.NDArray[np.float64], reciprocal: npt.NDArray) -> Patch | None:
+    """Return the convex part of a plane of k space that holds k points.
 
     Parameters
     ----------
     k : (nk, 3) array
         Fractional coordinates.
+    reciprocal : (3, 3) array
+        Reciprocal cell, one vector a row, Å⁻¹.
 
     Returns
     -------
     Patch or None
-        None if they vary along other than two axes.
+        None if they do not lie in a plane, or on a line in it.
     """
-    low, high = k.min(axis=0), k.max(axis=0)
-    axes = np.flatnonzero(high - low > STRAIGHT)
+    from scipy.spatial import ConvexHull
+
+    spread = k @ reciprocal
+    axes = directions(spread)
     if len(axes) != 2:
         return None
-    half = np.zeros((2, 3))
-    half[[0, 1], axes] = (high - low)[axes] / 2
-    return Patch((low + high) / 2, half, np.arange(len(k)))
+    low, high = (end(spread @ axes.T, axis=0) for end in (np.min, np.max))
+    half = 0.5 * (high - low)
+    inverse = np.linalg.inv(reciprocal)
+    middle = spread.mean(axis=0)
+    middle = middle + (0.5 * (low + high) - middle @ axes.T) @ axes
+    flat = (spread - middle) @ axes.T / half
+    corners = flat[ConvexHull(flat).vertices]
+    return Patch(middle @ inverse, half[:, None] * axes @ inverse, np.arange(len(k)), corners)
 
 
 def folded(
@@ -105,9 +120,9 @@ def chosen_patches(
     k: npt.NDArray[np.float64],
     reciprocal: npt.NDArray,
     pbc: npt.NDArray[np.bool_],
-    reach: Callable[[npt.NDArray], float],
-) -> tuple[npt.NDArray[np.float64], list[tuple[Patch, tuple[int, ...]]]]:
-    """Return lines or a plane with their nodes, whichever needs fewer.
+    turns: Callable[[npt.NDArray], tuple[npt.NDArray, npt.NDArray]],
+) -> tuple[npt.NDArray[np.float64], list[tuple[Patch, Nodes]]]:
+    """Return lines or a plane with their nodes, whichever takes less time.
 
     Parameters
     ----------
@@ -117,26 +132,33 @@ def chosen_patches(
         Reciprocal cell, one vector a row.
     pbc : (3,) array of bool
         Periodic axes.
-    reach : callable
-        Returns the largest phase, radians, along a line in k space (see `BlochProducts.reach`).
+    turns : callable
+        Returns the phases along a line in k space (see `BlochProducts.turns`).
 
     Returns
     -------
     k : (nk, 3) array
         Those of a plane moved to the zone around Γ.
-    patches : list of (Patch, tuple of int)
-        With the number of nodes along each axis.
+    patches : list of (Patch, Nodes)
+        With the nodes of each.
     """
-
-    def counts(patch: Patch) -> tuple[int, ...]:
-        # products of H V with itself have twice the phases
-        return tuple(node_count(2 * reach(axis)) for axis in patch.axes)
-
-    lines = [(line, counts(line)) for line in straight_lines(k)]
-    inside = sum(len(line.points) for line, _ in lines)
-    cost = sum(np.prod(count) for _, count in lines) + len(k) - inside
+    lines = straight_lines(k)
+    counts = [term_count(*turns(line.axes[0])) + SPARE for line in lines]
+    rest = len(k) - sum(len(line.points) for line in lines)
+    anchors = sum(1 if _joined(k, line) else 2 for line in lines)
+    cost = sum(counts) + ANCHOR * (anchors + rest)
     moved = folded(k, reciprocal, pbc)
-    whole = plane(moved)
-    if whole is not None and np.prod(counts(whole)) < cost:
-        return moved, [(whole, counts(whole))]
-    return k, lines
+    if cost > ANCHOR * OF_PLANE and (whole := plane(moved, reciprocal)) is not None:
+        assert whole.corners is not None
+        terms = max(term_count(*turns(corner @ whole.axes)) for corner in whole.corners)
+        nodes = terms * (terms + 1) // 2
+        if WIDER * nodes + ANCHOR * OF_PLANE < cost:
+            return moved, [(whole, PlaneNodes(whole.corners, terms - 1))]
+    chebyshev = [ChebyshevNodes((count,)) for count in counts]
+    return k, list(zip(lines, chebyshev, strict=True))
+
+
+def _joined(k: npt.NDArray[np.float64], line: Patch) -> bool:
+    """Return whether a line begins where the one before it ended."""
+    before = int(line.points[0]) - 1
+    return before >= 0 and line.holds(k[before])

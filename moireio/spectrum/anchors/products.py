@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from moireio.system.structure import Structure
 
 ROWS = 250  # of a cluster, about: with more of them matrices are emptier, with fewer too flat
+TURNS = 500  # phases that are told apart
 COLUMNS = 128  # vectors that are treated at once, complex: what they need stays in the cache
 
 
@@ -86,23 +87,28 @@ class BlochProducts:
         self.orthogonal = overlap is None
         self.is_real = all(operator.dtype.kind == "f" for operator in operators)
         self._clusters = _make_clusters(operators, structure.positions, starts)
-        self._vectors = self._distances(operators)
+        self._vectors, self._sizes = self._blocks(operators)
 
-    def _distances(self, operators: "list[BlochSum]") -> npt.NDArray[np.float32]:
-        """Return the fractional distances of the atoms of all blocks."""
-        vectors = [np.zeros((0, 3), np.float32)]
+    def _blocks(
+        self, operators: "list[BlochSum]"
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return the fractional distances of the atoms of all blocks, and their norms."""
+        vectors, sizes = [np.zeros((0, 3), np.float32)], [np.zeros(0, np.float32)]
         for operator in operators:
-            for row, column, cells, _ in operator.all_blocks():
+            for row, column, cells, blocks in operator.all_blocks():
                 vectors.append((self.places[column] + cells - self.places[row]).astype("f4"))
-        return np.concatenate(vectors)
+                sizes.append(np.linalg.norm(blocks, axis=(1, 2)).astype("f4"))
+        return np.concatenate(vectors), np.concatenate(sizes)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the matrices."""
         return sum(cluster.matrix.nbytes for cluster in self._clusters)
 
-    def reach(self, direction: npt.ArrayLike) -> float:
-        """Return how far a phase moves along a line in k space: max |2π Δk·(R + s_j − s_i)|.
+    def turns(
+        self, direction: npt.ArrayLike
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return how phases move along a line in k space, and how large their blocks are.
 
         Parameters
         ----------
@@ -111,11 +117,18 @@ class BlochProducts:
 
         Returns
         -------
-        float
-            Radians.
+        phases : (b,) array
+            |2π Δk·(R + s_j − s_i)|, radians, ascending, rounded up.
+        sizes : (b,) array
+            Norms of the blocks of H and S with about that phase, eV (of S 1): the mean over atoms
+            of their sums.
         """
         delta = 2 * np.pi * np.asarray(direction, dtype=float)
-        return float(np.abs(self._vectors @ delta).max(initial=0))
+        phases = np.abs(self._vectors @ delta)
+        edges = np.linspace(0, float(phases.max(initial=1e-9)), TURNS + 1)
+        place = np.minimum(np.searchsorted(edges, phases), TURNS)
+        sizes = np.bincount(place, self._sizes, TURNS + 1)
+        return edges, sizes / (1 + int(self._atom[-1]))
 
     def phases(self, k: npt.ArrayLike) -> npt.NDArray[np.complex128]:
         """Return e^{2πi k·s} of every orbital.

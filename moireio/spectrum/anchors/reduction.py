@@ -16,9 +16,10 @@ from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.basis import joined
 from moireio.spectrum.anchors.bounds import quadratic_bounds
 from moireio.spectrum.anchors.continuity import Place, follow
-from moireio.spectrum.anchors.interpolation import GramSeries, Patch, node_count
+from moireio.spectrum.anchors.interpolation import GramSeries, Patch, term_count
 from moireio.spectrum.anchors.levels import Scales
 from moireio.spectrum.anchors.model import ReducedModel
+from moireio.spectrum.anchors.nodes import ChebyshevNodes
 from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.polynomials import chebyshev_nodes, line_tail, power_series
 from moireio.spectrum.anchors.products import BlochProducts
@@ -325,8 +326,8 @@ class _Making:
             For the basis, which is reduced to what the bands need.
         """
         square = self._square(self.radius)
-        counts = tuple(node_count(2 * self.products.reach(axis)) for axis in square.axes)
-        series = GramSeries(square, counts, self._project)
+        counts = tuple(term_count(*self.products.turns(axis)) + 1 for axis in square.axes)
+        series = GramSeries(square, ChebyshevNodes(counts), self._project)
         vectors = self._needed(series)
         series, self.basis = series.inside(vectors), self.basis @ vectors
         best = np.inf
@@ -471,7 +472,7 @@ class _Follower:
     def _place(self, k: npt.NDArray) -> Place:
         grams = self.grams_at(k)
         levels = refined_levels(grams, self.scales.window, self.scales.width)
-        return Place(k, levels, grams.matrices[1])
+        return Place.of(k, levels, grams.matrices[1])
 
     def __call__(self, k: npt.NDArray) -> tuple[RitzLevels, slice | None]:
         """Return the levels at a k point, and which are wanted; None if they are lost."""

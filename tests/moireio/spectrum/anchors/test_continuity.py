@@ -25,7 +25,7 @@ def place(energies, at=0.0, mixed=None):
         )
         vectors = turn @ vectors
     levels = RitzLevels(np.array(energies)[order], vectors, np.zeros((len(order),) * 2))
-    return Place(np.array([at, 0, 0]), levels, np.eye(N))
+    return Place.of(np.array([at, 0, 0]), levels, np.eye(N))
 
 
 HERE = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
