@@ -89,7 +89,7 @@ class PlaneNodes:
 
         a, b = np.indices((degree + 1, degree + 1)).reshape(2, -1)
         self._powers = np.stack([a, b])[:, a + b <= degree]
-        line = np.cos(np.pi * np.arange(CANDIDATES * degree + 1) / (CANDIDATES * degree))
+        line = np.cos(np.linspace(0, np.pi, CANDIDATES * degree + 1))
         mesh = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
         hull = Delaunay(region)
         corners = region[np.unique(hull.convex_hull)]

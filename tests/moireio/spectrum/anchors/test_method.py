@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from anchored_systems import GMKG, Exact, bilayer, line, solve_from_anchors, supercell
 
+from moireio.kspace.mesh import make_mesh
 from moireio.spectrum.anchors.anchor import Anchor
 
 
@@ -38,3 +39,13 @@ def test_states_solve_the_eigenproblem(folded):
         assert np.abs(states.conj().T @ image - np.eye(4)).max() < 1e-8
         residual = h.dense(k[point]) @ states - image * found.energies[point]
         assert np.linalg.norm(residual, axis=0).max() < 1e-2
+
+
+def test_a_mesh_needs_few_anchors():
+    """All levels of a mesh lie in one plane, numbered from the anchors on."""
+    structure, *operators = bilayer()
+    structure, h, s = supercell(structure, (6, 6, 1), *operators)
+    k = 0.4 * make_mesh(structure, [7, 7]).k
+    found = solve_from_anchors(structure, h, s, k, (70, 73))
+    assert found.ratio <= 1
+    assert found.accuracy.factorisations <= 14
