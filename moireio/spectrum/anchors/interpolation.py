@@ -32,7 +32,7 @@ class Patch:
     points : (p,) array of int
         The k points of a set that lie in it.
     corners : (v, 2) array, optional
-        Of the convex part of a parallelogram that is meant, coordinates from −1 to 1.
+        Corners of the convex part of a parallelogram that counts, coordinates from −1 to 1.
     """
 
     centre: npt.NDArray[np.float64]
@@ -59,9 +59,9 @@ class Patch:
 def term_count(phases: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) -> int:
     """Return how many Chebyshev polynomials the products of a small space need along a line.
 
-    Of e^{ix} = Σ_n (2 − δ_n0) i^n J_n(x) T_n the terms from n on are near 2 (x/2)^n/n!. Products
-    of H V with itself have sums of two phases: Σ_ab |H_a||H_b| (|x_a| + |x_b|)^n follows from
-    the sums over single ones by the binomial theorem.
+    The terms of e^{ix} = Σ_n (2 − δ_n0) i^n J_n(x) T_n from n on are near 2 (x/2)^n/n!. Products
+    of H V with itself have sums of two phases: Σ_ab |H_a||H_b| (|x_a| + |x_b|)^n follows from the
+    sums over single ones by the binomial theorem.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def term_count(phases: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) 
     Returns
     -------
     int
-        So that what is left out of the products is below 1e-11 eV².
+        As many as leave less than 1e-11 eV² of the products out.
     """
     moments = [float(sizes.sum())]
     count = 0

@@ -67,16 +67,16 @@ class ChebyshevNodes:
 class PlaneNodes:
     """Points of a convex region of a plane, for polynomials of a total degree.
 
-    Of a fine mesh of the region those are taken at which the polynomials differ most (approximate
-    Fekete points: A. Sommariva and M. Vianello, Comput. Math. Appl. 57, 1324 (2009)): about half
-    as many as a mesh of zeros of the same degree along both axes.
+    They are those of a fine mesh at which the polynomials differ most (approximate Fekete points:
+    A. Sommariva and M. Vianello, Comput. Math. Appl. 57, 1324 (2009)): about half as many as a
+    mesh of zeros of the same degree along both axes.
 
     Parameters
     ----------
     region : (v, 2) array
         Points whose convex hull it is, coordinates from −1 to 1.
     degree : int
-        Of the polynomials.
+        Total degree of the polynomials.
 
     Attributes
     ----------

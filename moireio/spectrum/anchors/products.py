@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from moireio.system.structure import Structure
 
 ROWS = 250  # of a cluster, about: with more of them matrices are emptier, with fewer too flat
-TURNS = 500  # phases that are told apart
+TURNS = 500  # steps of the table of phases
 COLUMNS = 128  # vectors that are treated at once, complex: what they need stays in the cache
 
 
