@@ -1,7 +1,7 @@
 """Band numbers of the levels at all k points, from the anchors on."""
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
