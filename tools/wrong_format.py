@@ -40,6 +40,7 @@ READS = {
     "flat-band": (("block",), "block files"),
     "dos": (("block",), "block files"),
     "edge-project": (("block",), "block files"),
+    "c3-chern": (("block",), "block files"),
     "convert-h": (("block",), "block files"),
     "h5-info": (("block", "model"), "block files and model files"),
     "h5-validate": (("block",), "block files"),

@@ -58,6 +58,7 @@ KINDS = Kinds(
         "bands": "moireio.results.bands:BandsKind",
         "dos": "moireio.results.dos:DensityOfStatesKind",
         "edges": "moireio.results.edges:EdgesKind",
+        "symmetry": "moireio.results.symmetry:SymmetryKind",
         "anchors": "moireio.results.anchors:AnchorsKind",
         "chern": "moireio.results.chern:ChernKind",
         "history": "moireio.results.history:HistoryKind",

@@ -301,10 +301,10 @@ def chosen_operations(available: Sequence[Operation], names: Iterable[str]) -> l
         exact = [o for o in available if o.name.lower() == name.lower()]
         found = min(exact, key=lambda o: o.error, default=None) or _nearest(available, name)
         if found is None:
-            known = dict.fromkeys(o.name for o in available if o.name != "E")
+            known = ", ".join(dict.fromkeys(o.name for o in available if o.name != "E"))
             raise MoireioError(
                 f"the crystal has no operation {name}",
-                remedy=f"it has {', '.join(known) or 'none'}; a larger `tolerance` may find more",
+                remedy=f"it has {known or 'none'}; a larger `position_tolerance` may find more",
             )
         chosen.append(found)
     return chosen

@@ -11,6 +11,7 @@ from moireio.results.electrons import Electrons
 from moireio.results.history import HistoryEntry
 from moireio.results.kpath import KPath, KPathSegments
 from moireio.results.moire import Moire, MoireLayer
+from moireio.results.symmetry import RotationEigenvalues
 
 
 def example_bands(ns=2, nk=5, nb=3, n=4):
@@ -110,7 +111,27 @@ def example_chern():
     return ChernNumbers((bare, whole))
 
 
+def example_symmetry(ns=2, nb=4):
+    rng = np.random.default_rng(ns)
+    n = rng.choice([-2, 0, 2], (ns, 3, 3, nb))
+    return RotationEigenvalues(
+        first_band=5,
+        k=rng.random((3, 3)),
+        centres=rng.random((3, 2)),
+        energies=rng.normal(size=(ns, 3, nb)),
+        xi=np.exp(1j * np.pi * n / 3) * (1 + 1e-4j),
+        n=n,
+        sz=rng.normal(size=(ns, 3, nb)),
+        group=np.tile([5, 5, 7, 8], (ns, 1)),
+        spinor=False,
+        angle=21.79,
+        symmetrised=True,
+        removed=7e-3,
+    )
+
+
 EXAMPLES = {
+    "symmetry": example_symmetry(),
     "anchors": example_anchors(),
     "bands": example_bands(),
     "chern": example_chern(),

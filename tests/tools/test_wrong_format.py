@@ -73,6 +73,7 @@ COMMANDS = {
     "flat-band": [],
     "dos": [],
     "edge-project": [],
+    "c3-chern": [],
     "convert-h": [],
     "h5-info": [],
     "h5-validate": [],

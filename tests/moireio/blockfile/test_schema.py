@@ -16,7 +16,7 @@ from moireio.store.containers import open_container
 from moireio.store.transaction import write_container
 
 PROSE = (Path(__file__).parents[3] / "schemas" / "blockfile-1.md").read_text("utf-8")
-RESERVED = {"symmetry", "irreps", "chern", "edges", "flat", "relax"}
+RESERVED = {"irreps", "chern", "edges", "flat", "relax"}
 
 
 def names(schema):

@@ -22,7 +22,7 @@ def full(tmp_path):
         for name, value in EXAMPLES.items():
             out.result(name, value)
         out.result("dos-mine", EXAMPLES["dos"])
-        out.container.create_group("symmetry")
+        out.container.create_group("relax")
     return tmp_path / "x.h5"
 
 
@@ -34,7 +34,9 @@ def test_keys(full):
         *("layers", "basis", "operators", "results", "orbitals", "orthogonal"),
         *("moire", "electrons", "kpath", "history"),
     }
-    assert set(summary["results"]) == {"anchors", "bands", "dos", "dos-mine", "edges", "symmetry"}
+    assert set(summary["results"]) == {
+        *("anchors", "bands", "chern", "dos", "dos-mine", "edges", "symmetry", "relax"),
+    }
     assert summary["operators"]["hamiltonian"]["pairs"] == summary["operators"]["overlap"]["pairs"]
     assert [entry["command"] for entry in summary["history"]] == ["band", "dos"]
     assert summary["kpath"] == "GMK,AL"
@@ -47,7 +49,7 @@ def test_lines_come_section_by_section(full):
     words = [line[:12].strip() for line in lines]
     order = [
         *("layer 1", "layer 2", "ribbon", "basis", "hamiltonian", "overlap", "electrons"),
-        *("kpath", "bands", "dos", "dos-mine", "symmetry", "history 1", "history 2"),
+        *("kpath", "bands", "dos", "dos-mine", "symmetry", "relax", "history 1", "history 2"),
     ]
     assert [word for word in words if word in order] == order
 
