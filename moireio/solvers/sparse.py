@@ -320,6 +320,7 @@ class SparseSolver(InertiaSearch):
     def _by_lanczos(self, factor, overlap, problem, span, block):
         """Find levels, and check those by single precision."""
         rough = self._mode == SINGLE_ROUGH
+        exact = self._states and self.options.accuracy < ROUGH_ENERGY
         try:
             levels, states = lanczos(
                 factor.solve,
@@ -330,7 +331,7 @@ class SparseSolver(InertiaSearch):
                 span.covered,
                 block,
                 dimension=self._n_levels(problem),
-                tolerances=ROUGHLY if rough else None if self._states else LEVELS,
+                tolerances=ROUGHLY if rough else None if exact else LEVELS,
                 most=8 * span.n_nearest + 200 if rough else MOST,
             )
         except NotConvergedError as error:

@@ -13,10 +13,12 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh, svd
+from scipy.linalg.blas import zherk
 from scipy.linalg.lapack import zposv
 
 from moireio.runtime.threads import blas_threads
 
+COLUMNS = 48  # of the blocks of Hermitian products
 JOINED = 0.05  # singular value, of unit vectors, below which a direction counts as known
 FOUND = 2  # steps that turn Ritz vectors to levels
 REFINED = 2  # steps towards the vectors of least residual, each of which squares their error
@@ -66,15 +68,16 @@ class Grams:
         slabs = [slice(a, b) for a, b in pairwise(bounds)]
 
         def part(rows: slice) -> npt.NDArray:
-            v, wc, yc = basis[rows].conj().T, w[rows].conj().T, y[rows].conj().T
-            right = w[rows], y[rows]
+            vc, wr, yr = basis[rows].conj().T, w[rows], y[rows]
             return np.stack(
-                [v @ right[0], v @ right[1], wc @ right[0], wc @ right[1], yc @ right[1]]
+                [_half(vc, wr), _half(vc, yr), _square(wr), wr.conj().T @ yr, _square(yr)]
             )
 
         with blas_threads(1), ThreadPoolExecutor(threads) as pool:
             total = np.sum(list(pool.map(part, slabs)), axis=0)
-        total[:2] = 0.5 * (total[:2] + np.swapaxes(total[:2], 1, 2).conj())
+        for n in (0, 1, 2, 4):
+            upper = np.triu(total[n], 1)
+            total[n] = upper + upper.conj().T + np.diag(np.diagonal(total[n]).real)
         return cls(total, energy)
 
     def inside(self, vectors: npt.NDArray) -> "Grams":
@@ -123,6 +126,22 @@ class RitzLevels:
     def __len__(self) -> int:
         """Return the number of levels."""
         return len(self.energies)
+
+
+def _square(a: npt.NDArray) -> npt.NDArray:
+    """Return a†a, its upper triangle."""
+    # BLAS reads columns: of the transpose it takes what is, conjugated, the lower triangle of a†a
+    return zherk(1.0, a.T, lower=True).T
+
+
+def _half(a: npt.NDArray, b: npt.NDArray) -> npt.NDArray:
+    """Return ab, where that is Hermitian: its upper triangle, by blocks of columns."""
+    size = len(a)
+    out = np.zeros((size, size), np.result_type(a, b))
+    ends = np.linspace(0, size, max(size // COLUMNS, 1) + 1).astype(int)
+    for begin, end in pairwise(ends):
+        out[:end, begin:end] = a[:end] @ b[:, begin:end]
+    return out
 
 
 def _hermitian(matrix: npt.NDArray) -> npt.NDArray:
