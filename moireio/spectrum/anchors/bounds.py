@@ -67,14 +67,14 @@ def quadratic_bounds(
             np.minimum(bounds[part], _of_norm(norm2, eta), out=bounds[part])
     start, stop, _ = wanted.indices(count)
     for step in np.unique(np.linspace(0, max(start, count - stop), STEPS).astype(int)):
-        first, last = max(start - int(step), 0), min(stop - 1 + int(step), count - 1)
-        if first > last:
+        begin, end = max(start - int(step), 0), min(stop + int(step), count)
+        if begin >= end:
             continue
-        part = slice(first, last + 1)
+        part = slice(begin, end)
         own, inner = energies[part], products[part, part]
         norm2 = np.array([max(float(np.linalg.eigvalsh(inner)[-1]), 0.0)])
-        low = _nearest_level(lower[first] - own[:1], norm2) + own - own[0]
-        high = _nearest_level(own[-1:] - upper[last + 1], norm2) + own[-1] - own
+        low = _nearest_level(lower[begin] - own[:1], norm2) + own - own[0]
+        high = _nearest_level(own[-1:] - upper[end], norm2) + own[-1] - own
         bound = _of_norm(norm2, np.minimum(low, high))
         if low[0] > 0 and high[-1] > 0:
             bound = np.minimum(bound, np.maximum(*_of_matrix(own, inner, low, high)))
