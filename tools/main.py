@@ -25,6 +25,7 @@ COMMANDS = {
     "dos": "compute the density of states, total and projected",
     "edge-project": "count edge states of ribbons and half-infinite layers",
     "c3-chern": "compute Chern numbers modulo 3 from eigenvalues of C3",
+    "chern": "find Chern numbers, Z2, curvature and Wannier centres of groups of bands",
     "convert-h": "change container, storage, precision or compression",
     "h5-info": "list the contents and the history of a block file",
     "h5-validate": "check a block file",

@@ -39,6 +39,7 @@ READS = {
     "band": (("block",), "block files"),
     "flat-band": (("block",), "block files"),
     "dos": (("block",), "block files"),
+    "chern": (("block",), "block files"),
     "edge-project": (("block",), "block files"),
     "c3-chern": (("block",), "block files"),
     "convert-h": (("block",), "block files"),

@@ -1,6 +1,6 @@
 """Chern numbers of groups of bands, the groups ``/chern`` and ``/chern-NAME``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -118,6 +118,21 @@ class ChernNumbers:
             The first one.
         """
         return next((g for g in self.groups if tuple(g.bands) == tuple(bands)), None)
+
+    def with_strain(self, strain: float | None) -> "ChernNumbers":
+        """Return the same numbers of a strained cell.
+
+        Parameters
+        ----------
+        strain : float or None
+            Largest principal strain.
+
+        Returns
+        -------
+        ChernNumbers
+            With the strain in every group.
+        """
+        return ChernNumbers(tuple(replace(one, strain=strain) for one in self.groups))
 
 
 ARRAYS = ("curvature", "metric", "centres", "centres_k2")

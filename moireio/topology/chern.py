@@ -22,7 +22,7 @@ from moireio.topology.mesh_states import Gap, MeshStates
 
 LEAST_LINK = 0.7  # smallest singular value of a link that counts
 MOST_FLUX = np.pi / 2
-DEPTH = 5  # how often a plaquette may be divided
+DEPTH = 10  # how often a plaquette may be divided
 CLOSED = 1e-6  # eV
 FINER = 1.5
 

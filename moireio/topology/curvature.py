@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.topology.chern import FluxMesh, Subspace
-from moireio.topology.links import Links
+from moireio.topology.links import Links, Plane
 
 PLAQUETTE = 0.0025  # of the reciprocal vectors
 
@@ -64,3 +64,9 @@ def curvature_of(fluxes: FluxMesh, links: Links) -> npt.NDArray[np.float64]:
         Å².
     """
     return fluxes.flux / (links.plane.area / (fluxes.shape[0] * fluxes.shape[1]))
+
+
+def plaquette_middles(plane: Plane, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Return the middles of the plaquettes of a mesh, (N1, N2, 3) fractional."""
+    first, second = (np.indices(shape).reshape(2, -1) + 0.5) / np.array(shape)[:, None]
+    return plane.k(first, second).reshape(*shape, 3)

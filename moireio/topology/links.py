@@ -300,6 +300,29 @@ class Links:
                     turned = turned - 1j * step[axis] * _times(dipole, middle, right)
         return left.T @ turned
 
+    def dipoles_times(
+        self, k: npt.NDArray[np.float64], states: npt.NDArray[Any]
+    ) -> npt.NDArray[Any] | None:
+        """Return D(k) c, the two components inside the plane.
+
+        Parameters
+        ----------
+        k : (3,) array
+            Fractional.
+        states : (n_orbitals, nb) array
+            Coefficients.
+
+        Returns
+        -------
+        (2, n_orbitals, nb) array or None
+            Å; None without dipoles.
+        """
+        if self._dipoles is None:
+            return None
+        along = np.array([_times(dipole, k, states) for dipole in self._dipoles])
+        components = np.linalg.inv(self.plane.in_plane(self.plane.reciprocal))
+        return np.tensordot(components, along, 1)
+
     def overlap_times(
         self, k: npt.NDArray[np.float64], states: npt.NDArray[Any]
     ) -> npt.NDArray[Any]:

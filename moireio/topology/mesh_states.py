@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 EXACT = 1e-9  # eV: below, T may replace solutions
 DIGITS = 10**10
+HALVINGS = 8  # of the steps towards the smallest gap
 Key = tuple[int, ...]
 
 
@@ -239,3 +240,24 @@ class MeshStates:
                 if value < smallest.value:
                     smallest = Gap(value, tuple(float(v) for v in k))
         return smallest
+
+    def approach_gap(
+        self, group: BandGroup, steps: tuple[npt.NDArray[np.float64], ...], channel: int = 0
+    ) -> None:
+        """Solve more k points, ever closer to the smallest direct gap of a group.
+
+        Parameters
+        ----------
+        group : BandGroup
+            Among those given.
+        steps : tuple of two (3,) arrays
+            First steps from the smallest gap so far, fractional; they are halved eight times.
+        channel : int
+            Spin channel.
+        """
+        first, second = steps
+        around = [first, second, first + second, first - second]
+        for _ in range(HALVINGS):
+            middle = np.array(self.smallest_gap(group, channel).k)
+            around = [0.5 * step for step in around]
+            self.prepare(np.array([middle + sign * step for step in around for sign in (1, -1)]))

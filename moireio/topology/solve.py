@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
 
 MESH = (12, 12)
+CHEAP = 300  # orbitals up to which the smallest gap is looked for between the k points
 
 
 def solve_chern(
@@ -117,6 +118,10 @@ def _solve_group(
             parts["z2"] = loops.z2((fine.shape[1] + 1) // 2)[0]
             if parts["z2"] is None and note:
                 note(f"{name}: no Z2, the Wannier centres move too fast; take a finer `mesh`")
+    if states.n_orbitals <= CHEAP:
+        plane = links.plane
+        steps = plane.k(1 / fine.shape[0], 0)[0], plane.k(0, 1 / fine.shape[1])[0]
+        states.approach_gap(group, steps, channel)
     gap = space.smallest_gap()
     has_gap = np.isfinite(gap.value)
     centres = loops.found()

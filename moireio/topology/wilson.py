@@ -19,7 +19,7 @@ from moireio.topology.chern import LEAST_LINK, Subspace
 from moireio.topology.links import Links, unitary_part
 
 STEP = 0.25  # of a1: further than this the sum of the centres may not move between two rows
-DEPTH = 4  # how often a step between rows or k points may be halved
+DEPTH = 9  # how often a step between rows or k points may be halved
 
 
 @dataclass(frozen=True, eq=False)

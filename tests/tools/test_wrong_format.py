@@ -72,6 +72,7 @@ COMMANDS = {
     "band": [],
     "flat-band": [],
     "dos": [],
+    "chern": [],
     "edge-project": [],
     "c3-chern": [],
     "convert-h": [],

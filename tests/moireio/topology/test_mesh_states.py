@@ -1,7 +1,7 @@
 """States at the k points that are asked for: solved once, and by time reversal at −k."""
 
 import numpy as np
-from toymodels import haldane, kane_mele
+from toymodels import haldane, haldane_boundary, kane_mele
 
 import moireio
 from moireio.topology.bandgroups import BandGroup
@@ -41,3 +41,16 @@ def test_the_smallest_gap_and_its_k(tmp_path):
         gap = states.smallest_gap(BandGroup(1, 1))
         assert np.isclose(gap.value, 2 * abs(0.5 - 3**1.5 * 0.1))
         assert np.isinf(states.smallest_gap(BandGroup(1, 2)).value)
+
+
+def test_the_smallest_gap_is_found_between_the_k_points(tmp_path):
+    """The gap of the strained model is smallest next to the corner, not at it."""
+    with moireio.open(haldane(M=0.5, strain=0.02).write(tmp_path / "x.h5")) as file:
+        group = BandGroup(1, 1)
+        states = MeshStates(file, [group])
+        states.prepare(np.array([[1 / 3, 2 / 3, 0.0]]))
+        before = states.smallest_gap(group).value
+        states.approach_gap(group, (np.array([0.1, 0, 0]), np.array([0, 0.1, 0])))
+        after = states.smallest_gap(group).value
+    assert before > 0.1
+    assert np.isclose(after, 2 * (haldane_boundary(0.02) - 0.5), rtol=0.02)
