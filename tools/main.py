@@ -24,6 +24,7 @@ COMMANDS = {
     "flat-band": "report width and gaps of flat bands, and where they are localised",
     "dos": "compute the density of states, total and projected",
     "edge-project": "count edge states of ribbons and half-infinite layers",
+    "symmetrise-h": "average H and S over the symmetry of the crystal",
     "c3-chern": "compute Chern numbers modulo 3 from eigenvalues of C3",
     "chern": "find Chern numbers, Z2, curvature and Wannier centres of groups of bands",
     "convert-h": "change container, storage, precision or compression",

@@ -41,6 +41,7 @@ READS = {
     "dos": (("block",), "block files"),
     "chern": (("block",), "block files"),
     "edge-project": (("block",), "block files"),
+    "symmetrise-h": (("block",), "block files"),
     "c3-chern": (("block",), "block files"),
     "convert-h": (("block",), "block files"),
     "h5-info": (("block", "model"), "block files and model files"),

@@ -84,6 +84,10 @@ class AveragedOperator:
         Its orbitals.
     watched : mapping of str to Operation, optional
         Operations whose own parts are recorded.
+    vector : bool
+        Whether the three components turn as those of a polar vector.
+    storage : {"full", "upper"}, optional
+        Whether both partners of every pair are made, or one; by default as in `source`.
 
     Attributes
     ----------
@@ -105,10 +109,13 @@ class AveragedOperator:
         structure: Structure,
         basis: Basis,
         watched: Mapping[str, Operation] | None = None,
+        vector: bool = False,
+        storage: str | None = None,
     ) -> None:
-        self._source = stored_as(source, "full")
+        self._source, self._vector = stored_as(source, "full"), vector
         spinor = source.meta.spin == "spinor"
-        self.meta, self.sizes = source.meta, source.sizes
+        storage = storage or source.meta.storage
+        self.meta, self.sizes = source.meta.with_(storage=storage), source.sizes
         self._species = structure.species
         names = structure.species_names
         self._group = list(group)
@@ -121,7 +128,7 @@ class AveragedOperator:
         self.removed = Removed()
         self.removed_by = {name: Removed() for name in self._watched}
         pairs = _closed(self._source.pairs, self._group)
-        self.pairs = pairs.select(pairs.upper()) if source.meta.storage == "upper" else pairs
+        self.pairs = pairs.select(pairs.upper()) if storage == "upper" else pairs
         self._sources = _sources(self.pairs, self._source.pairs, self._group)
 
     def rows(self, i0: int, i1: int) -> npt.NDArray[Any]:
@@ -175,7 +182,7 @@ class AveragedOperator:
                 turned = blocks.reshape(-1, shape[1]) @ right
                 turned = np.matmul(matrices[a], turned.reshape(len(part), *shape))
                 scatter(target, offsets[there[part]], turned.reshape(len(part), -1))
-        return out
+        return self._group[number].rotation @ out if self._vector else out
 
 
 def _moved(

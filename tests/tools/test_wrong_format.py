@@ -74,6 +74,7 @@ COMMANDS = {
     "dos": [],
     "chern": [],
     "edge-project": [],
+    "symmetrise-h": [],
     "c3-chern": [],
     "convert-h": [],
     "h5-info": [],
