@@ -24,6 +24,7 @@ from moireio.topology.chern import (
 from moireio.topology.curvature import curvature_of
 from moireio.topology.links import Links
 from moireio.topology.mesh_states import MeshStates
+from moireio.topology.rotation import chern_mod3, threefold_eigenvalues
 from moireio.topology.spin import LEAST_SPIN, SpinSpace, spin_gap
 from moireio.topology.wilson import WilsonLoops
 
@@ -47,7 +48,8 @@ def solve_chern(
     """Return the topology of groups of bands.
 
     Chern numbers are counted on `mesh` and on one 1.5 times finer, with plaquettes divided where
-    links are poor, and from the winding of Wannier centres on the finer mesh.
+    links are poor, and from the winding of Wannier centres on the finer mesh. Where the crystal has
+    a threefold axis, C3 eigenvalues must give the same number modulo 3.
 
     Parameters
     ----------
@@ -84,11 +86,48 @@ def solve_chern(
         links = Links.from_file(file, position=position)
         states = MeshStates(file, groups, solver=solver, progress=progress, note=note)
         found = []
-        for channel in range(states.channels):
-            for group in groups:
+        for group in groups:
+            modulo = _from_c3(states, group, solver, note)
+            for channel in range(states.channels):
                 one = _solve_group(states, links, group, channel, mesh, note)
-                found.append(one)
+                found.append(_beside_c3(one, modulo[channel], states))
+        found.sort(key=lambda one: one.channel or 0)
     return ChernNumbers(tuple(replace(one, solves=states.solves) for one in found))
+
+
+def _from_c3(
+    states: MeshStates,
+    group: BandGroup,
+    solver: SolverChoice | None,
+    note: Callable[[str], object] | None,
+) -> list[int | None]:
+    """Return C modulo 3 of each spin channel from eigenvalues of C3; None where C3 is broken."""
+    unknown: list[int | None] = [None] * states.channels
+    try:
+        found = threefold_eigenvalues(states.file, group, solver=solver)
+    except MoireioError as error:
+        if note:
+            note(f"bands {group}: C modulo 3 is not compared with eigenvalues of C3: {error.what}")
+        return unknown
+    if (found.first_band, found.count) != (group.first, group.count):
+        if note:
+            last = found.first_band + found.count - 1
+            note(
+                f"bands {group}: C modulo 3 is not compared with eigenvalues of C3, which mix "
+                f"bands {found.first_band}:{last}"
+            )
+        return unknown
+    return [chern_mod3(n[0], found.spinor) for n in found.n]
+
+
+def _beside_c3(one: ChernGroup, modulo: int | None, states: MeshStates) -> ChernGroup:
+    """Return a group with C modulo 3, which must agree."""
+    if modulo is not None and (one.chern - modulo) % 3:
+        name = f"bands {one.bands[0]}:{one.bands[1]}"
+        why = f"C = {one.chern} by plaquettes, but {modulo} modulo 3 by eigenvalues of C3"
+        gap = states.smallest_gap(BandGroup(*one.bands), one.channel or 0)
+        raise unresolved(name, gap, why)
+    return replace(one, c3_mod3=modulo)
 
 
 def _solve_group(
@@ -105,7 +144,10 @@ def _solve_group(
     space = BandSpace(states, group, channel)
     coarse, fine = chern_number(space, links, mesh, name)
     loops = WilsonLoops(space, links, fine.shape[0])
-    winding = loops.winding(fine.shape[1])
+    rows = fine.shape[1]
+    winding = loops.winding(rows)
+    if winding != coarse.chern:  # on too few rows the sum of the centres may pass half a cell
+        winding = loops.winding(2 * rows)
     if winding is not None and winding != coarse.chern:
         why = f"the Wannier centres wind {winding} times, but C = {coarse.chern} by plaquettes"
         raise unresolved(name, space.smallest_gap(), why)
@@ -115,7 +157,7 @@ def _solve_group(
     if states.spin == "spinor":
         parts = _spins(states, links, group, mesh, name, note)
         if states.reverses and group.count % 2 == 0:
-            parts["z2"] = loops.z2((fine.shape[1] + 1) // 2)[0]
+            parts["z2"] = loops.z2((rows + 1) // 2)[0]
             if parts["z2"] is None and note:
                 note(f"{name}: no Z2, the Wannier centres move too fast; take a finer `mesh`")
     if states.n_orbitals <= CHEAP:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from toymodels import gaussians, haldane, kane_mele
+from toymodels import GAPPED, gaussians, haldane, kane_mele, random_c3
 
 import moireio
 from moireio.errors import MoireioError
@@ -28,6 +28,7 @@ def test_kane_and_meles_model(tmp_path):
     with moireio.open(kane_mele().write(tmp_path / "x.h5")) as file:
         one = solve_chern(file, [BandGroup(1, 2)], (4, 4), note=notes.append).groups[0]
     assert (one.chern, one.winding, one.z2, one.spin_chern) == (0, 0, 1, -1)
+    assert one.c3_mod3 == 0
     assert notes == []
 
 
@@ -45,3 +46,21 @@ def test_errors_name_the_file(tmp_path):
     path = haldane(M=3**1.5 * 0.1).write(tmp_path / "x.h5")
     with moireio.open(path) as file, pytest.raises(MoireioError, match=r"x\.h5.*closes"):
         solve_chern(file, [BandGroup(1, 1)], (6, 6))
+
+
+@pytest.mark.parametrize("case", [(85, False, 2), (20, True, 2)])
+def test_plaquettes_centres_and_c3_agree(case, tmp_path):
+    seed, spinor, last = case
+    with moireio.open(random_c3(seed, spinor=spinor).write(tmp_path / "x.h5")) as file:
+        one = solve_chern(file, [BandGroup(1, last)], (6, 6)).groups[0]
+    assert one.chern == one.winding == GAPPED[case]
+    assert (one.chern - one.c3_mod3) % 3 == 0
+
+
+def test_without_a_threefold_axis_c3_is_not_compared(tmp_path):
+    notes = []
+    with moireio.open(haldane(M=0.3, strain=0.01).write(tmp_path / "x.h5")) as file:
+        one = solve_chern(file, [BandGroup(1, 1)], (4, 4), note=notes.append).groups[0]
+    assert (one.chern, one.c3_mod3) == (-1, None)
+    assert len(notes) == 1
+    assert "no threefold axis" in notes[0]
