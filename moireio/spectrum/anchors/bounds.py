@@ -87,12 +87,10 @@ def _nearest_level(
 ) -> npt.NDArray[np.float64]:
     """Return how far the rest's levels are from the end of a group, given how far the true ones.
 
-    Distances enter with a minus sign, and come out positive; 0 where there is none.
+    Distances enter with a minus sign, and come out positive; negative where one may lie inside.
     """
-    distance = np.maximum(-overshoot, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        closer = np.where(distance > 0, distance - norm2 / distance, 0)
-    return np.maximum(closer, 0)
+    distance, root = -overshoot, np.sqrt(norm2)
+    return distance - root * np.minimum(root / np.maximum(distance, 1e-300), 1)
 
 
 def _of_norm(
