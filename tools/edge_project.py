@@ -8,6 +8,8 @@ from moireio.tools.options import destination, one_to_stdout, options, source_ar
 from moireio.tools.progress import show_progress
 from moireio.tools.solver_options import solver_choice, solver_options
 
+MAP = 0.5  # eV on either side of the energies
+
 
 @click.command(
     "edge-project", cls=Command, context_settings={"help_option_names": ["-h", "--help"]}
@@ -25,6 +27,12 @@ from moireio.tools.solver_options import solver_choice, solver_options
     type=click.IntRange(1, 3),
     help="Lattice vector across the ribbon, along which it ends.  [default: 1; of a ribbon the "
     "one along which its atoms reach further]",
+)
+@click.option(
+    "--semi-infinite",
+    is_flag=True,
+    help="Edges of half-infinite layers, by Green's functions, instead of a ribbon: for states "
+    "that reach far into the layer, of cells with up to about a thousand orbitals.",
 )
 @click.option(
     "--energy",
@@ -57,7 +65,8 @@ from moireio.tools.solver_options import solver_choice, solver_options
     "--window",
     nargs=2,
     type=float,
-    help="Lowest and highest energy of the plot, eV.  [default: all]",
+    help="Lowest and highest energy of the plot, eV.  [default: all; half-infinite layers: 0.5 eV "
+    "around the energies]",
 )
 @click.option("--title", help="Title of the plot.")
 @options("plot", "text", "json", "output", "in_place", "name", "container", "force")
@@ -66,16 +75,18 @@ def main(ctx, source, **opts):
     """Find the edge states of a ribbon, and count those that pass energies in gaps.
 
     SOURCE holds H and (unless its basis is orthogonal) S: of a ribbon, periodic along one vector,
-    or of a layer from which --cut cuts one; one that holds only edge states is drawn. The net
-    number at an edge is that of right minus left movers along the periodic vector. With Chern
-    number C of all bands below it is -C at the low edge and C at the high edge, where the
-    periodic and the open vector are right-handed, else the opposite. Without -o, --plot, --text
-    or --json the counts are printed.
+    or of a layer from which --cut cuts one, or which ends (--semi-infinite); one that holds only
+    edge states is drawn. The net number at an edge is that of right minus left movers along the
+    periodic vector. With Chern number C of all bands below it is -C at the low edge and C at the
+    high edge, where the periodic and the open vector are right-handed, else the opposite. Without
+    -o, --plot, --text or --json the counts are printed.
     """
     from moireio.blockfile.stream import check_container, check_outputs, open_source
     from moireio.plots.bands import check_format, save
     from moireio.topology.report import edges_json, edges_table
 
+    if opts["semi_infinite"] and opts["cut"]:
+        raise click.UsageError("--semi-infinite and --cut exclude each other.")
     destination(opts["output"], opts["in_place"])
     check_name(opts["name"])
     check_window(opts["window"])
@@ -109,28 +120,43 @@ def _solve(ctx, file, opts, choice):
 
     from moireio.topology.correspondence import bands_below, beside_chern, middle_of_gap
     from moireio.topology.edges import follow_edges
-    from moireio.topology.ribbon import cut_ribbon, own_ribbon
+    from moireio.topology.ribbon import cut_ribbon, handedness, own_ribbon
+    from moireio.topology.surface import semi_infinite_edges
 
     axis = None if opts["open_"] is None else opts["open_"] - 1
     energies = list(opts["energy"])
-    if opts["cut"] is None:
+    ribbon = None
+    if opts["cut"] is None and not opts["semi_infinite"]:
         ribbon = own_ribbon(file, axis)
+        if not energies:
+            raise click.UsageError("--energy is needed where SOURCE is a ribbon.")
     else:
-        ribbon = cut_ribbon(file, opts["cut"], axis or 0)
+        if opts["cut"] is not None:
+            ribbon = cut_ribbon(file, opts["cut"], axis or 0)
         energies = energies or [middle_of_gap(file, choice)]
         bands_below(file, energies, choice)
-    if not energies:
-        raise click.UsageError("--energy is needed where SOURCE is a ribbon.")
     with show_progress(ctx, "edge states") as update:
-        edges = follow_edges(
-            ribbon,
-            energies,
-            points=opts["points"],
-            bands=opts["bands"],
-            solver=choice,
-            progress=update,
-            note=lambda line: say(ctx, f"note: {line}"),
-        )
+        if ribbon is None:
+            window = opts["window"] or (min(energies) - MAP, max(energies) + MAP)
+            edges = semi_infinite_edges(
+                file,
+                axis or 0,
+                energies,
+                points=opts["points"],
+                energy_window=window if opts["plot"] else None,
+                progress=update,
+            )
+        else:
+            edges = follow_edges(
+                ribbon,
+                energies,
+                points=opts["points"],
+                bands=opts["bands"],
+                solver=choice,
+                progress=update,
+                note=lambda line: say(ctx, f"note: {line}"),
+            )
+    sign = handedness(file.structure.cell, edges.periodic, edges.open)
     known = {max(energies): opts["main_gap_chern"]}
-    gaps = [beside_chern(gap, known.get(gap.energy), ribbon.handedness) for gap in edges.gaps]
+    gaps = [beside_chern(gap, known.get(gap.energy), sign) for gap in edges.gaps]
     return replace(edges, gaps=tuple(gaps))

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 UP, DOWN, BULK = "#c8442b", "#1f4e8c", "0.72"
+DECADES = 3.0  # of the weight at the edges of half-infinite layers
 MOST = 2  # energies in a heading
 FAINT, FULL = 0.4, 0.8  # weights at an edge where colour begins, and is full
 
@@ -34,7 +35,8 @@ def plot_edges(
     Returns
     -------
     matplotlib.figure.Figure
-        The high edge above, the low edge below. States of the edge are red where ⟨σ_z⟩ > 0 and
+        The high edge above, the low edge below; of half-infinite layers the weight at either
+        edge, dark where it is large. States of the edge are red where ⟨σ_z⟩ > 0 and
         blue where it is below; without spin red at the low and blue at the high edge; all other
         states are grey. Dotted lines are the energies at which states were counted, and the
         heading of each row has right minus left movers of its edge.
@@ -52,6 +54,8 @@ def plot_edges(
     size = max(0.6, min(7.0, 900.0 / len(k)))
     handles = {}
     for axis, (name, weight) in zip(axes, rows, strict=True):
+        if edges.map is not None:
+            _draw_map(axis, edges, name, k, order)
         axis.plot(k, energies, color=BULK, lw=0.5, zorder=1)
         strength = np.clip((weight - FAINT) / (FULL - FAINT), 0, 1)
         for label, colour, chosen in _colours(edges, name, order):
@@ -76,15 +80,18 @@ def plot_edges(
         axes[0].set_ylim(*energy_window)
     elif edges.energies.size:
         axes[0].set_ylim(edges.energies.min(), edges.energies.max())
+    elif edges.map is not None:
+        axes[0].set_ylim(edges.map.energies[0], edges.map.energies[-1])
     axes[1].set_xlabel(f"k along a$_{edges.periodic + 1}$ (2π/{edges.period:.2f} Å)")
-    figure.legend(
-        list(handles.values()),
-        list(handles),
-        loc="outside upper right",
-        ncols=len(handles),
-        fontsize=8,
-        frameon=False,
-    )
+    if edges.energies.shape[1]:
+        figure.legend(
+            list(handles.values()),
+            list(handles),
+            loc="outside upper right",
+            ncols=len(handles),
+            fontsize=8,
+            frameon=False,
+        )
     if title:
         figure.suptitle(title, fontsize=10)
     return figure
@@ -105,6 +112,22 @@ def _left_end(edges):
     """Return where the zone begins in the figure, so that the crossings are in its middle."""
     places = [k for gap in edges.gaps for k in (*gap.low.k, *gap.high.k)]
     return -0.5 if np.cos(2 * np.pi * np.array(places or [0.0])).sum() >= 0 else 0.0
+
+
+def _draw_map(axis, edges, name, k, order):
+    """Draw the weight at one edge of half-infinite layers."""
+    weight = np.log10(np.maximum(getattr(edges.map, name)[order], 1e-12))
+    top = np.log10(max(edges.map.low.max(), edges.map.high.max(), 1e-12))
+    axis.pcolormesh(
+        k,
+        edges.map.energies,
+        weight.T,
+        cmap="Greys",
+        vmin=top - DECADES,
+        vmax=top,
+        shading="nearest",
+        rasterized=True,
+    )
 
 
 def _heading(edges, name):

@@ -61,6 +61,23 @@ class EdgeGap:
 
 
 @dataclass(frozen=True, eq=False)
+class EdgeMap:
+    """The weight of states at the edges of half-infinite layers.
+
+    Parameters
+    ----------
+    energies : (ne,) array
+        eV.
+    low, high : (nk, ne) array
+        States per eV in one principal layer at either edge.
+    """
+
+    energies: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class EdgeStates:
     """Bands of a ribbon with their weights at its edges.
 
@@ -89,6 +106,8 @@ class EdgeStates:
         Length of the periodic vector, Å.
     semi_infinite : bool
         Whether the edges are those of half-infinite layers, by Green's functions.
+    map : EdgeMap, optional
+        Weights at their edges.
     """
 
     k: npt.NDArray[np.float64]
@@ -104,10 +123,12 @@ class EdgeStates:
     first_band: int = 0
     period: float = 1.0
     semi_infinite: bool = False
+    map: EdgeMap | None = None
 
 
 REQUIRED = ("k", "energies", "low", "high")
 ARRAYS = (*REQUIRED, "spin", "layers")
+MAP = ("map_energies", "map_low", "map_high")
 SCALARS = {"periodic": int, "open": int, "first_band": int, "period": float, "semi_infinite": bool}
 
 
@@ -129,12 +150,17 @@ class EdgesKind(ResultKind[EdgeStates]):
             values |= {name: kind(attributes[name]) for name, kind in SCALARS.items()}
             values["width"] = int(attributes["width"]) if "width" in attributes else None
             values["gaps"] = tuple(map(_gap, container.read(f"{group}/gaps")))
+            drawn = [container.read(f"{group}/{n}") for n in MAP if n in arrays]
+            values["map"] = EdgeMap(*drawn) if drawn else None
             edges = EdgeStates(**values)
             shape = edges.energies.shape
             sound = len(shape) == 2 and edges.k.shape == shape[:1]
             sound = sound and edges.low.shape == edges.high.shape == shape
             sound = sound and (edges.spin is None or edges.spin.shape == (3, *shape))
             sound = sound and (edges.layers is None or edges.layers.shape[1:] == shape)
+            if edges.map is not None:
+                size = len(edges.k), len(edges.map.energies)
+                sound = sound and edges.map.low.shape == edges.map.high.shape == size
         except (KeyError, TypeError, ValueError):
             sound = False
         if not sound:
@@ -149,9 +175,12 @@ class EdgesKind(ResultKind[EdgeStates]):
         if value.width is not None:
             attributes["width"] = int(value.width)
         container.create_group(group, {"unit": "eV", **attributes})
-        for name in ARRAYS:
-            if getattr(value, name) is not None:
-                array = np.asarray(getattr(value, name), dtype=np.float64)
+        arrays = {name: getattr(value, name) for name in ARRAYS}
+        if value.map is not None:
+            arrays |= dict(zip(MAP, vars(value.map).values(), strict=True))
+        for name, array in arrays.items():
+            if array is not None:
+                array = np.asarray(array, dtype=np.float64)
                 write_array(container, f"{group}/{name}", array, compression)
         texts = np.array([json.dumps(asdict(gap)) for gap in value.gaps], dtype=object)
         write_array(container, f"{group}/gaps", texts, compression)

@@ -84,6 +84,40 @@ def bands_below(
     return [int(own[:, 0].sum()) for own in counts]
 
 
+def narrowest(
+    file: "BlockFile", energy: float, choice: SolverChoice | None = None
+) -> tuple[float, npt.NDArray[np.float64]]:
+    """Return how far the bands of a layer keep from an energy, and where they are close to it.
+
+    Parameters
+    ----------
+    file : BlockFile
+        Periodic along two vectors.
+    energy : float
+        eV.
+    choice : SolverChoice, optional
+        How levels are found.
+
+    Returns
+    -------
+    distance : float
+        eV, on a mesh of k points.
+    k : (n, 3) array
+        Points of the mesh where it is less than twice as large as at the closest.
+    """
+    sums, overlap, _ = bloch_sums(file)
+    k = _mesh(file, sums[0].n_orbitals)
+    tasks = [(channel, point) for channel in range(len(sums)) for point in range(len(k))]
+    closest = np.full(len(k), np.inf)
+    with (
+        naming(file.label),
+        EigenproblemSet(sums, overlap, k, choice or SolverChoice("dense")) as problems,
+    ):
+        for (_, point), levels, _ in problems.levels(tasks, None):
+            closest[point] = min(closest[point], np.abs(levels - energy).min())
+    return float(closest.min()), k[closest < 2 * closest.min()]
+
+
 def middle_of_gap(file: "BlockFile", choice: SolverChoice | None = None) -> float:
     """Return the energy in the middle of the gap that the electrons leave.
 

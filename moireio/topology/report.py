@@ -71,7 +71,8 @@ def edges_json(edges: EdgeStates) -> str:
     str
         An object with open (1, 2 or 3), periodic, width (cells, or null), first_band (from 1), k,
         energies (eV, k by k), weights (low, high and middle, which add up to 1, and layers), sz
-        and spin (three components; null without spin) and gaps: energy, low and high (net, up,
+        and spin (three components; null without spin), map (energies, low, high; null of a
+        ribbon) and gaps: energy, low and high (net, up,
         down, crossings, k), chern, agree.
     """
     spin = edges.spin
@@ -89,6 +90,7 @@ def edges_json(edges: EdgeStates) -> str:
         "weights": weights,
         "sz": None if spin is None else spin[2].tolist(),
         "spin": None if spin is None else spin.tolist(),
+        "map": None,
         "gaps": [
             {
                 "energy": gap.energy,
@@ -100,6 +102,8 @@ def edges_json(edges: EdgeStates) -> str:
             for gap in edges.gaps
         ],
     }
+    if edges.map is not None:
+        values["map"] = {name: array.tolist() for name, array in vars(edges.map).items()}
     return json.dumps(values)
 
 

@@ -171,11 +171,8 @@ class Ribbon:
 
     @property
     def handedness(self) -> int:
-        """Sign of z of (periodic vector × open vector): 1, −1, or 0 if they hold no area."""
-        cell = self.structure.cell
-        normal = np.cross(cell[self.periodic], cell[self.open])
-        scale = np.linalg.norm(normal)
-        return 0 if abs(normal[2]) < 0.01 * scale else int(np.sign(normal[2]))
+        """Sign of z of (periodic vector × open vector), see `handedness`."""
+        return handedness(self.structure.cell, self.periodic, self.open)
 
     def heights(self) -> npt.NDArray[np.float64]:
         """Return where every atom is across the ribbon: 0 at the low edge, 1 at the high one.
@@ -207,6 +204,26 @@ class Ribbon:
         k = np.zeros((np.size(fractions), 3))
         k[:, self.periodic] = fractions
         return k
+
+
+def handedness(cell: npt.NDArray[np.float64], periodic: int, across: int) -> int:
+    """Return the sign of z of (periodic vector × open vector).
+
+    Parameters
+    ----------
+    cell : (3, 3) array
+        Lattice vectors as rows.
+    periodic, across : {0, 1, 2}
+        Which of them are along and across a ribbon.
+
+    Returns
+    -------
+    {1, -1, 0}
+        0 if the ribbon stands upright.
+    """
+    normal = np.cross(cell[periodic], cell[across])
+    upright = abs(normal[2]) < 0.01 * np.linalg.norm(normal)
+    return 0 if upright else int(np.sign(normal[2]))
 
 
 def cut_ribbon(file: "BlockFile", width: int, axis: int) -> Ribbon:

@@ -6,7 +6,7 @@ from moireio.results.anchors import KeptAnchors
 from moireio.results.bands import BandAccuracy, BandStructure
 from moireio.results.chern import ChernGroup, ChernNumbers
 from moireio.results.dos import DensityOfStates
-from moireio.results.edges import EdgeCount, EdgeGap, EdgeStates
+from moireio.results.edges import EdgeCount, EdgeGap, EdgeMap, EdgeStates
 from moireio.results.electrons import Electrons
 from moireio.results.history import HistoryEntry
 from moireio.results.kpath import KPath, KPathSegments
@@ -77,8 +77,9 @@ def example_edges(nk=4, nb=3, nl=2):
     gaps = EdgeGap(-0.5, low, high, 1, True), EdgeGap(1.5, EdgeCount(None), EdgeCount(0))
     energies, low, high = rng.normal(size=(nk, nb)), rng.random((nk, nb)), rng.random((nk, nb))
     spin, layers = rng.normal(size=(3, nk, nb)), rng.random((nl, nk, nb))
+    drawn = EdgeMap(np.linspace(-1, 1, 5), rng.random((nk, 5)), rng.random((nk, 5)))
     return EdgeStates(
-        np.arange(nk) / nk, energies, low, high, gaps, 1, 0, 20, spin, layers, 7, 2.46
+        np.arange(nk) / nk, energies, low, high, gaps, 1, 0, 20, spin, layers, 7, 2.46, False, drawn
     )
 
 
