@@ -27,6 +27,7 @@ COMMANDS = {
     "symmetrise-h": "average H and S over the symmetry of the crystal",
     "c3-chern": "compute Chern numbers modulo 3 from eigenvalues of C3",
     "chern": "find Chern numbers, Z2, curvature and Wannier centres of groups of bands",
+    "irreps": "report little groups, irreps and parities at corners of the zone",
     "convert-h": "change container, storage, precision or compression",
     "h5-info": "list the contents and the history of a block file",
     "h5-validate": "check a block file",

@@ -43,6 +43,7 @@ READS = {
     "edge-project": (("block",), "block files"),
     "symmetrise-h": (("block",), "block files"),
     "c3-chern": (("block",), "block files"),
+    "irreps": (("block",), "block files"),
     "convert-h": (("block",), "block files"),
     "h5-info": (("block", "model"), "block files and model files"),
     "h5-validate": (("block",), "block files"),

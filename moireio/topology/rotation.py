@@ -120,7 +120,8 @@ def threefold_axes(structure: Structure, tolerance: float = TOLERANCE) -> Threef
     third[plane] = (1 / 3, 1 / 3) if vectors[0] @ vectors[1] > 0 else (2 / 3, 1 / 3)
     cells = np.rint([(third - lattice @ third) * m for m in range(3)]).astype(np.int64)
     shifts = operation.translation + cells @ structure.cell
-    return ThreefoldAxes(operation, shifts[:, :2] @ to_centre.T, cells)
+    centres = shifts[:, :2] @ to_centre.T
+    return ThreefoldAxes(operation, np.where(np.abs(centres) < 1e-9, 0.0, centres), cells)
 
 
 @dataclass(eq=False)

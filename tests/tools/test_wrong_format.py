@@ -76,6 +76,7 @@ COMMANDS = {
     "edge-project": [],
     "symmetrise-h": [],
     "c3-chern": [],
+    "irreps": [],
     "convert-h": [],
     "h5-info": [],
     "h5-validate": [],
