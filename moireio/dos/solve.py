@@ -473,7 +473,9 @@ class _Run:
     def _from_levels(self, max_levels, sigma=None):
         """Return Fermi level and gap from levels; nothing if more than `max_levels` are needed."""
         choice = replace(self.choice, name="auto")
-        levels = LevelsAround(self.sums, self.overlap, self.mesh, choice)
+        levels = LevelsAround(
+            self.sums, self.overlap, self.mesh, choice, structure=self.file.structure
+        )
         sigma = self.file.electrons.fermi if sigma is None else sigma
         occupation = levels.occupation(
             self.electrons, self.degeneracy, self.temperature, sigma, max_levels

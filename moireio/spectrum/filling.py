@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
     from moireio.kspace.mesh import KMesh, ReducedMesh
     from moireio.operators.bloch import BlochSum
+    from moireio.system.structure import Structure
 
 FEW = 16  # levels at every k, for a start
 SMALLEST_GAP = 1e-3  # eV
 REACH = 20.0  # times the temperature: beyond, levels are full or empty
+SAMPLE = 2  # k points at which it is found out how many levels anchors must have
+MORE = 1.25  # times as many, at other k points
 
 
 @dataclass(frozen=True)
@@ -204,7 +207,7 @@ def find_filling(
             use_group=use_symmetry,
             band_range=band_range,
         )
-        levels = LevelsAround(sums, overlap, reduced_mesh, solver, progress)
+        levels = LevelsAround(sums, overlap, reduced_mesh, solver, progress, file.structure)
         occupation = levels.occupation(electrons, degeneracy, temperature, file.electrons.fermi)
     assert occupation is not None  # it is None only where `max_levels` is given
     return replace(occupation, mesh=mesh.shape)
@@ -225,6 +228,9 @@ class LevelsAround:
         How to solve.
     progress : Progress, optional
         Steps are k points.
+    structure : Structure, optional
+        Positions of the atoms. With them the levels of large cells follow from those at a few k
+        points, the anchors, where the solver is chosen automatically.
     """
 
     def __init__(
@@ -234,9 +240,10 @@ class LevelsAround:
         mesh: "ReducedMesh",
         solver: SolverChoice,
         progress: Progress | None = None,
+        structure: "Structure | None" = None,
     ):
         self._sums, self._overlap, self._mesh = sums, overlap, mesh
-        self._solver, self._progress = solver, progress
+        self._solver, self._progress, self._structure = solver, progress, structure
 
     def occupation(
         self,
@@ -277,12 +284,63 @@ class LevelsAround:
         count = min(FEW, n)
         middle = [electrons / (degeneracy * ns)] * ns
         reach = REACH * BOLTZMANN * temperature + SMALLEST_GAP
+        how = electrons, degeneracy, temperature, reach, max_levels
+        if self._anchored(count):
+            # anchors of few bands do not serve for more: how many are needed shows at some k points
+            points = np.unique(np.linspace(0, len(self._mesh.k) - 1, SAMPLE).astype(int))
+            found, firsts, energies = self._search(how, count, middle, sigma, points)
+            if found is None:
+                return None
+            sigma = found.fermi
+            below = ((energies > sigma - reach) & (energies < sigma)).sum(axis=2).max()
+            above = ((energies < sigma + reach) & (energies >= sigma)).sum(axis=2).max()
+            count = min(max(count, int(MORE * 2 * max(below, above)) + 2), n)
+            if ns == 2:
+                filled = (energies < sigma).sum(axis=2).mean(axis=1)
+                middle = [f + b for f, b in zip(firsts, filled, strict=True)]
+        return self._search(how, count, middle, sigma)[0]
+
+    def _search(
+        self,
+        how: tuple[float, float, float, float, int | None],
+        count: int,
+        middle: Sequence[float],
+        sigma: float | None,
+        points: npt.NDArray[np.integer] | None = None,
+    ) -> tuple[Occupation | None, Sequence[int], npt.NDArray[np.float64]]:
+        """Return the occupation from as many levels as it needs, their numbers and energies.
+
+        Parameters
+        ----------
+        how : tuple
+            Electrons, degeneracy, temperature, reach around the Fermi level, most levels.
+        count : int
+            Levels to begin with.
+        middle : sequence of float
+            Levels below the middle of them, of each spin.
+        sigma : float or None
+            Energy near them, eV.
+        points : (p,) array of int, optional
+            k points that are taken; by default all.
+
+        Returns
+        -------
+        occupation : Occupation or None
+            None if the most levels do not suffice.
+        firsts : sequence of int
+            Number of the first level, of each spin.
+        energies : (ns, nk, nb) array
+            eV.
+        """
+        electrons, degeneracy, temperature, reach, max_levels = how
+        n, ns = self._sums[0].n_orbitals, len(self._sums)
+        weights = self._mesh.weights if points is None else np.full(len(points), 1 / len(points))
+        part = {} if points is None else {"points": points}
         while True:
             if not self._solver.finds_range(n, count):
                 count = n
             firsts = [centred_range(n, count, below)[0] for below in middle]
-            energies = self.levels(firsts, count, sigma)
-            weights = self._mesh.weights
+            energies = self.levels(firsts, count, sigma, **part)
             try:
                 occupation = occupation_of(
                     energies, weights, electrons, degeneracy, temperature, sum(firsts)
@@ -296,14 +354,29 @@ class LevelsAround:
                 count == n
                 or self._others_are_full_or_empty(energies, firsts, occupation.fermi, reach)
             ):
-                return occupation
+                return occupation, firsts, energies
             count = min(2 * count, n)
             if max_levels is not None and count > max_levels:
-                return None
+                return None, firsts, energies
             if occupation is not None and ns == 2:
                 # each spin around what the other left for it
                 below = [(e < sigma).sum(axis=1) @ weights for e in energies]
                 middle = [f + b for f, b in zip(firsts, below, strict=True)]
+
+    def _anchored(self, count: int) -> bool:
+        """Return whether levels at most k points will follow from those at a few."""
+        if self._structure is None:
+            return False
+        tasks = [(0, point) for point in range(len(self._mesh.k))]
+        with self._problems(self._mesh.k, count, None) as problems:
+            return problems.anchored(tasks, (0, count - 1))
+
+    def _problems(
+        self, k: npt.NDArray[np.float64], count: int, sigma: float | None
+    ) -> EigenproblemSet:
+        return EigenproblemSet(
+            self._sums, self._overlap, k, self._solver, count, sigma, structure=self._structure
+        )
 
     def _others_are_full_or_empty(
         self,
@@ -321,7 +394,11 @@ class LevelsAround:
         return True
 
     def levels(
-        self, firsts: Sequence[int], count: int, sigma: float | None = None
+        self,
+        firsts: Sequence[int],
+        count: int,
+        sigma: float | None = None,
+        points: npt.NDArray[np.integer] | None = None,
     ) -> npt.NDArray[np.float64]:
         """Return some neighbouring levels at every k.
 
@@ -333,18 +410,20 @@ class LevelsAround:
             Number of levels.
         sigma : float, optional
             Energy near them, eV.
+        points : (p,) array of int, optional
+            k points that are taken; by default all.
 
         Returns
         -------
         (ns, nk, count) array
             eV.
         """
-        total = len(firsts) * len(self._mesh.k)
-        progress = self._progress and (lambda steps, _: self._progress(steps, total))
+        k = self._mesh.k if points is None else self._mesh.k[points]
+        total = len(firsts) * len(k)
+        report = self._progress if points is None else None
+        progress = report and (lambda steps, _: report(steps, total))
         energies = []
-        with EigenproblemSet(
-            self._sums, self._overlap, self._mesh.k, self._solver, count, sigma
-        ) as problems:
+        with self._problems(k, count, sigma) as problems:
             for channel, first in enumerate(firsts):
                 band_range = None if count == problems.shape[2] else (first, first + count - 1)
                 levels, _ = solve_levels(

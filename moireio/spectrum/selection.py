@@ -182,6 +182,31 @@ def entering_range(
         If there are none.
     """
     low, high = energy_range
+    below = counts_at_ends(problems, energy_range).values()
+    first, last = min(b for b, _ in below), max(u for _, u in below) - 1
+    if last < first:
+        raise MoireioError(f"no band has energies between {low:g} and {high:g} eV")
+    return first, last
+
+
+def counts_at_ends(
+    problems: "EigenproblemSet", energy_range: tuple[float, float]
+) -> dict[Task, tuple[int, int]]:
+    """Return the numbers of levels below the two ends of an interval.
+
+    Parameters
+    ----------
+    problems : EigenproblemSet
+        H and S at some k points.
+    energy_range : tuple of two float
+        Lowest and highest energy, eV.
+
+    Returns
+    -------
+    dict of (int, int) to tuple of two int
+        By spin channel and k point.
+    """
+    low, high = energy_range
     check_energies(low, high)
     channels, points, n_orbitals = problems.shape
     tasks = [(channel, point) for channel in range(channels) for point in range(points)]
@@ -193,14 +218,9 @@ def entering_range(
     below = {task: counted(task) for task in sample}
     band_range = _around(below, n_orbitals)
     if problems.anchored(tasks, band_range):
-        below = _from_anchors(problems, tasks, energy_range, band_range)
-    else:
-        rest = [task for task in tasks if task not in below]
-        below |= {task: counted(task) for task in rest}
-    first, last = min(b for b, _ in below.values()), max(u for _, u in below.values()) - 1
-    if last < first:
-        raise MoireioError(f"no band has energies between {low:g} and {high:g} eV")
-    return first, last
+        return _from_anchors(problems, tasks, energy_range, band_range)
+    rest = [task for task in tasks if task not in below]
+    return below | {task: counted(task) for task in rest}
 
 
 def _around(below: dict[Task, tuple[int, int]], n_orbitals: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from moireio.runtime.progress import Progress
 from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.levels import check_result
 from moireio.spectrum.problems import EigenproblemSet
-from moireio.spectrum.selection import around, check_energies
+from moireio.spectrum.selection import around, check_energies, counts_at_ends
 from moireio.spectrum.sums import bloch_sums
 
 TOLERANCE = 1e-4  # eV
@@ -66,6 +66,11 @@ def solve_states(
     within `tolerance`, the next one is returned too, and so on: densities and populations summed
     over whole multiplets do not depend on the solver's choice of states in them.
 
+    Where many k points of a large cell are asked for at once, and the solver is chosen
+    automatically, most of the states follow from those at a few k points, the anchors. Their
+    residuals are small enough for the tolerance of `SolverChoice.anchoring` on the energies, and a
+    state is then wrong by about the root of tolerance over gap.
+
     Parameters
     ----------
     file : BlockFile
@@ -93,7 +98,7 @@ def solve_states(
         Steps are k points.
     note : callable, optional
         Called with each remark, a line of text: what the solver left out, or found to endanger
-        the result.
+        the result; how many k points were solved, where the others follow from anchors.
 
     Returns
     -------
@@ -143,9 +148,12 @@ def solve_states(
         if expected is not None:
             expected = min(expected + 2 * MARGIN, n_orbitals)
         tasks = [(channel, point) for channel in range(len(sums)) for point in range(len(k))]
-        with EigenproblemSet(sums, overlap, k, choice, expected, sigma, states=True) as problems:
+        with EigenproblemSet(
+            sums, overlap, k, choice, expected, sigma, states=True, structure=file.structure
+        ) as problems:
             if energy_window is not None:
-                ranges = {task: _inside(problems, task, energy_window) for task in tasks}
+                counts = counts_at_ends(problems, energy_window)
+                ranges = {task: (counts[task][0], counts[task][1] - 1) for task in tasks}
             else:
                 if bands is not None:
                     band_range = around(problems, bands, energy, file, electrons)
@@ -157,17 +165,22 @@ def solve_states(
                 ranges = dict.fromkeys(tasks, (first, last))
             states = _whole_multiplets(problems, ranges, k, tolerance, progress)
             if note is not None:
-                for line in problems.notes():
+                for line in [*problems.notes(), *_about_anchors(problems)]:
                     note(line)
     return states
 
 
-def _inside(
-    problems: "EigenproblemSet", task: tuple[int, int], energy_window: tuple[float, float]
-) -> tuple[int, int]:
-    """Return the first and the last band inside an interval of energies at one k point."""
-    below, upto = (problems.count_below(*task, energy) for energy in energy_window)
-    return below, upto - 1
+def _about_anchors(problems: "EigenproblemSet") -> list[str]:
+    """Return from how many k points the states at all of them follow, and how well."""
+    lines = []
+    for accuracy in problems.accuracy.values():
+        if accuracy.anchors:
+            lines.append(
+                f"states at {len(accuracy.bounds)} k points from {len(accuracy.anchors)} anchors, "
+                f"{accuracy.factorisations} k points solved; errors of energies below "
+                f"{accuracy.bounds.max():.1e} eV"
+            )
+    return lines
 
 
 def _whole_multiplets(
@@ -216,16 +229,24 @@ def _whole_multiplets(
             put(task, np.zeros(0), np.zeros((n_orbitals, 0)), first)
     margin = MARGIN
     while len(states) < len(ranges):
-        groups: dict[tuple[tuple[int, int], tuple[int, int]], list[tuple[int, int]]] = {}
-        for task, (first, last) in ranges.items():
-            if task not in states:
-                wider = max(first - margin, 0), min(last + margin, n_orbitals - 1)
-                groups.setdefault((wider, (first, last)), []).append(task)
-        for ((low, high), (first, last)), tasks in groups.items():
+        missing = [task for task in ranges if task not in states]
+        wider = {
+            task: (max(ranges[task][0] - margin, 0), min(ranges[task][1] + margin, n_orbitals - 1))
+            for task in missing
+        }
+        common = min(low for low, _ in wider.values()), max(high for _, high in wider.values())
+        groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        if problems.anchored(missing, common):
+            groups[common] = missing  # from the same anchors
+        else:
+            for task in missing:
+                groups.setdefault(wider[task], []).append(task)
+        for (low, high), tasks in groups.items():
             whole = low == 0 and high == n_orbitals - 1
             for task, energies, vectors in problems.levels(tasks, None if whole else (low, high)):
                 # solvers that leave combinations of orbitals out end below the last band
                 top = high == n_orbitals - 1 or len(energies) < high - low + 1
+                first, last = ranges[task]
                 bounds = multiplet_bounds(
                     energies, first - low, last - low, tolerance, low == 0, top
                 )

@@ -2,14 +2,19 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import eigh
 
 import moireio
 from moireio.bands.flat import flat_bands
+from moireio.kspace.mesh import make_mesh
 from moireio.solvers import registry
+from moireio.solvers.sparse import SparseSolver
 from moireio.spectrum.anchors import driver, numbering, settings
 from moireio.spectrum.anchors.settings import Anchoring
 from moireio.spectrum.choice import SolverChoice
+from moireio.spectrum.filling import find_filling
 from moireio.spectrum.problems import EigenproblemSet
+from moireio.spectrum.states import solve_states
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +109,56 @@ def test_flat_bands_are_those_of_direct_solutions(twisted, low_thresholds):
     assert found.bands.accuracy.method == "anchored"
     assert len(found.bands.accuracy.anchors) < 10
     assert np.abs(found.energies - exact.energies).max() < found.bands.accuracy.max_bound
+
+
+def test_states_on_a_mesh_span_those_of_lapack(twisted, low_thresholds):
+    """They are S-orthonormal, in the phases of H(k), and whole multiplets, from few solutions."""
+    notes = []
+    with moireio.open(twisted) as file:
+        k = make_mesh(file.structure, [6, 6], shift=[0.2, 0.4]).k
+        found = solve_states(file, k, band_range=(119, 124), note=notes.append)
+        h = file.hamiltonian.assembler()
+    for state in found:
+        matrix = h.dense(state.k)
+        energies, vectors = eigh(matrix)
+        part = slice(state.first_band, state.first_band + len(state.energies))
+        assert part.start <= 119 < 124 < part.stop
+        assert np.abs(energies[part] - state.energies).max() < 1e-5
+        c = state.coefficients
+        assert np.abs(c.conj().T @ c - np.eye(c.shape[1])).max() < 1e-8
+        assert abs(np.linalg.det(vectors[:, part].conj().T @ c)) == pytest.approx(1, abs=1e-3)
+    assert len(found) == 36
+    solved = int(notes[-1].split(" k points solved")[0].split()[-1])
+    assert 3 <= solved < 18
+
+
+def test_states_in_a_window_of_energies(twisted, low_thresholds):
+    """How many there are differs from k to k."""
+    window = -0.1, 0.9
+    with moireio.open(twisted) as file:
+        k = make_mesh(file.structure, [5, 5], shift=[0.2, 0.4]).k
+        found = solve_states(file, k, energy_window=window)
+        h = file.hamiltonian.assembler()
+        dense = [eigh(h.dense(point), eigvals_only=True) for point in k]
+    assert len({len(state.energies) for state in found}) > 1
+    for state, energies in zip(found, dense, strict=True):
+        inside = energies[(energies > window[0]) & (energies < window[1])]
+        assert state.energies == pytest.approx(inside, abs=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [300.0, 2000.0])
+def test_the_fermi_level_on_a_mesh(twisted, low_thresholds, monkeypatch, temperature):
+    """Half as many levels as a hot metal needs are found to be too few before a mesh is solved."""
+    solved = []
+    eigenpairs = SparseSolver.eigenpairs
+    monkeypatch.setattr(
+        SparseSolver, "eigenpairs", lambda *a: solved.append(a[1].k) or eigenpairs(*a)
+    )
+    how = {"temperature": temperature, "use_symmetry": False}
+    with moireio.open(twisted) as file:
+        mesh = make_mesh(file.structure, [8, 8])
+        found = find_filling(file, mesh, **how)
+        exact = find_filling(file, mesh, solver=SolverChoice("dense"), **how)
+    assert found.fermi == pytest.approx(exact.fermi, abs=1e-5)
+    assert found.vbm == pytest.approx(exact.vbm, abs=1e-5)
+    assert len(solved) < 16

@@ -13,7 +13,7 @@ STRAIGHT = 1e-7  # distance from a line, fractional coordinates
 FEWEST = 4  # points of a line
 SPARE = 1  # nodes of a line more than the estimate
 ANCHOR = 10  # products with H and S that take as long as an anchor, about
-OF_PLANE = 6  # anchors of a plane, about
+OF_PLANE, OF_LINE = 6, 4  # anchors, about; a line that begins where another ended needs one
 WIDER = 2  # the space of a plane is larger than that of a line, about
 
 
@@ -145,7 +145,7 @@ def chosen_patches(
     lines = straight_lines(k)
     counts = [term_count(*turns(line.axes[0])) + SPARE for line in lines]
     rest = len(k) - sum(len(line.points) for line in lines)
-    anchors = sum(1 if _joined(k, line) else 2 for line in lines)
+    anchors = sum(1 if _joined(k, line) else OF_LINE for line in lines)
     cost = sum(counts) + ANCHOR * (anchors + rest)
     moved = folded(k, reciprocal, pbc)
     if cost > ANCHOR * OF_PLANE and (whole := plane(moved, reciprocal)) is not None:
