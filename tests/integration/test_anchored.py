@@ -115,7 +115,7 @@ def test_states_on_a_mesh_span_those_of_lapack(twisted, low_thresholds):
     """They are S-orthonormal, in the phases of H(k), and whole multiplets, from few solutions."""
     notes = []
     with moireio.open(twisted) as file:
-        k = make_mesh(file.structure, [6, 6], shift=[0.2, 0.4]).k
+        k = 0.35 * make_mesh(file.structure, [6, 6]).k  # a part of the zone
         found = solve_states(file, k, band_range=(119, 124), note=notes.append)
         h = file.hamiltonian.assembler()
     for state in found:
@@ -136,7 +136,7 @@ def test_states_in_a_window_of_energies(twisted, low_thresholds):
     """How many there are differs from k to k."""
     window = -0.1, 0.9
     with moireio.open(twisted) as file:
-        k = make_mesh(file.structure, [5, 5], shift=[0.2, 0.4]).k
+        k = 0.35 * make_mesh(file.structure, [5, 5]).k
         found = solve_states(file, k, energy_window=window)
         h = file.hamiltonian.assembler()
         dense = [eigh(h.dense(point), eigvals_only=True) for point in k]

@@ -19,6 +19,7 @@ from moireio.spectrum.anchors.reduced import (
     ritz_levels,
 )
 
+SNAPSHOTS = 24  # nodes whose levels span the space of a patch
 DROPPED = 1e-5  # singular values of the levels at the nodes, for the space of a patch
 
 
@@ -83,7 +84,8 @@ class Region:
             With both.
         """
         with blas_threads(1), ThreadPoolExecutor(threads) as pool:
-            found = pool.map(lambda grams: _at_node(grams, scales), whole.at_nodes)
+            nodes = whole.at_nodes[:SNAPSHOTS]  # those of a plane differ most at the beginning
+            found = pool.map(lambda grams: _at_node(grams, scales), nodes)
             vectors = np.concatenate([levels.vectors for levels in found], axis=1)
         u, sizes, _ = svd(vectors, full_matrices=False)
         smaller = u[:, sizes > DROPPED * sizes.max(initial=1)]

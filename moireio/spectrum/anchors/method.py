@@ -113,6 +113,7 @@ class AnchoredLevels:
             self.others = [replace(anchor, k=place) for anchor, place in moves]
         self._spread = self.k @ self.reciprocal
         self._axes = directions(self._spread)
+        self._plane = any(len(patch.axes) > 1 for patch, _ in self._patches)
         self.n_projections, self.velocity = 0, 0.0
 
     def _all_anchors(self) -> list[Anchor]:
@@ -221,12 +222,16 @@ class AnchoredLevels:
             if not low < middle[0] <= middle[-1] < high:
                 return None
             return self._inside(float(low), float(high))
+        found = self._nearest_known(point, middle)
+        return None if found is None else self._inside(*found)
+
+    def _nearest_known(self, point: int, energies: npt.NDArray) -> tuple[float, float] | None:
+        """Return energies around some levels at a k point where no anchor leaves a level out."""
         anchors = self._all_anchors()
         places = np.array([anchor.k for anchor in anchors]) @ self.reciprocal
         away = np.linalg.norm(places - self._spread[point], axis=1)
         ranges = known_ranges(anchors, away, self.velocity, self.products.n_orbitals)
-        found = widest_known(ranges, middle[0], middle[-1])
-        return None if found is None else self._inside(*found)
+        return widest_known(ranges, energies[0], energies[-1])
 
     def _inside(self, low: float, high: float) -> tuple[float, float]:
         """Return the part of a range of energies inside the window, where levels are looked for."""
@@ -244,9 +249,6 @@ class AnchoredLevels:
     def _tested(self, point: int) -> float:
         """Return about the largest bound at a k point whose band numbers are not known yet."""
         scales = self._scales()
-        grams = self._project(self.k[point])
-        with blas_threads(1):
-            levels = refined_levels(grams, scales.window, scales.width)
         count = self.wanted[1] - self.wanted[0] + 1
         nearest = min(
             self._all_anchors(),
@@ -254,6 +256,11 @@ class AnchoredLevels:
         )
         begin = self.wanted[0] - nearest.first
         target = nearest.energies[begin : begin + count]
+        if self._nearest_known(point, target) is None:  # about the same energies: no need to look
+            return np.inf
+        grams = self._project(self.k[point])
+        with blas_threads(1):
+            levels = refined_levels(grams, scales.window, scales.width)
         if len(levels) < count:
             return np.inf
         shifts = range(len(levels) - count + 1)
@@ -280,8 +287,7 @@ class AnchoredLevels:
         while not self.anchors and not any(self._region_at(a.k) for a in self.others):
             self._add(int(np.argmax(self._distances())))
             yield
-        plane = any(len(patch.axes) > 1 for patch, _ in self._patches)
-        while len(self._all_anchors()) < (LEAST if plane else LEAST_OF_LINE):
+        while len(self._all_anchors()) < (LEAST if self._plane else LEAST_OF_LINE):
             distance = self._distances()
             if distance.max() < NEAR:
                 break
@@ -290,7 +296,7 @@ class AnchoredLevels:
         self._extend_basis()
         while len(self.anchors) < self.most:
             worst = -1.0, -1
-            for point in self._farthest():
+            for point in self._apart(range(len(self.k)), TESTED):
                 worst = max(worst, (self._tested(point), point))
                 if not np.isfinite(worst[0]):
                     break
@@ -304,18 +310,17 @@ class AnchoredLevels:
         """Return whether a k lies in a patch."""
         return any(patch.holds(k) for patch, _ in self._patches)
 
-    def _farthest(self) -> list[int]:
-        """Return some k points far from all anchors and from each other."""
-        distance = self._distances()
-        points: list[int] = []
-        for _ in range(TESTED):
-            point = int(np.argmax(distance))
-            if distance[point] < NEAR:
+    def _apart(self, points: Sequence[int], count: int) -> list[int]:
+        """Return those of some k points that are farthest from all anchors and from each other."""
+        distance, found = self._distances()[points], []
+        for _ in range(count):
+            place = int(np.argmax(distance))
+            if distance[place] < NEAR:
                 break
-            points.append(point)
-            away = np.linalg.norm(self._spread - self._spread[point], axis=1)
+            found.append(points[place])
+            away = np.linalg.norm(self._spread[points] - self._spread[points[place]], axis=1)
             distance = np.minimum(distance, away)
-        return points
+        return found
 
     def interpolate(self) -> None:
         """Find the small matrices as functions of k, the levels at all k points, and numbers."""
@@ -479,7 +484,12 @@ class AnchoredLevels:
             yield
             if len(failing) <= few or len(self.anchors) >= self.most:
                 return
-            distance = self._distances()
-            self._add(max(self.numbers.torn or failing, key=lambda p: distance[p]))
+            # in a plane, where all products must be found again, several
+            count = max(len(self.anchors) // 3, 1) if self._plane else 1
+            chosen = self._apart(self.numbers.torn or failing, count)
+            for point in chosen:
+                self._add(point)
+                yield
+            if not chosen:
+                return
             self._extend_basis()
-            yield
