@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from moireio.errors import MoireioError
 from moireio.operators.blocks import (
     OperatorSource,
     block_offsets,
@@ -47,6 +48,11 @@ class BlochSum:
         Blocks with i = j are given for R ≥ 0 only ("upper" storage).
     spinor : bool
         Repeat the blocks for both spins.
+
+    Raises
+    ------
+    MoireioError
+        If blocks with i > j are given where they follow from others.
     """
 
     def __init__(
@@ -61,6 +67,15 @@ class BlochSum:
         half_diagonal: bool = False,
         spinor: bool = False,
     ) -> None:
+        if parity and (np.asarray(i) > np.asarray(j)).any():
+            raise MoireioError(
+                "blocks with i > j are given, which follow from those with i ≤ j",
+                remedy="leave them out, or give all blocks and `parity` 0",
+            )
+        if half_diagonal and not parity:
+            raise MoireioError(
+                "with `parity` 0 all blocks are needed, `half_diagonal` leaves out some"
+            )
         self.sizes = np.asarray(sizes, dtype=np.int64)
         self.parity = parity
         self.copies = 2 if spinor else 1

@@ -271,11 +271,15 @@ class EigenproblemSet:
         if hasattr(self.solver, "keep_factor"):
             self.solver.keep_factor = True
 
-        def solve(place: int, wider: tuple[int, int]) -> tuple[npt.NDArray, npt.NDArray]:
+        def solve(
+            place: int, bands: tuple[int, int], states: bool
+        ) -> tuple[npt.NDArray, npt.NDArray]:
+            problem, vectors = self._problem(channel, points[place]), np.zeros((self.shape[2], 0))
             with blas_beside_mkl():
-                energies, vectors = self.solver.eigenpairs(
-                    self._problem(channel, points[place]), wider
-                )
+                if states:
+                    energies, vectors = self.solver.eigenpairs(problem, bands)
+                else:
+                    energies = self.solver.eigenvalues(problem, bands)
             self._diagnostics = self._diagnostics.merged(self.solver.diagnostics)
             return energies, vectors
 

@@ -142,7 +142,7 @@ def solve_from_anchors(
     first, last = band_range
     solved = []
 
-    def solve(point, wider):
+    def solve(point, wider, states):
         solved.append(point)
         energies, vectors = exact.pairs(k[point])
         return energies[wider[0] : wider[1] + 1], vectors[:, wider[0] : wider[1] + 1]

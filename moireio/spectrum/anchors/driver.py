@@ -32,7 +32,7 @@ def anchored_levels(
     structure: "Structure",
     k: npt.NDArray[np.float64],
     band_range: tuple[int, int],
-    solve: Callable[[int, tuple[int, int]], tuple[npt.NDArray, npt.NDArray]],
+    solve: Callable[[int, tuple[int, int], bool], tuple[npt.NDArray, npt.NDArray]],
     settings: Anchoring,
     *,
     respond: Callable[[npt.NDArray], npt.NDArray | None] | None = None,
@@ -58,7 +58,8 @@ def anchored_levels(
     band_range : tuple of two int
         First and last band (inclusive, from 0).
     solve : callable
-        Returns energies and states of a range of bands at a k point, by its index.
+        Returns energies and states of a range of bands at a k point, by its index; the last
+        argument is whether there must be states.
     settings : Anchoring
         Tolerance, and anchors that are known.
     respond : callable, optional
@@ -131,7 +132,7 @@ def anchored_levels(
 
         def anchor(place: int) -> Anchor:
             point = int(piece[place])
-            energies, vectors = solve(point, wider)
+            energies, vectors = solve(point, wider, True)
             found = Anchor(run.k[place], energies, vectors, wider[0])
             if respond is not None:
                 found = replace(found, responses=run.responses(found, respond))
@@ -208,7 +209,7 @@ def anchored_levels(
     for point in sorted(set(range(len(k))) - done):
         found = narrow.get(point)
         if found is None:
-            energies, vectors = solve(point, band_range)
+            energies, vectors = solve(point, band_range, states)
             found = Anchor(k[point], energies, vectors if states else vectors[:, :0], first)
             if keep is not None:
                 keep(found)

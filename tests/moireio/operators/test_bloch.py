@@ -1,10 +1,12 @@
 """Bloch sums: dense, sparse and triangular forms of one matrix."""
 
 import numpy as np
+import pytest
 from helpers import naive_at_k, random_operator, random_system
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moireio.errors import MoireioError
 from moireio.operators.bloch import BlochSum
 from moireio.operators.views import UpperView
 
@@ -75,3 +77,18 @@ def test_one_spin_of_a_spinless_operator_in_a_spinor_basis():
         np.testing.assert_array_equal(whole[np.ix_(rows[own], rows[own])], single.dense(k))
     assert np.abs(whole[np.ix_(rows[0], rows[1])]).max() == 0
     assert sorted(rows.ravel()) == list(range(len(whole)))
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({}, "blocks with i > j are given"),
+        ({"half_diagonal": True}, "blocks with i > j are given"),
+        ({"half_diagonal": True, "parity": 0}, "leaves out some"),
+    ],
+)
+def test_blocks_that_would_be_counted_twice_are_refused(options, match):
+    i, j, cells = np.array([0, 0, 1]), np.array([0, 1, 0]), np.zeros((3, 3), dtype=int)
+    with pytest.raises(MoireioError, match=match):
+        BlochSum([1, 1], i, j, cells, np.ones(3), **options)
+    assert (BlochSum([1, 1], i, j, cells, np.ones(3), parity=0).dense([0, 0, 0])[0] == 1).all()
