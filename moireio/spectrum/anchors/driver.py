@@ -128,6 +128,7 @@ def anchored_levels(
         """Yield the levels of some k points on one line, or of all."""
         assert products is not None
         fresh: list[int] = []
+        before_it = set(done)  # corners, as the line before it has them
         places = [(a, *_nearest(a.k, k[piece], structure.reciprocal)) for a in accuracy.anchors]
 
         def anchor(place: int) -> Anchor:
@@ -184,7 +185,8 @@ def anchored_levels(
         for place in sorted(set(range(len(piece))) - failing):
             point = int(piece[place])
             if point in done:
-                accuracy.bounds[point] = run.bounds[place]
+                if point not in before_it:
+                    accuracy.bounds[point] = run.bounds[place]
                 continue
             if count is not None:
                 if point in narrow:
