@@ -70,11 +70,11 @@ class BlochSum:
         if parity and (np.asarray(i) > np.asarray(j)).any():
             raise MoireioError(
                 "blocks with i > j are given, which follow from those with i ≤ j",
-                remedy="leave them out, or give all blocks and `parity` 0",
+                remedy="leave them out, or give all blocks, with parity 0",
             )
         if half_diagonal and not parity:
             raise MoireioError(
-                "with `parity` 0 all blocks are needed, `half_diagonal` leaves out some"
+                "with parity 0 all blocks are needed, a half of the diagonal is not all"
             )
         self.sizes = np.asarray(sizes, dtype=np.int64)
         self.parity = parity

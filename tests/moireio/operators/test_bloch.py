@@ -84,7 +84,7 @@ def test_one_spin_of_a_spinless_operator_in_a_spinor_basis():
     [
         ({}, "blocks with i > j are given"),
         ({"half_diagonal": True}, "blocks with i > j are given"),
-        ({"half_diagonal": True, "parity": 0}, "leaves out some"),
+        ({"half_diagonal": True, "parity": 0}, "with parity 0 all blocks are needed"),
     ],
 )
 def test_blocks_that_would_be_counted_twice_are_refused(options, match):
