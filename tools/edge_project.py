@@ -58,7 +58,8 @@ MAP = 0.5  # eV on either side of the energies
     "--main-gap-chern",
     type=int,
     metavar="C",
-    help="Chern number of all bands below the highest --energy.",
+    help="Chern number of all bands below the highest --energy; below the others it follows from "
+    "the bands between.  [default: of /chern, or counted in cells of up to 300 orbitals]",
 )
 @solver_options("dense", "sparse", "slepc", without=("resume", "direct", "tolerance"))
 @click.option(
@@ -80,8 +81,12 @@ def main(ctx, source, **opts):
     periodic vector. With Chern number C of all bands below it is -C at the low edge and C at the
     high edge, where the periodic and the open vector are right-handed, else the opposite. Without
     -o, --plot, --text or --json the counts are printed.
+
+    Where SOURCE has C3 eigenvalues and Chern numbers of all bands below an energy (from c3-chern
+    and chern), they are compared with the edges; a disagreement is an error.
     """
     from moireio.blockfile.stream import check_container, check_outputs, open_source
+    from moireio.errors import MoireioError
     from moireio.plots.bands import check_format, save
     from moireio.topology.report import edges_json, edges_table
 
@@ -99,7 +104,11 @@ def main(ctx, source, **opts):
     group = f"edges-{opts['name']}" if opts["name"] else "edges"
     with open_source(source) as file:
         stored = group in file and "hamiltonian" not in file
-        edges = file.result(group) if stored else _solve(ctx, file, opts, choice)
+        compared = None
+        if stored:
+            edges = file.result(group)
+        else:
+            edges, compared = _solve(ctx, file, opts, choice)
         if opts["plot"]:
             from moireio.plots.edges import plot_edges
 
@@ -109,23 +118,35 @@ def main(ctx, source, **opts):
             add_result(ctx, opts, file, {group: edges})
     print_result(
         opts,
-        lambda: edges_table(edges, states=bool(opts["text"])),
-        lambda: edges_json(edges),
+        lambda: edges_table(edges, bool(opts["text"]), compared),
+        lambda: edges_json(edges, compared),
     )
+    if compared is not None and not compared.holds:
+        raise MoireioError(
+            "the Chern numbers of C3 eigenvalues, plaquettes, Wannier centres and edges disagree",
+            path=source,
+            remedy="are the bands those below the energy, and is the ribbon wide enough?",
+        )
 
 
 def _solve(ctx, file, opts, choice):
-    """Find the edge states with a progress bar."""
+    """Return the edge states, and how they compare with Chern numbers in the file."""
     from dataclasses import replace
 
-    from moireio.topology.correspondence import bands_below, beside_chern, middle_of_gap
+    from moireio.topology.correspondence import (
+        agreement,
+        bands_below,
+        beside_chern,
+        cherns_below,
+        middle_of_gap,
+    )
     from moireio.topology.edges import follow_edges
     from moireio.topology.ribbon import cut_ribbon, handedness, own_ribbon
     from moireio.topology.surface import semi_infinite_edges
 
     axis = None if opts["open_"] is None else opts["open_"] - 1
     energies = list(opts["energy"])
-    ribbon = None
+    ribbon = counts = None
     if opts["cut"] is None and not opts["semi_infinite"]:
         ribbon = own_ribbon(file, axis)
         if not energies:
@@ -134,7 +155,7 @@ def _solve(ctx, file, opts, choice):
         if opts["cut"] is not None:
             ribbon = cut_ribbon(file, opts["cut"], axis or 0)
         energies = energies or [middle_of_gap(file, choice)]
-        bands_below(file, energies, choice)
+        counts = bands_below(file, energies, choice)
     with show_progress(ctx, "edge states") as update:
         if ribbon is None:
             window = opts["window"] or (min(energies) - MAP, max(energies) + MAP)
@@ -157,6 +178,11 @@ def _solve(ctx, file, opts, choice):
                 note=lambda line: say(ctx, f"note: {line}"),
             )
     sign = handedness(file.structure.cell, edges.periodic, edges.open)
-    known = {max(energies): opts["main_gap_chern"]}
-    gaps = [beside_chern(gap, known.get(gap.energy), sign) for gap in edges.gaps]
-    return replace(edges, gaps=tuple(gaps))
+    main = opts["main_gap_chern"]
+    if counts is None:
+        cherns = [main if energy == max(energies) else None for energy in energies]
+    else:
+        cherns = cherns_below(file, counts, main, choice)
+    pairs = zip(edges.gaps, cherns, strict=True)
+    edges = replace(edges, gaps=tuple(beside_chern(gap, chern, sign) for gap, chern in pairs))
+    return edges, None if counts is None else agreement(file, edges, counts)

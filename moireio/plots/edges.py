@@ -41,6 +41,7 @@ def plot_edges(
         states are grey. Dotted lines are the energies at which states were counted, and the
         heading of each row has right minus left movers of its edge.
     """
+    from matplotlib.colors import to_rgba
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 6.2), dpi=200, layout="constrained")
@@ -61,15 +62,9 @@ def plot_edges(
         for label, colour, chosen in _colours(edges, name, order):
             shown = chosen & (strength > 0)
             points = np.broadcast_to(k[:, None], energies.shape)[shown]
-            axis.scatter(
-                points,
-                energies[shown],
-                s=size,
-                color=colour,
-                alpha=strength[shown],
-                linewidths=0,
-                zorder=3,
-            )
+            colours = np.tile(to_rgba(colour), (len(points), 1))
+            colours[:, 3] = strength[shown]
+            axis.scatter(points, energies[shown], s=size, c=colours, linewidths=0, zorder=3)
             handles[label] = axis.scatter([], [], s=16, color=colour)
         for gap in edges.gaps:
             axis.axhline(gap.energy, color="0.3", lw=0.6, ls=":", zorder=2)

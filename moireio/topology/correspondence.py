@@ -1,7 +1,7 @@
 """Edges beside the layer they belong to: its gaps, and the counts that its Chern numbers imply."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,17 +9,27 @@ import numpy.typing as npt
 
 from moireio.errors import MoireioError, naming
 from moireio.kspace.mesh import make_mesh
-from moireio.results.edges import EdgeGap
+from moireio.results.edges import EdgeGap, EdgeStates
 from moireio.spectrum.choice import SolverChoice
+from moireio.spectrum.irreducible import obeys_time_reversal
 from moireio.spectrum.problems import EigenproblemSet
 from moireio.spectrum.selection import occupied_bands
 from moireio.spectrum.sums import bloch_sums
+from moireio.topology.bandgroups import BandGroup
+from moireio.topology.chern import BandSpace, chern_number
+from moireio.topology.links import Links
+from moireio.topology.mesh_states import MeshStates
+from moireio.topology.ribbon import handedness
+from moireio.topology.rotation import chern_mod3
+from moireio.topology.solve import MESH
 
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
 
 WORK = 5e9  # orbitals cubed times k points: finer meshes are for small cells
 SMALL, LARGE = 12, 6  # k points along either vector
+DIRECT = 300  # orbitals up to which C of all bands below a gap is counted
+PLACES, ALIKE = 4, 1.1  # k points where a gap is narrow, how many at most; in the narrowest one
 CLOSED = 1e-4  # eV: a smaller gap is none
 
 
@@ -103,7 +113,7 @@ def narrowest(
     distance : float
         eV, on a mesh of k points.
     k : (n, 3) array
-        Points of the mesh where it is less than twice as large as at the closest.
+        Up to four points of the mesh where it is hardly larger than at the closest.
     """
     sums, overlap, _ = bloch_sums(file)
     k = _mesh(file, sums[0].n_orbitals)
@@ -115,7 +125,8 @@ def narrowest(
     ):
         for (_, point), levels, _ in problems.levels(tasks, None):
             closest[point] = min(closest[point], np.abs(levels - energy).min())
-    return float(closest.min()), k[closest < 2 * closest.min()]
+    order = np.argsort(closest, kind="stable")[:PLACES]
+    return float(closest.min()), k[order][closest[order] < ALIKE * closest.min()]
 
 
 def middle_of_gap(file: "BlockFile", choice: SolverChoice | None = None) -> float:
@@ -160,7 +171,7 @@ def middle_of_gap(file: "BlockFile", choice: SolverChoice | None = None) -> floa
     return float(top + bottom) / 2
 
 
-def beside_chern(gap: EdgeGap, chern: int | None, handedness: int) -> EdgeGap:
+def beside_chern(gap: EdgeGap, chern: int | None, sign: int) -> EdgeGap:
     """Return counts of a gap beside the Chern number of the bands below it.
 
     Parameters
@@ -169,37 +180,175 @@ def beside_chern(gap: EdgeGap, chern: int | None, handedness: int) -> EdgeGap:
         Counts at both edges.
     chern : int or None
         Chern number; None if unknown.
-    handedness : {1, -1}
-        Sign of z of (periodic vector × open vector).
+    sign : {1, -1, 0}
+        That of z of (periodic vector × open vector).
 
     Returns
     -------
     EdgeGap
-        Whether the low edge has −C·handedness more right than left movers, the high edge the
+        Whether the low edge has −C·sign more right than left movers, the high edge the
         opposite.
     """
-    if chern is None:
-        return gap
-    expected = -chern * handedness
+    if chern is None or not sign:
+        return replace(gap, chern=chern)
+    expected = -chern * sign
     agree = (gap.low.net, gap.high.net) == (expected, -expected)
     return replace(gap, chern=chern, agree=agree)
 
 
-def chern_of_edges(gap: EdgeGap, handedness: int) -> int | None:
+def cherns_below(
+    file: "BlockFile",
+    counts: Sequence[int],
+    main_gap_chern: int | None = None,
+    choice: SolverChoice | None = None,
+) -> list[int | None]:
+    """Return the Chern number of all bands of a layer below some gaps.
+
+    C(gap) = C(main gap) − Σ C of the bands between, where the main gap is the highest one. C(main
+    gap) is given, or that of ``/chern``, 0 where time reversal holds, or counted by plaquettes
+    in cells that are not too large.
+
+    Parameters
+    ----------
+    file : BlockFile
+        Periodic along two vectors.
+    counts : sequence of int
+        Bands below each gap.
+    main_gap_chern : int, optional
+        C of all bands below the highest of them.
+    choice : SolverChoice, optional
+        How levels are found.
+
+    Returns
+    -------
+    list of (int or None)
+        None where it is unknown.
+
+    Raises
+    ------
+    MoireioError
+        If the bands between two gaps are not separated from others, or no Chern number stands.
+    """
+    sums, _, spin = bloch_sums(file)
+    collinear, main = len(sums) == 2, max(counts)
+    if main_gap_chern is None:
+        if all(obeys_time_reversal(one, spin == "spinor") for one in sums):
+            return [0] * len(counts)
+        main_gap_chern = _stored(file, (1, main))
+        if main_gap_chern is None and sums[0].n_orbitals <= DIRECT and not collinear:
+            main_gap_chern = _counted(file, BandGroup(1, main), choice)
+    found: dict[int, int | None] = {main: main_gap_chern}
+    for count in counts:
+        if count in found or main_gap_chern is None or collinear:
+            found.setdefault(count, None)
+            continue
+        between = _stored(file, (count + 1, main))
+        if between is None:
+            between = _counted(file, BandGroup(count + 1, main), choice)
+        found[count] = main_gap_chern - between
+    return [found[count] for count in counts]
+
+
+def _stored(file: "BlockFile", bands: tuple[int, int]) -> int | None:
+    """Return the Chern number of a group of bands in ``/chern``, None if it is not there."""
+    if "chern" not in file:
+        return None
+    group = file.result("chern").of(bands)
+    return None if group is None or group.channel is not None else int(group.chern)
+
+
+def _counted(file: "BlockFile", group: BandGroup, choice: SolverChoice | None) -> int:
+    """Count the Chern number of a group of bands by plaquettes."""
+    with naming(file.label):
+        space = BandSpace(MeshStates(file, [group], solver=choice), group)
+        coarse, _ = chern_number(space, Links.from_file(file), MESH, f"bands {group}")
+    return coarse.chern
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Four ways to the Chern number of all bands below one gap; None where one is not known.
+
+    Parameters
+    ----------
+    c3 : int or None
+        −1, 0 or 1, modulo 3, from C3 eigenvalues (``/symmetry``).
+    fukui, wilson : int or None
+        By plaquettes, and from the winding of Wannier centres (``/chern``).
+    edges : int or None
+        From the counts at both edges.
+    z2, z2_edges : int or None
+        0 or 1, from Wannier centres, and the number of Kramers pairs at the edges.
+    """
+
+    c3: int | None
+    fukui: int | None
+    wilson: int | None
+    edges: int | None
+    z2: int | None = None
+    z2_edges: int | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether all that are known agree."""
+        whole = {n for n in (self.fukui, self.wilson, self.edges) if n is not None}
+        modulo = {n % 3 for n in whole} | ({self.c3 % 3} if self.c3 is not None else set())
+        parities = {n for n in (self.z2, self.z2_edges) if n is not None}
+        return self.edges is not None and max(map(len, (whole, modulo, parities))) < 2
+
+
+def agreement(file: "BlockFile", edges: EdgeStates, counts: Sequence[int]) -> Agreement | None:
+    """Compare counts at edges with Chern numbers that the file has of the same bands.
+
+    Parameters
+    ----------
+    file : BlockFile
+        The layer, with ``/symmetry`` or ``/chern``.
+    edges : EdgeStates
+        States of its edges.
+    counts : sequence of int
+        Bands below each of their gaps.
+
+    Returns
+    -------
+    Agreement or None
+        At the first gap whose bands the file knows; None if there is none.
+    """
+    sign = handedness(file.structure.cell, edges.periodic, edges.open)
+    for gap, count in zip(edges.gaps, counts, strict=True):
+        c3 = fukui = wilson = z2 = None
+        if "symmetry" in file:
+            found = file.result("symmetry")
+            if (found.first_band, found.count, len(found.n)) == (1, count, 1):
+                c3 = chern_mod3(found.n[0, 0], found.spinor)
+        group = file.result("chern").of((1, count)) if "chern" in file else None
+        if group is not None and group.channel is None:
+            fukui, wilson, z2 = group.chern, group.winding, group.z2
+        if c3 is None and fukui is None:
+            continue
+        pairs = [edge.crossings // 2 for edge in (gap.low, gap.high)]
+        odd = None
+        if z2 is not None:
+            odd = pairs[0] % 2 if pairs[0] % 2 == pairs[1] % 2 else 1 - z2
+        return Agreement(c3, fukui, wilson, chern_of_edges(gap, sign), z2, odd)
+    return None
+
+
+def chern_of_edges(gap: EdgeGap, sign: int) -> int | None:
     """Return the Chern number that the counts of both edges imply.
 
     Parameters
     ----------
     gap : EdgeGap
         Counts at both edges.
-    handedness : {1, -1}
-        Sign of z of (periodic vector × open vector).
+    sign : {1, -1, 0}
+        That of z of (periodic vector × open vector).
 
     Returns
     -------
     int or None
         None where the edges contradict each other, or could not be counted.
     """
-    if gap.low.net is None or gap.high.net is None or gap.low.net != -gap.high.net:
+    if gap.low.net is None or gap.high.net is None or gap.low.net != -gap.high.net or not sign:
         return None
-    return -gap.low.net * handedness
+    return -gap.low.net * sign

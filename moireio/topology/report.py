@@ -5,9 +5,10 @@ import json
 import numpy as np
 
 from moireio.results.edges import EdgeCount, EdgeStates, signed
+from moireio.topology.correspondence import Agreement
 
 
-def edges_table(edges: EdgeStates, states: bool = False) -> str:
+def edges_table(edges: EdgeStates, states: bool = False, agreement: Agreement | None = None) -> str:
     """Return edge states as a text table.
 
     Parameters
@@ -16,6 +17,8 @@ def edges_table(edges: EdgeStates, states: bool = False) -> str:
         The states.
     states : bool
         A line for every state too.
+    agreement : Agreement, optional
+        Other ways to the Chern number, the last line.
 
     Returns
     -------
@@ -55,16 +58,23 @@ def edges_table(edges: EdgeStates, states: bool = False) -> str:
             for row in np.transpose(columns):
                 weights = " ".join(f"{v:.5f}" for v in row[1:])
                 lines.append(f"{k:.8f} {row[0]:.9f} {weights}")
+    if agreement is not None:
+        parts = [f"{name} {signed(n)}" for name, n in _four(agreement).items()]
+        if agreement.z2 is not None:
+            parts += [f"Z2 {agreement.z2}", f"Z2 of edges {agreement.z2_edges}"]
+        lines.append(f"agreement: {', '.join(parts)}: {'yes' if agreement.holds else 'no'}")
     return "\n".join(lines) + "\n"
 
 
-def edges_json(edges: EdgeStates) -> str:
+def edges_json(edges: EdgeStates, agreement: Agreement | None = None) -> str:
     """Return edge states as JSON.
 
     Parameters
     ----------
     edges : EdgeStates
         The states.
+    agreement : Agreement, optional
+        Other ways to the Chern number.
 
     Returns
     -------
@@ -73,7 +83,8 @@ def edges_json(edges: EdgeStates) -> str:
         energies (eV, k by k), weights (low, high and middle, which add up to 1, and layers), sz
         and spin (three components; null without spin), map (energies, low, high; null of a
         ribbon) and gaps: energy, low and high (net, up,
-        down, crossings, k), chern, agree.
+        down, crossings, k), chern, agree; where it is given, agreement (c3, which is modulo 3,
+        fukui, wilson, edges) and z2 (wilson, edges).
     """
     spin = edges.spin
     weights = {"low": edges.low.tolist(), "high": edges.high.tolist()}
@@ -104,7 +115,14 @@ def edges_json(edges: EdgeStates) -> str:
     }
     if edges.map is not None:
         values["map"] = {name: array.tolist() for name, array in vars(edges.map).items()}
+    if agreement is not None:
+        values["agreement"] = _four(agreement)
+        values["z2"] = {"wilson": agreement.z2, "edges": agreement.z2_edges}
     return json.dumps(values)
+
+
+def _four(agreement: Agreement) -> dict[str, int | None]:
+    return {name: getattr(agreement, name) for name in ("c3", "fukui", "wilson", "edges")}
 
 
 def _count(count: EdgeCount) -> dict[str, object]:

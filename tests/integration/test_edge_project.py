@@ -1,12 +1,14 @@
 """``edge-project`` as a user runs it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import toymodels
 
 import moireio
+from moireio.blockfile.stream import write_target
 
 CUT = ("--cut", 12, "--points", 15)
 
@@ -35,7 +37,8 @@ def test_table_and_json(haldane, invoke):
         (0.1, 1, -1),
         (-0.1, 1, -1),
     ]
-    assert [g["agree"] for g in found["gaps"]] == [None, None]
+    assert [(g["chern"], g["agree"]) for g in found["gaps"]] == [(-1, True)] * 2
+    assert "agreement" not in found
 
 
 def test_spin_and_a_figure(tmp_path, invoke):
@@ -71,3 +74,65 @@ def test_refusals(haldane, invoke, tmp_path):
     metal = toymodels.haldane(M=0.0, t2=0.0).write(tmp_path / "metal.h5")
     done = invoke("edge-project", metal, *CUT)
     assert "there is no gap above the filled bands (give --energy in eV)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "energy", "agreement", "z2"),
+    [
+        ("haldane", 0.0, (-1, -1, -1, -1), None),
+        ("t3", 0.0, (-1, 2, 2, 2), None),
+        ("kane-mele", -0.04, (0, 0, 0, 0), 1),
+    ],
+)
+def test_four_ways_agree(tmp_path, invoke, name, energy, agreement, z2):
+    models = {
+        "haldane": toymodels.haldane(M=0.1),
+        "t3": toymodels.haldane(t3=-0.5),
+        "kane-mele": toymodels.kane_mele(),
+    }
+    bands = ("--bands", f"1:{models[name].filled}")
+    source = models[name].write(tmp_path / "x.h5")
+    for command in ("c3-chern", "chern"):
+        assert invoke(command, source, *bands, "--in-place", "-q").exit_code == 0
+    words = (source, "--cut", 16, "--open", 1, "--energy", energy, "--points", 15)
+    done = invoke("edge-project", *words, "--json")
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    names = ("c3", "fukui", "wilson", "edges")
+    assert found["agreement"] == dict(zip(names, agreement, strict=True))
+    assert found["z2"] == {"wilson": z2, "edges": z2}
+
+
+def test_one_pipe(haldane, run):
+    one = run("c3-chern", haldane, "--bands", "1:1", "-o", "-").stdout
+    two = run("chern", "--bands", "1:1", "-o", "-", stdin=one).stdout
+    done = run("edge-project", *CUT, "--open", 1, "--energy", 0, stdin=two)
+    last = done.text.splitlines()[-1]
+    assert last == "agreement: c3 -1, fukui -1, wilson -1, edges -1: yes"
+
+
+def test_a_disagreement_is_an_error(haldane, tmp_path, invoke):
+    wrong = tmp_path / "wrong.h5"
+    assert invoke("chern", haldane, "--bands", "1:1", "-o", wrong).exit_code == 0
+    with moireio.open(wrong) as file:
+        numbers = file.result("chern")
+    other = type(numbers)((replace(numbers.groups[0], chern=1, c3_mod3=None),))
+    with moireio.open(haldane) as base, write_target(str(wrong), base=base, force=True) as out:
+        out.result("chern", other)
+    done = invoke("edge-project", wrong, *CUT)
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[-1] == "agreement: c3 ?, fukui +1, wilson -1, edges -1: no"
+    assert done.stderr.splitlines()[-1].startswith(f"error: {wrong}: the Chern numbers of C3")
+
+
+def test_half_infinite_layers(haldane, tmp_path, invoke):
+    words = (haldane, "--semi-infinite", "--points", 15)
+    found = json.loads(invoke("edge-project", *words, "--json").stdout)
+    assert (found["semi_infinite"], found["width"], found["energies"][0]) == (True, None, [])
+    assert [found["gaps"][0][edge]["net"] for edge in ("low", "high")] == [-1, 1]
+    assert found["gaps"][0]["agree"]
+    picture = tmp_path / "x.png"
+    assert invoke("edge-project", *words, "--plot", picture).exit_code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    done = invoke("edge-project", *words, "--cut", 3)
+    assert done.exit_code == 2

@@ -23,6 +23,7 @@ SIGMA = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 C3 = np.array([[-0.5, -np.sqrt(0.75), 0], [np.sqrt(0.75), -0.5, 0], [0, 0, 1]])
 NUMBERS = {"B": 5, "N": 7, "C": 6, "Hg": 80}
 NEAREST = ((0, 0, 0), (-1, 0, 0), (0, -1, 0))  # cells of B around A
+ACROSS = ((-1, -1, 0), (1, -1, 0), (-1, 1, 0))  # cells of B across the hexagons around A
 AROUND = ((1, 0, 0), (-1, 1, 0), (0, -1, 0))  # next-nearest, 120° from each other
 
 
@@ -145,10 +146,11 @@ def one_orbital(l=1, m=0):  # noqa: E741
     return SpeciesBasis(l=(l,), m=(m,), cutoff=2.0)
 
 
-def haldane(M=0.0, t2=0.1, phi=np.pi / 2, t1=-1.0, strain=0.0, slope=0.0):
+def haldane(M=0.0, t2=0.1, phi=np.pi / 2, t1=-1.0, t3=0.0, strain=0.0, slope=0.0):
     """Haldane's model on boron (+M) and nitrogen (−M), one p_z each; orthogonal.
 
-    C = −1 for 0 < φ < π and |M| < 3√3|t2 sin φ|. A strain along the bond inside the cell
+    C = −1 for 0 < φ < π and |M| < 3√3|t2 sin φ|; with hoppings t3 = −0.5 across the hexagon
+    C = 2. A strain along the bond inside the cell
     changes the three hoppings as exp(−3.37 (d/d0 − 1)), M by slope · strain, and leaves t2: see
     `haldane_boundary`.
     """
@@ -158,6 +160,8 @@ def haldane(M=0.0, t2=0.1, phi=np.pi / 2, t1=-1.0, strain=0.0, slope=0.0):
     H = {(0, 0, (0, 0, 0)): [[M + 0j]], (1, 1, (0, 0, 0)): [[-M + 0j]]}
     for R in NEAREST:
         H[0, 1, R] = [[t1 * _hopping(structure, R) + 0j]]
+    for R in ACROSS if t3 else ():
+        H[0, 1, R] = [[t3 + 0j]]
     for R in AROUND:
         H[0, 0, R] = [[t2 * np.exp(1j * phi)]]
         H[1, 1, R] = [[t2 * np.exp(-1j * phi)]]

@@ -1,7 +1,5 @@
 """Edge states follow the Chern number of the bands below, in sign and number."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import toymodels
@@ -12,16 +10,6 @@ from moireio.topology.edges import follow_edges
 from moireio.topology.ribbon import cut_ribbon
 
 BOUNDARY = 3 * np.sqrt(3) * 0.1  # |M| at which Haldane's gap closes for t2 = 0.1, φ = π/2
-
-
-def further(t3):
-    """Haldane's model with hoppings across the hexagon; C = 2 for t3 = −0.5."""
-    model = toymodels.haldane()
-    H = dict(model.hamiltonian)
-    for R in ((-1, -1, 0), (1, -1, 0), (-1, 1, 0)):
-        H[0, 1, R] = np.array([[t3 + 0j]])
-        H[1, 0, tuple(-n for n in R)] = np.array([[t3 + 0j]])
-    return replace(model, hamiltonian=H)
 
 
 def followed(model, tmp_path, energy, axis=0, width=12, points=15, **options):
@@ -37,7 +25,7 @@ def followed(model, tmp_path, energy, axis=0, width=12, points=15, **options):
         (toymodels.haldane(M=0.1), -1, 12),
         (toymodels.haldane(M=0.1, phi=-np.pi / 2), 1, 12),
         (toymodels.haldane(M=1.5 * BOUNDARY), 0, 12),
-        (further(-0.5), 2, 16),
+        (toymodels.haldane(t3=-0.5), 2, 16),
         (toymodels.haldane(M=0.1).left_handed(), -1, 12),
     ],
     ids=["-1", "1", "0", "2", "left-handed"],
