@@ -6,9 +6,12 @@ from scipy.linalg import eigh
 
 import moireio
 from moireio.bands.flat import flat_bands
+from moireio.compare.hamiltonians import compare_bands
+from moireio.formats.calculations import open_calculation
 from moireio.kspace.mesh import make_mesh
 from moireio.solvers import registry
 from moireio.solvers.sparse import SparseSolver
+from moireio.spectrum import checkpoint
 from moireio.spectrum.anchors import driver, numbering, settings
 from moireio.spectrum.anchors.settings import Anchoring
 from moireio.spectrum.choice import SolverChoice
@@ -109,6 +112,57 @@ def test_flat_bands_are_those_of_direct_solutions(twisted, low_thresholds):
     assert found.bands.accuracy.method == "anchored"
     assert len(found.bands.accuracy.anchors) < 10
     assert np.abs(found.energies - exact.energies).max() < found.bands.accuracy.max_bound
+
+
+def test_compared_bands_are_those_of_direct_solutions(twisted, low_thresholds, run, tmp_path):
+    """Of two Hamiltonians, each from anchors of its own."""
+    other = tmp_path / "other.h5"
+    run("build-twist", "graphene", "--index", 4, 5, "--corrugate", 0.1, "-q", "-o", other)
+    run("tb-h", other, "-m", "moon-koshino", "--in-place", "-q")
+    with open_calculation(twisted) as first, open_calculation(other) as second:
+        path = moireio.make_path(second.structure, "GMKG", 20)
+        both = first, second
+        solved = []
+        with pytest.MonkeyPatch.context() as patch:
+            solve = SparseSolver.eigenpairs
+            patch.setattr(
+                SparseSolver, "eigenpairs", lambda *a, **b: solved.append(1) or solve(*a, **b)
+            )
+            found = compare_bands(*both, path, 3)
+        assert len(solved) < len(path)  # of two times as many
+        direct = SolverChoice(anchoring=Anchoring(direct=True))
+        exact = compare_bands(*both, path, 3, solver=direct)
+    assert exact.below.max() > 1e-4
+    for name in ("below", "above"):
+        assert np.abs(getattr(found, name) - getattr(exact, name)).max() < 2e-5
+
+
+def test_flat_bands_go_on_from_their_anchors(twisted, low_thresholds, tmp_path, monkeypatch):
+    """Interrupted after the first anchors, which are not solved again."""
+    monkeypatch.setattr(checkpoint, "SHORT", 0.0)
+    record = str(tmp_path / "r.part.jsonl")
+    calls, solved = [], []
+
+    def stop(steps, total):
+        calls.append(steps)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with moireio.open(twisted) as file, pytest.MonkeyPatch.context() as patch:
+        path = moireio.make_path(file.structure, "GMKG", 20)
+        solve = SparseSolver.eigenpairs
+        patch.setattr(
+            SparseSolver, "eigenpairs", lambda *a, **b: solved.append(1) or solve(*a, **b)
+        )
+        whole = flat_bands(file, path, jobs=1)
+        count = len(solved)
+        solved.clear()
+        with pytest.raises(KeyboardInterrupt):
+            flat_bands(file, path, jobs=1, checkpoint=record, progress=stop)
+        assert len(solved) == 2
+        again = flat_bands(file, path, jobs=1, checkpoint=record, resume=True)
+    assert len(solved) == count
+    assert np.abs(again.energies - whole.energies).max() < 1e-7
 
 
 def test_states_on_a_mesh_span_those_of_lapack(twisted, low_thresholds):
