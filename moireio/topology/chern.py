@@ -134,7 +134,7 @@ class FluxMesh:
         self._space.prepare(self.points())
         whole = [(a * unit, b * unit) for a in range(self.shape[0]) for b in range(self.shape[1])]
         squares: list[Square] = [(x, y, unit) for x, y in whole]
-        most = 4 * len(squares) + 400
+        most = len(squares) + 100
         while True:
             found = {square: self._flux_of(square) for square in squares}
             poor = [s for s, (flux, link) in found.items() if not _counts(flux, link)]

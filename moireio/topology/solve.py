@@ -207,9 +207,9 @@ def _spins(
         part = SpinSpace(states, group, links, which)
         try:
             number = chern_number(part, links, mesh, f"{name}, spin {key}")[0].chern if count else 0
-        except UnresolvedError as error:
+        except UnresolvedError:
             if note:
-                note(str(error))
+                note(f"{name}: no Chern numbers of the spins, their links stay poor")
             return {}
         found[f"chern_{key}"] = number
     return found

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from moireio.topology.bandgroups import BandGroup
 from moireio.topology.links import Links
-from moireio.topology.mesh_states import Gap, MeshStates
+from moireio.topology.mesh_states import Gap, Key, MeshStates, key_of
 
 LEAST_SPIN = 0.1  # |⟨σz⟩| below which a state has no spin
 
@@ -36,6 +36,7 @@ class SpinSpace:
 
     def __init__(self, states: MeshStates, group: BandGroup, links: Links, up: bool) -> None:
         self._states, self._group, self._links, self._up = states, group, links, up
+        self._turns: dict[Key, npt.NDArray[Any]] = {}
 
     def prepare(self, k: npt.NDArray[np.float64]) -> None:
         """Find the states at some k points."""
@@ -43,9 +44,11 @@ class SpinSpace:
 
     def at(self, k: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
         """Return the part's states at a k point."""
-        states = self._states.group(k, self._group)
-        values, turn = np.linalg.eigh(self._states.spin_matrix(k, states, self._links))
-        return states @ turn[:, (values > 0) == self._up]
+        states, key = self._states.group(k, self._group), key_of(k)
+        if key not in self._turns:  # eigenvectors of equal spins would differ at k and k + G
+            values, turn = np.linalg.eigh(self._states.spin_matrix(k, states, self._links))
+            self._turns[key] = turn[:, (values > 0) == self._up]
+        return states @ self._turns[key]
 
     def smallest_gap(self) -> Gap:
         """Return the smallest direct gap of the bands."""
