@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
 
 TOLERANCE = 0.05  # Å
-MARGIN = 2  # bands beyond both ends that are looked at first
-DENSE_MARGIN = 8  # by solvers that find all levels anyway
+MARGIN = 8  # bands beyond both ends that are looked at first
+NEAR = 2  # those of them that decide which levels are one group
 MOST_MORE = 32  # bands by which a group may reach beyond those asked for
 ROUNDING = 1e-6  # eV: levels closer than this are one group
 REVERSIBLE = 1e-5  # eV: largest matrix element that breaks time reversal where it holds
@@ -86,6 +86,11 @@ def threefold_axes(structure: Structure, tolerance: float = TOLERANCE) -> Threef
     MoireioError
         If there are none.
     """
+    if structure.pbc.sum() != 2:
+        raise MoireioError(
+            f"is periodic along {structure.pbc.sum()} vectors, not a layer",
+            remedy="C modulo 3 is a number of layers",
+        )
     lattice = threefold_lattice(structure)
     if lattice is None:
         raise MoireioError(
@@ -380,8 +385,7 @@ class _Work:
         n_orbitals = self._sums[channel].n_orbitals
         if not 0 <= first <= last < n_orbitals:
             raise MoireioError(f"bands {bands} were asked for, there are {n_orbitals}")
-        direct = self._choice.resolved(n_orbitals, last - first + 1) == "dense"
-        margin = DENSE_MARGIN if direct else MARGIN
+        margin = MARGIN
         while True:
             points = self._solve(
                 channel,
@@ -457,7 +461,7 @@ class _Work:
         s = eye_array(total.n_orbitals).tocsr() if self._overlap is None else self._overlap.csr(k)
         turned = self._action.turn(k, states)
         weighted = (s @ states).conj().T
-        near = slice(max(first - MARGIN - low, 0), last + MARGIN - low + 1)
+        near = slice(max(first - NEAR - low, 0), last + NEAR - low + 1)
         felt = turned[:, near].conj().T @ (h @ turned[:, near]) - np.diag(energies[near])
         spin = None
         if self.spinor:

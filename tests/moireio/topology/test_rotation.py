@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import convert
-from toymodels import GAPPED, bhz, haldane, kane_mele, random_c3
+from toymodels import GAPPED, bhz, haldane, honeycomb, kane_mele, random_c3
 
 import moireio
 from moireio.errors import MoireioError
 from moireio.results.symmetry import POINTS
+from moireio.spectrum.choice import SolverChoice
 from moireio.topology.bandgroups import BandGroup, parse_group
 from moireio.topology.rotation import (
     chern_mod3,
@@ -256,9 +257,42 @@ def test_twisted_graphene(tmp_path, invoke):
     assert result.energies[0, 1] == pytest.approx([0.7847] * 4, abs=1e-4)
 
 
-def test_axes_of_both_kinds_of_cells():
-    from toymodels import honeycomb
+def test_twisted_mote2(shared, tmp_path, invoke):
+    """21.79°, from OpenMX: the highest valence pair has C(↑) = −1 mod 3 (FINDINGS_TOPOLOGY)."""
+    path = tmp_path / "x.h5"
+    assert invoke("deeph2h5", shared / "mote2/tmt_2-1", "-q", "-o", path).exit_code == 0
+    result = solve(path, 643, 644, solver=SolverChoice("sparse"))
+    assert result.count == 2
+    assert result.energies[0, :2, 0] == pytest.approx([-4.5993, -4.6029], abs=1e-4)
+    assert (result.sz[0, :, 0] > 0.9).all()
+    assert result.n[0, 0, :, 0].tolist() == [-1, 1, 1]
+    assert [chern_of_spin(result, axis, 1) for axis in range(3)] == [-1] * 3
+    assert result.deviation.max() < 1e-4
 
+
+def test_a_cell_of_120_degrees(tmp_path):
+    """Haldane's model with a2 − a1 instead of a2."""
+    model = haldane(M=0.3)
+    cell = model.structure.cell.copy()
+    cell[1] -= cell[0]
+    blocks = {
+        (i, j, (R[0] + R[1], R[1], R[2])): block for (i, j, R), block in model.hamiltonian.items()
+    }
+    other = replace(
+        model, structure=replace(model.structure, cell=cell), hamiltonian=blocks, link=None
+    )
+    result = solve(other.write(tmp_path / "x.h5"), 1, 1)
+    assert [chern_of_all(result, axis) for axis in range(3)] == [-1] * 3
+
+
+def test_bulk_crystals_are_refused(tmp_path):
+    model = haldane()
+    bulk = replace(model, structure=replace(model.structure, pbc=[True] * 3))
+    with pytest.raises(MoireioError, match="is periodic along 3 vectors, not a layer"):
+        solve(bulk.write(tmp_path / "x.h5"), 1, 1)
+
+
+def test_axes_of_both_kinds_of_cells():
     structure = honeycomb(("B", "N"))
     axes = threefold_axes(structure)
     thirds = np.array([[0, 0], structure.positions[0, :2], structure.positions[1, :2]])
