@@ -59,6 +59,7 @@ def solve_states(
     jobs: int | None = None,
     progress: Progress | None = None,
     note: Callable[[str], object] | None = None,
+    solved: Callable[[int], object] | None = None,
 ) -> list[BlochStates]:
     """Return states of a block file at some k points, never a part of a multiplet.
 
@@ -99,6 +100,9 @@ def solve_states(
     note : callable, optional
         Called with each remark, a line of text: what the solver left out, or found to endanger
         the result; how many k points were solved, where the others follow from anchors.
+    solved : callable, optional
+        Called once with the number of eigenproblems that were solved: fewer than k points where
+        states follow from anchors.
 
     Returns
     -------
@@ -167,6 +171,10 @@ def solve_states(
             if note is not None:
                 for line in [*problems.notes(), *_about_anchors(problems)]:
                     note(line)
+            if solved is not None:
+                anchored = problems.accuracy.values()
+                alone = (len(sums) - len(anchored)) * len(k)
+                solved(alone + sum(accuracy.factorisations for accuracy in anchored))
     return states
 
 

@@ -70,7 +70,7 @@ class MeshStates:
     reverses : bool
         Whether H obeys time reversal.
     solves : int
-        k points that were solved.
+        Eigenproblems that were solved: fewer than k points where states follow from anchors.
     """
 
     def __init__(
@@ -96,6 +96,9 @@ class MeshStates:
         self._flipped = flipped_rows(sums[0].sizes, spinor)
         self._known: dict[tuple[int, Key], tuple[npt.NDArray[np.float64], npt.NDArray[Any]]] = {}
         self.solves = self._asked = 0
+
+    def _count(self, solved: int) -> None:
+        self.solves += solved
 
     def _one_more(self, steps: int, total: int) -> None:
         """Report progress among all k points that were asked for so far."""
@@ -127,8 +130,8 @@ class MeshStates:
             solver=self._solver,
             progress=self._progress and self._one_more,
             note=self._note,
+            solved=self._count,
         )
-        self.solves += len(points)
         for found in states:
             self._keep(found)
 

@@ -31,11 +31,17 @@ def exact(file, channel, k):
 def test_states_solve_the_problem(made, name, solver):
     """H c = E S c and cᴴ S c = 1, and no multiplet is cut at the ends."""
     with moireio.open(made[name]) as file:
-        ticks = []
+        ticks, solved = [], []
         found = solve_states(
-            file, K, bands=5, solver=solver, progress=lambda n, total: ticks.append((n, total))
+            file,
+            K,
+            bands=5,
+            solver=solver,
+            progress=lambda n, total: ticks.append((n, total)),
+            solved=solved.append,
         )
         channels = 2 if name == "o2_col" else 1
+        assert solved == [len(K) * channels]
         assert [(s.channel, *s.k) for s in found] == [(c, *k) for c in range(channels) for k in K]
         assert sum(n for n, _ in ticks) == len(found) == ticks[0][1]
         for s in found:
