@@ -66,7 +66,9 @@ MAP = 0.5  # eV on either side of the energies
     "--window",
     nargs=2,
     type=float,
-    help="Lowest and highest energy of the plot, eV.  [default: all; half-infinite layers: 0.5 eV "
+    help="Lowest and highest energy of the plot, eV. Of ribbons with more than 400 orbitals the "
+    "states inside are found, instead of --bands: a window inside the gap where a ribbon is so "
+    "wide that its bands lie too close together.  [default: all; half-infinite layers: 0.5 eV "
     "around the energies]",
 )
 @click.option("--title", help="Title of the plot.")
@@ -140,7 +142,7 @@ def _solve(ctx, file, opts, choice):
         cherns_below,
         middle_of_gap,
     )
-    from moireio.topology.edges import follow_edges
+    from moireio.topology.edges import ALL_BANDS, follow_edges
     from moireio.topology.ribbon import cut_ribbon, handedness, own_ribbon
     from moireio.topology.surface import semi_infinite_edges
 
@@ -168,11 +170,13 @@ def _solve(ctx, file, opts, choice):
                 progress=update,
             )
         else:
+            small = opts["bands"] or ribbon.n_orbitals <= ALL_BANDS
             edges = follow_edges(
                 ribbon,
                 energies,
                 points=opts["points"],
                 bands=opts["bands"],
+                energy_window=None if small else opts["window"] or None,
                 solver=choice,
                 progress=update,
                 note=lambda line: say(ctx, f"note: {line}"),

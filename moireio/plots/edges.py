@@ -57,7 +57,10 @@ def plot_edges(
     for axis, (name, weight) in zip(axes, rows, strict=True):
         if edges.map is not None:
             _draw_map(axis, edges, name, k, order)
-        axis.plot(k, energies, color=BULK, lw=0.5, zorder=1)
+        if edges.first_band is None:  # states in a window: columns are no bands
+            axis.plot(k, energies, color=BULK, ls="none", marker=".", ms=1.0, zorder=1)
+        else:
+            axis.plot(k, energies, color=BULK, lw=0.5, zorder=1)
         strength = np.clip((weight - FAINT) / (FULL - FAINT), 0, 1)
         for label, colour, chosen in _colours(edges, name, order):
             shown = chosen & (strength > 0)
@@ -74,7 +77,7 @@ def plot_edges(
     if energy_window is not None:
         axes[0].set_ylim(*energy_window)
     elif edges.energies.size:
-        axes[0].set_ylim(edges.energies.min(), edges.energies.max())
+        axes[0].set_ylim(np.nanmin(edges.energies), np.nanmax(edges.energies))
     elif edges.map is not None:
         axes[0].set_ylim(edges.map.energies[0], edges.map.energies[-1])
     axes[1].set_xlabel(f"k along a$_{edges.periodic + 1}$ (2π/{edges.period:.2f} Å)")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -86,8 +87,9 @@ class EdgeStates:
     k : (nk,) array
         In the reciprocal vector of the periodic one, ascending in 0 … 1.
     energies : (nk, nb) array
-        eV; of collinear spin the bands of spin up, then those of spin down. No columns where
-        only a half-infinite layer was looked at.
+        eV; of collinear spin the bands of spin up, then those of spin down. NaN, here and in the
+        weights, where there are fewer states in a window. No columns where only a half-infinite
+        layer was looked at.
     low, high : (nk, nb) array
         Gross populations of the quarter of the ribbon at its low and at its high edge.
     gaps : tuple of EdgeGap
@@ -100,8 +102,8 @@ class EdgeStates:
         ⟨σ_x⟩, ⟨σ_y⟩, ⟨σ_z⟩.
     layers : (nl, nk, nb) array, optional
         Gross populations of the layers.
-    first_band : int
-        Index (from 0) of the first band.
+    first_band : int or None
+        Index (from 0) of the first band; None of the states in a window.
     period : float
         Length of the periodic vector, Å.
     semi_infinite : bool
@@ -120,7 +122,7 @@ class EdgeStates:
     width: int | None
     spin: npt.NDArray[np.float64] | None = None
     layers: npt.NDArray[np.float64] | None = None
-    first_band: int = 0
+    first_band: int | None = 0
     period: float = 1.0
     semi_infinite: bool = False
     map: EdgeMap | None = None
@@ -128,8 +130,9 @@ class EdgeStates:
 
 REQUIRED = ("k", "energies", "low", "high")
 ARRAYS = (*REQUIRED, "spin", "layers")
+OPTIONAL = ("width", "first_band")
 MAP = ("map_energies", "map_low", "map_high")
-SCALARS = {"periodic": int, "open": int, "first_band": int, "period": float, "semi_infinite": bool}
+SCALARS = {"periodic": int, "open": int, "period": float, "semi_infinite": bool}
 
 
 class EdgesKind(ResultKind[EdgeStates]):
@@ -148,7 +151,8 @@ class EdgesKind(ResultKind[EdgeStates]):
         values: dict[str, Any] = {n: container.read(f"{group}/{n}") for n in ARRAYS if n in arrays}
         try:
             values |= {name: kind(attributes[name]) for name, kind in SCALARS.items()}
-            values["width"] = int(attributes["width"]) if "width" in attributes else None
+            for name in OPTIONAL:
+                values[name] = int(attributes[name]) if name in attributes else None
             values["gaps"] = tuple(map(_gap, container.read(f"{group}/gaps")))
             drawn = [container.read(f"{group}/{n}") for n in MAP if n in arrays]
             values["map"] = EdgeMap(*drawn) if drawn else None
@@ -172,8 +176,8 @@ class EdgesKind(ResultKind[EdgeStates]):
     ) -> None:
         """Write everything."""
         attributes: dict[str, Any] = {n: kind(getattr(value, n)) for n, kind in SCALARS.items()}
-        if value.width is not None:
-            attributes["width"] = int(value.width)
+        numbers = {name: getattr(value, name) for name in OPTIONAL}
+        attributes |= {name: int(n) for name, n in numbers.items() if n is not None}
         container.create_group(group, {"unit": "eV", **attributes})
         arrays = {name: getattr(value, name) for name in ARRAYS}
         if value.map is not None:
@@ -189,8 +193,15 @@ class EdgesKind(ResultKind[EdgeStates]):
     def check(
         self, container: Container, group: str, value: EdgeStates, structure: Structure | None
     ) -> list[Finding]:
-        """Check that all numbers are finite."""
-        return not_finite(group, value, ARRAYS)
+        """Check that all numbers of states are finite."""
+        there = np.isfinite(value.energies)
+        parts = {
+            name: None if array is None else np.where(there, array, 0.0)
+            for name, array in (
+                (n, getattr(value, n)) for n in ARRAYS if n not in ("k", "energies")
+            )
+        }
+        return not_finite(group, SimpleNamespace(**parts, k=value.k), ("k", *parts))
 
     def summary(self, container: Container, group: str, value: EdgeStates) -> dict[str, Any]:
         """Return width, sizes, and the counts of every energy."""

@@ -8,7 +8,6 @@ movers, a_b along the ribbon and a_open across it; the high edge has the opposit
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from moireio.runtime.progress import Progress
 from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.levels import check_result
 from moireio.spectrum.problems import EigenproblemSet
+from moireio.spectrum.selection import check_energies
 from moireio.topology.ribbon import Ribbon
 from moireio.topology.states import (
     INSIDE,
@@ -36,6 +36,7 @@ HALVINGS = 7  # of a step
 OFFSET = 0.382  # of a step: no k point and no middle of two is one of high symmetry
 SPIN = 0.1  # |⟨σ_z⟩| below which a state has no spin
 NEAR = 20  # levels on either side of an energy that are followed
+WINDOW_BANDS = 8  # about so many in a window inside a gap
 ALL_BANDS, BANDS = 400, 40  # up to how many orbitals all bands are taken; how many beyond
 SAMPLE = 4  # k points at which the levels below an energy are counted to begin with
 MARGIN = 2  # levels beyond an energy that there must be among those found
@@ -74,6 +75,7 @@ def follow_edges(
     *,
     points: int = 101,
     bands: int | None = None,
+    energy_window: tuple[float, float] | None = None,
     solver: str | SolverChoice = "auto",
     progress: Progress | None = None,
     note: Callable[[str], object] | None = None,
@@ -91,6 +93,10 @@ def follow_edges(
         change too much to be recognised.
     bands : int, optional
         Bands around each energy, at least; by default all of a small ribbon, else 40.
+    energy_window : tuple of two float, optional
+        Lowest and highest energy, eV, around all energies: the states inside it instead of
+        `bands`. In very wide ribbons bands lie too close together to be separated, and only a
+        window inside the gap is left.
     solver : {"auto", "dense", "sparse", "slepc"} or SolverChoice
         How to solve.
     progress : Progress, optional
@@ -114,12 +120,19 @@ def follow_edges(
     if points < 3:
         raise MoireioError(f"edge states are followed along 3 `points` or more, not {points}")
     choice = SolverChoice(solver) if isinstance(solver, str) else solver
+    if energy_window is not None:
+        check_energies(*energy_window)
+        if bands is not None:
+            raise MoireioError("`bands` and `energy_window` exclude each other")
+        if not energy_window[0] < min(energies) <= max(energies) < energy_window[1]:
+            raise MoireioError("`energy_window` has all energies inside it")
+        bands = WINDOW_BANDS
     if bands is None:
         bands = ribbon.n_orbitals if ribbon.n_orbitals <= ALL_BANDS else BANDS
     bands = min(max(bands, 2 * MARGIN + 2), ribbon.n_orbitals)
     with naming(ribbon.label):
         while True:
-            run = _Run(ribbon, energies, points, bands, choice)
+            run = _Run(ribbon, energies, points, bands, choice, energy_window)
             try:
                 return run.result(progress, note)
             except _TooFewError:
@@ -135,6 +148,7 @@ class _Run:
     points: int
     bands: int
     choice: SolverChoice
+    window: tuple[float, float] | None = None
     problems: EigenproblemSet = field(init=False)
     band_range: tuple[int, int] = field(init=False)
 
@@ -155,7 +169,7 @@ class _Run:
         with EigenproblemSet(
             ribbon.sums, ribbon.overlap, self.k, self.choice, few, sigma, states=True
         ) as self.problems:
-            self.band_range = self._range()
+            self.band_range = (0, ribbon.n_orbitals - 1) if self.window else self._range()
             for channel in range(len(ribbon.sums)):
                 path = _Path(self, rows, channel)
                 found = []
@@ -189,7 +203,11 @@ class _Run:
             arrays = [[getattr(s, name) for s in found] for found in kept]
             if arrays[0][0] is None:
                 return None
-            whole = [np.stack(a, axis=-2) for a in arrays]
+            most = [max(a.shape[-1] for a in own) for own in arrays]
+            whole = [
+                np.stack([_padded(a, count) for a in own], axis=-2)
+                for own, count in zip(arrays, most, strict=True)
+            ]
             return np.concatenate(whole, axis=-1)
 
         gaps = tuple(
@@ -204,10 +222,16 @@ class _Run:
             periodic=ribbon.periodic,
             open=ribbon.open,
             width=ribbon.width,
-            first_band=self.band_range[0],
+            first_band=None if self.window else self.band_range[0],
             period=float(np.linalg.norm(ribbon.structure.cell[ribbon.periodic])),
             **values,
         )
+
+
+def _padded(array: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+    """Return an array with NaN for the states that there are not at this k point."""
+    widths = [(0, 0)] * (array.ndim - 1) + [(0, count - array.shape[-1])]
+    return np.pad(array, widths, constant_values=np.nan)
 
 
 def count_by_edge(crossings: Sequence[Crossing], spin: bool) -> tuple[EdgeCount, EdgeCount]:
@@ -254,9 +278,7 @@ class _Path:
         steps, points = 2**HALVINGS, self.run.points
         tasks = [(self.channel, n * steps) for n in range(points)]
         first = before = None
-        solved = self.run.problems.levels(tasks, self._wanted())
-        for n, (_, energies, states) in enumerate(solved):
-            here = self._weighed(n * steps, energies, states)
+        for n, here in enumerate(self._solved(tasks)):
             yield here
             here = self._near(here)
             if before is None:
@@ -269,28 +291,43 @@ class _Path:
         last = at_k_plus_one(first, self.run.ribbon.periodic)
         self._between(before, last, (points - 1) * steps, points * steps, crossings)
 
+    def _solved(self, tasks: list[tuple[int, int]]) -> Iterator[RibbonStates]:
+        """Yield the states at some k points, in their order."""
+        problems, rows, channel = self.run.problems, self.rows, self.channel
+        if self.run.window is None:
+            low = self.run.band_range[0]
+            for (_, point), energies, states in problems.levels(tasks, self._wanted()):
+                self._check(energies)
+                k = self.run.k[point]
+                yield weighed(rows, k, energies, states, low, channel)
+            return
+        for task in tasks:
+            k = self.run.k[task[1]]
+            first, end = (problems.count_below(*task, energy) for energy in self.run.window)
+            energies, states = np.zeros(0), np.zeros((self.run.ribbon.n_orbitals, 0))
+            if end > first:
+                _, energies, states = next(iter(problems.levels([task], (first, end - 1))))
+            yield weighed(rows, k, energies, states, first, channel)
+
     def _wanted(self) -> tuple[int, int] | None:
         low, high = self.run.band_range
         return None if high - low + 1 == self.run.ribbon.n_orbitals else (low, high)
 
-    def _weighed(self, point: int, energies: Any, states: Any) -> RibbonStates:
+    def _check(self, energies: npt.NDArray[np.float64]) -> None:
+        """Ask for more bands where an energy is close to the ends of those that were found."""
         low, high = self.run.band_range
-        n_orbitals = self.run.ribbon.n_orbitals
         for energy in self.run.energies:
             below = int((energies < energy).sum())
-            enough = (low == 0 or below >= MARGIN) and (
-                high == n_orbitals - 1 or len(energies) - below >= MARGIN
-            )
-            if not enough:
+            at_top = high == self.run.ribbon.n_orbitals - 1
+            if (low and below < MARGIN) or (not at_top and len(energies) - below < MARGIN):
                 raise _TooFewError
-        k = self.run.k[point]
-        return weighed(self.rows, k, energies, states, low, self.channel)
 
     def _near(self, states: RibbonStates) -> RibbonStates:
         """Return the levels near the energies, as states of one edge each."""
         counts = [states.below(energy) - states.first for energy in self.run.energies]
         begin, end = max(min(counts) - NEAR, 0), max(counts) + NEAR
-        return of_one_edge(self.rows, states.part(begin, end), SPLITTING, self.channel)
+        near = states.part(begin, end)
+        return of_one_edge(self.rows, near, SPLITTING, self.channel, self.run.window)
 
     def _between(
         self,
@@ -320,9 +357,7 @@ class _Path:
                 remedy="is this energy in a gap of the layer, and the ribbon wide enough?",
             )
         middle = (begin + end) // 2
-        task = self.channel, middle
-        _, energies, states = next(iter(self.run.problems.levels([task], self._wanted())))
-        here = self._near(self._weighed(middle, energies, states))
+        here = self._near(next(iter(self._solved([(self.channel, middle)]))))
         self._between(left, here, begin, middle, crossings, unclear)
         self._between(here, right, middle, end, crossings, unclear)
 
@@ -344,6 +379,10 @@ class _Step:
         """Return the states that pass an energy; None if one is not recognised."""
         left, right = self.left, self.right
         e_left, e_right = left.energies - energy, right.energies - energy
+        if not self.kept.size:
+            near = _may_pass(e_left, self.goal - energy).any()
+            near |= _may_pass(e_right, self.origin - energy).any()
+            return None if near or left.below(energy) != right.below(energy) else []
         partner, backwards = self.kept.argmax(axis=1), self.kept.argmax(axis=0)
         sure = self.kept.max(axis=1) >= KEPT
         sure &= backwards[partner] == np.arange(len(partner))

@@ -1,8 +1,10 @@
 """Tables of edge states."""
 
 import json
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.results.edges import EdgeCount, EdgeStates, signed
 from moireio.topology.correspondence import Agreement
@@ -55,7 +57,7 @@ def edges_table(edges: EdgeStates, states: bool = False, agreement: Agreement | 
             columns = [edges.energies[n], edges.low[n], edges.high[n]]
             columns += [] if edges.spin is None else list(edges.spin[:, n])
             columns += [] if edges.layers is None else list(edges.layers[:, n])
-            for row in np.transpose(columns):
+            for row in np.transpose(columns)[np.isfinite(edges.energies[n])]:
                 weights = " ".join(f"{v:.5f}" for v in row[1:])
                 lines.append(f"{k:.8f} {row[0]:.9f} {weights}")
     if agreement is not None:
@@ -79,28 +81,28 @@ def edges_json(edges: EdgeStates, agreement: Agreement | None = None) -> str:
     Returns
     -------
     str
-        An object with open (1, 2 or 3), periodic, width (cells, or null), first_band (from 1), k,
-        energies (eV, k by k), weights (low, high and middle, which add up to 1, and layers), sz
-        and spin (three components; null without spin), map (energies, low, high; null of a
-        ribbon) and gaps: energy, low and high (net, up,
-        down, crossings, k), chern, agree; where it is given, agreement (c3, which is modulo 3,
-        fukui, wilson, edges) and z2 (wilson, edges).
+        An object with open (1, 2 or 3), periodic, width (cells, or null), first_band (from 1, or
+        null), k, energies (eV, k by k; null where a window has fewer states), weights (low,
+        high and middle, which add up to 1, and layers), sz and spin (three components; null
+        without spin), map (energies, low, high; null of a ribbon) and gaps: energy, low and high
+        (net, up, down, crossings, k), chern, agree. Where it is given, agreement (c3, which is
+        modulo 3, fukui, wilson, edges) and z2 (wilson, edges).
     """
     spin = edges.spin
-    weights = {"low": edges.low.tolist(), "high": edges.high.tolist()}
-    weights["middle"] = (1 - edges.low - edges.high).tolist()
-    weights["layers"] = None if edges.layers is None else edges.layers.tolist()
+    weights = {"low": _numbers(edges.low), "high": _numbers(edges.high)}
+    weights["middle"] = _numbers(1 - edges.low - edges.high)
+    weights["layers"] = None if edges.layers is None else _numbers(edges.layers)
     values = {
         "open": edges.open + 1,
         "periodic": edges.periodic + 1,
         "width": edges.width,
         "semi_infinite": edges.semi_infinite,
-        "first_band": edges.first_band + 1,
+        "first_band": None if edges.first_band is None else edges.first_band + 1,
         "k": edges.k.tolist(),
-        "energies": edges.energies.tolist(),
+        "energies": _numbers(edges.energies),
         "weights": weights,
-        "sz": None if spin is None else spin[2].tolist(),
-        "spin": None if spin is None else spin.tolist(),
+        "sz": None if spin is None else _numbers(spin[2]),
+        "spin": None if spin is None else _numbers(spin),
         "map": None,
         "gaps": [
             {
@@ -119,6 +121,11 @@ def edges_json(edges: EdgeStates, agreement: Agreement | None = None) -> str:
         values["agreement"] = _four(agreement)
         values["z2"] = {"wilson": agreement.z2, "edges": agreement.z2_edges}
     return json.dumps(values)
+
+
+def _numbers(array: npt.NDArray[np.float64]) -> list[Any]:
+    """Return an array as lists, with None where there is no state."""
+    return np.where(np.isfinite(array), array, None).tolist()
 
 
 def _four(agreement: Agreement) -> dict[str, int | None]:

@@ -150,7 +150,13 @@ def weighed(
     return _with_weights(rows, k, energies, states, first, channel)
 
 
-def of_one_edge(rows: EdgeRows, found: RibbonStates, share: float, channel: int) -> RibbonStates:
+def of_one_edge(
+    rows: EdgeRows,
+    found: RibbonStates,
+    share: float,
+    channel: int,
+    limits: tuple[float, float] | None = None,
+) -> RibbonStates:
     """Turn near-degenerate states that belong to both edges to states of one edge each.
 
     Parameters
@@ -163,6 +169,9 @@ def of_one_edge(rows: EdgeRows, found: RibbonStates, share: float, channel: int)
         Largest splitting, in the distance between the states of the bulk above and below.
     channel : int
         0, or 1 for spin down of collinear spin.
+    limits : (float, float), optional
+        Lowest and highest energy at which states were looked for, eV; by default those of the
+        states.
 
     Returns
     -------
@@ -175,12 +184,13 @@ def of_one_edge(rows: EdgeRows, found: RibbonStates, share: float, channel: int)
         return found
     energies = found.energies
     bulk = np.flatnonzero(inside)
+    lowest, highest = limits or (energies[0], energies[-1])
     groups = []
     for at in np.flatnonzero(mixed & ~inside):
         above = bulk[bulk > at]
         below = bulk[bulk < at]
-        top = energies[above[0]] if len(above) else energies[-1]
-        bottom = energies[below[-1]] if len(below) else energies[0]
+        top = energies[above[0]] if len(above) else highest
+        bottom = energies[below[-1]] if len(below) else lowest
         near = np.abs(energies - energies[at]) <= share * (top - bottom)
         near &= ~inside
         groups.append(np.flatnonzero(near))

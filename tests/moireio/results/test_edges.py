@@ -1,5 +1,6 @@
 """Edge states in a file: they come back, and damage is found."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from moireio.errors import DamagedError
 from moireio.results.edges import EdgesKind, signed
 from moireio.store.containers import open_container
 from moireio.store.transaction import write_container
+from moireio.topology.report import edges_json, edges_table
 
 KIND = EdgesKind()
 
@@ -41,6 +43,23 @@ def test_numbers_that_are_not_finite():
     edges = example_edges()
     edges.high[0, 0] = np.nan
     assert [f.where for f in KIND.check(None, "edges-x", edges, None)] == ["/edges-x/high"]
+
+
+def test_states_of_a_window_may_be_fewer(tmp_path):
+    edges = replace(example_edges(), first_band=None)
+    for array in (edges.energies, edges.low, edges.high, *edges.spin, *edges.layers):
+        array[1:, -1] = np.nan
+    container = written(tmp_path / "x.h5", edges)
+    read = KIND.read(container, "edges")
+    container.close()
+    assert read.first_band is None
+    assert np.array_equal(read.energies, edges.energies, equal_nan=True)
+    assert KIND.check(None, "edges", read, None) == []
+    found = json.loads(edges_json(read))
+    assert found["energies"][1][-1] is None
+    assert found["weights"]["low"][0][-1] == edges.low[0, -1]
+    rows = [line for line in edges_table(read, states=True).splitlines() if line[:1] == "0"]
+    assert len(rows) == edges.energies.size - 3
 
 
 def test_summary_in_one_line():

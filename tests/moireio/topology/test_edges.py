@@ -73,6 +73,26 @@ def test_the_spectrum_of_a_wide_ribbon_by_the_sparse_solver(tmp_path):
     assert np.abs(sparse.low - dense.low[:, first : first + 8]).max() < 1e-4
 
 
+def test_states_in_a_window_inside_the_gap(tmp_path):
+    model = toymodels.haldane(M=0.1)
+    with moireio.open(model.write(tmp_path / "x.h5")) as file:
+        ribbon = cut_ribbon(file, 60, 0)
+    options = {"points": 9, "energy_window": (-0.3, 0.3)}
+    edges = follow_edges(ribbon, [0.1], solver="sparse", **options)
+    whole = follow_edges(ribbon, [0.1], points=9)
+    assert edges.first_band is None
+    (gap,), (expected,) = edges.gaps, whole.gaps
+    assert (gap.low.net, gap.high.net) == (expected.low.net, expected.high.net) == (-1, 1)
+    assert gap.low.k == pytest.approx(expected.low.k, abs=1e-3)
+    inside = np.abs(whole.energies) < 0.3
+    there = np.isfinite(edges.energies)
+    assert np.array_equal(there.sum(axis=1), inside.sum(axis=1))
+    assert np.allclose(edges.energies[there], whole.energies[inside], atol=1e-8)
+    assert np.allclose(edges.low[there], whole.low[inside], atol=1e-6)
+    with pytest.raises(MoireioError, match="`energy_window` has all energies inside it"):
+        follow_edges(ribbon, [0.5], **options)
+
+
 def test_several_energies_and_edges_of_both_kinds(tmp_path):
     _, edges = followed(toymodels.haldane(M=0.1), tmp_path, -0.2)
     below = edges.gaps[0]
