@@ -25,7 +25,7 @@ def plot_rotation(rows: "list[tuple[str, RotationEigenvalues]]") -> "Figure":
     Returns
     -------
     matplotlib.figure.Figure
-        A square for each group; where spins separate, C of spin up.
+        A square for each group; where spins separate, C of spin up, marked by an arrow.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -40,18 +40,17 @@ def plot_rotation(rows: "list[tuple[str, RotationEigenvalues]]") -> "Figure":
         layout="constrained",
     )
     axes = figure.add_subplot()
-    up = False
     for place, (_, result) in zip(places, rows, strict=True):
         top = result.first_band + result.count
         for channel in range(len(result.energies)):
             for start, end in groups_of(result, channel):
                 members = np.arange(start, end + 1) - result.first_band
                 value = chern_of_spin(result, 0, 1, start)
-                up = up or value is not None
+                arrow = "" if value is None else "↑"
                 value = chern_of(result, 0, channel, members) if value is None else value
                 depth = top - (start + end) / 2
                 axes.plot(place, depth, "s", color=COLOURS[value], ms=11)
-                axes.text(place, depth, f"{value:d}", ha="center", va="center", fontsize=7)
+                axes.text(place, depth, f"{value:d}{arrow}", ha="center", va="center", fontsize=7)
     axes.invert_yaxis()
     axes.set_ylabel("band from the highest")
     axes.yaxis.get_major_locator().set_params(integer=True)
@@ -63,6 +62,6 @@ def plot_rotation(rows: "list[tuple[str, RotationEigenvalues]]") -> "Figure":
     handles = [
         Line2D([], [], marker="s", ls="", color=c, label=f"{v:d}") for v, c in COLOURS.items()
     ]
-    title = "C mod 3" + (" of spin up" if up else "")
+    title = "C mod 3 (↑: of spin up)"
     figure.legend(handles=handles, title=title, loc="outside upper center", ncols=3, fontsize=8)
     return figure

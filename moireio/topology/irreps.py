@@ -50,7 +50,7 @@ class Level:
     deviation : float
         Largest difference of a character from that of the nearest sum of irreps.
     label : str
-        Irreps, joined by "+"; "?" where there are none so near, or no common origin.
+        Irreps, joined by "+"; "?" where there are none so near or, off Γ, no common origin.
     """
 
     bands: BandGroup
@@ -205,6 +205,8 @@ def levels_by_irreps(
                     spin == "spinor",
                 )
                 found = PointLevels(k[point], own.name, origin)
+                # at Γ lattice translations have no phase
+                known = origin is not None or not k[point].any()
                 low = wanted[0]
                 for a, b in _groups(energies, max(3 * float(broken[kept].max()), ROUNDING)):
                     complete = (a > 0 or low == 0) and (
@@ -218,9 +220,7 @@ def levels_by_irreps(
                             "incomplete",
                             remedy="choose bands between gaps",
                         )
-                    found.levels.append(
-                        _level(own, group, turns, energies, (a, b), low, origin is not None)
-                    )
+                    found.levels.append(_level(own, group, turns, energies, (a, b), low, known))
                 out[chosen[point]] = found
                 if progress:
                     progress(1, len(k))
@@ -267,7 +267,7 @@ def _level(
     energies: npt.NDArray[np.float64],
     part: tuple[int, int],
     low: int,
-    symmorphic: bool,
+    known: bool,
 ) -> Level:
     """Return one group of levels with its characters and label."""
     a, b = part
@@ -275,7 +275,7 @@ def _level(
     times, deviation = own.decompose(characters)
     whole = np.rint(times)
     label = "?"
-    if symmorphic and np.abs(times - whole).max() < MOST_DEVIATION and whole.sum() > 0:
+    if known and np.abs(times - whole).max() < MOST_DEVIATION and whole.sum() > 0:
         names = own.irreps[1]
         parts = [
             name if n == 1 else f"{int(n)}·{name}"

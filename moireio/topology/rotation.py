@@ -44,6 +44,7 @@ WRONG_ANGLE, WRONG_SIZE = 0.2, 0.9
 WARN_DEVIATION = 1e-3
 MOST_BREAKING = 0.03  # eV: of C3 by H, where levels of the whole spectrum are one group
 LEAST_SPIN = 0.1
+PAIR = 1e-3  # eV
 
 
 @dataclass(frozen=True, eq=False)
@@ -484,13 +485,28 @@ def _ends(points: list[_Point], first: int, last: int) -> tuple[int, int] | None
         first, last = wider
 
 
+def _up_first(states: list[_State]) -> list[_State]:
+    """Return states, of which those of a pair of one group are in the order up, down."""
+    out, at = list(states), 0
+    while at + 1 < len(out):
+        one, two = out[at : at + 2]
+        if one.group != two.group or two.energy - one.energy > PAIR or one.sz * two.sz >= 0:
+            at += 1
+            continue
+        if one.sz < -LEAST_SPIN:  # each place keeps its energy
+            out[at] = replace(two, energy=one.energy)
+            out[at + 1] = replace(one, energy=two.energy)
+        at += 2
+    return out
+
+
 def _rows(
     states: list[list[_State]], first: int, last: int
 ) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray]:
     """Return energies, ξ, n, ⟨σ_z⟩, (3, nb) each, and the groups, (nb,).
 
     Bands that touch at one point at least are one group. Rows ascend in energy at every point;
-    of levels that are one, spin up comes first.
+    in pairs that are split by less than `PAIR`, spin up comes first.
     """
     count = last - first + 1
     joined = np.zeros(count, dtype=bool)  # with the band before
@@ -500,8 +516,7 @@ def _rows(
     starts = np.flatnonzero(~joined)
     group = first + 1 + starts[np.cumsum(~joined) - 1]
     ordered = [
-        sorted(at_point, key=lambda s: (s.group, s.sz < -LEAST_SPIN, s.energy))
-        for at_point in states
+        _up_first(sorted(at_point, key=lambda s: (s.group, s.energy))) for at_point in states
     ]
     energies, xi, n, sz = (
         np.array([[getattr(s, name) for s in at_point] for at_point in ordered])

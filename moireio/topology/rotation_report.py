@@ -282,6 +282,7 @@ def _axis_object(result: RotationEigenvalues, axis: int) -> dict[str, Any]:
             groups.append(
                 {
                     "bands": [start, end],
+                    "channel": ("up", "down")[channel] if len(result.energies) == 2 else None,
                     "chern_mod3": chern_of(result, axis, channel, rows),
                     "chern_mod3_up": chern_of_spin(result, axis, 1, start),
                     "chern_mod3_down": chern_of_spin(result, axis, -1, start),

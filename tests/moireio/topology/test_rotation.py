@@ -285,6 +285,28 @@ def test_a_cell_of_120_degrees(tmp_path):
     assert [chern_of_all(result, axis) for axis in range(3)] == [-1] * 3
 
 
+def test_collinear_spin(tmp_path):
+    """Two models of Haldane of opposite flux as spin up and down."""
+    from moireio.blockfile.stream import write_target
+    from moireio.operators.catalogue import operator_type
+    from moireio.operators.views import ArraySource
+
+    up, down = haldane(M=0.3), haldane(M=0.3, phi=-np.pi / 2)
+    blocks = {key: np.stack([up.hamiltonian[key], down.hamiltonian[key]]) for key in up.hamiltonian}
+    meta = operator_type("hamiltonian").meta(spin="collinear", dtype="complex128")
+    with write_target(str(tmp_path / "x.h5")) as writer:
+        writer.structure(up.structure)
+        writer.basis(up.basis)
+        writer.operator(ArraySource.from_blocks(meta, up.dims, blocks))
+    result = solve(tmp_path / "x.h5", 1, 1, symmetrise=True)
+    assert result.n.shape == (2, 3, 3, 1)
+    for axis in range(3):
+        assert [chern_of_spin(result, axis, s) for s in (1, -1)] == [-1, 1]
+        assert chern_of_all(result, axis) == 0
+    groups = rotation_object(result, "x.h5")["centres"][0]["groups"]
+    assert [(g["channel"], g["chern_mod3"]) for g in groups] == [("up", -1), ("down", 1)]
+
+
 def test_bulk_crystals_are_refused(tmp_path):
     model = haldane()
     bulk = replace(model, structure=replace(model.structure, pbc=[True] * 3))
