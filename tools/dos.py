@@ -68,7 +68,7 @@ class _Command(Command):
     type=float,
     help="Standard deviation of a level, eV.  [default: 0.05; kpm: 0.1]",
 )
-@solver_options("dense", "kpm")
+@solver_options("dense", "kpm", "sparse", without=("verify_count", "drop", "precision"))
 @click.option(
     "--moments",
     type=click.IntRange(2, 1_000_000),
@@ -111,8 +111,8 @@ class _Command(Command):
     "--window",
     nargs=2,
     type=float,
-    help="Lowest and highest energy, eV from the zero.  [default: from the lowest level to 8 eV "
-    "above the zero; the plot: -6 6]",
+    help="Lowest and highest energy, eV from the zero; --solver sparse finds the levels inside "
+    "only.  [default: from the lowest level to 8 eV above the zero; the plot: -6 6]",
 )
 @click.option(
     "--points",

@@ -7,43 +7,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from moireio.dos import kpm
-from moireio.dos.broadening import edges, gaussian_dos, simplex_dos
-from moireio.dos.electrons import level_from_counts, level_from_moments
+from moireio.dos.by_levels import LevelsRun
+from moireio.dos.by_moments import DENSE_SIZE, MomentsRun
 from moireio.errors import MoireioError, naming
-from moireio.projection.groups import flipped_rows, make_projection
+from moireio.projection.groups import make_projection
 from moireio.results.dos import DensityOfStates
 from moireio.runtime.progress import Progress
-from moireio.runtime.threads import blas_beside_mkl, cores
-from moireio.solvers.base import EigenProblem
-from moireio.solvers.registry import can_count
 from moireio.spectrum import irreducible as symmetry
 from moireio.spectrum.checkpoint import checkpointed, solver_key
 from moireio.spectrum.choice import SolverChoice
-from moireio.spectrum.filling import (
-    FEW,
-    SMALLEST_GAP,
-    LevelsAround,
-    electron_count,
-    electron_temperature,
-    occupation_of,
-)
+from moireio.spectrum.filling import FEW, electron_count
 from moireio.spectrum.levels import check_result
-from moireio.spectrum.populations import solve_populations
-from moireio.spectrum.problems import EigenproblemSet
+from moireio.spectrum.selection import centred_range
 from moireio.spectrum.sums import bloch_sums
 
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
     from moireio.kspace.mesh import KMesh
 
-DENSE_SIZE = 6000  # orbitals up to which "auto" finds all levels
 WIDTH = {"gaussian": 0.05, "kpm": 0.1}  # eV
 ABOVE = 8.0  # eV shown above the zero
 POINTS = 2001
 FERMI = ("auto", "moments", "counts", "levels", "none")
-MAX_LEVELS = 64  # levels at every k that "auto" finds at most for the Fermi level
-ROUGH_MOMENTS = 64  # for the window of projections, before the Fermi level is known
 
 
 @dataclass(frozen=True)
@@ -151,8 +136,9 @@ def density_of_states(
         Standard deviation, eV; by default 0.05 for Gaussians, 0.1 for kernel polynomials.
     grid : EnergyGrid, optional
         Energies of the result.
-    solver : {"auto", "dense", "kpm"} or SolverChoice
-        All levels, or the kernel polynomial method; "auto" takes the latter above 6000 orbitals.
+    solver : {"auto", "dense", "sparse", "kpm"} or SolverChoice
+        All levels, those in the window of `grid` (at many k points of a large cell from a few
+        anchors), or the kernel polynomial method; "auto" takes the latter above 6000 orbitals.
     chebyshev : Chebyshev, optional
         Settings of the latter.
     fermi : {"auto", "moments", "counts", "levels", "none"}
@@ -215,26 +201,31 @@ def density_of_states(
             raise MoireioError(
                 "the kernel polynomial method cannot be resumed", remedy="leave `resume` out"
             )
+        inside = choice.name == "sparse"
+        tried = _bands_tried(file, sums, spin) if inside else None
         reduced_mesh, notes = symmetry.reduced(
             file,
             mesh,
             sums,
             overlap,
             projection,
-            solver=choice,
-            use_group=use_symmetry and from_levels,
+            solver=choice if tried is None else replace(choice, name="auto"),
+            use_group=use_symmetry and from_levels and (tried is not None or not inside),
+            band_range=tried,
         )
-        run = _Run(file, reduced_mesh, sums, overlap, projection, spin, choice, notes, temperature)
+        kind = LevelsRun if from_levels else MomentsRun
+        run = kind(file, reduced_mesh, sums, overlap, projection, spin, choice, notes, temperature)
         if fermi == "none":
             run.electrons = run.stored_level = None
         if not from_levels:
-            return run.kernel_polynomials(width, grid, chebyshev or Chebyshev(), fermi, progress)
-        check_result(
-            len(reduced_mesh) * len(sums) * n_orbitals * (1.0 + len(projection)),
-            choice.memory,
-            f"{n_orbitals} levels at {len(reduced_mesh)} k points in {len(projection)} groups",
-            "choose a coarser mesh or fewer groups, or `solver` kpm",
-        )
+            return run.density(width, grid, chebyshev or Chebyshev(), fermi, progress)
+        if not inside:
+            check_result(
+                len(reduced_mesh) * len(sums) * n_orbitals * (1.0 + len(projection)),
+                choice.memory,
+                f"{n_orbitals} levels at {len(reduced_mesh)} k points in {len(projection)} groups",
+                "choose a coarser mesh or fewer groups, or `solver` kpm",
+            )
 
         def key():
             return {
@@ -242,10 +233,23 @@ def density_of_states(
                 "k": reduced_mesh.k.tolist(),
                 "solver": solver_key(choice),
                 "project": list(project),
+                "window": None
+                if not inside
+                else [grid.energy_window and list(grid.energy_window), grid.zero, width],
             }
 
         with checkpointed(checkpoint, key, resume) as kept:
-            return run.dense(method, width, grid, kept, progress)
+            return run.density(method, width, grid, kept, progress)
+
+
+def _bands_tried(file, sums, spin):
+    """Return the bands on which the sparse solver tries symmetry; None if they are not known."""
+    electrons = electron_count(file)
+    if electrons is None:
+        return None
+    n = sums[0].n_orbitals
+    below = electrons / (2.0 if spin == "none" else 1.0) / len(sums)
+    return centred_range(n, min(FEW, n), min(below, n))
 
 
 def _method(method, choice, mesh, structure, width):
@@ -276,232 +280,3 @@ def _method(method, choice, mesh, structure, width):
             remedy="use `method` gaussian",
         )
     return method
-
-
-class _Run:
-    """One density of states, from all levels or from kernel polynomials."""
-
-    def __init__(self, file, mesh, sums, overlap, projection, spin, choice, notes, temperature):
-        self.file, self.mesh, self.sums, self.overlap = file, mesh, sums, overlap
-        self.projection, self.choice, self.notes = projection, choice, notes
-        self.degeneracy = 2.0 if spin == "none" else 1.0
-        self.flipped = flipped_rows(sums[0].sizes, spin == "spinor")
-        self.indicator = projection.indicator if len(projection) else None
-        self.electrons, self.stored_level = electron_count(file), file.electrons.fermi
-        self.temperature = electron_temperature(file, temperature)
-
-    def _start(self, method, width):
-        """Return a result without its numbers."""
-        empty = np.zeros((len(self.sums), 0, 1))
-        stored = None if self.electrons is not None else self.stored_level
-        return DensityOfStates(
-            np.zeros(0),
-            empty[..., 0],
-            empty,
-            labels=self.projection.labels,
-            projection=tuple(self.projection.names[w] for w in self.projection.way),
-            method=method,
-            width=width,
-            mesh=self.mesh.mesh.shape,
-            shift=self.mesh.mesh.shift,
-            fermi=stored,
-            fermi_from=None if stored is None else "file",
-            electrons=self.electrons,
-            source=self.file.hamiltonian.meta.source,
-        )
-
-    def dense(self, method, width, grid, checkpoint, progress):
-        """Return the density of all levels, broadened."""
-        energies, weights, notes = solve_populations(
-            self.sums,
-            self.overlap,
-            self.mesh.k,
-            self.choice,
-            self.indicator,
-            checkpoint=checkpoint,
-            progress=progress,
-        )
-        self.notes += notes
-        dos = self._start(method, width)
-        if self.electrons is not None:
-            occupation = occupation_of(
-                energies, self.mesh.weights, self.electrons, self.degeneracy, self.temperature
-            )
-            dos = replace(dos, **self._edges(occupation))
-        margin = 0.5 if width is None else 6 * width
-        points = grid.energies(dos, energies.min() - margin, energies.max() + margin)
-        image = symmetry.images(self.mesh, self.projection, self.flipped)
-        curves = []
-        for levels, populations in zip(energies, weights, strict=True):
-            if method == "gaussian":
-                mean = symmetry.averaged(self.mesh, np.moveaxis(populations, 2, 1), image)
-                mean = np.moveaxis(mean, 1, 2)
-                curves.append(gaussian_dos(levels, self.mesh.weights, mean, points, width))
-            else:
-                curves.append(self._interpolated(levels, populations, points, image))
-        return self._finish(dos, points, np.array(curves))
-
-    def _interpolated(self, levels, populations, points, image):
-        mesh, groups = self.mesh, len(self.projection)
-        simplices = mesh.mesh.simplices(self.file.structure.reciprocal)
-
-        def of_band(band):
-            at_points = populations[:, band][mesh.point]
-            return np.take_along_axis(at_points, image[mesh.operation], axis=1)
-
-        return simplex_dos(
-            levels, simplices, points, mesh.point, of_band if groups else None, groups
-        )
-
-    def kernel_polynomials(self, width, grid, chebyshev, fermi, progress):
-        """Return the density from moments, the sum of their series."""
-        dos = self._start("kpm", width)
-        if self._wants_levels(fermi, grid):
-            dos = replace(dos, **self._from_levels(MAX_LEVELS if fermi == "auto" else None))
-        pending = self.electrons is not None and dos.fermi is None
-        counts = fermi == "counts" or (
-            fermi == "auto" and self.overlap is not None and can_count(self.sums[0].n_orbitals)
-        )
-        passes = 2 if pending and self.indicator is not None else 1
-        ticker = kpm.Ticker(progress, len(self.sums) * len(self.mesh) * passes)
-        shown, slack = dos, 0.0
-        if passes == 2:  # which energies are projected depends on the Fermi level
-            rough = replace(
-                chebyshev, moments=min(ROUGH_MOMENTS, chebyshev.moments or ROUGH_MOMENTS)
-            )
-            parts = self._moments(width, rough, ticker, None, None)
-            shown = self._with_level(dos, parts)
-            slack = 3 * (shown.fermi_error or 0.0) + 2 * shown.fermi_resolution
-        parts = self._moments(width, chebyshev, ticker, self.indicator, (grid, shown, slack))
-        if pending:
-            try:
-                dos = self._with_level(dos, parts, counts)
-            except MoireioError as error:
-                if fermi != "auto" or not counts:
-                    raise
-                # factors of H are larger than those of S; the moments are there
-                reason = error.args[0]
-                self.notes.append(f"no count, the Fermi level is from moments alone: {reason}")
-                dos = self._with_level(dos, parts)
-        every = [m for moments in parts for m in moments]
-        low = min(m.centre - m.half for m in every)
-        high = max(m.centre + m.half for m in every)
-        points = grid.energies(dos, low, high)
-        image = symmetry.images(self.mesh, self.projection, self.flipped)
-        curves, errors = [], []
-        for moments in parts:
-            below = np.stack([m.below(edges(points)) for m in moments])  # k, vectors, energies
-            density = np.diff(below, axis=-1) / (points[1] - points[0])
-            shares = np.stack([m.parts(points) for m in moments])
-            shares = symmetry.averaged(self.mesh, shares, image)
-            mean = density.mean(axis=1)
-            whole = np.concatenate([mean[:, None], mean[:, None] * shares], axis=1)
-            curves.append(np.einsum("k,kge->ge", self.mesh.weights, whole))
-            samples = np.einsum("k,kve->ve", self.mesh.weights, density)
-            if len(samples) > 1:
-                errors.append(samples.std(axis=0, ddof=1) / np.sqrt(len(samples)))
-        error = self.degeneracy * np.array(errors) if errors else None
-        dos = replace(dos, error=error, width=max(m.width for m in every))
-        return self._finish(dos, points, np.array(curves))
-
-    def _moments(self, width, chebyshev, ticker, indicator, shown):
-        """Return the moments of every spin and k point."""
-
-        def energy_window(low, high):
-            grid, dos, slack = shown
-            return grid.energies(dos, low, high)[[0, -1]] + np.array([-slack, slack])
-
-        with blas_beside_mkl():
-            return [
-                [
-                    kpm.moments(
-                        EigenProblem(total, self.overlap, k),
-                        width=width,
-                        count=chebyshev.moments,
-                        vectors=chebyshev.vectors,
-                        seed=[chebyshev.seed, number],
-                        indicator=indicator,
-                        energy_window=energy_window,
-                        threads=self.choice.jobs or cores(),
-                        memory=self.choice.memory,
-                        progress=ticker,
-                    )
-                    for number, k in enumerate(self.mesh.k)
-                ]
-                for total in self.sums
-            ]
-
-    def _with_level(self, dos, parts, counts=False):
-        """Return a result with the Fermi level from moments, and counts of levels."""
-        both = [
-            (w, m) for moments in parts for w, m in zip(self.mesh.weights, moments, strict=True)
-        ]
-        if not counts:
-            found = level_from_moments(both, self.electrons, self.degeneracy)
-        else:
-            choice = replace(self.choice, name="sparse")
-            with EigenproblemSet(self.sums, self.overlap, self.mesh.k, choice, 1) as problems:
-
-                def count(energy):
-                    return sum(
-                        weight * problems.count_below(channel, point, energy)
-                        for channel in range(len(self.sums))
-                        for point, weight in enumerate(self.mesh.weights)
-                    )
-
-                found = level_from_counts(both, self.electrons, self.degeneracy, count)
-            edges = self._from_levels(FEW, found.fermi) if found.counted else {}
-            if edges:  # few levels are near: the gap is worth its factors
-                return replace(dos, **edges)
-        return replace(
-            dos,
-            fermi=found.fermi,
-            fermi_from="counts" if counts else "moments",
-            fermi_error=found.error,
-            fermi_resolution=found.resolution,
-            vbm=found.vbm,
-            gap=found.gap,
-        )
-
-    def _wants_levels(self, fermi, grid):
-        """Return whether to find levels next to the Fermi level before the moments."""
-        n = self.sums[0].n_orbitals
-        if self.electrons is None or fermi in ("moments", "counts"):
-            return False
-        return fermi == "levels" or (can_count(n) and (n <= DENSE_SIZE or grid.zero == "vbm"))
-
-    def _from_levels(self, max_levels, sigma=None):
-        """Return Fermi level and gap from levels; nothing if more than `max_levels` are needed."""
-        choice = replace(self.choice, name="auto")
-        levels = LevelsAround(
-            self.sums, self.overlap, self.mesh, choice, structure=self.file.structure
-        )
-        sigma = self.file.electrons.fermi if sigma is None else sigma
-        occupation = levels.occupation(
-            self.electrons, self.degeneracy, self.temperature, sigma, max_levels
-        )
-        return {} if occupation is None else self._edges(occupation)
-
-    def _edges(self, occupation):
-        """Return Fermi level, VBM and gap; note where the file has another Fermi level."""
-        fermi, stored = occupation.fermi, self.file.electrons.fermi
-        if stored is not None and abs(stored - fermi) > SMALLEST_GAP and occupation.gap is None:
-            self.notes.append(
-                f"the Fermi level in the file is {stored:.4f} eV, on this mesh it is {fermi:.4f} eV"
-            )
-        return {
-            "fermi": fermi,
-            "fermi_from": "levels",
-            "vbm": occupation.vbm,
-            "gap": occupation.gap,
-        }
-
-    def _finish(self, dos, points, curves):
-        curves = self.degeneracy * curves
-        return replace(
-            dos,
-            energies=points,
-            total=np.ascontiguousarray(curves[:, 0]),
-            projected=np.ascontiguousarray(curves[:, 1:]),
-            notes=tuple(self.notes),
-        )

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from moireio.projection.mulliken import gross_populations
 from moireio.spectrum.levels import solve_levels
 from moireio.spectrum.problems import EigenproblemSet
+from moireio.spectrum.selection import entering_range
 
 if TYPE_CHECKING:
     from scipy.sparse import sparray
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from moireio.solvers.base import EigenProblem
     from moireio.spectrum.checkpoint import Checkpoint
     from moireio.spectrum.choice import SolverChoice
+    from moireio.system.structure import Structure
 
 DEGENERATE = 1e-5  # eV
 
@@ -82,7 +84,9 @@ def solve_populations(
     indicator: "sparray | None" = None,
     *,
     band_range: tuple[int, int] | None = None,
+    energy_range: tuple[float, float] | None = None,
     sigma: float | None = None,
+    structure: "Structure | None" = None,
     checkpoint: "Checkpoint | None" = None,
     progress: "Progress | None" = None,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], list[str]]:
@@ -102,8 +106,12 @@ def solve_populations(
         A 1 where an orbital belongs to a group.
     band_range : tuple of two int, optional
         First and last band (inclusive, from 0); by default all.
+    energy_range : tuple of two float, optional
+        Lowest and highest energy, eV, instead: all bands that enter this interval.
     sigma : float, optional
         Energy near the bands, eV.
+    structure : Structure, optional
+        Positions of the atoms, with which levels may follow from anchors (see `EigenproblemSet`).
     checkpoint : Checkpoint, optional
         Keeps what is finished, and has what an interrupted run finished.
     progress : Progress, optional
@@ -124,8 +132,17 @@ def solve_populations(
         If memory does not suffice, or S is not positive definite.
     """
     groups = 0 if indicator is None else indicator.shape[0]
-    bands = None if band_range is None else band_range[1] - band_range[0] + 1
-    with EigenproblemSet(sums, overlap, k, solver, bands, sigma, groups > 0) as problems:
+    bands = 1 if energy_range is not None else None
+    if band_range is not None:
+        bands = band_range[1] - band_range[0] + 1
+    with EigenproblemSet(sums, overlap, k, solver, bands, sigma, groups > 0, structure) as problems:
+        if energy_range is not None:
+
+            def choose() -> tuple[int, int]:
+                return entering_range(problems, energy_range)
+
+            chosen = choose() if checkpoint is None else checkpoint.once("band_range", choose)
+            band_range = chosen[0], chosen[1]
         energies, weights = solve_levels(
             problems,
             band_range,
@@ -135,6 +152,7 @@ def solve_populations(
             progress=progress,
         )
         notes = problems.notes()
+        notes += [one.line("levels") for one in problems.accuracy.values() if one.anchors]
     if weights is None:
         weights = np.zeros((*energies.shape, 0))
     return energies, weights, notes

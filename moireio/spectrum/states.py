@@ -169,26 +169,14 @@ def solve_states(
                 ranges = dict.fromkeys(tasks, (first, last))
             states = _whole_multiplets(problems, ranges, k, tolerance, progress)
             if note is not None:
-                for line in [*problems.notes(), *_about_anchors(problems)]:
+                found = [one for one in problems.accuracy.values() if one.anchors]
+                for line in [*problems.notes(), *(one.line("states") for one in found)]:
                     note(line)
             if solved is not None:
                 anchored = problems.accuracy.values()
                 alone = (len(sums) - len(anchored)) * len(k)
                 solved(alone + sum(accuracy.factorisations for accuracy in anchored))
     return states
-
-
-def _about_anchors(problems: "EigenproblemSet") -> list[str]:
-    """Return from how many k points the states at all of them follow, and how well."""
-    lines = []
-    for accuracy in problems.accuracy.values():
-        if accuracy.anchors:
-            lines.append(
-                f"states at {len(accuracy.bounds)} k points from {len(accuracy.anchors)} anchors, "
-                f"{accuracy.factorisations} k points solved; errors of energies below "
-                f"{accuracy.bounds.max():.1e} eV"
-            )
-    return lines
 
 
 def _whole_multiplets(

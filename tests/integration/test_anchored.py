@@ -7,6 +7,8 @@ from scipy.linalg import eigh
 import moireio
 from moireio.bands.flat import flat_bands
 from moireio.compare.hamiltonians import compare_bands
+from moireio.dos.solve import EnergyGrid, density_of_states
+from moireio.errors import MoireioError
 from moireio.formats.calculations import open_calculation
 from moireio.kspace.mesh import make_mesh
 from moireio.solvers import registry
@@ -216,3 +218,21 @@ def test_the_fermi_level_on_a_mesh(twisted, low_thresholds, monkeypatch, tempera
     assert found.fermi == pytest.approx(exact.fermi, abs=1e-5)
     assert found.vbm == pytest.approx(exact.vbm, abs=1e-5)
     assert len(solved) < 16
+
+
+@pytest.mark.parametrize("width", [None, 0.05])
+def test_density_of_states_in_a_window(twisted, low_thresholds, width):
+    """The levels inside the window, from anchors, give the density that all levels give there."""
+    grid = EnergyGrid((-0.3, 0.4), 71)
+    how = {"grid": grid, "width": width, "project": ["layer"], "use_symmetry": False}
+    with moireio.open(twisted) as file:
+        mesh = make_mesh(file.structure, [8, 8])
+        exact = density_of_states(file, mesh, solver="dense", **how)
+        found = density_of_states(file, mesh, solver="sparse", **how)
+        with pytest.raises(MoireioError, match="window"):
+            density_of_states(file, mesh, solver="sparse")
+    assert found.energies == pytest.approx(exact.energies, abs=1e-5)
+    assert found.fermi == pytest.approx(exact.fermi, abs=1e-5)
+    assert np.abs(found.total - exact.total).max() < 2e-3 * exact.total.max()
+    assert np.abs(found.projected - exact.projected).max() < 2e-3 * exact.total.max()
+    assert found.notes[-1].startswith("levels at 34 k points from")

@@ -96,6 +96,25 @@ class Accuracy:
     unused: int = 0
     notes: list[str] = field(default_factory=list)
 
+    def line(self, what: str) -> str:
+        """Return from how many k points the others follow, and how well.
+
+        Parameters
+        ----------
+        what : str
+            What was found: "levels" or "states".
+
+        Returns
+        -------
+        str
+            A line.
+        """
+        return (
+            f"{what} at {len(self.bounds)} k points from {len(self.anchors)} anchors, "
+            f"{self.factorisations} k points solved; errors of energies below "
+            f"{self.bounds.max():.1e} eV"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class AnchoredRange:

@@ -6,7 +6,7 @@ from helpers import write_file
 from scipy.special import ellipk
 
 import moireio
-from moireio.dos import kpm, solve
+from moireio.dos import by_moments, kpm
 from moireio.dos.solve import Chebyshev, EnergyGrid, density_of_states
 from moireio.errors import MoireioError
 from moireio.kspace.mesh import make_mesh
@@ -352,7 +352,7 @@ def test_where_the_fermi_level_comes_from(tmp_path):
 
 def test_counts_that_fail_leave_the_moments(tmp_path, monkeypatch):
     """Large cells with S count levels by default; if that fails, a note says so."""
-    monkeypatch.setattr(solve, "DENSE_SIZE", 1)
+    monkeypatch.setattr(by_moments, "DENSE_SIZE", 1)
     with moireio.open(honeycomb(tmp_path / "x.h5", overlap=0.1)) as file:
         mesh = make_mesh(file.structure, [3, 3])
         options = {"solver": "kpm", "width": 0.2, "grid": EnergyGrid((-2, 2), 41, "none")}
@@ -361,7 +361,7 @@ def test_counts_that_fail_leave_the_moments(tmp_path, monkeypatch):
         def fail(self, channel, point, energy):
             raise MoireioError("no room")
 
-        monkeypatch.setattr(solve.EigenproblemSet, "count_below", fail)
+        monkeypatch.setattr(by_moments.EigenproblemSet, "count_below", fail)
         found = density_of_states(file, mesh, **options)
         assert found.fermi_from == "moments"
         assert found.notes[-1].endswith("from moments alone: no room")
