@@ -167,25 +167,29 @@ class InterpolatedLevels:
         """Return the region of a k point."""
         return self.regions[self.region_of[point]]
 
-    def refine(self, point: int) -> bool:
-        """Find the levels at a k point that ghosts may have spoiled once more.
+    def refine(self, points: Sequence[int]) -> list[int]:
+        """Find the levels at k points that ghosts may have spoiled once more.
 
         Parameters
         ----------
-        point : int
-            Index of the k point.
+        points : sequence of int
+            Indices of the k points.
 
         Returns
         -------
-        bool
-            Whether that was not done before.
+        list of int
+            Those where that was not done before.
         """
-        if point in self._refined:
-            return False
-        self._refined.add(point)
-        with blas_threads(1):
-            self.at[point] = self.region(point).levels(self.k[point], self.scales, refined=True)
-        return True
+        fresh = [point for point in dict.fromkeys(points) if point not in self._refined]
+        self._refined.update(fresh)
+
+        def one(point: int) -> RitzLevels:
+            return self.region(point).levels(self.k[point], self.scales, refined=True)
+
+        if fresh:
+            with blas_threads(1), ThreadPoolExecutor(self._threads) as pool:
+                self.at.update(zip(fresh, pool.map(one, fresh), strict=True))
+        return fresh
 
     def polish(self, points: Sequence[int]) -> None:
         """Make the residuals of the levels at some k points smaller.

@@ -101,6 +101,7 @@ class AnchoredLevels:
         self._basis: npt.NDArray | None = None
         self._joined = 0
         self._unseen: npt.NDArray | None = None
+        self._bounded: dict[int, tuple[tuple[float, ...], RitzLevels, npt.NDArray]] = {}
         self.energies = np.full((len(self.k), count), np.nan)
         self.bounds = np.full((len(self.k), count), np.inf)
         given = self.k
@@ -332,6 +333,7 @@ class AnchoredLevels:
         self.found = InterpolatedLevels(self.k, regions, scales, self.threads)
         self.numbers = BandNumbers(self.found, self.reciprocal, self.wanted)
         self.numbers.spread(self.anchors, self.others)
+        self._bounded.clear()
 
     def bound(self) -> None:
         """Find the energies that are wanted, with bounds on their errors."""
@@ -343,13 +345,22 @@ class AnchoredLevels:
             part = self.numbers.part(point)
             if part is not None:
                 self.energies[point] = levels.energies[part]
-                self.bounds[point] = self._bounds_of(point, levels, part)[part]
+                self.bounds[point] = self._kept_bounds(point, levels, part)
         for point in self.anchors:
             # the solver's own error shows in the difference to Ritz values, which are better
             solved = self._solved(point)[0]
             bounds = self.bounds[point] + np.abs(solved - self.energies[point])
             self.bounds[point] = np.fmin(bounds, ANCHOR_SHARE * self.tolerance)
             self.energies[point] = solved
+
+    def _kept_bounds(self, point: int, levels: RitzLevels, part: slice) -> npt.NDArray[np.float64]:
+        """Return bounds on the errors of the wanted levels, those from before where they hold."""
+        assert self._unseen is not None
+        given = (id(levels), part.start, *self._unseen[:, point], self.check, self.ratio)
+        if point not in self._bounded or self._bounded[point][0] != given:
+            bounds = self._bounds_of(point, levels, part)[part]
+            self._bounded[point] = given, levels, bounds  # the levels, as others may get their id
+        return self._bounded[point][2]
 
     def verify(self) -> None:
         """Compare residuals by interpolation with true ones, and measure their norm in S⁻¹."""
@@ -361,7 +372,7 @@ class AnchoredLevels:
             ]
             if not points:
                 continue
-            point = max(points, key=lambda p: self.bounds[p].max())
+            point = max(points, key=self._largest_residual)
             levels, part = self.found.at[point], self.numbers.part(point)
             assert part is not None
             w, y = self.products(self.k[point], self._vectors(point))
@@ -371,15 +382,14 @@ class AnchoredLevels:
             if not self.products.orthogonal:
                 self.ratio = max(self.ratio, norm_ratio(self.products, self.k[point], residuals))
 
+    def _largest_residual(self, point: int) -> float:
+        return float(self.found.at[point].residuals[self.numbers.part(point)].max())
+
     def improve(self) -> None:
         """Find the vectors of least residual where Ritz vectors, spoiled by ghosts, do not do."""
-        for finding in (self.found.polish, self._renew):
+        for finding in (self.found.polish, self.numbers.renew):
             finding([p for p in self.failing() if self.numbers.part(p) is not None])
             self.bound()
-
-    def _renew(self, points: Sequence[int]) -> None:
-        for point in points:
-            self.numbers.renew(point)
 
     def _solved(self, point: int) -> tuple[npt.NDArray[np.float64], npt.NDArray]:
         """Return the energies and states of an anchor that are wanted."""
@@ -477,8 +487,8 @@ class AnchoredLevels:
         yield from self.choose_anchors()
         while True:
             self.interpolate()
-            self.bound()
             self.verify()
+            self.bound()
             self.improve()
             failing = self.failing()
             yield

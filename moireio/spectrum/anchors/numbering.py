@@ -48,6 +48,7 @@ class BandNumbers:
         self._previous: dict[int, int] = {}
         self._root: dict[int, int] = {}
         self._places: dict[int, Place] = {}
+        self._lost: dict[tuple[int, int], tuple[tuple[RitzLevels, ...], npt.NDArray]] = {}
         self.torn: list[int] = []
 
     def part(self, point: int) -> slice | None:
@@ -85,15 +86,16 @@ class BandNumbers:
                 if point in self._found.at:
                     self._first[point] = anchor.first_of(self._found.at[point], self._wanted)
         sure = set(self._first)
-        for anchor in others:
-            self._start_from(anchor)
-        edges = self.edges()
-        doubtful = self._go_on(edges) - sure
-        if doubtful:  # once more, in shorter steps
-            for point in doubtful:
-                for known in (self._first, self._previous, self._root):
-                    known.pop(point, None)
-            doubtful = self._go_on(edges, HALVED) - sure
+        with blas_threads(1):
+            for anchor in others:
+                self._start_from(anchor)
+            edges = self.edges()
+            doubtful = self._go_on(edges) - sure
+            if doubtful:  # once more, in shorter steps
+                for point in doubtful:
+                    for known in (self._first, self._previous, self._root):
+                        known.pop(point, None)
+                doubtful = self._go_on(edges, HALVED) - sure
         self.torn = sorted(doubtful)
 
     def _go_on(self, edges: dict[int, list[tuple[float, int]]], halved: int = 0) -> set[int]:
@@ -156,8 +158,7 @@ class BandNumbers:
             return self._follow(here, there, halved, halved)
         if effort == HALVING:
             return self._follow(here, there, HALVINGS + halved, halved)
-        self.renew(here)
-        self.renew(there)
+        self.renew([here, there])
         return self._follow(here, there, DEEPEST, halved, refined=True)
 
     def _doubtful(self, point: int) -> set[int]:
@@ -173,22 +174,22 @@ class BandNumbers:
             queue += followers.get(queue.pop(), [])
         return found
 
-    def renew(self, point: int) -> None:
-        """Find the levels at a k point once more, and number them as before.
+    def renew(self, points: Sequence[int]) -> None:
+        """Find the levels at k points once more, and number them as before.
 
         Parameters
         ----------
-        point : int
-            Index of the k point.
+        points : sequence of int
+            Indices of the k points.
         """
-        before, part = self._found.at[point], self.part(point)
-        if not self._found.refine(point) or part is None:
-            return
-        if len(before) < 2:
-            return
-        energy = in_a_gap(before.energies, part.start, part.stop)
-        below = self._first[point] + int((before.energies < energy).sum())
-        self._first[point] = below - int((self._found.at[point].energies < energy).sum())
+        old = {point: (self._found.at[point], self.part(point)) for point in points}
+        for point in self._found.refine(points):
+            before, part = old[point]
+            if part is None or len(before) < 2:
+                continue
+            energy = in_a_gap(before.energies, part.start, part.stop)
+            below = self._first[point] + int((before.energies < energy).sum())
+            self._first[point] = below - int((self._found.at[point].energies < energy).sum())
 
     def _start_from(self, anchor: Anchor) -> None:
         """Give numbers to the k point nearest to an anchor that is none of them."""
@@ -205,12 +206,10 @@ class BandNumbers:
             def place(k: npt.NDArray, region: Region = region) -> Place:
                 return region.place(k, region.levels(k, found.scales, refined=True))
 
-            found.refine(point)
-            with blas_threads(1):
-                here = place(anchor.k)
-                there = region.place(found.k[point], found.at[point])
-                begin = anchor.first_of(here.levels, self._wanted)
-                first = follow(here, there, begin, self._wanted, place)
+            found.refine([point])
+            here, there = place(anchor.k), region.place(found.k[point], found.at[point])
+            begin = anchor.first_of(here.levels, self._wanted)
+            first = follow(here, there, begin, self._wanted, place)
             if first is not None:
                 self._first[point] = first
 
@@ -308,7 +307,8 @@ class BandNumbers:
 
             return nearest_unseen(begin, places, edges, next_lost, speed)
 
-        return np.stack([-nearest(0, -1), nearest(1, 1)])
+        with blas_threads(1):
+            return np.stack([-nearest(0, -1), nearest(1, 1)])
 
     def lost(self, here: int, there: int) -> npt.NDArray[np.bool_]:
         """Return which levels at a k point do not go on at a neighbouring one.
@@ -323,9 +323,12 @@ class BandNumbers:
         (c,) array of bool
             True for those of the first that do not.
         """
-        with blas_threads(1):
+        levels = self._found.at[here], self._found.at[there]
+        known = self._lost.get((here, there))
+        if known is None or known[0][0] is not levels[0] or known[0][1] is not levels[1]:
             shares = shares_of(*self._ends(here, there))
-        return shares.sum(axis=1) < CONTINUED
+            known = self._lost[here, there] = levels, shares.sum(axis=1) < CONTINUED
+        return known[1]
 
     def _place(self, point: int) -> Place:
         """Return the levels at a k point with their images."""
@@ -359,9 +362,8 @@ class BandNumbers:
                 return region.place(k, levels)
             return _lifted(k, levels, region, region)
 
-        with blas_threads(1):
-            ends = self._ends(here, there)
-            return follow(*ends, self._first[here], self._wanted, between, depth, halved)
+        ends = self._ends(here, there)
+        return follow(*ends, self._first[here], self._wanted, between, depth, halved)
 
 
 def _lifted(k: npt.NDArray, levels: RitzLevels, own: Region, region: Region) -> Place:
