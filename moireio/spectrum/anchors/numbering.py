@@ -291,10 +291,13 @@ class BandNumbers:
             if (here, there) not in lost:
                 gone, energies = self.lost(here, there), levels[here].energies
                 above, below = energies[part.stop :], -energies[: part.start]
-                lost[here, there] = (
-                    float(below[gone[: part.start]].min(initial=np.inf)),
-                    float(above[gone[part.stop :]].min(initial=np.inf)),
-                )
+                ends = below[gone[: part.start]], above[gone[part.stop :]]
+                # a wanted one lost where none is new: a level is missing, among nearly equal ones
+                own = energies[part][gone[part]]
+                if len(own) and self.lost(there, here).sum() < gone.sum():
+                    ends = np.append(ends[0], -own), np.append(ends[1], own)
+                low, high = (float(end.min(initial=np.inf)) for end in ends)
+                lost[here, there] = low, high
             return lost[here, there]
 
         edges = self.edges()

@@ -1,7 +1,21 @@
 """Levels of hard systems from anchors, against LAPACK."""
 
+from functools import partial
+
 import numpy as np
-from anchored_systems import Exact, blocks_of, carbon, line, solve_from_anchors, sum_of
+import pytest
+from anchored_systems import (
+    Exact,
+    blocks_of,
+    carbon,
+    line,
+    solve_from_anchors,
+    sum_of,
+    supercell,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toymodels import kane_mele
 
 from moireio.spectrum.anchors.anchor import Anchor
 
@@ -35,6 +49,140 @@ def random_chain(seed, count=8, size=3):
                     blocks[i, j, (n, 0, 0)] = block
                     blocks[j, i, (-n, 0, 0)] = block.T
     return carbon(cell, positions, (True, True, False)), sum_of([size] * count, blocks)
+
+
+def coupled(cell, positions, pbc, hopping, overlap=None, cutoff=3.0):
+    """A system of one orbital an atom, from functions of two atoms and their distance."""
+    reach = [int(np.ceil(cutoff * n)) if p else 0 for n, p in zip(pull(cell), pbc, strict=True)]
+    h, s = {}, {}
+    for steps in np.ndindex(*[2 * n + 1 for n in reach]):
+        R = tuple(int(a - n) for a, n in zip(steps, reach, strict=True))
+        vectors = positions[None] + np.array(R) @ cell - positions[:, None]
+        lengths = np.linalg.norm(vectors, axis=-1)
+        for i, j in np.argwhere(lengths < cutoff).tolist():
+            h[i, j, R] = np.full((1, 1), hopping(i, j, lengths[i, j]))
+            if overlap is not None:
+                s[i, j, R] = np.full((1, 1), overlap(lengths[i, j]))
+    sizes = [1] * len(positions)
+    return carbon(cell, positions, pbc), sum_of(sizes, h), sum_of(sizes, s) if s else None
+
+
+def pull(cell):
+    """Inverse heights of a cell, Å⁻¹."""
+    return np.linalg.norm(np.linalg.inv(cell), axis=0)
+
+
+def pi(i, j, length):
+    """Hopping of p orbitals in a plane; eV."""
+    return -2.7 * np.exp(-(length - 1.42) / 0.45) if length > 0.1 else 0.0
+
+
+def ribbon():
+    """A zigzag ribbon with flat bands of its edges, folded three times, with S."""
+    rows = [[1.23 * (n % 2), 2.13 * n + y, 0] for n in range(8) for y in (0, 0.71)]
+    positions = np.array(rows) + [[1.23 * (n % 2), 0, 0] for n in range(16)]
+    positions[:, 0] %= 2.46
+    near = coupled(
+        np.diag([2.46, 40, 20]),
+        positions,
+        (True, False, False),
+        pi,
+        lambda r: 0.12 * np.exp(-(r - 1.42) / 0.45) if r > 0.1 else 1.0,
+    )
+    return *supercell(near[0], (3, 1, 1), *near[1:]), line([[-0.5, 0, 0], [0.5, 0, 0]], [20])
+
+
+def boron_nitride():
+    """Hexagonal, with bands that are nearly flat, folded."""
+    cell = np.array([[2.5, 0, 0], [1.25, 2.5 * np.sqrt(0.75), 0], [0, 0, 20]])
+    positions = np.array([[1, 1, 0], [2, 2, 0]]) / 3 @ cell
+
+    def hopping(i, j, length):
+        return 5.0 * (1 - 2 * i) if length < 0.1 else 0.4 * pi(i, j, length)
+
+    near = coupled(cell, positions, (True, True, False), hopping)
+    return *supercell(near[0], (5, 5, 1), *near[1:]), line([[0, 0, 0], [0.5, 0, 0]], [16])
+
+
+def diffuse():
+    """Gaussians so wide that an eigenvalue of S is 0.01."""
+    rng = np.random.default_rng(3)
+    cell = np.array([[9.0, 0, 0], [1, 8, 0], [0, 0, 30]])
+    mesh = np.stack(np.meshgrid(np.arange(6) / 6, np.arange(5) / 5, [0]), -1).reshape(-1, 3)
+    positions = (mesh + 0.02 * rng.normal(size=(30, 3))) @ cell
+
+    def overlap(length):
+        return np.exp(-0.175 * length**2)
+
+    def hopping(i, j, length):
+        kinetic = 0.5 * (3 - 0.35 * length**2)
+        return (kinetic - 3 * np.cos(i) - 3 * np.cos(j)) * overlap(length)
+
+    near = coupled(cell, positions, (True, True, False), hopping, overlap, 13.0)
+    return *near, line([[0, 0, 0], [0.5, 0, 0]], [16])
+
+
+def crystal():
+    """Two sites of a cubic cell, folded 27 times, along two lines in space."""
+    positions = np.array([[0, 0, 0], [0.5, 0.5, 0.5]]) * 2.5
+    near = coupled(
+        2.5 * np.eye(3),
+        positions,
+        (True,) * 3,
+        lambda i, j, r: 0.5 - i if r < 0.1 else -1.5 * np.exp(-(r - 2.1) / 0.6),
+    )
+    path = line([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0.5, 0.5]], [8, 8])
+    return *supercell(near[0], (3, 3, 3), *near[1:]), path
+
+
+def kramers(**terms):
+    """Spinors on a honeycomb, folded 16 times; without terms every level is twofold."""
+    model = kane_mele(**{"M": 0.0, "rashba": 0.0, **terms})
+    whole = sum_of(model.dims, model.hamiltonian)
+    near = supercell(model.structure, (4, 4, 1), whole)
+    return *near, None, line([[0, 0, 0], [0.5, 0, 0], [2 / 3, 1 / 3, 0]], [10, 8])
+
+
+@pytest.mark.parametrize(
+    ("system", "bands"),
+    [
+        (ribbon, (23, 24)),
+        (ribbon, (12, 15)),
+        (boron_nitride, (23, 24)),
+        (boron_nitride, (3, 6)),
+        (diffuse, (14, 17)),
+        (diffuse, (0, 3)),
+        (crystal, (0, 3)),
+        (kramers, (31, 32)),
+        (kramers, (3, 9)),
+        (partial(kramers, M=0.2, rashba=0.1), (28, 32)),
+    ],
+)
+def test_hard_systems(system, bands):
+    structure, h, s, k = system()
+    found = solve_from_anchors(structure, h, s, k, bands)
+    assert found.ratio <= 1
+    assert found.bounds.max() <= 1e-5
+    assert len(found.direct) < len(k)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    splitting=st.sampled_from([0.0, 1e-7, 1e-3]),
+    first=st.integers(0, 29),
+    count=st.integers(1, 6),
+    stop=st.floats(0.1, 0.5),
+    tolerance=st.sampled_from([1e-3, 1e-5]),
+)
+@settings(max_examples=8, deadline=None)
+def test_random_chains(seed, splitting, first, count, stop, tolerance):
+    """Two nearly equal copies of random chains; levels anywhere in the spectrum."""
+    structure, h = copies_of(*random_chain(seed, count=5), splitting)
+    k = line([[0, 0, 0], [stop, 0, 0]], [12])
+    bands = first, min(first + count, 30) - 1
+    found = solve_from_anchors(structure, h, None, k, bands, tolerance=tolerance)
+    assert found.ratio <= 1
+    assert found.bounds.max() <= tolerance
 
 
 def test_a_corner_keeps_the_bounds_of_its_energies():
