@@ -141,8 +141,9 @@ def _solve(ctx, file, opts, choice):
         beside_chern,
         cherns_below,
         middle_of_gap,
+        narrow_places,
     )
-    from moireio.topology.edges import ALL_BANDS, follow_edges
+    from moireio.topology.edges import ALL_BANDS, CENTRES, follow_edges
     from moireio.topology.ribbon import cut_ribbon, handedness, own_ribbon
     from moireio.topology.surface import semi_infinite_edges
 
@@ -171,12 +172,17 @@ def _solve(ctx, file, opts, choice):
             )
         else:
             small = opts["bands"] or ribbon.n_orbitals <= ALL_BANDS
+            window = None if small else opts["window"] or None
+            places = ()
+            if window and opts["cut"] is not None:
+                places = narrow_places(file, energies, ribbon.periodic)
             edges = follow_edges(
                 ribbon,
                 energies,
                 points=opts["points"],
                 bands=opts["bands"],
-                energy_window=None if small else opts["window"] or None,
+                energy_window=window,
+                centres=[*CENTRES, *places],
                 solver=choice,
                 progress=update,
                 note=lambda line: say(ctx, f"note: {line}"),

@@ -129,6 +129,31 @@ def narrowest(
     return float(closest.min()), k[order][closest[order] < ALIKE * closest.min()]
 
 
+def narrow_places(
+    file: "BlockFile", energies: Sequence[float], axis: int
+) -> npt.NDArray[np.float64]:
+    """Return where the gaps of a layer around some energies are narrow, along one vector.
+
+    Parameters
+    ----------
+    file : BlockFile
+        Periodic along two vectors.
+    energies : sequence of float
+        eV.
+    axis : {0, 1, 2}
+        Reciprocal vector.
+
+    Returns
+    -------
+    (n,) array
+        Fractional; nothing of cells with more than 300 orbitals.
+    """
+    if bloch_sums(file)[0][0].n_orbitals > DIRECT:
+        return np.zeros(0)
+    found = [narrowest(file, energy)[1][:, axis] for energy in energies]
+    return np.unique(np.concatenate(found) % 1.0)
+
+
 def middle_of_gap(file: "BlockFile", choice: SolverChoice | None = None) -> float:
     """Return the energy in the middle of the gap that the electrons leave.
 

@@ -34,6 +34,8 @@ REACH = 1.5  # how much further than to first order a state may move in a step
 SPLITTING = 0.05  # of the gap: states of both edges that are closer are turned to those of one
 HALVINGS = 7  # of a step
 OFFSET = 0.382  # of a step: no k point and no middle of two is one of high symmetry
+CENTRES = (0.0, 0.5)
+CLOSE = 1.07 * 2.0 ** -np.arange(4, 11)  # of a reciprocal vector: more k around the centres
 SPIN = 0.1  # |⟨σ_z⟩| below which a state has no spin
 NEAR = 20  # levels on either side of an energy that are followed
 WINDOW_BANDS = 8  # about so many in a window inside a gap
@@ -76,6 +78,7 @@ def follow_edges(
     points: int = 101,
     bands: int | None = None,
     energy_window: tuple[float, float] | None = None,
+    centres: Sequence[float] = CENTRES,
     solver: str | SolverChoice = "auto",
     progress: Progress | None = None,
     note: Callable[[str], object] | None = None,
@@ -97,6 +100,9 @@ def follow_edges(
         Lowest and highest energy, eV, around all energies: the states inside it instead of
         `bands`. In very wide ribbons bands lie too close together to be separated, and only a
         window inside the gap is left.
+    centres : sequence of float
+        Where edge states may stay in `energy_window` for a short way in k only, as where the gap
+        is small: more k points around these, in the reciprocal vector of the periodic one.
     solver : {"auto", "dense", "sparse", "slepc"} or SolverChoice
         How to solve.
     progress : Progress, optional
@@ -132,7 +138,7 @@ def follow_edges(
     bands = min(max(bands, 2 * MARGIN + 2), ribbon.n_orbitals)
     with naming(ribbon.label):
         while True:
-            run = _Run(ribbon, energies, points, bands, choice, energy_window)
+            run = _Run(ribbon, energies, points, bands, choice, energy_window, centres)
             try:
                 return run.result(progress, note)
             except _TooFewError:
@@ -149,13 +155,19 @@ class _Run:
     bands: int
     choice: SolverChoice
     window: tuple[float, float] | None = None
+    centres: Sequence[float] = CENTRES
+    shown: npt.NDArray[np.bool_] = field(init=False)
     problems: EigenproblemSet = field(init=False)
     band_range: tuple[int, int] = field(init=False)
 
     def result(self, progress: Progress | None, note: Callable[[str], object] | None) -> EdgeStates:
         ribbon, steps = self.ribbon, 2**HALVINGS
-        fine = (np.arange(self.points * steps) + OFFSET * steps) / (self.points * steps)
-        self.k = ribbon.k_points(fine)
+        shown = (np.arange(self.points) + OFFSET) / self.points
+        base = np.unique(np.concatenate([shown, self._close()]))
+        self.shown = np.isin(base, shown)
+        widths = np.diff(base, append=base[0] + 1)
+        fine = base[:, None] + widths[:, None] * np.arange(steps) / steps
+        self.k = ribbon.k_points(fine.ravel())
         check_result(
             2.0 * ribbon.n_orbitals * self.bands * (HALVINGS + 4),
             self.choice.memory,
@@ -181,14 +193,21 @@ class _Run:
             if note is not None:
                 for line in self.problems.notes():
                     note(line)
-        return self._gathered(fine[::steps], kept, crossings)
+        return self._gathered(shown, kept, crossings)
+
+    def _close(self) -> npt.NDArray[np.float64]:
+        """Return more k where edge states may stay in the window for a short way only."""
+        if self.window is None:
+            return np.zeros(0)
+        away = np.concatenate([CLOSE, -CLOSE])
+        return (np.asarray(self.centres)[:, None] + away).ravel() % 1.0
 
     def _range(self) -> tuple[int, int]:
         """Return the bands around all energies."""
         n_orbitals = self.ribbon.n_orbitals
         if self.bands >= n_orbitals:
             return 0, n_orbitals - 1
-        sample = np.linspace(0, self.points - 1, min(SAMPLE, self.points)).astype(int)
+        sample = np.linspace(0, len(self.shown) - 1, min(SAMPLE, self.points)).astype(int)
         counts = [
             self.problems.count_below(channel, int(point) * 2**HALVINGS, energy)
             for channel in range(len(self.ribbon.sums))
@@ -275,11 +294,12 @@ class _Path:
 
     def along(self, crossings: list[list[Crossing]]) -> Iterator[RibbonStates]:
         """Yield the states at the k points, as solved; add what passes the energies."""
-        steps, points = 2**HALVINGS, self.run.points
+        steps, points = 2**HALVINGS, len(self.run.shown)
         tasks = [(self.channel, n * steps) for n in range(points)]
         first = before = None
         for n, here in enumerate(self._solved(tasks)):
-            yield here
+            if self.run.shown[n]:
+                yield here
             here = self._near(here)
             if before is None:
                 first = here

@@ -9,6 +9,7 @@ import toymodels
 
 import moireio
 from moireio.blockfile.stream import write_target
+from moireio.topology.ribbon import RibbonSource, ribbon_structure
 
 CUT = ("--cut", 12, "--points", 15)
 
@@ -123,6 +124,23 @@ def test_a_disagreement_is_an_error(haldane, tmp_path, invoke):
     assert done.exit_code == 1
     assert done.stdout.splitlines()[-1] == "agreement: c3 ?, fukui +1, wilson -1, edges -1: no"
     assert done.stderr.splitlines()[-1].startswith(f"error: {wrong}: the Chern numbers of C3")
+
+
+def test_a_ribbon_of_its_own(haldane, invoke, tmp_path):
+    with moireio.open(haldane) as file, write_target(str(tmp_path / "r.h5")) as out:
+        out.structure(ribbon_structure(file.structure, 12, 1))
+        out.basis(file.basis)
+        out.operator(RibbonSource(file.hamiltonian, 12, 1))
+    words = ("--energy", 0.1, "--points", 15, "--json")
+    own = json.loads(invoke("edge-project", tmp_path / "r.h5", *words).stdout)
+    cut = json.loads(invoke("edge-project", haldane, "--cut", 12, "--open", 2, *words).stdout)
+    assert (own["width"], own["open"], own["periodic"]) == (None, 2, 1)
+    assert own["gaps"][0]["low"] == cut["gaps"][0]["low"]
+    assert own["gaps"][0]["chern"] is None
+    assert np.allclose(own["weights"]["high"], cut["weights"]["high"])
+    known = ("--main-gap-chern", -1)
+    own = json.loads(invoke("edge-project", tmp_path / "r.h5", *words, *known).stdout)
+    assert own["gaps"][0]["agree"]
 
 
 def test_half_infinite_layers(haldane, tmp_path, invoke):
