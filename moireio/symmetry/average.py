@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from moireio.operators.blocks import (
     OperatorSource,
+    adjoint,
     block_offsets,
     by_shape,
     components,
@@ -23,7 +24,7 @@ from moireio.operators.blocks import (
     slab_bounds,
     take_blocks,
 )
-from moireio.operators.views import ArraySource, stored_as
+from moireio.operators.views import ArraySource
 from moireio.symmetry.action import atomic_matrices
 from moireio.symmetry.operations import Operation, cyclic
 from moireio.system.basis import Basis
@@ -86,8 +87,6 @@ class AveragedOperator:
         Operations whose own parts are recorded.
     vector : bool
         Whether the three components turn as those of a polar vector.
-    storage : {"full", "upper"}, optional
-        Whether both partners of every pair are made, or one; by default as in `source`.
 
     Attributes
     ----------
@@ -110,12 +109,10 @@ class AveragedOperator:
         basis: Basis,
         watched: Mapping[str, Operation] | None = None,
         vector: bool = False,
-        storage: str | None = None,
     ) -> None:
-        self._source, self._vector = stored_as(source, "full"), vector
+        self._source, self._vector = source, vector
         spinor = source.meta.spin == "spinor"
-        storage = storage or source.meta.storage
-        self.meta, self.sizes = source.meta.with_(storage=storage), source.sizes
+        self.meta, self.sizes = source.meta, source.sizes
         self._species = structure.species
         names = structure.species_names
         self._group = list(group)
@@ -127,9 +124,10 @@ class AveragedOperator:
         }
         self.removed = Removed()
         self.removed_by = {name: Removed() for name in self._watched}
-        pairs = _closed(self._source.pairs, self._group)
-        self.pairs = pairs.select(pairs.upper()) if storage == "upper" else pairs
-        self._sources = _sources(self.pairs, self._source.pairs, self._group)
+        half = source.meta.storage == "upper"
+        pairs = _closed(source.pairs.with_partners() if half else source.pairs, self._group)
+        self.pairs = pairs.select(pairs.upper()) if half else pairs
+        self._sources = _sources(self.pairs, source.pairs, self._group, half)
 
     def rows(self, i0: int, i1: int) -> npt.NDArray[Any]:
         """Return the averaged blocks of the atoms ``i0 <= i < i1``."""
@@ -160,28 +158,29 @@ class AveragedOperator:
     ) -> npt.NDArray[Any]:
         """Return the blocks of some pairs, made by one operation; shape (components, n)."""
         out = np.zeros((self.meta.components, int(offsets[-1])), dtype=kind)
-        origin = self._sources[number][span]
+        places, partners = self._sources[number]
+        origin = places[span]
+        turned = np.zeros(len(origin), dtype=bool) if partners is None else partners[span]
         there = np.flatnonzero(origin >= 0)
         unique, back = np.unique(origin[there], return_inverse=True)
         data, starts = read_pairs(self._source, unique)
-        if number == 0:  # the identity: no rotation
-            for shape, part in by_shape(self.sizes[i[there]], self.sizes[j[there]]):
-                for target, flat in zip(out, components(data), strict=True):
-                    blocks = take_blocks(flat, starts[back[part]], shape)
-                    scatter(target, offsets[there[part]], blocks.reshape(len(part), -1))
-            return out
         matrices = self._matrices[number]
         conjugate = self._group[number].time_reversal
-        species = self._species[i[there]], self._species[j[there]]
+        species = 2 * self._species[i[there]] + turned[there], self._species[j[there]]
         for (a, b), part in by_shape(*species):
+            a, is_turned = divmod(a, 2)
             shape = len(matrices[a]), len(matrices[b])
-            right = matrices[b].conj().T
             for target, flat in zip(out, components(data), strict=True):
-                blocks = take_blocks(flat, starts[back[part]], shape)
-                blocks = blocks.conj() if conjugate else blocks
-                turned = blocks.reshape(-1, shape[1]) @ right
-                turned = np.matmul(matrices[a], turned.reshape(len(part), *shape))
-                scatter(target, offsets[there[part]], turned.reshape(len(part), -1))
+                at = starts[back[part]]
+                if is_turned:
+                    blocks = adjoint(take_blocks(flat, at, shape[::-1]), self.meta.parity)
+                else:
+                    blocks = take_blocks(flat, at, shape)
+                if number:  # not the identity
+                    blocks = blocks.conj() if conjugate else blocks
+                    right = blocks.reshape(-1, shape[1]) @ matrices[b].conj().T
+                    blocks = np.matmul(matrices[a], right.reshape(len(part), *shape))
+                scatter(target, offsets[there[part]], blocks.reshape(len(part), -1))
         return self._group[number].rotation @ out if self._vector else out
 
 
@@ -211,17 +210,23 @@ def _closed(pairs: Pairs, group: Sequence[Operation]) -> Pairs:
 
 
 def _sources(
-    pairs: Pairs, source: Pairs, group: Sequence[Operation]
-) -> list[npt.NDArray[np.int32]]:
-    """Return for every operation the pair that it takes to each pair; −1 where there is none."""
-    known: dict[bytes, npt.NDArray[np.int32]] = {}
+    pairs: Pairs, source: Pairs, group: Sequence[Operation], half: bool
+) -> list[tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_] | None]]:
+    """Return for every operation the pair that it takes to each pair; −1 where there is none.
+
+    Where one of each pair of partners is stored, also whether it is the partner of that pair.
+    """
+    known: dict[bytes, tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_] | None]] = {}
     out = []
     for operation in group:
         key = operation.key[:-1]
         if key not in known:
-            inverse = _inverse(operation)
-            moved = _moved((pairs.i, pairs.j, pairs.R), inverse)
-            known[key] = source.find(*moved).astype(np.int32)
+            i, j, R = _moved((pairs.i, pairs.j, pairs.R), _inverse(operation))
+            places, partners = source.find(i, j, R), None
+            if half:
+                partners = places < 0
+                places[partners] = source.find(j[partners], i[partners], -R[partners])
+            known[key] = places.astype(np.int32), partners
         out.append(known[key])
     return out
 

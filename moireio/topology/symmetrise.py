@@ -241,13 +241,12 @@ def symmetrise(
         group, reported = symmetry_group(file, names, position_tolerance, max_change)
         limit = usable_memory(memory) / SHARE
 
-        def near(name: str) -> OperatorSource:
+        def near(name: str, storage: str | None = None) -> OperatorSource:
             """Return an operator in memory, if it is small enough."""
-            source = stored_as(file.operator(name), "full")
+            source = stored_as(file.operator(name), storage)
             return in_memory(source) if row_bytes(source).sum() < limit else source
 
         def mean(name: str, **options: Any) -> AveragedOperator:
-            options["storage"] = file.operator(name).meta.storage
             return AveragedOperator(near(name), group, structure, basis, **options)
 
         h = mean("hamiltonian", watched=reported)
@@ -263,7 +262,9 @@ def symmetrise(
             found.sources.append(s)
         if "position" in file and s is not None:
             found.sources.append(
-                averaged_positions(near("position"), near("overlap"), s, group, structure, basis)
+                averaged_positions(
+                    near("position"), near("overlap", "full"), s, group, structure, basis
+                )
             )
         if "momentum" in file:
             found.sources.append(mean("momentum", vector=True))
