@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SAME = 1e-9  # Å⁻¹
 SURE = 1e-8  # eV; two runs of the same anchors differ by less
+GRAMS = 5  # matrices of a small space, see `Grams`
 LEFT = 0.03  # share of the k points that may be solved directly in the end
 
 
@@ -98,11 +99,17 @@ def anchored_levels(
     width = last - first + 1
     wider = reach(band_range, hamiltonian.n_orbitals)
     accuracy = Accuracy([], 0, np.zeros((len(k), width)), np.full(len(k), -1))
-    needed = 3 * 16.0 * hamiltonian.n_orbitals * EXPECTED * (wider[1] - wider[0] + 1)
-    products, limit = None, usable_memory(memory)
+    columns = EXPECTED * (wider[1] - wider[0] + 1)
+    needed, limit = 3 * 16.0 * hamiltonian.n_orbitals * columns, usable_memory(memory)
+    products: BlochProducts | None = None
+    lines: list[Patch] = []
+    pieces: list[npt.NDArray[np.integer]] = []
     if needed < limit:
         products = BlochProducts(hamiltonian, overlap, structure, threads)
-    else:
+        lines, pieces, nodes = _pieces(products, k, structure)
+        needed += nodes * (GRAMS * 16.0) * columns**2  # products at the nodes of one line or plane
+    if needed >= limit:
+        pieces.clear()
         accuracy.notes.append(
             f"states of {EXPECTED} anchors need about {size_text(needed)}, {size_text(limit)} may "
             "be used: every k point was solved directly"
@@ -117,10 +124,6 @@ def anchored_levels(
     solved = [a for a in restored if (a.first, len(a.energies)) == (first, width)]
     narrow = {_nearest(a.k, k, structure.reciprocal)[1]: a for a in solved}
     done: set[int] = set()
-    lines: list[Patch] = []
-    pieces: list[npt.NDArray[np.integer]] = []
-    if products is not None:
-        lines, pieces = _pieces(products, k, structure)
 
     def of_piece(
         number: int, piece: npt.NDArray[np.integer]
@@ -222,21 +225,23 @@ def anchored_levels(
 
 def _pieces(
     products: BlochProducts, k: npt.NDArray[np.float64], structure: "Structure"
-) -> tuple[list[Patch], list[npt.NDArray[np.integer]]]:
+) -> tuple[list[Patch], list[npt.NDArray[np.integer]], int]:
     """Return lines and the k points on each, or all k points where they do not lie on lines.
 
-    A line needs the anchors on it only, so that its matrices are smaller.
+    A line needs the anchors on it only, so that its matrices are smaller. The last number is that
+    of the nodes of a piece.
     """
     _, patches = chosen_patches(k, structure.reciprocal, structure.pbc, products.turns)
+    nodes = max((len(nodes.points) for _, nodes in patches), default=0)
     lines = [patch for patch, _ in patches if len(patch.axes) == 1]
     if len(lines) < 2:
-        return lines, [np.arange(len(k))]
+        return lines, [np.arange(len(k))], nodes
     pieces = []
     for line in lines:
         before = int(line.points[0]) - 1
         corner = [before] if before >= 0 and line.holds(k[before]) else []
         pieces.append(np.array([*corner, *line.points]))
-    return lines, pieces
+    return lines, pieces, nodes
 
 
 def _nearest(

@@ -41,11 +41,24 @@ def test_states_solve_the_eigenproblem(folded):
         assert np.linalg.norm(residual, axis=0).max() < 1e-2
 
 
-def test_a_mesh_needs_few_anchors():
+@pytest.fixture(scope="module")
+def mesh(folded):
+    """k points of a part of the zone, and LAPACK's levels."""
+    structure, h, s, exact = folded
+    return structure, h, s, 0.4 * make_mesh(structure, [7, 7]).k, exact
+
+
+def test_a_mesh_needs_few_anchors(mesh):
     """All levels of a mesh lie in one plane, numbered from the anchors on."""
-    structure, *operators = bilayer()
-    structure, h, s = supercell(structure, (6, 6, 1), *operators)
-    k = 0.4 * make_mesh(structure, [7, 7]).k
-    found = solve_from_anchors(structure, h, s, k, (70, 73))
+    *system, exact = mesh
+    found = solve_from_anchors(*system, (70, 73), exact=exact)
     assert found.ratio <= 1
     assert found.accuracy.factorisations <= 14
+
+
+def test_small_matrices_that_do_not_fit_are_not_made(mesh):
+    """Though the states would fit."""
+    *system, exact = mesh
+    found = solve_from_anchors(*system, (70, 73), exact=exact, memory=2e7)
+    assert found.accuracy.factorisations == len(found.energies) == 49
+    assert "20.0 MB may be used" in found.accuracy.notes[0]
