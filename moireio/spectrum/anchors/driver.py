@@ -146,7 +146,21 @@ def anchored_levels(
             fresh.append(place)
             if keep is not None:
                 keep(found)
+            reverse(place, found)
             return found
+
+        def reverse(place: int, found: Anchor) -> None:
+            """Take the complex conjugate of an anchor at −k too, where H and S are real."""
+            other = _nearest(-found.k, k[piece], structure.reciprocal)[1]
+            if not products.is_real or other in (None, place, *run.anchors):
+                return
+            assert other is not None
+            changes = None if found.responses is None else found.responses.conj()
+            run.anchors[other] = replace(
+                found, k=run.k[other], states=found.states.conj(), responses=changes
+            )
+            accuracy.counted[piece[other]] = first
+            fresh.append(other)
 
         own = lines[number] if len(pieces) > 1 else None
         run = AnchoredLevels(
@@ -171,6 +185,8 @@ def anchored_levels(
                 run.anchors[point] = replace(one, k=run.k[point])
                 accuracy.counted[piece[point]] = first
         fresh += run.anchors
+        for point in list(run.anchors):
+            reverse(point, run.anchors[point])
 
         def levels(
             place: int,

@@ -62,3 +62,18 @@ def test_small_matrices_that_do_not_fit_are_not_made(mesh):
     found = solve_from_anchors(*system, (70, 73), exact=exact, memory=2e7)
     assert found.accuracy.factorisations == len(found.energies) == 49
     assert "20.0 MB may be used" in found.accuracy.notes[0]
+
+
+def test_time_reversal_gives_an_anchor_for_each_that_is_solved(folded):
+    """The states at −k are the complex conjugates, in the phases of H(−k)."""
+    structure, h, s, exact = folded
+    k = 0.05 * (make_mesh(structure, [7, 7]).k * 7 - [3, 3, 0]) + np.array([0.001, 0.002, 0])
+    k = np.concatenate([k, -k])
+    found = solve_from_anchors(structure, h, s, k, (70, 73), states=True, exact=exact)
+    assert found.ratio <= 1
+    solved = {point % 49 for point in found.direct}
+    assert len(solved) == len(found.direct) <= 14
+    for point in found.direct:
+        other = (point + 49) % 98
+        assert np.array_equal(found.states[other], found.states[point].conj())
+        assert np.array_equal(found.energies[other], found.energies[point])
