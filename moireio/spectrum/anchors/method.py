@@ -99,7 +99,7 @@ class AnchoredLevels:
     def __post_init__(self) -> None:
         count = self.wanted[1] - self.wanted[0] + 1
         self._basis: npt.NDArray | None = None
-        self._joined = 0
+        self._joined = self._measured = 0
         self._unseen: npt.NDArray | None = None
         self._bounded: dict[int, tuple[tuple[float, ...], RitzLevels, npt.NDArray]] = {}
         self.energies = np.full((len(self.k), count), np.nan)
@@ -132,11 +132,16 @@ class AnchoredLevels:
                 self._basis = joined(self._basis, back * anchor.states)
                 if anchor.responses is not None:
                     self._basis = joined(self._basis, back * anchor.responses)
-            own = velocity(self.products, anchor, self._axes, self.reciprocal)
-            self.velocity = max(self.velocity, own)
         self._joined = len(anchors)
+        self._measure_velocity()
         assert self._basis is not None
         return self._basis
+
+    def _measure_velocity(self) -> None:
+        for anchor in self._all_anchors()[self._measured :]:
+            own = velocity(self.products, anchor, self._axes, self.reciprocal)
+            self.velocity = max(self.velocity, own)
+        self._measured = len(self._all_anchors())
 
     def responses(
         self, anchor: Anchor, respond: Callable[[npt.NDArray], npt.NDArray | None]
@@ -236,7 +241,8 @@ class AnchoredLevels:
 
     def _inside(self, low: float, high: float) -> tuple[float, float]:
         """Return the part of a range of energies inside the window, where levels are looked for."""
-        (lowest, highest), width = self._scales().window, self._scales().width
+        scales = self._scales() if self._unseen is None else self.found.scales
+        (lowest, highest), width = scales.window, scales.width
         return max(low, lowest - width), min(high, highest + width)
 
     def _project(self, k: npt.NDArray) -> Grams:
@@ -471,6 +477,16 @@ class AnchoredLevels:
         """Return the k points whose levels are not known well enough."""
         return np.flatnonzero(~(self.bounds.max(axis=1) <= self.tolerance)).tolist()
 
+    def _lacks_only_proof(self, point: int) -> bool:
+        """Return whether levels are good enough at a k point, if none is missing."""
+        part = self.numbers.part(point)
+        if part is None:
+            return False
+        levels = self.found.at[point]
+        products = self.ratio**2 * levels.enlarged(self.check)
+        bounds = quadratic_bounds(levels.energies, products, part, self.found.scales.window)
+        return bool(bounds[part].max() <= self.tolerance)
+
     def run(self, few: int) -> Iterator[None]:
         """Find all levels; add anchors where they do not suffice.
 
@@ -490,16 +506,23 @@ class AnchoredLevels:
             self.verify()
             self.bound()
             self.improve()
-            failing = self.failing()
             yield
-            if len(failing) <= few or len(self.anchors) >= self.most:
+            while len(failing := self.failing()) > few and len(self.anchors) < self.most:
+                # in a plane all products must be found again: several at a time, and without their
+                # states, where anchors have to show only that no level is missing
+                proof = [p for p in failing if self._lacks_only_proof(p)] if self._plane else []
+                count = max(len(self.anchors) // 3, 1) if self._plane else 1
+                chosen = self._apart(proof or self.numbers.torn or failing, count)
+                if not chosen:
+                    return
+                for point in chosen:
+                    self._add(point)
+                    yield
+                if not proof:
+                    self._extend_basis()
+                    break
+                self._measure_velocity()
+                self.numbers.spread(self.anchors, self.others)
+                self.bound()
+            else:
                 return
-            # in a plane, where all products must be found again, several
-            count = max(len(self.anchors) // 3, 1) if self._plane else 1
-            chosen = self._apart(self.numbers.torn or failing, count)
-            for point in chosen:
-                self._add(point)
-                yield
-            if not chosen:
-                return
-            self._extend_basis()

@@ -80,6 +80,8 @@ class BandNumbers:
         others : sequence of Anchor
             Those at other k points.
         """
+        for known in (self._first, self._previous, self._root):
+            known.clear()
         for anchor in [*anchors.values(), *others]:
             same = np.abs(self._found.k - anchor.k).max(axis=1) < SAME
             for point in np.flatnonzero(same).tolist():
