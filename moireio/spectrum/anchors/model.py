@@ -13,12 +13,36 @@ from scipy.linalg import eigh
 from moireio.errors import MoireioError, unreadable
 from moireio.runtime.files import write_whole
 from moireio.runtime.memory import usable_memory
+from moireio.spectrum.anchors.anchor import CLEAR
 from moireio.spectrum.anchors.continuity import Place, follow
 from moireio.spectrum.anchors.reduced import RitzLevels
+from moireio.spectrum.states import multiplet_bounds
 
 FORMAT = "moireio reduced model 1"
 GAUGE = "positions: H_ij(k) = sum_R H_ij(R) exp(2 pi i k.(R + s_j - s_i)), s fractional"
 BEYOND = 1e-9  # fractional coordinates, by which a k point may lie outside
+
+
+def whole_multiplets(place: Place, first: int, bands: tuple[int, int]) -> tuple[int, int]:
+    """Return a range of bands, extended to whole multiplets: states of a part turn to the rest.
+
+    Parameters
+    ----------
+    place : Place
+        Levels at a k point.
+    first : int
+        Number of the first of them.
+    bands : tuple of two int
+        First and last band (inclusive).
+
+    Returns
+    -------
+    first, last : int
+        Inclusive.
+    """
+    begin, end = bands[0] - first, bands[1] - first
+    found = multiplet_bounds(place.levels.energies, begin, end, CLEAR, True, True)
+    return bands if found is None else (first + found[0], first + found[1] - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,11 +173,12 @@ class ReducedModel:
         here = self._middle
         found: int | None = self.first
         if not (here.complete and there.complete):
-            found = follow(here, there, self.first, self.bands, self.place)
+            group = whole_multiplets(here, self.first, self.bands)
+            found = follow(here, there, self.first, group, self.place)
         if found is None:
             return None
-        start = self.bands[0] - found
-        return slice(start, start + self.bands[1] - self.bands[0] + 1)
+        start, stop = self.bands[0] - found, self.bands[1] + 1 - found
+        return slice(start, stop) if start >= 0 and stop <= len(there.levels) else None
 
     def hamiltonian(self, k: npt.ArrayLike) -> npt.NDArray[np.complex128]:
         """Return V†H(k)V + L(k)/`lifting`.

@@ -12,13 +12,13 @@ from scipy.linalg import solve as solve_positive
 
 from moireio.errors import MoireioError, naming
 from moireio.runtime.threads import blas_threads, cores
-from moireio.spectrum.anchors.anchor import Anchor
+from moireio.spectrum.anchors.anchor import CLEAR, Anchor
 from moireio.spectrum.anchors.basis import joined
 from moireio.spectrum.anchors.bounds import quadratic_bounds
 from moireio.spectrum.anchors.continuity import Place, follow
 from moireio.spectrum.anchors.interpolation import GramSeries, Patch, term_count
 from moireio.spectrum.anchors.levels import Scales
-from moireio.spectrum.anchors.model import ReducedModel
+from moireio.spectrum.anchors.model import ReducedModel, whole_multiplets
 from moireio.spectrum.anchors.nodes import ChebyshevNodes
 from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.polynomials import chebyshev_nodes, line_tail, power_series
@@ -429,7 +429,10 @@ class _Making:
 
 def _first_of(anchor: Anchor, levels: RitzLevels, wanted: tuple[int, int]) -> int:
     """Return the number of the first of some levels at an anchor."""
-    return anchor.first if len(levels) == len(anchor.energies) else anchor.first_of(levels, wanted)
+    same = len(levels) == len(anchor.energies)
+    if same and np.abs(levels.energies - anchor.energies).max() < CLEAR:
+        return anchor.first
+    return anchor.first_of(levels, wanted)
 
 
 def _lifted(grams: Grams, lifting: float) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
@@ -468,6 +471,7 @@ class _Follower:
         with blas_threads(1):
             self._centre = self._place(self.anchor.k)
         self._first = _first_of(self.anchor, self._centre.levels, self.wanted)
+        self._group = whole_multiplets(self._centre, self._first, self.wanted)
 
     def _place(self, k: npt.NDArray) -> Place:
         grams = self.grams_at(k)
@@ -479,7 +483,7 @@ class _Follower:
         there = self._place(k)
         first: int | None = self._first
         if not self._centre.complete or not there.complete:
-            first = follow(self._centre, there, self._first, self.wanted, self._place, DEPTH)
+            first = follow(self._centre, there, self._first, self._group, self._place, DEPTH)
         if first is None:
             return there.levels, None
         start, stop = self.wanted[0] - first, self.wanted[1] + 1 - first

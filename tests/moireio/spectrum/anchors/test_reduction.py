@@ -78,6 +78,20 @@ def test_ribbon(tmp_path):
         assert (again.fermi, again.spin, again.bands) == (model.fermi, "none", (58, 61))
 
 
+def test_a_part_of_a_multiplet(tmp_path):
+    """Graphene folded 36 times: two of the four bands that touch at Γ."""
+    unit, count = graphene(), 6
+    cells = np.stack(np.meshgrid(range(count), range(count), [0]), -1).reshape(-1, 1, 3)
+    positions = (unit.positions + cells @ unit.cell).reshape(-1, 3)
+    n = len(positions)
+    cell = unit.cell * [[count], [count], [1]]
+    atoms = Structure(cell, positions, [6] * n, [0] * n, ["C"], unit.pbc)
+    with moireio.open(carbon(tmp_path, atoms)) as file:
+        model = reduced_model(file, [0, 0, 0], (35, 36), energy=0.8, radius=0.05, jobs=1)
+        assert model.h.shape[1] < n
+        assert largest_error(file, model, 3) <= model.error <= 1e-5
+
+
 def test_layer_with_overlap(tmp_path):
     """Two axes and three species; every element of H and S at random."""
     structure, basis = random_system(3)
