@@ -173,8 +173,8 @@ class ChernKind(ResultKind[ChernNumbers]):
             container.create_group(name, attributes)
             for array in ARRAYS:
                 if getattr(one, array) is not None:
-                    values = np.asarray(getattr(one, array), dtype=np.float64)
-                    write_array(container, f"{name}/{array}", values, compression)
+                    data = np.asarray(getattr(one, array), dtype=np.float64)
+                    write_array(container, f"{name}/{array}", data, compression)
             seal(container, name)
         seal(container, group)
 
@@ -204,7 +204,7 @@ class ChernKind(ResultKind[ChernNumbers]):
 
     def lines(self, group: str, summary: Any) -> list[str]:
         """Return a line for every group of bands."""
-        texts = []
+        texts: list[str] = []
         for one in summary:
             text = "bands {} to {}: C = {}".format(*one["bands"], one["chern"])
             text += "" if one["z2"] is None else f", Z2 = {one['z2']}"
