@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from moireio.runtime.memory import size_text, usable_memory
 from moireio.spectrum.anchors.anchor import Anchor
+from moireio.spectrum.anchors.basis import responses
 from moireio.spectrum.anchors.counting import complete
 from moireio.spectrum.anchors.interpolation import Patch
 from moireio.spectrum.anchors.method import AnchoredLevels
@@ -139,7 +140,9 @@ def anchored_levels(
             energies, vectors = solve(point, wider, True)
             found = Anchor(run.k[place], energies, vectors, wider[0])
             if respond is not None:
-                found = replace(found, responses=run.responses(found, respond))
+                axes = run.directions_at(found.k)
+                changes = responses(products, found, axes, band_range, respond)
+                found = replace(found, responses=changes)
             accuracy.anchors.append(found)
             accuracy.factorisations += 1
             accuracy.counted[point] = first

@@ -29,8 +29,6 @@ from moireio.spectrum.anchors.settings import ANCHOR_SHARE
 SAFETY = 0.5  # share of the tolerance that bounds may reach where anchors are chosen
 LEAST_OF_LINE, LEAST = 2, 3  # anchors
 PARALLEL = 1 - 1e-6  # cosine of the angle of two lines
-OUTER = 2  # bands beyond each end whose changes with k are in the basis too
-STEP = 0.02  # of a patch, for derivatives
 NEAR = 1e-9  # Å⁻¹: the same k point
 TESTED = 2  # k points farthest from all anchors at which that is decided
 WIDTH, NARROWEST, WIDEST = 0.25, 2e-3, 0.05  # share of the margin's energies; eV
@@ -143,50 +141,19 @@ class AnchoredLevels:
             self.velocity = max(self.velocity, own)
         self._measured = len(self._all_anchors())
 
-    def responses(
-        self, anchor: Anchor, respond: Callable[[npt.NDArray], npt.NDArray | None]
-    ) -> npt.NDArray | None:
-        """Return how the states that are wanted change with k, to first order.
-
-        The change of a state u with energy E is −(H − ES)⁻¹ (H′ − ES′) u, without the states that
-        the anchor has. Of what is left most is far from E, so that (H − σS)⁻¹ does as well, whose
-        factors are available.
+    def directions_at(self, k: npt.NDArray) -> list[npt.NDArray]:
+        """Return the axes of the patches, and of other lines, on which a k point lies.
 
         Parameters
         ----------
-        anchor : Anchor
-            Solved last.
-        respond : callable
-            Returns (H − σS)⁻¹ times some vectors, or None.
+        k : (3,) array
+            Fractional coordinates.
 
         Returns
         -------
-        (n, c) array or None
-            For every direction of the patches at that k.
+        list of (3,) array
+            Fractional coordinates, of different directions.
         """
-        phase = self.products.phases(anchor.k)[:, None]
-        begin = max(self.wanted[0] - anchor.first - OUTER, 0)
-        part = slice(begin, self.wanted[1] + 1 - anchor.first + OUTER)
-        u, energies = phase.conj() * anchor.states, anchor.energies[part]
-        s0 = self.products.overlap(anchor.k, u)
-        forces = []
-        for axis in self._directions(anchor.k):
-            # both sides: what is of second order cancels
-            (wa, ya), (wb, yb) = (
-                self.products(anchor.k + step * axis, u[:, part]) for step in (STEP, -STEP)
-            )
-            force = (wa - wb - (ya - yb) * energies) / (2 * STEP)
-            forces.append(force - s0 @ (u.conj().T @ force))
-        if not forces:
-            return None
-        found = respond(phase * np.concatenate(forces, axis=1))
-        if found is None:
-            return None
-        lengths = np.linalg.norm(found, axis=0)
-        return found[:, lengths > 0] / lengths[lengths > 0]
-
-    def _directions(self, k: npt.NDArray) -> list[npt.NDArray]:
-        """Return the axes of the patches, and of other lines, on which a k point lies."""
         found: list[npt.NDArray] = []
         for patch in [*(patch for patch, _ in self._patches), *self.lines]:
             for axis in patch.axes if patch.holds(k) else ():
