@@ -361,7 +361,8 @@ class AnchoredLevels:
     def improve(self) -> None:
         """Find the vectors of least residual where Ritz vectors, spoiled by ghosts, do not do."""
         for finding in (self.found.polish, self.numbers.renew):
-            finding([p for p in self.failing() if self.numbers.part(p) is not None])
+            numbered = [p for p in self.failing() if self.numbers.part(p) is not None]
+            finding([p for p in numbered if not (self._plane and self._lacks_only_proof(p))])
             self.bound()
 
     def _solved(self, point: int) -> tuple[npt.NDArray[np.float64], npt.NDArray]:
