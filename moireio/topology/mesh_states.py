@@ -61,7 +61,7 @@ class MeshStates:
     solver : SolverChoice, optional
         How to solve.
     progress : Progress, optional
-        Steps are k points.
+        Steps are the k points that are asked for first, those of the meshes.
     note : callable, optional
         Called with remarks of the solver.
 
@@ -95,15 +95,10 @@ class MeshStates:
         )
         self._flipped = flipped_rows(sums[0].sizes, spinor)
         self._known: dict[tuple[int, Key], tuple[npt.NDArray[np.float64], npt.NDArray[Any]]] = {}
-        self.solves = self._asked = 0
+        self.solves = 0
 
     def _count(self, solved: int) -> None:
         self.solves += solved
-
-    def _one_more(self, steps: int, total: int) -> None:
-        """Report progress among all k points that were asked for so far."""
-        if self._progress:
-            self._progress(steps, self._asked)
 
     def prepare(self, k: npt.NDArray[np.float64]) -> None:
         """Find the states at some k points, those that are not known in one go.
@@ -122,13 +117,12 @@ class MeshStates:
         if not wanted:
             return
         points = np.array(list(wanted.values()))
-        self._asked += len(points) * self.channels
         states = solve_states(
             self.file,
             points,
             band_range=(self.low, self.high),
             solver=self._solver,
-            progress=self._progress and self._one_more,
+            progress=None if self.solves else self._progress,
             note=self._note,
             solved=self._count,
         )
