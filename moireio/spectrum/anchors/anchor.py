@@ -26,6 +26,8 @@ class Anchor:
         Number (from 0) of the first level, as counted by inertia.
     responses : (n, c) array, optional
         Changes of states with k, in the same phases.
+    axes : (c, 3) array, optional
+        Direction of each change, fractional; those that were read from files have none.
     """
 
     k: npt.NDArray[np.float64]
@@ -33,6 +35,7 @@ class Anchor:
     states: npt.NDArray
     first: int
     responses: npt.NDArray | None = None
+    axes: npt.NDArray[np.float64] | None = None
 
     def covers(self, wanted: tuple[int, int], margin: int = 1) -> bool:
         """Return whether there are the levels that are wanted and some on both sides.

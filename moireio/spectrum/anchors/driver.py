@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from moireio.runtime.memory import size_text, usable_memory
 from moireio.spectrum.anchors.anchor import Anchor
-from moireio.spectrum.anchors.basis import responses
 from moireio.spectrum.anchors.counting import complete
 from moireio.spectrum.anchors.interpolation import Patch
 from moireio.spectrum.anchors.method import AnchoredLevels
@@ -139,10 +138,9 @@ def anchored_levels(
             point = int(piece[place])
             energies, vectors = solve(point, wider, True)
             found = Anchor(run.k[place], energies, vectors, wider[0])
-            if respond is not None:
-                axes = run.directions_at(found.k)
-                changes = responses(products, found, axes, band_range, respond)
-                found = replace(found, responses=changes)
+            changes = run.responses(found)
+            if changes is not None:
+                found = replace(found, responses=changes[0], axes=changes[1])
             accuracy.anchors.append(found)
             accuracy.factorisations += 1
             accuracy.counted[point] = first
@@ -182,6 +180,7 @@ def anchored_levels(
                 if point is None and (own is None or own.holds(near))
             ],
             lines=lines,
+            respond=respond,
         )
         for one, _, point in places:
             if point is not None:

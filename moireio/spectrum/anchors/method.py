@@ -8,13 +8,11 @@ import numpy.typing as npt
 
 from moireio.runtime.threads import blas_threads
 from moireio.spectrum.anchors.anchor import Anchor
-from moireio.spectrum.anchors.basis import joined
 from moireio.spectrum.anchors.bounds import quadratic_bounds
 from moireio.spectrum.anchors.completeness import (
     FASTER,
     directions,
     known_ranges,
-    velocity,
     widest_known,
 )
 from moireio.spectrum.anchors.interpolation import GramSeries, Patch
@@ -25,10 +23,10 @@ from moireio.spectrum.anchors.patches import chosen_patches, folded
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.reduced import Grams, RitzLevels, refined_levels
 from moireio.spectrum.anchors.settings import ANCHOR_SHARE
+from moireio.spectrum.anchors.space import AnchorSpace
 
 SAFETY = 0.5  # share of the tolerance that bounds may reach where anchors are chosen
 LEAST_OF_LINE, LEAST = 2, 3  # anchors
-PARALLEL = 1 - 1e-6  # cosine of the angle of two lines
 NEAR = 1e-9  # Å⁻¹: the same k point
 TESTED = 2  # k points farthest from all anchors at which that is decided
 WIDTH, NARROWEST, WIDEST = 0.25, 2e-3, 0.05  # share of the margin's energies; eV
@@ -64,6 +62,8 @@ class AnchoredLevels:
         Those known at other k points.
     lines : sequence of Patch
         Other lines through these k points, along which states change too.
+    respond : callable, optional
+        Returns (H − σS)⁻¹ times some vectors, with the factors of the anchor solved last, or None.
 
     Attributes
     ----------
@@ -73,10 +73,6 @@ class AnchoredLevels:
         Norm of the residuals in S⁻¹, as a multiple of the plain norm, where it was measured.
     check : float
         Largest difference of residuals by interpolation and by true products, eV.
-    n_projections : int
-        k points where H and S were multiplied with the whole basis.
-    velocity : float
-        Largest velocity of the anchors' states, eV Å.
     """
 
     products: BlochProducts
@@ -91,13 +87,12 @@ class AnchoredLevels:
     anchors: dict[int, Anchor] = field(default_factory=dict)
     others: Sequence[Anchor] = ()
     lines: Sequence[Patch] = ()
+    respond: Callable[[npt.NDArray], npt.NDArray | None] | None = None
     ratio: float = 1.0
     check: float = 0.0
 
     def __post_init__(self) -> None:
         count = self.wanted[1] - self.wanted[0] + 1
-        self._basis: npt.NDArray | None = None
-        self._joined = self._measured = 0
         self._unseen: npt.NDArray | None = None
         self._bounded: dict[int, tuple[tuple[float, ...], RitzLevels, npt.NDArray]] = {}
         self.energies = np.full((len(self.k), count), np.nan)
@@ -113,7 +108,16 @@ class AnchoredLevels:
         self._spread = self.k @ self.reciprocal
         self._axes = directions(self._spread)
         self._plane = any(len(patch.axes) > 1 for patch, _ in self._patches)
-        self.n_projections, self.velocity = 0, 0.0
+        self._space = AnchorSpace(
+            self.products,
+            self.reciprocal,
+            self.wanted,
+            [patch for patch, _ in self._patches],
+            self._axes,
+            lines=self.lines,
+            respond=self.respond,
+            threads=self.threads,
+        )
 
     def _all_anchors(self) -> list[Anchor]:
         return [*self.others, *self.anchors.values()]
@@ -121,46 +125,11 @@ class AnchoredLevels:
     def _add(self, point: int) -> None:
         self.anchors[point] = self.solve(point)
 
-    def _extend_basis(self) -> npt.NDArray:
-        """Add what is new among the anchors' states to the basis."""
-        anchors = self._all_anchors()
-        for anchor in anchors[self._joined :]:
-            back = self.products.phases(anchor.k).conj()[:, None]
-            with blas_threads(1):
-                self._basis = joined(self._basis, back * anchor.states)
-                if anchor.responses is not None:
-                    self._basis = joined(self._basis, back * anchor.responses)
-        self._joined = len(anchors)
-        self._measure_velocity()
-        assert self._basis is not None
-        return self._basis
-
-    def _measure_velocity(self) -> None:
-        for anchor in self._all_anchors()[self._measured :]:
-            own = velocity(self.products, anchor, self._axes, self.reciprocal)
-            self.velocity = max(self.velocity, own)
-        self._measured = len(self._all_anchors())
-
-    def directions_at(self, k: npt.NDArray) -> list[npt.NDArray]:
-        """Return the axes of the patches, and of other lines, on which a k point lies.
-
-        Parameters
-        ----------
-        k : (3,) array
-            Fractional coordinates.
-
-        Returns
-        -------
-        list of (3,) array
-            Fractional coordinates, of different directions.
-        """
-        found: list[npt.NDArray] = []
-        for patch in [*(patch for patch, _ in self._patches), *self.lines]:
-            for axis in patch.axes if patch.holds(k) else ():
-                own = axis / np.linalg.norm(axis)
-                if all(abs(own @ other / np.linalg.norm(other)) < PARALLEL for other in found):
-                    found.append(axis)
-        return found
+    def responses(
+        self, anchor: Anchor
+    ) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.float64]] | None:
+        """Return how the states of an anchor change with k (see `AnchorSpace.responses`)."""
+        return self._space.responses(anchor)
 
     def _scales(self) -> Scales:
         """Return the window of energies, and the width of residuals."""
@@ -203,7 +172,7 @@ class AnchoredLevels:
         anchors = self._all_anchors()
         places = np.array([anchor.k for anchor in anchors]) @ self.reciprocal
         away = np.linalg.norm(places - self._spread[point], axis=1)
-        ranges = known_ranges(anchors, away, self.velocity, self.products.n_orbitals)
+        ranges = known_ranges(anchors, away, self._space.velocity, self.products.n_orbitals)
         return widest_known(ranges, energies[0], energies[-1])
 
     def _inside(self, low: float, high: float) -> tuple[float, float]:
@@ -213,12 +182,7 @@ class AnchoredLevels:
         return max(low, lowest - width), min(high, highest + width)
 
     def _project(self, k: npt.NDArray) -> Grams:
-        """Return the products of the basis at a k, by true products with H and S."""
-        assert self._basis is not None
-        energy = self._scales().centre
-        w, y = self.products(k, self._basis, energy)
-        self.n_projections += 1
-        return Grams.of(self._basis, w, y, energy, self.threads)
+        return self._space.project(k, self._scales().centre)
 
     def _tested(self, point: int) -> float:
         """Return about the largest bound at a k point whose band numbers are not known yet."""
@@ -267,7 +231,7 @@ class AnchoredLevels:
                 break
             self._add(int(np.argmax(distance)))
             yield
-        self._extend_basis()
+        self._space.take(self._all_anchors())
         while len(self.anchors) < self.most:
             worst = -1.0, -1
             for point in self._apart(range(len(self.k)), TESTED):
@@ -277,7 +241,7 @@ class AnchoredLevels:
             if worst[0] <= SAFETY * self.tolerance:
                 return
             self._add(worst[1])
-            self._extend_basis()
+            self._space.take(self._all_anchors())
             yield
 
     def _region_at(self, k: npt.NDArray) -> bool:
@@ -312,7 +276,7 @@ class AnchoredLevels:
         """Find the energies that are wanted, with bounds on their errors."""
         self.energies[:], self.bounds[:] = np.nan, np.inf
         self._unseen = self.numbers.unseen(
-            self.anchors, self.others, FASTER * self.velocity, self.products.n_orbitals
+            self.anchors, self.others, FASTER * self._space.velocity, self.products.n_orbitals
         )
         for point, levels in self.found.at.items():
             part = self.numbers.part(point)
@@ -374,11 +338,9 @@ class AnchoredLevels:
 
     def _vectors(self, point: int) -> npt.NDArray[np.complex128]:
         """Return the cell-periodic parts of the wanted states; shape (n, nb)."""
-        assert self._basis is not None
         part = self.numbers.part(point)
         inner = self.found.region(point).vectors @ self.found.at[point].vectors[:, part]
-        with blas_threads(self.threads):
-            return self._basis @ inner
+        return self._space.vectors(inner)
 
     def at(
         self, point: int, states: bool = False
@@ -487,10 +449,19 @@ class AnchoredLevels:
                     self._add(point)
                     yield
                 if not proof:
-                    self._extend_basis()
+                    self._space.take(self._all_anchors())
                     break
-                self._measure_velocity()
+                self._space.measure(self._all_anchors())
                 self.numbers.spread(self.anchors, self.others)
                 self.bound()
             else:
                 return
+            # in a plane, where all products must be found again, several
+            count = max(len(self.anchors) // 3, 1) if self._plane else 1
+            chosen = self._apart(self.numbers.torn or failing, count)
+            for point in chosen:
+                self._add(point)
+                yield
+            if not chosen:
+                return
+            self._space.take(self._all_anchors())

@@ -1,0 +1,126 @@
+"""The space of anchors: states, and how they change with k."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from anchored_systems import Exact, bilayer, blocks_of, sum_of, supercell
+
+from moireio.spectrum.anchors.anchor import Anchor
+from moireio.spectrum.anchors.interpolation import Patch
+from moireio.spectrum.anchors.products import BlochProducts
+from moireio.spectrum.anchors.space import AnchorSpace
+
+K0, LEVELS, WANTED = np.array([0.1, 0.05, 0.0]), slice(28, 52), (38, 41)
+ALONG, ACROSS = np.array([0.1, 0.02, 0.0]), np.array([-0.03, 0.1, 0.0])
+
+
+@pytest.fixture(scope="module")
+def system():
+    structure, *operators = bilayer()
+    structure, h, s = supercell(structure, (4, 4, 1), *operators)
+    # on-site energies at random: no symmetry, no bands that do not couple
+    energies, blocks = np.random.default_rng(1).uniform(-0.5, 0.5, 64), blocks_of(h)
+    for atom, energy in enumerate(energies):
+        blocks[atom, atom, (0, 0, 0)] = blocks[atom, atom, (0, 0, 0)] + energy
+    h = sum_of(np.ones(64, dtype=int), blocks)
+    return structure, h, s, Exact(h, s), BlochProducts(h, s, structure)
+
+
+def patch(*axes):
+    return Patch(K0, np.array(axes), np.zeros(0, dtype=int))
+
+
+def space(system, patches, respond=True, **options):
+    structure, h, s, exact, products = system
+    energy = exact.pairs(K0)[0][WANTED[0]] + 0.01
+    inverse = np.linalg.inv(h.dense(K0) - energy * s.dense(K0))
+    return AnchorSpace(
+        products,
+        structure.reciprocal,
+        WANTED,
+        patches,
+        np.eye(3)[:2],
+        respond=(lambda b: inverse @ b) if respond else None,
+        **options,
+    )
+
+
+def anchor_at(system, k):
+    energies, states = system[3].pairs(k)
+    return Anchor(k, energies[LEVELS], states[:, LEVELS], LEVELS.start)
+
+
+def missing(system, own, k):
+    """Return what is missing in a space of the wanted states at a k point."""
+    states = system[3].pairs(k)[1][:, WANTED[0] : WANTED[1] + 1]
+    u = system[4].phases(k).conj()[:, None] * states
+    return np.linalg.norm(u - own.basis @ (own.basis.conj().T @ u)) / np.linalg.norm(u)
+
+
+def with_changes(system, own, k=K0):
+    anchor = anchor_at(system, k)
+    changes, axes = own.responses(anchor)
+    return replace(anchor, responses=changes, axes=axes)
+
+
+def test_states_near_an_anchor_are_in_its_space(system):
+    """What is missing is of second order in the distance with changes, of first without them."""
+    plain, better = space(system, [patch(ALONG)]), space(system, [patch(ALONG)])
+    plain.take([anchor_at(system, K0)])
+    better.take([with_changes(system, better)])
+    assert missing(system, better, K0) < 1e-9
+    orders = []
+    for own in (plain, better):
+        far, near = (missing(system, own, K0 + step * ALONG) for step in (0.4, 0.2))
+        orders.append(np.log2(far / near))
+    assert orders[0] == pytest.approx(1, abs=0.25)
+    assert orders[1] > 1.6
+    gram = better.basis.conj().T @ better.basis
+    assert np.abs(gram - np.eye(len(gram))).max() < 1e-12
+
+
+def test_changes_along_other_lines_are_left_out(system):
+    """An anchor at a corner has changes along both lines; the space of one takes its own."""
+    corner = space(system, [patch(ALONG)], lines=[patch(ACROSS)])
+    anchor = with_changes(system, corner)
+    half = anchor.responses.shape[1] // 2
+    assert len(np.unique(anchor.axes, axis=0)) == 2
+    sizes = {}
+    for name, patches in (
+        ("one", [patch(ALONG)]),
+        ("other", [patch(ACROSS)]),
+        ("plane", [patch(ALONG, ACROSS)]),
+    ):
+        own = space(system, patches)
+        own.take([anchor])
+        sizes[name] = own.basis.shape[1] - len(anchor.energies)
+    assert sizes == {"one": half, "other": half, "plane": 2 * half}
+    own = space(system, [patch(ALONG)])
+    own.take([replace(anchor, axes=None)])  # as read from a file
+    assert own.basis.shape[1] - len(anchor.energies) == 2 * half
+
+
+def test_without_factors_there_are_no_changes(system):
+    own = space(system, [patch(ALONG)], respond=False)
+    assert own.responses(anchor_at(system, K0)) is None
+
+
+def test_products_are_those_of_h_and_s(system):
+    """Anchors are added once; the velocity is that of the fastest."""
+    own = space(system, [patch(ALONG)])
+    first, second = anchor_at(system, K0), anchor_at(system, K0 + 0.5 * ALONG)
+    own.take([first])
+    before, slow = own.basis.shape[1], own.velocity
+    own.take([first, second])
+    assert before < own.basis.shape[1] <= before + len(second.energies)
+    assert own.velocity >= slow > 0
+    k = K0 + 0.3 * ALONG
+    grams = own.project(k, 0.5)
+    v = system[4].phases(k)[:, None] * own.basis
+    s = system[2].dense(k)
+    w, y = (system[1].dense(k) - 0.5 * s) @ v, s @ v
+    exact = [v.conj().T @ w, v.conj().T @ y, w.conj().T @ w, w.conj().T @ y, y.conj().T @ y]
+    for found, right in zip(grams.matrices, exact, strict=True):
+        assert np.abs(found - right).max() < 1e-10 * np.abs(right).max()
+    assert own.n_projections == 1
