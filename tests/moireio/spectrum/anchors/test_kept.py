@@ -36,13 +36,17 @@ def solved(monkeypatch):
     monkeypatch.setattr(registry, "SPARSE_SIZE", 100)
     monkeypatch.setattr(settings, "LEAST_POINTS", 20)
     monkeypatch.setattr(checkpoint, "SHORT", 0.0)
-    calls, eigenpairs = [], SparseSolver.eigenpairs
+    calls = []
 
-    def counted(self, problem, band_range, *more):
-        calls.append(problem.k)
-        return eigenpairs(self, problem, band_range, *more)
+    def counted(solve):
+        def count(self, problem, band_range, *more):
+            calls.append(problem.k)
+            return solve(self, problem, band_range, *more)
 
-    monkeypatch.setattr(SparseSolver, "eigenpairs", counted)
+        return count
+
+    for name in ("eigenpairs", "eigenvalues"):
+        monkeypatch.setattr(SparseSolver, name, counted(getattr(SparseSolver, name)))
     return calls
 
 
@@ -282,7 +286,7 @@ def test_commands_keep_anchors_and_use_them(kept, solved, invoke, tmp_path):
     assert invoke("h5-validate", out).exit_code == 0
     words = ["-q", "-p", "GM", "-n", "30", "--below", "1", "--above", "1", "-j", "1"]
     assert invoke("flat-band", kept, *words, "--anchors", out).exit_code == 0
-    assert solved == []
+    assert len(solved) <= 1  # of 30, with two bands more on either side
 
 
 def test_anchors_of_another_hamiltonian_are_refused(kept, twisted, invoke, tmp_path):
