@@ -456,12 +456,3 @@ class AnchoredLevels:
                 self.bound()
             else:
                 return
-            # in a plane, where all products must be found again, several
-            count = max(len(self.anchors) // 3, 1) if self._plane else 1
-            chosen = self._apart(self.numbers.torn or failing, count)
-            for point in chosen:
-                self._add(point)
-                yield
-            if not chosen:
-                return
-            self._space.take(self._all_anchors())
