@@ -127,7 +127,7 @@ class AnchorSpace:
         Returns
         -------
         Grams
-            Of the whole basis.
+            Products of the whole basis.
         """
         w, y = self.products(k, self.basis, energy)
         self.n_projections += 1
