@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.runtime.threads import blas_threads
-from moireio.spectrum.anchors.anchor import Anchor, in_a_gap
+from moireio.spectrum.anchors.anchor import CLEAR, Anchor, in_a_gap
 from moireio.spectrum.anchors.completeness import nearest_unseen
 from moireio.spectrum.anchors.continuity import CONTINUED, DEEPEST, Place, follow, shares_of
 from moireio.spectrum.anchors.levels import InterpolatedLevels, Region
@@ -191,7 +191,14 @@ class BandNumbers:
                 continue
             energy = in_a_gap(before.energies, part.start, part.stop)
             below = self._first[point] + int((before.energies < energy).sum())
-            self._first[point] = below - int((self._found.at[point].energies < energy).sum())
+            after = self._found.at[point].energies
+            self._first[point] = below - int((after < energy).sum())
+            # levels that are new between the gap and those that are wanted: it was none
+            near = before.energies[part.start]
+            low, high = min(energy, near) + CLEAR, max(energy, near) - CLEAR
+            known, now = (int(((e > low) & (e < high)).sum()) for e in (before.energies, after))
+            if known != now and point not in self.torn:
+                self.torn.append(point)
 
     def _start_from(self, anchor: Anchor) -> None:
         """Give numbers to the k point nearest to an anchor that is none of them."""
