@@ -26,7 +26,7 @@ HOWTOS = {
     "howto-predict.md": [],
     "tight-binding.md": [],
     "howto-flat.md": ["a.h5", "flat.png", "weights.png"],
-    "howto-dos.md": ["dos.png", "dos.txt", "tbg-dos.png"],
+    "howto-dos.md": ["dos.png", "dos.txt", "tbg-dos.png", "window.png"],
     "howto-solvers.md": ["bands.txt", "window.txt"],
 }
 
