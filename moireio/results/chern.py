@@ -30,7 +30,7 @@ class ChernGroup:
     min_link : float
         Smallest singular value of the links of a plaquette that counts.
     max_flux : float
-        Largest |flux| of one.
+        Largest flux of one, without its sign.
     link : {"position", "midpoint"}
         Links with position matrices, or without, so that curvature and centres lack the
         intra-atomic dipoles.

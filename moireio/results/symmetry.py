@@ -74,7 +74,7 @@ class RotationEigenvalues:
 
     @property
     def deviation(self) -> npt.NDArray[np.float64]:
-        """|ξ³ − (−1)^F|, the same about every axis; shape (ns, 3, nb)."""
+        """Distance of ξ³ from (−1)^F, the same about every axis; shape (ns, 3, nb)."""
         sign = -1 if self.spinor else 1
         return np.asarray(np.abs(self.xi[:, 0] ** 3 - sign))
 
