@@ -20,8 +20,8 @@ import numpy as np
 
 STEPS = {
     "_add": "anchors",
-    "_project": "projections",
-    "_extend_basis": "basis",
+    "project": "projections",
+    "take": "basis",
     "interpolate": "interpolation, with projections",
     "verify": "check",
     "improve": "residuals",
@@ -44,9 +44,11 @@ def problem(path, shift, bands):
 def clocked(seconds):
     """Add the time of the method's steps to a dictionary."""
     from moireio.spectrum.anchors.method import AnchoredLevels
+    from moireio.spectrum.anchors.space import AnchorSpace
 
     for name in STEPS:
-        step = getattr(AnchoredLevels, name)
+        owner = AnchorSpace if hasattr(AnchorSpace, name) else AnchoredLevels
+        step = getattr(owner, name)
 
         def timed(*args, step=step, name=name, **options):
             begin = time.perf_counter()
@@ -55,7 +57,7 @@ def clocked(seconds):
             finally:
                 seconds[name] = seconds.get(name, 0) + time.perf_counter() - begin
 
-        setattr(AnchoredLevels, name, timed)
+        setattr(owner, name, timed)
 
 
 def k_points(kind, structure, options):
