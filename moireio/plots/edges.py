@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 UP, DOWN, BULK = "#c8442b", "#1f4e8c", "0.72"
 DECADES = 3.0  # of the weight at the edges of half-infinite layers
 MOST = 2  # energies in a heading
+BENEATH = 4.0  # area of points that others may cover, as a multiple of theirs
 FAINT, FULL = 0.4, 0.8  # weights at an edge where colour begins, and is full
 
 
@@ -37,9 +38,10 @@ def plot_edges(
     matplotlib.figure.Figure
         The high edge above, the low edge below; of half-infinite layers the weight at either
         edge, dark where it is large. States of the edge are red where ⟨σ_z⟩ > 0 and
-        blue where it is below; without spin red at the low and blue at the high edge; all other
-        states are grey. Dotted lines are the energies at which states were counted, and the
-        heading of each row has right minus left movers of its edge.
+        blue where it is below, blue inside red where both have one energy; without spin red at
+        the low and blue at the high edge; all other states are grey. Dotted lines are the energies
+        at which states were counted, and the heading of each row has right minus left movers of
+        its edge.
     """
     from matplotlib.colors import to_rgba
     from matplotlib.figure import Figure
@@ -62,12 +64,14 @@ def plot_edges(
         else:
             axis.plot(k, energies, color=BULK, lw=0.5, zorder=1)
         strength = np.clip((weight - FAINT) / (FULL - FAINT), 0, 1)
-        for label, colour, chosen in _colours(edges, name, order):
+        # spin up as larger points below: of equal levels both are seen
+        areas = (size,) if edges.spin is None else (BENEATH * size, size)
+        for area, (label, colour, chosen) in zip(areas, _colours(edges, name, order), strict=True):
             shown = chosen & (strength > 0)
             points = np.broadcast_to(k[:, None], energies.shape)[shown]
             colours = np.tile(to_rgba(colour), (len(points), 1))
             colours[:, 3] = strength[shown]
-            axis.scatter(points, energies[shown], s=size, c=colours, linewidths=0, zorder=3)
+            axis.scatter(points, energies[shown], s=area, c=colours, linewidths=0, zorder=3)
             handles[label] = axis.scatter([], [], s=16, color=colour)
         for gap in edges.gaps:
             axis.axhline(gap.energy, color="0.3", lw=0.6, ls=":", zorder=2)

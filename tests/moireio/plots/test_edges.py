@@ -43,6 +43,19 @@ def test_without_spin_low_is_red_and_high_is_blue():
     assert low.get_xlabel() == "k along a$_1$ (2π/2.46 Å)"
 
 
+def test_of_two_spins_at_one_energy_both_are_seen():
+    spin = np.zeros((3, 10, 4))
+    spin[2, :, 1], spin[2, :, 2] = 1, -1
+    edges = example(spin)
+    same = edges.energies.copy()
+    same[:, 2] = same[:, 1]
+    low = plot_edges(replace(edges, energies=same, low=edges.low + edges.high)).axes[1]
+    red, blue = (c for c in low.collections if len(c.get_offsets()))
+    assert [to_hex(c.get_facecolor()[0]) for c in (red, blue)] == [UP, DOWN]
+    assert np.allclose(red.get_offsets(), blue.get_offsets())
+    assert red.get_sizes()[0] > 2 * blue.get_sizes()[0]
+
+
 def test_with_spin_up_is_red_and_down_is_blue():
     spin = np.zeros((3, 10, 4))
     spin[2, :5] = 1
