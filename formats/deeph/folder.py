@@ -28,7 +28,7 @@ from moireio.formats.deeph.files import (
     require,
     table_lines,
 )
-from moireio.formats.openmx.orbitals import permutation
+from moireio.formats.orders import OPENMX
 from moireio.operators.blocks import block_offsets
 from moireio.results.electrons import Electrons
 from moireio.store.hdf5_guard import own_dataset
@@ -64,7 +64,7 @@ class DeepHFolder(DataFolder):
         listed, places = _block_list(paths)
         pairs, order = sorted_pairs(len(self.structure), listed, self.first_atom)
         offsets = block_offsets(pairs.block_elements(sizes))
-        columns = [permutation(self.basis[name].l) for name in self.structure.species_names]
+        columns = [OPENMX.to_ours(self.basis[name].l)[0] for name in self.structure.species_names]
         columns = [np.concatenate([o, o + len(o)]) if spinor else o for o in columns]
         first, species = pairs.i, self.structure.species
         data, order = None, order.tolist()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from moireio.errors import DamagedError
 from moireio.formats.openmx.header import VERSIONS
-from moireio.formats.openmx.orbitals import permutation
+from moireio.formats.orders import OPENMX
 from moireio.operators.blocks import block_offsets, gather, scatter
 from moireio.operators.catalogue import operator_type
 from moireio.system.pairs import pair_name
@@ -67,7 +67,7 @@ class ScfoutOperator:
         self.residual = 0.0
         self._touched = 0
         self._matrices = file.header.matrices_of(name)
-        self._orders = [permutation(file.basis[s].l) for s in file.structure.species_names]
+        self._orders = [OPENMX.to_ours(file.basis[s].l)[0] for s in file.structure.species_names]
         self._species = file.structure.species
 
     def rows(self, i0: int, i1: int) -> npt.NDArray[np.inexact]:

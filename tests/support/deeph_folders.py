@@ -69,7 +69,7 @@ def write_dock_folder(folder, spin=False, basis=True, noise=NOISE):
 def folder_of(source, folder, layout="deeph-dock"):
     """Write H, S and the structure of a block file as a data folder of DeepH; return the folder."""
     import moireio
-    from moireio.formats.openmx.orbitals import permutation
+    from moireio.formats.orders import OPENMX
     from moireio.operators.views import stored_as
 
     os.makedirs(folder)
@@ -84,7 +84,7 @@ def folder_of(source, folder, layout="deeph-dock"):
         }
         spin = "hamiltonian" in operators and operators["hamiltonian"].meta.spin == "spinor"
         fermi = file.electrons.fermi if "electrons" in file else None
-        orders = [np.argsort(permutation(shells[name])) for name in structure.species_names]
+        orders = [np.argsort(OPENMX.to_ours(shells[name])[0]) for name in structure.species_names]
         for name, operator in operators.items():
             pairs, sizes = operator.pairs, operator.sizes
             data, at = operator.rows(0, n), 0

@@ -12,7 +12,7 @@ from systems import hamiltonian, random_structure, small_model
 from moireio.errors import MoireioError
 from moireio.formats.deeph import e3 as deephe3
 from moireio.formats.deeph import folder as deeph
-from moireio.formats.openmx.orbitals import permutation
+from moireio.formats.orders import OPENMX
 from moireio.network.graph import Graph
 from moireio.network.inference.hamiltonian import HamiltonianSource
 from moireio.network.inference.passes import Predictor
@@ -167,7 +167,7 @@ def predicted(model, folder):
     flat, at, i = source.rows(0, len(species)), 0, source.pairs.i
     orders = []
     for shells in model.targets.shells:
-        order = np.argsort(permutation(shells))
+        order = np.argsort(OPENMX.to_ours(shells)[0])
         orders.append(np.r_[order, order + len(order)] if model.targets.spinful else order)
     out = {}
     for p in range(len(pairs)):

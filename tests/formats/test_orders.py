@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moireio.errors import MoireioError
-from moireio.formats.openmx.orbitals import permutation
+from moireio.formats.orders import OPENMX
 from moireio.system.harmonics import harmonics, unit_vectors
 
 
@@ -31,7 +31,7 @@ def test_the_order_is_that_of_the_functions(momentum):
     """Each of OpenMX's functions is a positive multiple of the harmonic that it is taken for."""
     vectors = unit_vectors(np.random.default_rng(0).normal(size=(3, 50)))[1]
     ours = harmonics(3, vectors)[momentum**2 : (momentum + 1) ** 2]
-    openmx = np.array(openmx_functions(*vectors)[momentum])[permutation([momentum])]
+    openmx = np.array(openmx_functions(*vectors)[momentum])[OPENMX.to_ours([momentum])[0]]
     scale = (openmx * ours).sum(axis=1) / (ours * ours).sum(axis=1)
     assert (scale > 0).all()
     np.testing.assert_allclose(openmx, scale[:, None] * ours, atol=1e-13)
@@ -41,12 +41,12 @@ def test_shells_follow_one_another():
     """Every shell is reordered within itself, behind the shells before it."""
     momenta = (0, 2, 1, 0, 3, 1)
     start = np.cumsum([0] + [2 * momentum + 1 for momentum in momenta])
-    parts = [permutation([m]) + at for m, at in zip(momenta, start[:-1], strict=True)]
-    order = permutation(momenta)
+    parts = [OPENMX.to_ours([m])[0] + at for m, at in zip(momenta, start[:-1], strict=True)]
+    order = OPENMX.to_ours(momenta)[0]
     assert order.tolist() == np.concatenate(parts).tolist()
     assert sorted(order) == list(range(start[-1]))
 
 
 def test_there_is_no_shell_above_f():
     with pytest.raises(MoireioError, match="the order of OpenMX's g orbitals is not known"):
-        permutation([0, 4])
+        OPENMX.to_ours([0, 4])[0]

@@ -1,0 +1,86 @@
+"""Calculations from what the reader of a format has found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from moireio.blockfile.calculation import Calculation
+from moireio.errors import naming
+from moireio.operators.views import ArraySource
+from moireio.results.electrons import Electrons
+from moireio.runtime.files import digest_files
+from moireio.system.basis import Basis
+from moireio.system.pairs import Pairs
+from moireio.system.periodicity import moved_cells, settle_blocks
+from moireio.system.structure import Structure
+
+
+def assemble(
+    label: str,
+    structure: Structure,
+    basis: Basis,
+    operators: Mapping[str, ArraySource],
+    *,
+    electrons: Electrons | None = None,
+    notes: Iterable[str] = (),
+    files: Sequence[str] = (),
+    pbc: Sequence[bool] | None = None,
+    usual_residual: Mapping[str, float] | None = None,
+) -> Calculation:
+    """Put structure, basis and operators together, and decide along which vectors it is periodic.
+
+    Parameters
+    ----------
+    label : str
+        The file, for messages and the history.
+    structure : Structure
+        The atoms, to whose positions the R of the operators refer.
+    basis : Basis
+        Their orbitals.
+    operators : mapping of str to ArraySource
+        By name.
+    electrons : Electrons, optional
+        Their number, Fermi level and so on.
+    notes : iterable of str
+        What could not be verified, and what is lost.
+    files : sequence of str
+        Files that were read, for the digest.
+    pbc : sequence of three bool, optional
+        Whether the structure is periodic along each vector; by default where pairs cross it.
+    usual_residual : mapping of str to float, optional
+        How far each operator of an intact file is from Hermitian at most, in its unit.
+
+    Returns
+    -------
+    Calculation
+        Atoms are moved by lattice vectors, and R with them, where a slab crosses the cell's face.
+
+    Raises
+    ------
+    MoireioError
+        If `pbc` is false along a vector that pairs cross.
+    """
+    lists = [(source.pairs.i, source.pairs.j, source.pairs.R) for source in operators.values()]
+    with naming(label):
+        settled, moves, note = settle_blocks(structure, lists, pbc)
+
+    def moved(source: ArraySource) -> ArraySource:
+        pairs = source.pairs
+        cells = moved_cells(pairs.i, pairs.j, pairs.R, moves)
+        return ArraySource(
+            source.meta, source.sizes, Pairs(pairs.indptr, pairs.j, cells), source.data
+        )
+
+    if moves.any():
+        operators = {name: moved(source) for name, source in operators.items()}
+    paths = tuple(files)
+    return Calculation(
+        label,
+        settled,
+        basis,
+        dict(operators),
+        electrons=electrons,
+        notes=[*notes, *([] if note is None else [note])],
+        usual_residual=usual_residual or {},
+        digest=lambda names: digest_files(*paths),
+    )

@@ -1,0 +1,141 @@
+"""Matrices of the whole cell and blocks of atoms, in both directions."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moireio.errors import DamagedError, MoireioError
+from moireio.formats.elements import OrbitalMap, matrices_from_source, source_from_matrices
+from moireio.formats.orders import ABACUS, NATURAL, OPENMX, SIESTA
+from moireio.system.basis import Basis, SpeciesBasis
+from moireio.system.structure import Structure
+
+CELLS = [[-1, 0, 0], [0, 0, 0], [1, 0, 0], [0, 2, -1], [0, -2, 1]]
+
+
+def system(shells):
+    """Return a structure with one species for each tuple of shells, and its basis."""
+    names = [f"C{n}" for n in range(len(shells))]
+    positions = np.arange(3 * len(shells)).reshape(-1, 3) * 0.7
+    species = range(len(shells))
+    structure = Structure(np.eye(3) * 9, positions, [6] * len(shells), species, names, [True] * 3)
+    basis = {n: SpeciesBasis(l=one) for n, one in zip(names, shells, strict=True)}
+    return structure, Basis(basis)
+
+
+def hermitian(rng, n, dtype):
+    """Return H(R) of CELLS with H(−R) = H(R)†, as dense matrices."""
+    made = rng.normal(size=(len(CELLS), n, n)).astype(dtype)
+    if np.dtype(dtype).kind == "c":
+        made += 1j * rng.normal(size=made.shape)
+    partner = [CELLS.index([-c for c in cell]) for cell in CELLS]
+    return made + made[partner].conj().transpose(0, 2, 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shells=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=3), min_size=1, max_size=3),
+    order=st.sampled_from([NATURAL, OPENMX, SIESTA, ABACUS]),
+    spinor=st.sampled_from([None, "blocks", "interleaved", "atoms"]),
+    seed=st.integers(0, 99),
+)
+def test_there_and_back(shells, order, spinor, seed):
+    structure, basis = system(shells)
+    orbitals = OrbitalMap.make(structure, basis, order, spinor=spinor)
+    given_ = hermitian(np.random.default_rng(seed), len(orbitals), "c16" if spinor else "f8")
+    spin = "spinor" if spinor else "none"
+    source = source_from_matrices("hamiltonian", CELLS, given_, orbitals, label="x", spin=spin)
+    assert source.meta.residual == 0
+    cells, (found,) = matrices_from_source(source, orbitals)
+    back = {tuple(cell): m.toarray() for cell, m in zip(cells.tolist(), found, strict=True)}
+    assert set(back) == {tuple(cell) for cell in CELLS}
+    for cell, matrix in zip(CELLS, given_, strict=True):
+        assert np.array_equal(back[tuple(cell)], matrix)
+
+
+@pytest.mark.parametrize("spinor", ["blocks", "interleaved", "atoms"])
+def test_spins_of_an_atom_are_up_then_down(spinor):
+    """A matrix that numbers (spin, atom, orbital) ends where the block file has them."""
+    structure, basis = system([(0, 1), (0,)])
+    names = [(atom, a) for atom, n in enumerate((4, 1)) for a in range(n)]
+    theirs = {
+        "blocks": [(s, *one) for s in (0, 1) for one in names],
+        "interleaved": [(s, *one) for one in names for s in (0, 1)],
+        "atoms": [(s, atom, a) for atom in (0, 1) for s in (0, 1) for t, a in names if t == atom],
+    }[spinor]
+    ours = [(s, atom, a) for atom, n in enumerate((4, 1)) for s in (0, 1) for a in range(n)]
+    rows = OrbitalMap.make(structure, basis, spinor=spinor).rows
+    assert [ours[row] for row in rows] == theirs
+
+
+def test_signs_and_order_of_a_p_shell():
+    """SIESTA's (−y, z, −x) and ABACUS's (z, −x, −y) become (y, z, x)."""
+    structure, basis = system([(0, 1)])
+    values = {"s": 2.0, "x": 3.0, "y": 5.0, "z": 7.0}
+    for order, theirs in ((SIESTA, "s -y z -x"), (ABACUS, "s z -x -y"), (OPENMX, "s x y z")):
+        words = theirs.split()
+        vector = np.array([(-1) ** (w[0] == "-") * values[w[-1]] for w in words])
+        orbitals = OrbitalMap.make(structure, basis, order)
+        source = source_from_matrices(
+            "hamiltonian", [[0, 0, 0]], [np.outer(vector, vector)], orbitals, label="x"
+        )
+        ours = np.array([values[w] for w in ("s", "y", "z", "x")])
+        assert np.array_equal(source.data.reshape(4, 4), np.outer(ours, ours))
+
+
+@pytest.mark.parametrize("partners", ["missing", "half"])
+@pytest.mark.parametrize("dtype", ["f8", "c16"])
+def test_one_of_each_pair(partners, dtype):
+    structure, basis = system([(0, 1), (0,)])
+    orbitals = OrbitalMap.make(structure, basis)
+    whole = hermitian(np.random.default_rng(1), len(orbitals), dtype)
+    kept = [CELLS.index(cell) for cell in ([0, 0, 0], [1, 0, 0], [0, 2, -1])]
+    half = whole[kept].copy()
+    half[0] = np.triu(half[0])
+    if partners == "half":
+        half[0] -= np.diag(np.diag(half[0])) / 2
+    spin = "spinor" if dtype == "c16" else "none"
+    if spin == "spinor":  # one row an atom less, so that rows are spinors' up and down
+        structure, basis = system([(0,), (0,)])
+        orbitals = OrbitalMap.make(structure, basis, spinor="atoms")
+        whole, half = whole[:, :4, :4], half[:, :4, :4]
+    cells = np.array(CELLS)[kept]
+    source = source_from_matrices(
+        "hamiltonian", cells, half, orbitals, label="x", spin=spin, partners=partners
+    )
+    found_cells, (found,) = matrices_from_source(source, orbitals)
+    for cell, matrix in zip(found_cells.tolist(), found, strict=True):
+        np.testing.assert_allclose(matrix.toarray(), whole[CELLS.index(cell)], atol=1e-15)
+
+
+def test_what_a_file_may_not_say():
+    structure, basis = system([(0,), (0,)])
+    orbitals = OrbitalMap.make(structure, basis)
+
+    def read(cells, matrices, **options):
+        return source_from_matrices("hamiltonian", cells, matrices, orbitals, label="x", **options)
+
+    with pytest.raises(MoireioError, match="x: has matrices 3 x 3; the atoms have 2 orbitals"):
+        read([[0, 0, 0]], [np.eye(3)])
+    with pytest.raises(MoireioError, match=r"x: lists the cell \[0, 0, 0\] twice"):
+        read([[0, 0, 0]] * 2, [np.eye(2)] * 2)
+    with pytest.raises(DamagedError, match=r"of its partner differ by 1\.0e"):
+        read([[1, 0, 0]], [np.eye(2)], limit=1e-3)
+    with pytest.raises(DamagedError, match=r"of pair \(0, 1, R = 0 0 0\) has a number that is not"):
+        read([[0, 0, 0]], [np.array([[1, np.nan], [0, 1]])])
+
+
+def test_collinear():
+    structure, basis = system([(0,), (0, 1)])
+    orbitals = OrbitalMap.make(structure, basis)
+    rng = np.random.default_rng(2)
+    both = [hermitian(rng, len(orbitals), "f8") for _ in "ud"]
+    both[1][CELLS.index([1, 0, 0])] = both[1][CELLS.index([-1, 0, 0])] = 0
+    source = source_from_matrices(
+        "hamiltonian", CELLS, both, orbitals, label="x", spin="collinear", scale=2.0
+    )
+    cells, found = matrices_from_source(source, orbitals)
+    for channel in range(2):
+        for cell, matrix in zip(cells.tolist(), found[channel], strict=True):
+            assert np.array_equal(matrix.toarray(), 2 * both[channel][CELLS.index(cell)])
