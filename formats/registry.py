@@ -7,8 +7,8 @@ A format is one row here and one module with `detect`, `read` and, where moireio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -23,14 +23,43 @@ class Read(Protocol):
     """A function that opens a file or folder as a calculation."""
 
     def __call__(self, path: str, *, label: str | None = None, **options: Any) -> Calculation:
-        """Open `path`; messages show `label`. Further options belong to the format."""
+        """Open `path`; messages show `label`.
+
+        Further options belong to the format: `companions`, paths of further files, where its row
+        names them; `pbc`; and those of its row.
+        """
 
 
 class Write(Protocol):
     """A function that writes a calculation; the file or folder appears whole or not at all."""
 
-    def __call__(self, calculation: Calculation, path: str, **options: Any) -> None:
-        """Write to `path`. Further options belong to the format."""
+    def __call__(
+        self, calculation: Calculation, path: str, *, force: bool = False, **options: Any
+    ) -> None:
+        """Write to `path`; with `force` what exists is replaced.
+
+        Further options are those of the format's row. Remarks are added to the calculation's
+        `notes`.
+        """
+
+
+@dataclass(frozen=True)
+class FormatOption:
+    """An option of a format's reader or writer.
+
+    Parameters
+    ----------
+    description : str
+        A few words, with the unit.
+    parse : callable
+        Makes its value of a text; a ValueError means that the text is none.
+    writes : bool
+        Whether it belongs to the writer.
+    """
+
+    description: str
+    parse: Callable[[str], Any] = str
+    writes: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +82,10 @@ class Format:
         Suffixes of its files; none for folders.
     keeps, loses : str
         Contents that reach a block file, and those that do not.
+    companions : str
+        Further files that the reader takes as `companions`, in words; empty if it takes none.
+    options : mapping of str to FormatOption
+        Options of the reader and the writer, by the names of their parameters.
     """
 
     name: str
@@ -63,6 +96,8 @@ class Format:
     suffixes: tuple[str, ...] = ()
     keeps: str = ""
     loses: str = ""
+    companions: str = ""
+    options: Mapping[str, FormatOption] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -164,6 +199,30 @@ def named_format(name: str) -> Format:
             remedy=f"update or uninstall {plugin.distribution}",
         )
     return row
+
+
+def writable_format(path: str) -> Format | None:
+    """Return the format that a file name asks for.
+
+    Parameters
+    ----------
+    path : str
+        Name of a file to write.
+
+    Returns
+    -------
+    Format or None
+        The one with the longest suffix that fits, of those that are written; None if there is none.
+    """
+    rows = [named_format(name) for name in format_names() if name != "moireio"]
+    fitting = [
+        (len(suffix), row)
+        for row in rows
+        if row.write is not None
+        for suffix in row.suffixes
+        if path.lower().endswith(suffix.lower())
+    ]
+    return max(fitting, key=lambda one: one[0])[1] if fitting else None
 
 
 def detect_format(path: str, names: Iterable[str] | None = None) -> Format | None:

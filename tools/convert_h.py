@@ -1,63 +1,319 @@
-"""``convert-h``: the same operators in another container, storage or precision."""
+"""``convert-h``: H and S of any program into a block file, and from there into others."""
+
+import json
+import os
 
 import click
 
 from moireio.tools.common import Command, arguments, say
-from moireio.tools.options import options, source_argument
+from moireio.tools.options import options
 from moireio.tools.progress import show_progress
+
+BLOCK = "moireio"
 
 
 @click.command("convert-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@source_argument
-@options("output", "container", "storage", "precision", "compression", "force", "soc")
+@click.argument("source", default="-", type=click.Path(allow_dash=True))
+@options("output")
+@click.option("--from", "source_format", metavar="FORMAT", help="Format of SOURCE.")
+@click.option("--to", "target_format", metavar="FORMAT", help="Format of OUTPUT.")
+@click.option(
+    "--with",
+    "companions",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(),
+    help="A further file of SOURCE's calculation that is not beside it. Repeatable.",
+)
+@click.option(
+    "--option",
+    "words",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="An option of a format; --list --json has them. Repeatable.",
+)
+@click.option("--list", "show_list", is_flag=True, help="Print all formats; with --json as JSON.")
+@options("json", "container", "storage", "precision", "compression", "force", "pbc", "soc")
 @click.pass_context
-def main(ctx, source, output, container, storage, precision, compression, force, soc):
-    """Copy a block file into another container (HDF5, zarr, zip), storage or precision.
+def main(ctx, source, output, source_format, target_format, companions, words, show_list, **opts):
+    """Convert H(R), S(R) and structure of one program into the form of another.
 
-    By default to standard output. Values do not change, unless --precision float32 rounds them.
-    With a suffix of structure files (.cif, .vasp, .xyz, .lmp, .dat …; also POSCAR) OUTPUT holds the
-    structure alone.
+    SOURCE is a block file or what another program writes (--list): its format is found by suffix
+    and content. OUTPUT is a block file, by default on standard output; with --to FORMAT, or by its
+    suffix, that program's file or folder; with a suffix of structure files (.cif, .vasp, .xyz,
+    .lmp, .dat …; also POSCAR) the structure alone. What gets lost is printed, and kept in the
+    history of a block file. Between block files --container, --storage, --precision and
+    --compression change how values are stored, not the values (--precision float32 rounds them).
     """
-    from moireio.blockfile.stream import check_outputs, open_source, write_target
+    if show_list:
+        _print_formats(opts["as_json"])
+        return
+    if opts["as_json"]:
+        raise click.UsageError("--json belongs to --list.")
+    from moireio.blockfile.stream import check_outputs, source_file
+
+    target = "-" if output is None else output
+    check_outputs([target], [source, *companions], opts["force"])
+    kind, writer = _target(target, target_format, opts["container"])
+    for name in ("storage", "precision", "compression", "container"):
+        if kind != "block" and _given(ctx, name):
+            raise click.UsageError(f"--{name} is for block files; {target} is none.")
+    if opts["soc"] and kind != "structure":
+        raise click.UsageError("--soc is for OpenMX inputs: -o FILE.dat.")
+    reader = _source(source, source_format)
+    reading, writing = _format_options(words, reader, writer)
+    if reader.name == BLOCK:
+        _refuse(ctx, companions, reading)
+        if kind == "block":
+            _copy_block_file(ctx, source, target, opts)
+            return
+        if kind == "structure":
+            _structure_of_block_file(ctx, source, target, opts["soc"])
+            return
+    read = _reader(reader, companions, reading, opts["pbc"])
+    with source_file(source) as (path, label), read(path, label=label) as calculation:
+        if kind == "block":
+            _to_block_file(ctx, calculation, target, opts)
+        elif kind == "structure":
+            _to_structure(ctx, calculation, target, opts["soc"])
+        else:
+            _to_format(ctx, calculation, target, writer, writing, opts["force"])
+
+
+def _given(ctx, name):
+    from click.core import ParameterSource
+
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _print_formats(as_json):
+    """Print what is read and written, and what is kept of it."""
+    from moireio.formats.registry import format_names, named_format
+
+    rows = [named_format(name) for name in format_names()]
+    if as_json:
+        table = [
+            {
+                "format": row.name,
+                "description": row.description,
+                "read": row.read is not None,
+                "write": row.write is not None or row.name == BLOCK,
+                "detect": row.detect is not None,
+                "suffixes": list(row.suffixes),
+                "keeps": row.keeps,
+                "loses": row.loses,
+                "companions": row.companions,
+                "options": {
+                    name: {"description": one.description, "for": ["read", "write"][one.writes]}
+                    for name, one in row.options.items()
+                },
+            }
+            for row in rows
+        ]
+        click.echo(json.dumps(table, ensure_ascii=False))
+        return
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        ways = "read, write" if row.write is not None or row.name == BLOCK else "read"
+        click.echo(f"{row.name:{width}}  {ways:11}  {row.description}")
+        for what, text in (("keeps", row.keeps), ("loses", row.loses), ("with", row.companions)):
+            if text:
+                click.echo(f"{'':{width}}  {'':11}  {what}: {text}")
+        for name, one in row.options.items():
+            click.echo(f"{'':{width}}  {'':11}  --option {name}=…: {one.description}")
+
+
+def _target(target, name, container):
+    """Return the kind of OUTPUT ("block", "structure", "format"), and its Format or None."""
     from moireio.errors import MoireioError
+    from moireio.formats.registry import format_names, named_format, writable_format
     from moireio.formats.structures import files as structure_files
+    from moireio.store.containers import kind_of_name
+
+    if name == BLOCK or (name is None and container):
+        return "block", None
+    if name is not None:
+        row = named_format(name)
+        if row.write is None:
+            written = [n for n in format_names() if named_format(n).write is not None]
+            raise MoireioError(
+                f"moireio reads the format {name}, but does not write it",
+                remedy="written: " + ", ".join([BLOCK, *written]),
+            )
+        if target == "-":
+            raise click.UsageError(f"--to {name} needs -o.")
+        return "format", row
+    if target == "-" or kind_of_name(target) is not None:
+        return "block", None
+    row = writable_format(target)
+    if row is not None:
+        return "format", row
+    form = structure_files.kind(target)
+    if form == "block":
+        return "block", None
+    if form is None:
+        raise MoireioError(
+            "has no suffix of a block file, of a structure file or of another program's",
+            path=target,
+            remedy="use .h5, .zarr or .zarr.zip, or --to FORMAT; --list prints the formats; for "
+            "the structure alone .cif, .vasp, .xyz, .lmp or .dat",
+        )
+    return "structure", None
+
+
+def _source(source, name):
+    """Return the Format of SOURCE; a stream is a block file unless another format is named."""
+    from moireio.errors import MissingFileError, MoireioError
+    from moireio.formats.registry import detect_format, named_format
+
+    if name is not None:
+        return named_format(name)
+    if source == "-":
+        return named_format(BLOCK)
+    if not os.path.exists(source):
+        raise MissingFileError("no such file or folder", path=source)
+    row = detect_format(source)
+    if row is None:
+        raise MoireioError(
+            "is of no known format",
+            path=source,
+            remedy="convert-h --list prints them; --from FORMAT names one",
+        )
+    return row
+
+
+def _format_options(words, reader, writer):
+    """Return the values of ``--option`` for the reader and for the writer."""
+    reading, writing = {}, {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise click.UsageError(f"--option {word}: expected KEY=VALUE.")
+        places = []
+        for row, values, writes in ((reader, reading, False), (writer, writing, True)):
+            option = None if row is None else row.options.get(key)
+            if option is not None and option.writes == writes:
+                places.append((option, values))
+        if not places:
+            known = [*reader.options, *(writer.options if writer is not None else ())]
+            names = ", ".join(dict.fromkeys(known)) or "none"
+            raise click.UsageError(f"--option {key}: the formats here have {names}.")
+        for option, values in places:
+            try:
+                values[key] = option.parse(text)
+            except ValueError as error:
+                raise click.UsageError(
+                    f"--option {word}: {option.description} expected."
+                ) from error
+    return reading, writing
+
+
+def _refuse(ctx, companions, reading):
+    """Refuse what only files of other programs have."""
+    for name, given in (("with", companions), ("option", reading), ("pbc", _given(ctx, "pbc"))):
+        if given:
+            raise click.UsageError(f"--{name} is for files of other programs.")
+
+
+def _reader(row, companions, reading, pbc):
+    """Return a function of a path and a label that opens SOURCE."""
+    from functools import partial
+
+    given = dict(reading)
+    if companions:
+        if not row.companions:
+            raise click.UsageError(f"--with: the format {row.name} takes no further files.")
+        given["companions"] = tuple(companions)
+    if pbc is not None:
+        given["pbc"] = pbc
+    return partial(row.read, **given)
+
+
+def _to_block_file(ctx, calculation, target, opts):
+    """Write a calculation of another program as a block file."""
+    from moireio.blockfile.convert import Conversion, convert
+    from moireio.blockfile.stream import check_container, check_stdout
+
+    if target == "-":
+        check_stdout()
+    check_container(target, opts["container"])
+    names = ("storage", "precision", "container", "compression", "force")
+    settings = Conversion(
+        "convert-h", arguments=arguments(), check=True, **{name: opts[name] for name in names}
+    )
+    with show_progress(ctx, "convert-h") as update:
+        notes = convert(calculation, target, settings, update)
+    _say_notes(ctx, calculation.label, notes)
+
+
+def _structure_of_block_file(ctx, source, target, soc):
+    """Write the structure of a block file, which may have nothing else."""
+    from moireio.blockfile.stream import open_source
+
+    with open_source(source) as file:
+        basis = file.basis if "basis" in file else None
+        left = [name for name in file.groups if name not in ("structure", "basis", "history")]
+        _write_structure(ctx, file.label, target, file.structure, basis, left, soc)
+
+
+def _to_structure(ctx, calculation, target, soc):
+    """Write the structure of a calculation of another program."""
+    left = list(calculation.operators)
+    left += [name for name in ("electrons", "moire", "kpath") if getattr(calculation, name)]
+    _write_structure(
+        ctx, calculation.label, target, calculation.structure, calculation.basis, left, soc
+    )
+    _say_notes(ctx, calculation.label, calculation.notes)
+
+
+def _write_structure(ctx, label, target, structure, basis, left, soc):
+    """Write a structure, with the names of its bases where OUTPUT has them."""
+    from moireio.formats.structures import files as structure_files
+
+    structure_files.write(target, structure, basis, f"moireio convert-h {label}", soc)
+    if left:
+        names = ", ".join(f"/{name}" for name in left)
+        say(ctx, f"note: {target} holds the structure alone, without {names}")
+
+
+def _to_format(ctx, calculation, target, row, writing, force):
+    """Write a calculation as another program has it."""
+    read = list(calculation.notes)
+    row.write(calculation, target, force=force, **writing)
+    _say_notes(ctx, calculation.label, read)
+    _say_notes(ctx, target, calculation.notes[len(read) :])
+
+
+def _say_notes(ctx, label, notes):
+    for note in notes:
+        say(ctx, f"note: {label}: {note}")
+
+
+def _copy_block_file(ctx, source, target, opts):
+    """Copy a block file into another container, storage or precision."""
+    from moireio.blockfile.stream import open_source, write_target
     from moireio.operators.blocks import row_bytes
     from moireio.operators.views import stored_as
     from moireio.runtime.progress import share
 
-    output = "-" if output is None else output
-    check_outputs([output], [source], force)
-    form = "block" if container else structure_files.kind(output)
-    if form not in (None, "block"):
-        _write_structure(ctx, source, output, soc)
-        return
-    if soc:
-        raise click.UsageError("--soc is for OpenMX inputs: -o FILE.dat.")
-    if form is None:
-        raise MoireioError(
-            "has no suffix of a block file or a structure file",
-            path=output,
-            remedy="use .h5, .zarr or .zarr.zip; for the structure alone .cif, .vasp, .xyz, .lmp "
-            "or .dat",
-        )
     with open_source(source) as file:
         kept, changed = [], []
         for name in file.operators:
             operator = file.operator(name)
-            view = stored_as(operator, storage, precision)
-            if view is operator and compression == "none":
+            view = stored_as(operator, opts["storage"], opts["precision"])
+            if view is operator and opts["compression"] == "none":
                 kept.append(operator)
             else:
                 changed.append(view)
         total = sum(int(row_bytes(s).sum()) for s in (*changed, *kept))
         with (
             write_target(
-                output,
+                target,
                 base=file,
-                container=container,
-                force=force,
+                container=opts["container"],
+                force=opts["force"],
                 drop=tuple(s.meta.name for s in changed),
-                compression=compression,
+                compression=opts["compression"],
             ) as writer,
             show_progress(ctx, "convert-h") as update,
         ):
@@ -67,22 +323,3 @@ def main(ctx, source, output, container, storage, precision, compression, force,
             for operator in changed:
                 writer.operator(operator, progress=step)
             writer.history("convert-h", arguments(), [(file.label, file.digest())])
-
-
-def _write_structure(ctx, source, output, soc):
-    """Write the structure of a block file, with the names of its bases where OUTPUT has them."""
-    from click.core import ParameterSource
-
-    from moireio.blockfile.stream import open_source
-    from moireio.formats.structures import files as structure_files
-
-    for name in ("storage", "precision", "compression"):
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name} is for block files; {output} holds a structure.")
-    with open_source(source) as file:
-        basis = file.basis if "basis" in file else None
-        structure_files.write(output, file.structure, basis, f"moireio convert-h {file.label}", soc)
-        left = [name for name in file.groups if name not in ("structure", "basis", "history")]
-        if left:
-            names = ", ".join(f"/{name}" for name in left)
-            say(ctx, f"note: {output} holds the structure alone, without {names}")

@@ -28,7 +28,7 @@ COMMANDS = {
     "c3-chern": "compute Chern numbers modulo 3 from eigenvalues of C3",
     "chern": "find Chern numbers, Z2, curvature and Wannier centres of groups of bands",
     "irreps": "report little groups, irreps and parities at corners of the zone",
-    "convert-h": "change container, storage, precision or compression",
+    "convert-h": "convert H and S of other programs, and block files into their forms",
     "h5-info": "list the contents and the history of a block file",
     "h5-validate": "check a block file",
 }

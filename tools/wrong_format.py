@@ -44,7 +44,10 @@ READS = {
     "symmetrise-h": (("block",), "block files"),
     "c3-chern": (("block",), "block files"),
     "irreps": (("block",), "block files"),
-    "convert-h": (("block",), "block files"),
+    "convert-h": (
+        ("block", "scfout", "deeph", "foreign", "hdf5", "npz", "compressed", "pickle", "zip"),
+        "block files and what other programs write (convert-h --list)",
+    ),
     "h5-info": (("block", "model"), "block files and model files"),
     "h5-validate": (("block",), "block files"),
     "model": (("model", "deeph-e3"), "model files of moireio and result folders of DeepH-E3"),
@@ -68,8 +71,7 @@ ROUTES = {
     "vps": "overlap reads the .pao that belongs to it",
     "pickle": "moireio reads no pickles",
     "compressed": "unpack it first",
-    "foreign": "of other programs moireio reads OpenMX's .scfout, data folders of DeepH, and "
-    "structure files",
+    "foreign": "convert-h --list prints what moireio reads of other programs",
     "model": "predict-h -m {F}, h5-info {F}",
     "deeph-e3": "predict-h -m {F}",
     "torch": "predict-h reads models of moireio and of DeepH-E3, whose result folder has a "
@@ -85,6 +87,8 @@ ROUTES = {
 }
 #: Kinds of folders whose files are no inputs of their own.
 WHOLE = ("deeph", "deeph-e3", "dataset", "block", "model")
+#: Kinds of files that may be calculations of other programs.
+CONVERTED = ("foreign", "hdf5", "npz", "compressed", "pickle", "zip", "folder")
 #: Commands that read no block files, so that nothing can be piped into them.
 ENDS = ("openmx2h5", "deeph2h5", "make", "status", "run", "collect", "build-twist")
 #: Ways that differ for some commands.
@@ -181,6 +185,14 @@ def _is_member(path, name):
     return False
 
 
+def _is_calculation(path):
+    """Return whether convert-h reads a file, which is no block file."""
+    from moireio.formats.registry import detect_format
+
+    row = detect_format(path)
+    return row is not None and row.name != "moireio"
+
+
 def _way(command, row, kind, path):
     """Return the way from a file to a command, or an empty text."""
     if row != command:
@@ -192,6 +204,8 @@ def _way(command, row, kind, path):
                 if kind in ("torch", "torch-folder", "safetensors", "tb-model")
                 else None
             )
+    elif kind in CONVERTED and _is_calculation(path):
+        way = "convert-h {F} -o FILE.h5" if command in ENDS else "convert-h {F} | {C}"
     elif command in ENDS:
         way = ALONE.get(kind, ROUTES.get(kind))
     else:

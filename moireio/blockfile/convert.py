@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 
 from moireio.blockfile.calculation import Calculation
-from moireio.blockfile.reader import open_blockfile
+from moireio.blockfile.checks import validate
+from moireio.blockfile.reader import BlockFile, open_blockfile
 from moireio.blockfile.stream import check_stdout, source_file, write_target
+from moireio.blockfile.writer import BlockWriter
 from moireio.errors import MoireioError, first_line
 from moireio.operators.blocks import OperatorSource, residual_of
 from moireio.operators.views import stored_as
@@ -44,6 +46,8 @@ class Conversion:
         Replace an existing target.
     arguments : sequence of str
         Command line, for the history.
+    check : bool
+        Check what was written, as `h5-validate` does, before it gets its name.
     """
 
     command: str
@@ -54,6 +58,7 @@ class Conversion:
     compression: str = "none"
     force: bool = False
     arguments: Sequence[str] = ()
+    check: bool = False
 
 
 def convert(
@@ -106,9 +111,23 @@ def convert(
             if calculation.kpath is not None:
                 writer.kpath(calculation.kpath)
             writer.operators(views, progress, SLAB_BYTES)
+            notes = calculation.notes + _residual_notes(calculation, sources)
+            if settings.check:
+                notes += _findings(writer, calculation.label)
             inputs = [(os.path.basename(os.path.normpath(calculation.label)), digest.result())]
-            writer.history(settings.command, settings.arguments, inputs)
-    return calculation.notes + _residual_notes(calculation, sources)
+            writer.history(settings.command, settings.arguments, inputs, notes)
+    return notes
+
+
+def _findings(writer: BlockWriter, label: str) -> list[str]:
+    """Return the remarks of a block file's checks; raise at the first error."""
+    remarks = []
+    for finding in validate(BlockFile(writer.container)):
+        text = f"{finding.where}: {finding.what}"
+        if finding.level == "error":
+            raise MoireioError(f"makes no valid block file: {text}", path=label)
+        remarks.append(text)
+    return remarks
 
 
 def _residual_notes(calculation: Calculation, sources: Sequence[OperatorSource]) -> list[str]:

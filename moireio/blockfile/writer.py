@@ -129,6 +129,7 @@ class BlockWriter:
         command: str,
         arguments: Sequence[str] = (),
         inputs: Sequence[tuple[str, str]] = (),
+        notes: Sequence[str] = (),
     ) -> None:
         """Append an entry to ``/history``.
 
@@ -140,8 +141,10 @@ class BlockWriter:
             Its arguments.
         inputs : sequence of (str, str)
             Names of the files it read and their digests.
+        notes : sequence of str
+            What could not be verified, and what was lost.
         """
-        self.result("history", [HistoryEntry.now(command, arguments, inputs)])
+        self.result("history", [HistoryEntry.now(command, arguments, inputs, notes)])
 
     def operator(
         self,

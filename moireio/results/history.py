@@ -32,6 +32,8 @@ class HistoryEntry:
         Names of the files that it read.
     digests : sequence of str
         Their digests.
+    notes : sequence of str
+        What could not be verified, and what was lost.
     """
 
     command: str = "?"
@@ -40,6 +42,7 @@ class HistoryEntry:
     arguments: Sequence[str] = ()
     inputs: Sequence[str] = ()
     digests: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     @classmethod
     def now(
@@ -47,6 +50,7 @@ class HistoryEntry:
         command: str,
         arguments: Sequence[str] = (),
         inputs: Sequence[tuple[str, str]] = (),
+        notes: Sequence[str] = (),
     ) -> HistoryEntry:
         """Return the entry of a command that has just run.
 
@@ -58,6 +62,8 @@ class HistoryEntry:
             Its command line.
         inputs : sequence of (str, str)
             Names of the files that it read, and their digests.
+        notes : sequence of str
+            What could not be verified, and what was lost.
 
         Returns
         -------
@@ -68,11 +74,11 @@ class HistoryEntry:
 
         time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         names, digests = [name for name, _ in inputs], [digest for _, digest in inputs]
-        return cls(command, __version__, time, list(arguments), names, digests)
+        return cls(command, __version__, time, list(arguments), names, digests, tuple(notes))
 
 
 TEXTS = ("command", "version", "time")
-LISTS = ("arguments", "inputs", "digests")
+LISTS = ("arguments", "inputs", "digests", "notes")
 
 
 class HistoryKind(ResultKind[list[HistoryEntry]]):
@@ -103,7 +109,7 @@ class HistoryKind(ResultKind[list[HistoryEntry]]):
         for number, entry in enumerate(value, last + 1):
             name = f"{group}/{number:04d}"
             container.create_group(name, {key: getattr(entry, key) for key in TEXTS})
-            for key in LISTS:
+            for key in LISTS if entry.notes else LISTS[:-1]:
                 # File names need not be UTF-8; what is not is replaced.
                 values = [
                     str(v).encode("utf-8", "replace").decode("utf-8") for v in getattr(entry, key)
@@ -126,6 +132,7 @@ class HistoryKind(ResultKind[list[HistoryEntry]]):
             texts.append(text + (f"  from {inputs}" if inputs else ""))
             if entry["arguments"]:
                 texts.append(f"{'':12} $ {shlex.join([entry['command'], *entry['arguments']])}")
+            texts += [f"{'':12} note: {note}" for note in entry["notes"]]
         return texts
 
 
@@ -134,5 +141,6 @@ def _read_entry(container: Container, group: str) -> HistoryEntry:
     values: dict[str, Any] = {n: str(attributes[n]) for n in TEXTS if n in attributes}
     for name in LISTS:
         if name in arrays:
-            values[name] = [str(v) for v in container.read(f"{group}/{name}")]
+            texts = [str(v) for v in container.read(f"{group}/{name}")]
+            values[name] = tuple(texts) if name == "notes" else texts
     return HistoryEntry(**values)

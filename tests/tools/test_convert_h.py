@@ -1,9 +1,14 @@
-"""``convert-h`` to structure files."""
+"""``convert-h``: formats by name, suffix and content, and structure files."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from moireio.formats.structures import files as structure_files
+
+DATA = Path(__file__).parent.parent / "data"
 
 
 @pytest.mark.parametrize("name", ["x.cif", "POSCAR", "x.xyz", "x.lmp", "x.dat"])
@@ -35,6 +40,82 @@ def test_options_of_block_files_are_refused(invoke, made, tmp_path, words):
 def test_unknown_suffixes(invoke, made, tmp_path):
     done = invoke("convert-h", made["gr_ab"], "-o", tmp_path / "x.abc")
     assert done.exit_code == 1
-    assert ".h5, .zarr or .zarr.zip; for the structure alone .cif" in done.stderr
+    assert "use .h5, .zarr or .zarr.zip, or --to FORMAT" in done.stderr
+    assert "for the structure alone .cif" in done.stderr
     assert invoke("convert-h", made["gr_ab"], "-o", tmp_path / "x.abc", "--container", "h5", "-q")
     assert (tmp_path / "x.abc").read_bytes().startswith(b"\x89HDF")
+
+
+def test_a_file_of_another_program(invoke, made, tmp_path):
+    """The same as by the program's own command, but for the history."""
+    import moireio
+
+    out = tmp_path / "x.h5"
+    done = invoke("convert-h", DATA / "hbn_soc.scfout", "-o", out)
+    assert done.exit_code == 0, done.stderr
+    with moireio.open(out) as ours, moireio.open(made["hbn_soc"]) as theirs:
+        for name in ("hamiltonian", "overlap", "position"):
+            a, b = ours.operator(name), theirs.operator(name)
+            assert np.array_equal(a.rows(0, len(a.sizes)), b.rows(0, len(b.sizes)))
+    assert invoke("h5-validate", out).exit_code == 0
+
+
+def test_list(invoke):
+    done = invoke("convert-h", "--list", "--json")
+    rows = {row["format"]: row for row in json.loads(done.stdout)}
+    assert {"moireio", "openmx", "deeph", "deeph-dock"} <= set(rows)
+    for row in rows.values():
+        assert {"format", "read", "write", "detect", "keeps", "loses"} <= set(row)
+        assert row["read"] is True
+    assert rows["moireio"]["write"] is True
+    text = invoke("convert-h", "--list").stdout
+    assert all(name in text for name in rows)
+
+
+def test_formats_by_name(invoke, made, tmp_path):
+    done = invoke("convert-h", made["gr_ab"], "--to", "openmx", "-o", tmp_path / "x")
+    assert done.exit_code == 1
+    assert "moireio reads the format openmx, but does not write it (written: moireio" in done.stderr
+    done = invoke("convert-h", made["gr_ab"], "--to", "openmax", "-o", tmp_path / "x")
+    assert "no format is called 'openmax'" in done.stderr
+    done = invoke("convert-h", made["gr_ab"], "--from", "openmx", "-o", tmp_path / "x.h5")
+    assert done.exit_code == 1
+    assert "gr_ab.h5" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_format_does_not_take(invoke, made, tmp_path):
+    source, out = DATA / "gr_ab.scfout", tmp_path / "x.h5"
+    for words, text in (
+        (["--with", made["gr_ab"]], "--with: the format openmx takes no further files"),
+        (["--option", "a=b"], "--option a: the formats here have none"),
+        (["--option", "a"], "--option a: expected KEY=VALUE"),
+    ):
+        done = invoke("convert-h", source, *words, "-o", out)
+        assert done.exit_code == 2
+        assert text in done.stderr
+    done = invoke("convert-h", made["gr_ab"], "--pbc", "TTF", "-o", out)
+    assert "--pbc is for files of other programs" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_no_known_format(invoke, tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing that a program wrote")
+    done = invoke("convert-h", tmp_path / "notes.txt", "-o", tmp_path / "x.h5")
+    assert done.exit_code == 1
+    assert "notes.txt: is of no known format (convert-h --list prints them" in done.stderr
+    done = invoke("convert-h", tmp_path / "absent", "-o", tmp_path / "x.h5")
+    assert "absent: no such file or folder" in done.stderr
+
+
+def test_notes_are_kept(invoke, made, tmp_path):
+    """What the reader remarks stands in the history, and h5-info prints it."""
+    from deeph_folders import folder_of
+
+    source = folder_of(made["hbn_soc"], tmp_path / "dock")
+    done = invoke("convert-h", source, "-o", tmp_path / "x.h5")
+    assert done.exit_code == 0, done.stderr
+    (note,) = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
+    assert "not periodic along c" in note
+    info = invoke("h5-info", tmp_path / "x.h5").stdout
+    assert f"note: {note.removeprefix(f'note: {source}: ')}" in info

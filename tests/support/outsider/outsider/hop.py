@@ -78,7 +78,7 @@ def read(path, *, label=None):
     )
 
 
-def write(calculation, path):
+def write(calculation, path, *, force=False):
     """Write a calculation (see `moireio.formats.registry.Write`)."""
     h, structure = calculation.hamiltonian, calculation.structure
     if "overlap" in calculation.operators or h.meta.spin != "none" or np.any(h.sizes != 1):
