@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import MoireioError
-from moireio.symmetry.operations import HEXAGONAL_TOLERANCE
+from moireio.symmetry.finder import HEXAGONAL_TOLERANCE
 from moireio.system.structure import Structure
 
 Corners = dict[str, npt.NDArray[np.float64]]

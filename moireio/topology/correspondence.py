@@ -20,8 +20,8 @@ from moireio.topology.chern import BandSpace, chern_number
 from moireio.topology.links import Links
 from moireio.topology.mesh_states import MeshStates
 from moireio.topology.ribbon import handedness
-from moireio.topology.rotation import chern_mod3
 from moireio.topology.solve import MESH
+from moireio.topology.threefold import chern_mod3
 
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile

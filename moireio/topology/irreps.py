@@ -20,7 +20,8 @@ from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.problems import EigenproblemSet
 from moireio.spectrum.sums import bloch_sums
 from moireio.symmetry.action import BlochAction
-from moireio.symmetry.operations import TOLERANCE, Operation, crystal_operations
+from moireio.symmetry.finder import TOLERANCE, crystal_operations
+from moireio.symmetry.operations import Operation
 from moireio.symmetry.pointgroups import PointGroup, common_origin
 from moireio.topology.bandgroups import BandGroup
 

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.results.symmetry import POINTS, RotationEigenvalues
-from moireio.topology.rotation import LEAST_SPIN, WARN_DEVIATION, chern_mod3
+from moireio.topology.rotation import LEAST_SPIN, WARN_DEVIATION
+from moireio.topology.threefold import chern_mod3
 
 SIGNS = (
     "# ξ = e^{iπn/3} of (C3 ψ)(r) = ψ(C3⁻¹ r), counter-clockwise seen from +z; "

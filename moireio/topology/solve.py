@@ -24,8 +24,9 @@ from moireio.topology.chern import (
 from moireio.topology.curvature import curvature_of
 from moireio.topology.links import Links
 from moireio.topology.mesh_states import MeshStates
-from moireio.topology.rotation import chern_mod3, threefold_eigenvalues
+from moireio.topology.rotation import threefold_eigenvalues
 from moireio.topology.spin import LEAST_SPIN, SpinSpace, spin_gap
+from moireio.topology.threefold import chern_mod3
 from moireio.topology.wilson import WilsonLoops
 
 if TYPE_CHECKING:

@@ -20,11 +20,10 @@ from moireio.spectrum.problems import EigenproblemSet
 from moireio.spectrum.selection import around
 from moireio.spectrum.sums import bloch_sums
 from moireio.symmetry.average import AveragedOperator, Removed, in_memory
+from moireio.symmetry.finder import TOLERANCE, crystal_operations
 from moireio.symmetry.operations import (
-    TOLERANCE,
     Operation,
     chosen_operations,
-    crystal_operations,
     generated_operations,
     time_reversal,
 )

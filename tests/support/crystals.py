@@ -22,3 +22,11 @@ def graphene(layers=1, pbc=(True, True, False)):
     positions = np.concatenate([flat + np.array([0, 0, 3.35 * n]) for n in range(layers)])
     count = len(positions)
     return Structure(GRAPHENE, positions, [6] * count, [0] * count, ["C"], pbc)
+
+
+def assert_moves_atoms(structure, operation, tolerance=1e-9):
+    """Assert that an operation takes atoms to where it claims, within Å."""
+    images = structure.positions @ operation.rotation.T + operation.translation
+    there = structure.positions[operation.atoms] + operation.cells @ structure.cell
+    assert np.linalg.norm(images - there, axis=1).max() < tolerance
+    assert (structure.species[operation.atoms] == structure.species).all()

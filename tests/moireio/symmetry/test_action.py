@@ -5,7 +5,8 @@ import pytest
 
 import moireio
 from moireio.symmetry.action import BlochAction, spin_matrix
-from moireio.symmetry.operations import crystal_operations, time_reversal
+from moireio.symmetry.finder import crystal_operations
+from moireio.symmetry.operations import time_reversal
 from moireio.symmetry.rotations import SIGMA
 
 K = np.array([0.13, 0.29, 0.0])

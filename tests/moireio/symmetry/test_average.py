@@ -8,12 +8,8 @@ from moireio.operators.bloch import BlochSum
 from moireio.operators.views import ArraySource, stored_as
 from moireio.symmetry.action import BlochAction
 from moireio.symmetry.average import AveragedOperator, in_memory
-from moireio.symmetry.operations import (
-    chosen_operations,
-    crystal_operations,
-    generated_operations,
-    time_reversal,
-)
+from moireio.symmetry.finder import crystal_operations
+from moireio.symmetry.operations import chosen_operations, generated_operations, time_reversal
 
 K = np.array([0.13, 0.29, 0.0])
 

@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 from crystals import graphene
 
-from moireio.symmetry.operations import (
-    chosen_operations,
-    crystal_operations,
-    generated_operations,
-)
+from moireio.symmetry.finder import crystal_operations
+from moireio.symmetry.operations import chosen_operations, generated_operations
 from moireio.symmetry.pointgroups import PointGroup, common_origin
 
 # Mulliken's symbols of single-valued irreps, and dimensions of the double-valued ones

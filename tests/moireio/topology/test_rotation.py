@@ -5,19 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import convert
-from toymodels import GAPPED, bhz, haldane, honeycomb, kane_mele, random_c3
+from toymodels import GAPPED, bhz, haldane, kane_mele, random_c3
 
 import moireio
 from moireio.errors import MoireioError
 from moireio.results.symmetry import POINTS
 from moireio.spectrum.choice import SolverChoice
 from moireio.topology.bandgroups import BandGroup, parse_group
-from moireio.topology.rotation import (
-    chern_mod3,
-    nearest_root,
-    threefold_axes,
-    threefold_eigenvalues,
-)
+from moireio.topology.rotation import threefold_eigenvalues
 from moireio.topology.rotation_report import (
     chern_of_all,
     chern_of_row,
@@ -36,14 +31,6 @@ def solve(path, first, last, **options):
 
 def mod3(chern):
     return (chern + 1) % 3 - 1
-
-
-def test_roots():
-    assert nearest_root(np.exp(1j * np.pi * np.array([0, 2, -2]) / 3), False).tolist() == [0, 2, -2]
-    found = nearest_root(np.exp(1j * (np.pi * np.array([1, -1, 3, -3]) / 3 + 0.2)), True)
-    assert found.tolist() == [1, -1, 3, 3]
-    assert chern_mod3([[-1], [1], [1]], True) == -1
-    assert chern_mod3([[0, 0], [2, 0], [0, 0]], False) == 1
 
 
 @pytest.mark.parametrize(
@@ -312,17 +299,6 @@ def test_bulk_crystals_are_refused(tmp_path):
     bulk = replace(model, structure=replace(model.structure, pbc=[True] * 3))
     with pytest.raises(MoireioError, match="is periodic along 3 vectors, not a layer"):
         solve(bulk.write(tmp_path / "x.h5"), 1, 1)
-
-
-def test_axes_of_both_kinds_of_cells():
-    structure = honeycomb(("B", "N"))
-    axes = threefold_axes(structure)
-    thirds = np.array([[0, 0], structure.positions[0, :2], structure.positions[1, :2]])
-    assert np.abs(axes.centres - thirds).max() < 1e-9
-    cell = structure.cell.copy()
-    cell[1] -= cell[0]  # 120°
-    other = threefold_axes(replace(structure, cell=cell))
-    assert np.abs(other.centres[1] - cell[:2, :2].T @ [2 / 3, 1 / 3]).max() < 1e-9
 
 
 def test_objects_and_transitions(tmp_path):
