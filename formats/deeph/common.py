@@ -189,17 +189,18 @@ class DataFolder(ABC):
             np.concatenate([o, o + len(o)]) if spinor else o
             for o in map(self.order, self.structure.species_names)
         ]
-        return FolderOperator(
-            meta,
-            sizes,
-            blocks,
-            orders,
-            self.structure.species,
-            path,
-            self.block_name,
-            LIMITS[name],
-            symmetrise,
-        )
+        with naming(path):
+            return FolderOperator(
+                meta,
+                sizes,
+                blocks,
+                orders,
+                self.structure.species,
+                path,
+                self.block_name,
+                LIMITS[name],
+                symmetrise,
+            )
 
     def block_name(self, i: int, j: int, R: npt.NDArray[np.int32]) -> str:
         """Return how the file calls the block of a pair, with the two elements.

@@ -33,7 +33,14 @@ from moireio.formats.deeph.common import (
 )
 from moireio.formats.deeph.files import energy, flag, open_hdf5, read_json
 from moireio.formats.deeph.folder import MOST_SHELLS, DeepHFolder
-from moireio.formats.deeph.split import SpinDiagonal, SplitBlocks, joined, split_storage
+from moireio.formats.deeph.split import (
+    HKB,
+    SpinDiagonal,
+    SplitBlocks,
+    joined,
+    require_known,
+    split_storage,
+)
 from moireio.formats.structures import files as structure_files
 from moireio.operators.blocks import block_offsets
 from moireio.results.electrons import Electrons
@@ -41,6 +48,18 @@ from moireio.store.hdf5_guard import own_dataset
 from moireio.system.basis import SHELL_LETTERS, Basis, SpeciesBasis, parse_name
 
 EXAMPLE = '{"spinful": false, "fermi_energy_eV": -3.5, "elements_orbital_map": {"C": [0, 0, 1]}}'
+SETTINGS = (
+    "atoms_quantity",
+    "orbits_quantity",
+    "orthogonal_basis",
+    "spinful",
+    "fermi_energy_eV",
+    "elements_orbital_map",
+    "occupation",
+    "basis",
+    "split_hkb",
+    "hamiltonian_storage",
+)
 
 
 class DockFolder(DataFolder):
@@ -58,6 +77,7 @@ class DockFolder(DataFolder):
     hkb: str | None = None
 
     def order(self, species):
+        """Return moireio's own order."""
         return np.arange(self.basis[species].size)
 
     def _listed(self, name):
@@ -257,6 +277,8 @@ def open_folder(path: str) -> DockFolder:
         )
     info = read_json(file)
     with naming(file):
+        require_known(info, SETTINGS)
+        split = split_storage(info)
         species = _species(info, structure.species_names)
         spinful = flag(info, "spinful", file)
         if spinful is None:

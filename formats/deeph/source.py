@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import numpy.typing as npt
 
-from moireio.errors import DamagedError
+from moireio.errors import DamagedError, naming
 from moireio.formats.deeph.blocks import BlockFile
 from moireio.formats.deeph.checks import BlockName, Norms, check_elements, name_of
 from moireio.operators.blocks import OperatorMeta, adjoint, block_offsets, by_shape, scatter
@@ -80,7 +80,7 @@ class FolderOperator:
 
     def rows(self, i0: int, i1: int) -> npt.NDArray[np.inexact]:
         """Return all blocks of the atoms ``i0 <= i < i1``, made to obey the partner rule."""
-        with self._lock:
+        with self._lock, naming(self._path):
             return self._rows(i0, i1)
 
     def _rows(self, i0, i1):
