@@ -143,16 +143,18 @@ FORMATS = {
             "data folder of DeepH-dock",
             Late("moireio.formats.deeph.dock", "detect"),
             Late("moireio.formats.deeph.dock", "read"),
+            Late("moireio.formats.deeph.dock_write", "write"),
             keeps="structure, shells, H, S, Fermi level",
-            loses="other files of the folder",
+            loses="other files of the folder; writing: other operators and results",
         ),
         Format(
             "deeph",
             "data folder of DeepH-pack and DeepH-E3",
             Late("moireio.formats.deeph.folder", "detect"),
             Late("moireio.formats.deeph.folder", "read"),
-            keeps="structure, shells, H, S, Fermi level",
-            loses="other files of the folder",
+            Late("moireio.formats.deeph.folder_write", "write"),
+            keeps="structure, shells, H, S, Fermi level; rh with rc of DeepH-pack",
+            loses="other files of the folder; writing: other operators and results",
         ),
     )
 }

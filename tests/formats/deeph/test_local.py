@@ -1,80 +1,20 @@
 """Hamiltonians in DeepH-pack's local frames."""
 
-import json
 import os
 
 import h5py
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
-from systems import rotation_of_orbitals, rotation_of_spin
+from deeph_systems import MOMENTA, local_folder, openmx_order
 
 from moireio.errors import MoireioError
 from moireio.formats.deeph import folder as deeph
-
-SHELLS = {6: (0, 1, 2), 7: (0, 3)}
-# x y z; 3z²−r² x²−y² xy xz yz; as OpenMX's manual lists f
-OPENMX = {0: [0], 1: [1, -1, 0], 2: [0, 2, -2, 1, -1], 3: [0, 1, -1, 2, -2, 3, -3]}
-
-
-def openmx_order(shells):
-    """Where OpenMX's orbitals stand in moireio's order."""
-    out, start = [], 0
-    for momentum in shells:
-        out += [start + momentum + m for m in OPENMX[momentum]]
-        start += 2 * momentum + 1
-    return np.array(out)
-
-
-def make(folder, spin, kind="h5", seed=3):
-    """Two folders of one Hamiltonian: global blocks in moireio's order, and local ones in files."""
-    os.makedirs(folder)
-    rng = np.random.default_rng(seed)
-    atoms = [6, 7, 6]
-    np.savetxt(folder / "lat.dat", np.diag([4.0, 5.0, 9.0]))
-    np.savetxt(folder / "site_positions.dat", rng.uniform(0, 3, size=(3, 3)))
-    np.savetxt(folder / "element.dat", atoms, fmt="%d")
-    (folder / "orbital_types.dat").write_text("0 1 2\n0 3\n0 1 2\n")
-    (folder / "info.json").write_text(json.dumps({"isspinful": spin, "fermi_level": -1.0}))
-    keys = [(R, 0, 0, i, j) for R in (-1, 0, 1) for i in range(3) for j in range(3)]
-    globally, rh, rc = {}, {}, {}
-    factor = 2 if spin else 1
-    for key in keys:
-        partner = (-key[0], 0, 0, key[4], key[3])
-        shells = SHELLS[atoms[key[3]]], SHELLS[atoms[key[4]]]
-        shape = [factor * sum(2 * v + 1 for v in s) for s in shells]
-        block = rng.normal(size=shape) + (1j * rng.normal(size=shape) if spin else 0)
-        if partner in globally:
-            block = globally[partner].conj().T
-        elif partner == key:
-            block = block + block.conj().T
-        globally[key] = block
-        turn = Rotation.random(random_state=rng).as_matrix()
-        # Local functions are Y(R⁻¹ r) = D(R⁻¹) Y(r).
-        left, right = (rotation_of_orbitals(s, turn.T) for s in shells)
-        orders = [openmx_order(s) for s in shells]
-        if spin:
-            U = rotation_of_spin(turn)
-            left, right = np.kron(U.conj().T, left), np.kron(U.conj().T, right)
-            orders = [np.r_[o, o + len(o)] for o in orders]
-        name = str([*key[:3], key[3] + 1, key[4] + 1])
-        rh[name] = (left @ block @ right.conj().T)[np.ix_(*orders)]
-        rc[name] = turn
-    if kind == "npz":
-        np.savez(folder / "rh.npz", **rh)
-        np.savez(folder / "rc.npz", **rc)
-        return globally
-    for stem, blocks in (("rh", rh), ("rc", rc)):
-        with h5py.File(folder / f"{stem}.h5", "w") as file:
-            for name, block in blocks.items():
-                file[name] = block
-    return globally
 
 
 @pytest.mark.parametrize("spin", [False, True])
 @pytest.mark.parametrize("kind", ["h5", "npz"])
 def test_blocks_are_turned_back(tmp_path, spin, kind):
-    globally = make(tmp_path / "a", spin, kind)
+    globally = local_folder(tmp_path / "a", spin, kind)
     operator = deeph.open_folder(str(tmp_path / "a")).operator("hamiltonian")
     pairs, at = operator.pairs, 0
     assert len(pairs) == len(globally)
@@ -119,7 +59,7 @@ KEY = "[0, 0, 0, 1, 2]"
     ],
 )
 def test_damage(tmp_path, damage, complaint):
-    make(tmp_path / "a", False)
+    local_folder(tmp_path / "a", False)
     damage(tmp_path / "a")
     with pytest.raises(MoireioError) as error:
         deeph.read(str(tmp_path / "a")).hamiltonian.rows(0, 3)
@@ -127,9 +67,9 @@ def test_damage(tmp_path, damage, complaint):
 
 
 def test_global_blocks_count_where_there_are_both(tmp_path):
-    globally = make(tmp_path / "a", False)
+    globally = local_folder(tmp_path / "a", False)
     names = {str([*k[:3], k[3] + 1, k[4] + 1]): k for k in globally}
-    shells = [SHELLS[6], SHELLS[7], SHELLS[6]]
+    shells = [MOMENTA[6], MOMENTA[7], MOMENTA[6]]
     with h5py.File(tmp_path / "a" / "hamiltonians.h5", "w") as file:
         for name, key in names.items():
             orders = [openmx_order(shells[a]) for a in key[3:]]

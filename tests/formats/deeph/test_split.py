@@ -1,48 +1,14 @@
 """DeepH-dock's split storage of H, overlaps with both spins, settings that are not known."""
 
-import json
 import os
 
-import h5py
 import numpy as np
 import pytest
 from deeph_folders import write_dock_folder
+from deeph_systems import SPLIT, change_info, halves, split_folder, write_blocks
 
 from moireio.errors import MoireioError
 from moireio.formats.deeph import dock
-
-
-def change_info(folder, **settings):
-    info = json.loads((folder / "info.json").read_text()) | settings
-    (folder / "info.json").write_text(json.dumps(info))
-
-
-def write_file(path, blocks):
-    with h5py.File(path, "w") as file:
-        file["atom_pairs"] = np.array(list(blocks))
-        file["chunk_shapes"] = np.array([b.shape for b in blocks.values()])
-        file["chunk_boundaries"] = np.cumsum([0, *(b.size for b in blocks.values())])
-        file["entries"] = np.concatenate([b.ravel() for b in blocks.values()])
-
-
-def halves(block):
-    """The mean of the real parts of ↑↑ and ↓↓, and the rest."""
-    n, m = block.shape[0] // 2, block.shape[1] // 2
-    base = (block[:n, :m] + block[n:, m:]).real / 2
-    return base, block - np.kron(np.eye(2), base)
-
-
-SPLIT = {"split_hkb": True}, {"hamiltonian_storage": "spinless_plus_hkb"}
-
-
-def split_folder(folder, settings=SPLIT[0]):
-    blocks = write_dock_folder(folder, spin=True, noise=0.0)
-    parts = {key: halves(block) for key, block in blocks.items()}
-    write_file(folder / "hamiltonian.h5", {key: part[0] for key, part in parts.items()})
-    # in another order, and without a pair that spin does not touch
-    write_file(folder / "hkb.h5", {key: parts[key][1] for key in reversed(parts)})
-    change_info(folder, **settings)
-    return blocks
 
 
 @pytest.mark.parametrize("settings", SPLIT)
@@ -59,7 +25,7 @@ def test_pairs_of_one_part_only(tmp_path):
     """A pair without spin-orbit coupling need not be in hkb.h5."""
     blocks = split_folder(tmp_path / "a")
     parts = {key: halves(block) for key, block in blocks.items()}
-    write_file(
+    write_blocks(
         tmp_path / "a" / "hkb.h5", {key: part[1] for key, part in parts.items() if key[3] == key[4]}
     )
     both = dock.open_folder(str(tmp_path / "a")).operator("hamiltonian")
@@ -114,8 +80,8 @@ def test_missing_part(tmp_path):
 
 def test_a_whole_hamiltonian_is_not_added_to(tmp_path):
     blocks = split_folder(tmp_path / "a")
-    write_file(tmp_path / "a" / "hamiltonian.h5", blocks)
-    with pytest.raises(MoireioError, match="has spinor blocks, but info.json has split_hkb"):
+    write_blocks(tmp_path / "a" / "hamiltonian.h5", blocks)
+    with pytest.raises(MoireioError, match="has spinor blocks, but info"):
         dock.open_folder(str(tmp_path / "a")).operator("hamiltonian")
 
 
@@ -129,14 +95,14 @@ def overlaps():
 def test_overlap_with_both_spins(tmp_path):
     write_dock_folder(tmp_path / "a", spin=True)
     blocks = overlaps()
-    write_file(tmp_path / "a" / "overlap.h5", blocks)
+    write_blocks(tmp_path / "a" / "overlap.h5", blocks)
     spinless = dock.open_folder(str(tmp_path / "a")).operator("overlap").data
     both = {key: np.kron(np.eye(2), block) for key, block in blocks.items()}
-    write_file(tmp_path / "a" / "overlap.h5", both)
+    write_blocks(tmp_path / "a" / "overlap.h5", both)
     found = dock.open_folder(str(tmp_path / "a")).operator("overlap")
     np.testing.assert_array_equal(found.data, spinless)
     assert found.meta.spin == "none"
     both[0, 0, 0, 0, 0][0, 5] = 0.1
-    write_file(tmp_path / "a" / "overlap.h5", both)
+    write_blocks(tmp_path / "a" / "overlap.h5", both)
     with pytest.raises(MoireioError, match=r"overlap.h5: .* up and down overlap by 1.0e-01"):
         dock.open_folder(str(tmp_path / "a")).operator("overlap")
