@@ -122,7 +122,7 @@ class Npz:
         Returns
         -------
         array
-            Of numbers; there are no pickles in it.
+            Numbers; there are no pickles in it.
 
         Raises
         ------
@@ -145,7 +145,7 @@ def parse_npy(raw: bytes, label: str) -> npt.NDArray[np.generic]:
     Returns
     -------
     array
-        Of numbers, read-only.
+        Numbers, read-only.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def parse_npy(raw: bytes, label: str) -> npt.NDArray[np.generic]:
 
 
 def npy_header(raw: bytes, label: str) -> tuple[np.dtype, tuple[int, ...], bool, int]:
-    """Return what the header of a ``.npy`` says.
+    """Return the contents of the header of a ``.npy``.
 
     Parameters
     ----------

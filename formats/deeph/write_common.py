@@ -49,7 +49,7 @@ class FolderContents:
 
 
 def contents(calculation: Calculation) -> FolderContents:
-    """Return what of a calculation goes into a folder.
+    """Return the parts of a calculation that go into a folder; others are named in its notes.
 
     Parameters
     ----------
@@ -77,6 +77,10 @@ def contents(calculation: Calculation) -> FolderContents:
             "has collinear spin, which DeepH's folders cannot hold: they have no spin or spinors",
             path=label,
         )
+    lost = [f"/{name}" for name in calculation.operators if name not in OPERATORS]
+    lost += [f"/{n}" for n in ("moire", "kpath") if getattr(calculation, n) is not None]
+    if lost:
+        calculation.notes.append("DeepH's folders do not hold " + ", ".join(lost))
     return FolderContents(
         structure,
         basis,
