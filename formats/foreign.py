@@ -4,8 +4,14 @@ Each is known by what its program always writes into its beginning; by its name 
 file is binary or the name is unmistakable. A file that could be another's is given no name.
 """
 
+import lzma
 import re
+import zlib
 from collections.abc import Callable
+
+from moireio.formats.structures.text import MAGIC, plain_name
+
+HEAD_BYTES = 4096
 
 #: Magic numbers of binary files.
 _BYTES = {
@@ -88,6 +94,31 @@ def describe(name: str, head: bytes) -> str | None:
             if pattern.search(text):
                 return words
     return next((words for pattern, words in _WHOLE_NAMES if pattern.fullmatch(name)), None)
+
+
+def describe_file(path: str) -> str | None:
+    """Return the program and kind of a file by its first lines, compressed or not.
+
+    Parameters
+    ----------
+    path : str
+        Any file or folder.
+
+    Returns
+    -------
+    str or None
+        As `describe`; None also for what cannot be read.
+    """
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(HEAD_BYTES)
+        opener = next((o for magic, o in MAGIC.items() if head.startswith(magic)), None)
+        if opener is not None:
+            with opener(path) as stream:
+                head = stream.read(HEAD_BYTES)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError):
+        return None
+    return describe(plain_name(path), head)
 
 
 def _wannier(lines: list[str]) -> str | None:

@@ -62,29 +62,6 @@ class FormatOption:
     writes: bool = False
 
 
-def yes_or_no(text: str) -> bool:
-    """Return the value of an option that is on or off.
-
-    Parameters
-    ----------
-    text : str
-        "yes" or "no", "true" or "false", "1" or "0".
-
-    Returns
-    -------
-    bool
-        Whether it is on.
-
-    Raises
-    ------
-    ValueError
-        If it is another word.
-    """
-    if text.lower() not in ("yes", "true", "1", "no", "false", "0"):
-        raise ValueError(text)
-    return text.lower() in ("yes", "true", "1")
-
-
 @dataclass(frozen=True)
 class Format:
     """One format of calculations.
@@ -141,6 +118,14 @@ class Late:
         return getattr(import_module(self.module), self.function)(*args, **kwargs)
 
 
+_WANNIER90 = (
+    "X.win, X_wsvec.dat, X_centres.xyz, X.wout, the down spin's Hamiltonian, or a structure file "
+    "for the lattice"
+)
+_WANNIER90_OPTIONS = {
+    "spinor_order": FormatOption("order of spinor functions, alternating or blocks"),
+}
+
 FORMATS = {
     row.name: row
     for row in (
@@ -166,20 +151,39 @@ FORMATS = {
             "data folder of DeepH-dock",
             Late("moireio.formats.deeph.dock", "detect"),
             Late("moireio.formats.deeph.dock", "read"),
-            Late("moireio.formats.deeph.dock_write", "write"),
-            options={"predicted": FormatOption("yes: the predicted Hamiltonian", yes_or_no)},
             keeps="structure, shells, H, S, Fermi level",
-            loses="other files of the folder; writing: other operators and results",
+            loses="other files of the folder",
         ),
         Format(
             "deeph",
             "data folder of DeepH-pack and DeepH-E3",
             Late("moireio.formats.deeph.folder", "detect"),
             Late("moireio.formats.deeph.folder", "read"),
-            Late("moireio.formats.deeph.folder_write", "write"),
-            options={"predicted": FormatOption("yes: the predicted Hamiltonian", yes_or_no)},
-            keeps="structure, shells, H, S, Fermi level; rh with rc of DeepH-pack",
-            loses="other files of the folder; writing: other operators and results",
+            keeps="structure, shells, H, S, Fermi level",
+            loses="other files of the folder",
+        ),
+        Format(
+            "wannier90-hr",
+            "Wannier90's X_hr.dat",
+            Late("moireio.formats.wannier90.hr", "detect"),
+            Late("moireio.formats.wannier90.hr", "read"),
+            suffixes=("_hr.dat",),
+            keeps="lattice, centres as sites, H with its images, atoms in x_wannier90",
+            loses="spreads, projections, k mesh; there is no Fermi level",
+            companions=_WANNIER90,
+            options=_WANNIER90_OPTIONS,
+        ),
+        Format(
+            "wannier90-tb",
+            "Wannier90's X_tb.dat",
+            Late("moireio.formats.wannier90.tb", "detect"),
+            Late("moireio.formats.wannier90.tb", "read"),
+            suffixes=("_tb.dat",),
+            keeps="lattice, centres as sites, H and positions with their images, atoms in "
+            "x_wannier90",
+            loses="spreads, projections, k mesh, positions with spin; there is no Fermi level",
+            companions=_WANNIER90,
+            options=_WANNIER90_OPTIONS,
         ),
     )
 }

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from moireio.blockfile.reader import open_blockfile
+import numpy.typing as npt
+
+from moireio.blockfile.reader import BlockFile, open_blockfile
 from moireio.blockfile.schema import naming_misfits
 from moireio.errors import MoireioError
 from moireio.operators.blocks import OperatorSource
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from moireio.results.electrons import Electrons
     from moireio.results.kpath import KPathSegments
     from moireio.results.moire import Moire
+
+MOST_EXTRA = 1 << 20  # bytes of an array of another program that is read without being asked for
 
 
 class Operators(Mapping[str, OperatorSource]):
@@ -83,6 +87,8 @@ class Calculation:
         How the cell was built.
     kpath : KPathSegments, optional
         The band path of its input.
+    extra : dict of str to mapping of str to array
+        Groups of other programs, called ``x_…``: their arrays by name.
     notes : list of str
         What could not be verified.
     usual_residual : mapping of str to float
@@ -100,6 +106,7 @@ class Calculation:
     electrons: Electrons | None = None
     moire: Moire | None = None
     kpath: KPathSegments | None = None
+    extra: dict[str, Mapping[str, npt.NDArray[Any]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     usual_residual: Mapping[str, float] = field(default_factory=dict)
     digest: Callable[[Sequence[str]], str] = field(default=lambda operators: "")
@@ -209,8 +216,21 @@ def read(path: str, *, label: str | None = None) -> Calculation:
             electrons=file.electrons if "electrons" in file else None,
             moire=file.moire,
             kpath=file.kpath,
+            extra=_extra(file),
             digest=lambda operators: file.digest(),
             close=file.close,
         )
         stack.pop_all()
     return calculation
+
+
+def _extra(file: BlockFile) -> dict[str, Mapping[str, npt.NDArray[Any]]]:
+    """Return the small arrays of the groups of other programs."""
+    container, found = file.container, {}
+    for group in file.groups:
+        if not group.startswith("x_"):
+            continue
+        names = [f"{group}/{name}" for name in container.arrays(group)]
+        small = [name for name in names if container.stored_bytes(name) <= MOST_EXTRA]
+        found[group] = {name.rpartition("/")[2]: container.read(name) for name in small}
+    return found

@@ -110,6 +110,8 @@ def convert(
                 writer.electrons(calculation.electrons)
             if calculation.kpath is not None:
                 writer.kpath(calculation.kpath)
+            for group, arrays in calculation.extra.items():
+                writer.extra(group, arrays)
             writer.operators(views, progress, SLAB_BYTES)
             notes = calculation.notes + _residual_notes(calculation, sources)
             if settings.check:
@@ -126,7 +128,8 @@ def _findings(writer: BlockWriter, label: str) -> list[str]:
         text = f"{finding.where}: {finding.what}"
         if finding.level == "error":
             raise MoireioError(f"makes no valid block file: {text}", path=label)
-        remarks.append(text)
+        if not finding.where.startswith("/x_"):  # what was just written for another program
+            remarks.append(text)
     return remarks
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 from types import TracebackType
@@ -103,6 +103,21 @@ class BlockWriter:
             The dataclass of its kind (`moireio.results.registry`), such as `BandStructure`.
         """
         require_kind(group).write(self.container, group, value, self.compression)
+
+    def extra(self, group: str, arrays: Mapping[str, npt.ArrayLike]) -> None:
+        """Write a group of another program.
+
+        Parameters
+        ----------
+        group : str
+            Its name, which begins with ``x_``.
+        arrays : mapping of str to array
+            By name.
+        """
+        self.container.create_group(group)
+        for name, values in arrays.items():
+            write_array(self.container, f"{group}/{name}", values, self.compression)
+        seal(self.container, group)
 
     def moire(self, moire: Moire) -> None:
         """Write ``/moire``."""

@@ -176,7 +176,9 @@ class Dipoles:
     ) -> None:
         self._position, self._overlap, self._vector = position, overlap, vector
         self.pairs, self.sizes = position.pairs, position.sizes
-        self.meta = OperatorMeta("dipole", "1", dtype="float64", source=position.meta.source)
+        self.meta = OperatorMeta(
+            "dipole", "1", dtype=position.meta.dtype, source=position.meta.source
+        )
         self._shift = (self._displacements(structure)) @ vector
         if overlap is not None:
             pairs = self.pairs

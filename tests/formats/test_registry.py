@@ -8,6 +8,7 @@ import pytest
 from deeph_folders import write_dock_folder, write_folder
 from helpers import random_operator, random_system, write_file
 from plugin_packages import install
+from wannier_files import write_wannier90
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
@@ -54,6 +55,7 @@ def files(tmp_path, data):
     write_dock_folder(tmp_path / "dock")
     shutil.copy(data / "o2_col.scfout", tmp_path)
     paths = {"moireio": "x.zarr", "deeph": "old", "deeph-dock": "dock", "openmx": "o2_col.scfout"}
+    paths |= write_wannier90(tmp_path)
     return {name: str(tmp_path / path) for name, path in paths.items()}
 
 

@@ -1,0 +1,1 @@
+"""Wannier90: Hamiltonians in Wannier functions, and the files beside them."""

@@ -1,0 +1,402 @@
+"""A Hamiltonian in Wannier functions as a calculation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from moireio.blockfile.calculation import Calculation
+from moireio.errors import MoireioError, naming
+from moireio.formats.assemble import assemble
+from moireio.formats.dense import source_from_dense, symmetrise_matrices
+from moireio.formats.elements import OrbitalMap, Spinor
+from moireio.formats.sites import NO_CENTRES, sites
+from moireio.formats.structures.text import plain_name
+from moireio.formats.wannier90.beside import (
+    Beside,
+    centres_of,
+    find_beside,
+    is_hamiltonian,
+    other_spin,
+    seed_of,
+)
+from moireio.formats.wannier90.matrices import Matrices, read_matrices
+from moireio.formats.wannier90.win import Win
+from moireio.formats.wannier90.wsvec import read_wsvec
+from moireio.system.structure import Structure
+
+GROUP = "x_wannier90"
+#: Deviation from Hermitian beyond which H counts as damaged, eV; rounding stays below 2e-6. The
+#: position matrices are finite differences in k, which are Hermitian for dense meshes only.
+LIMIT = 1e-3
+USUAL_RESIDUAL = {"hamiltonian": 1e-5, "position": 1.0}
+#: Two functions that are up and down of one orbital are closer than this, Å.
+PAIRED = 0.5
+#: Lattice vectors of two files that differ by more are of two runs, Å.
+SAME_CELL = 1e-3
+
+
+@dataclass(eq=False)
+class OneSpin:
+    """What is read for one Hamiltonian.
+
+    Parameters
+    ----------
+    path : str
+        Its file.
+    matrices : Matrices
+        With all weights applied.
+    centres : (n, 3) array or None
+        Å.
+    win : Win or None
+        Its input.
+    beside : Beside
+        Files beside it.
+    notes : list of str
+        Remarks for the user.
+    """
+
+    path: str
+    matrices: Matrices
+    centres: npt.NDArray[np.float64] | None
+    win: Win | None
+    beside: Beside
+    notes: list[str] = field(default_factory=list)
+
+
+def read_calculation(
+    path: str,
+    *,
+    label: str | None,
+    companions: Sequence[str],
+    pbc: Sequence[bool] | None,
+    spinor_order: str | None = None,
+) -> Calculation:
+    """Read a Hamiltonian with the files beside it.
+
+    Parameters
+    ----------
+    path : str
+        ``_hr.dat`` or ``_tb.dat``.
+    label : str, optional
+        The name that messages show.
+    companions : sequence of str
+        Further files: those of Wannier90, or a structure file for the lattice. A second Hamiltonian
+        is that of the down spin.
+    pbc : sequence of three bool, optional
+        Whether the structure is periodic along each vector; by default where pairs cross it.
+    spinor_order : {"alternating", "blocks"}, optional
+        How spinor functions are arranged; by default alternating, unless centres show blocks.
+
+    Returns
+    -------
+    Calculation
+        The operators are in memory.
+    """
+    seconds = [name for name in companions if is_hamiltonian(name)]
+    if len(seconds) > 1:
+        raise MoireioError(
+            f"{len(seconds)} further Hamiltonians are given; one, of the down spin, is possible",
+            path=label or path,
+        )
+    theirs = [c for c in companions for s in seconds if c != s and _belongs(c, s)]
+    own = [c for c in companions if c not in theirs and c not in seconds]
+    up = _read_one(path, own)
+    notes = up.notes
+    if seconds:
+        down = _read_one(seconds[0], theirs)
+        if down.matrices.n != up.matrices.n:
+            raise MoireioError(
+                f"has {down.matrices.n} functions, but {path} has {up.matrices.n}",
+                path=seconds[0],
+            )
+        notes = [*notes, *(note for note in down.notes if note not in notes)]
+        return _collinear(up, down, label or path, notes, pbc)
+    twin = other_spin(path)
+    if twin is not None and is_hamiltonian(twin):
+        notes.append(f"{twin} may be of the other spin: give it as one of `companions` for both")
+    return _single(up, label or path, notes, pbc, spinor_order)
+
+
+def _belongs(companion: str, hamiltonian: str) -> bool:
+    """Return whether a file has the name that goes with a Hamiltonian."""
+    seed = plain_name(seed_of(hamiltonian))
+    rest = plain_name(companion)
+    return bool(seed) and rest.startswith((f"{seed}_", f"{seed}."))
+
+
+def _read_one(path: str, companions: Sequence[str]) -> OneSpin:
+    """Read a Hamiltonian and what is beside it."""
+    beside = find_beside(path, companions)
+    raw = read_matrices(path)
+    n = raw.n
+    win = beside.win(n)
+    notes: list[str] = []
+    native = raw.comment.lower().startswith("written on")
+    if win is not None and native and win.mesh_size is not None:
+        weight = float((1.0 / raw.degeneracy).sum())
+        if abs(weight - win.mesh_size) > 1e-6:
+            notes.append(
+                f"the degeneracies add up to {weight:g} cells, but mp_grid of {win.path} has "
+                f"{win.mesh_size} points: one of the two is of another run"
+            )
+    raw.cell = _cell(path, raw, win, beside, native, notes)
+    images = None
+    wsvec = beside.take("_wsvec.dat")
+    if wsvec is not None:
+        images = read_wsvec(wsvec, raw.cells, n)
+    elif (native or (raw.degeneracy > 1).any()) and not (
+        win is not None and not win.flag("use_ws_distance", True)
+    ):
+        notes.append(
+            f"no {beside.name_of('_wsvec.dat')} beside it: bands differ from those of Wannier90 "
+            "with use_ws_distance = true, its default since 3.0 (by 0.16 to 0.87 eV in three "
+            "examples)"
+        )
+    moved = win is not None and win.flag("translate_home_cell", False)
+    centres = centres_of(raw.cells, raw.position)
+    if centres is None:
+        centres = beside.centres(n, moved)
+    return OneSpin(path, raw.weighted(images), centres, win, beside, notes)
+
+
+def _cell(
+    path: str, raw: Matrices, win: Win | None, beside: Beside, native: bool, notes: list[str]
+) -> npt.NDArray[np.float64]:
+    """Return the lattice vectors from whatever file has them."""
+    stated = None if win is None else win.cell
+    if raw.cell is not None:
+        if stated is not None and np.abs(stated - raw.cell).max() > SAME_CELL:
+            raise MoireioError(
+                f"its lattice vectors differ from those of {path} by "
+                f"{np.abs(stated - raw.cell).max():.1e} Å",
+                path=win.path if win is not None else path,
+                remedy="they are of two runs",
+            )
+        if win is None:
+            notes.append(
+                f"no {beside.name_of('.win')} beside it: read as functions without spin (spinors = "
+                ".true. there means spinors), and the atoms are not known"
+            )
+        return raw.cell
+    cell = stated if stated is not None else beside.lattice()
+    if cell is not None:
+        return cell
+    missing = f"no {beside.name_of('.win')} beside it: the lattice vectors are not known"
+    if native:
+        raise MoireioError(
+            missing,
+            path=path,
+            remedy="put it there, or give it or a structure file with `companions`",
+        )
+    notes.append(
+        f"{missing}, cubic ones of 1 Å stand for them: k is right, lengths and curvature mean "
+        "nothing (give it or a structure file with `companions`)"
+    )
+    return np.eye(3)
+
+
+def _single(
+    one: OneSpin,
+    label: str,
+    notes: list[str],
+    pbc: Sequence[bool] | None,
+    spinor_order: str | None,
+) -> Calculation:
+    """Return the calculation of one Hamiltonian, spinless or of spinors."""
+    n, centres = one.matrices.n, one.centres
+    spinful = one.win is not None and one.win.flag("spinors", False)
+    if spinful and n % 2:
+        notes.append(f"{n} spinor functions cannot be up and down of orbitals: read without spin")
+        spinful = False
+    spinor: Spinor | None = _spinor_order(one, spinor_order, notes) if spinful else None
+    if spinor is not None:
+        n //= 2
+        notes.append(
+            "up and down are the spins of the projections; Wannier functions of spinors are no "
+            "eigenstates of spin"
+        )
+        if centres is not None:
+            centres = _joint(centres, spinor)
+    structure, basis, orbitals = _sites(one, centres, n, spinor, label, notes)
+    spin = "none" if spinor is None else "spinor"
+    matrices = one.matrices
+    residual = symmetrise_matrices(
+        matrices.cells, matrices.hamiltonian, name="hamiltonian", label=one.path, limit=LIMIT
+    )
+    operators = {
+        "hamiltonian": source_from_dense(
+            "hamiltonian",
+            matrices.cells,
+            [matrices.hamiltonian],
+            orbitals,
+            spin=spin,
+            residual=residual,
+        )
+    }
+    if matrices.position is not None and spinor is not None:
+        notes.append("the position matrices are left out: a block file has none with spin")
+    elif matrices.position is not None:
+        operators["position"] = _position(one, structure, orbitals, notes)
+    return _finish(label, structure, basis, operators, [one], notes, pbc)
+
+
+def _collinear(
+    up: OneSpin, down: OneSpin, label: str, notes: list[str], pbc: Sequence[bool] | None
+) -> Calculation:
+    """Return the calculation of two Hamiltonians, of up and down."""
+    for one in (up, down):
+        if one.win is not None and one.win.flag("spinors", False):
+            raise MoireioError(
+                "has spinors = .true.: it is no Hamiltonian of one spin", path=one.win.path
+            )
+    assert up.matrices.cell is not None
+    assert down.matrices.cell is not None
+    gap = np.abs(up.matrices.cell - down.matrices.cell).max()
+    if gap > SAME_CELL:
+        raise MoireioError(
+            f"its lattice vectors differ from those of {up.path} by {gap:.1e} Å", path=down.path
+        )
+    n = up.matrices.n
+    if up.centres is not None and down.centres is not None:
+        apart = np.linalg.norm(up.centres - down.centres, axis=1)
+        if apart.max() > PAIRED:
+            notes.append(
+                f"function {int(apart.argmax()) + 1} of up and of down are {apart.max():.2f} Å "
+                "apart; the sites are those of up"
+            )
+    structure, basis, orbitals = _sites(up, up.centres, n, None, label, notes)
+    cells = np.unique(np.concatenate([up.matrices.cells, down.matrices.cells]), axis=0)
+    residual, spins = 0.0, []
+    for one in (up, down):
+        matrices = one.matrices
+        found = symmetrise_matrices(
+            matrices.cells, matrices.hamiltonian, name="hamiltonian", label=one.path, limit=LIMIT
+        )
+        residual = max(residual, found)
+        number = {tuple(cell): place for place, cell in enumerate(cells.tolist())}
+        whole = np.zeros((len(cells), n, n), dtype=np.complex128)
+        whole[[number[tuple(cell)] for cell in matrices.cells.tolist()]] = matrices.hamiltonian
+        spins.append(whole)
+    operators = {
+        "hamiltonian": source_from_dense(
+            "hamiltonian", cells, spins, orbitals, spin="collinear", residual=residual
+        )
+    }
+    if up.matrices.position is not None or down.matrices.position is not None:
+        notes.append(
+            "the position matrices are left out: those of up and down differ, a block file has one"
+        )
+    return _finish(label, structure, basis, operators, [up, down], notes, pbc)
+
+
+def _sites(
+    one: OneSpin,
+    centres: npt.NDArray[np.float64] | None,
+    n: int,
+    spinor: Spinor | None,
+    label: str,
+    notes: list[str],
+) -> tuple[Structure, Any, OrbitalMap]:
+    if centres is None:
+        files = " or ".join(one.beside.name_of(s) for s in ("_centres.xyz", ".wout"))
+        notes.append(f"{NO_CENTRES} ({files} has them)")
+    assert one.matrices.cell is not None
+    with naming(label):
+        return sites(one.matrices.cell, centres, n, spinor=spinor)
+
+
+def _spinor_order(one: OneSpin, given: str | None, notes: list[str]) -> Spinor:
+    """Return how up and down functions are arranged."""
+    if given is not None:
+        orders: dict[str, Spinor] = {"alternating": "interleaved", "blocks": "blocks"}
+        if given not in orders:
+            raise MoireioError(
+                f"the option spinor_order is {given!r}", remedy="alternating or blocks"
+            )
+        return orders[given]
+    if one.centres is not None:
+        half = one.matrices.n // 2
+        apart = {
+            "interleaved": one.centres[0::2] - one.centres[1::2],
+            "blocks": one.centres[:half] - one.centres[half:],
+        }
+        mean = {name: float(np.linalg.norm(d, axis=1).mean()) for name, d in apart.items()}
+        if mean["interleaved"] > PAIRED and mean["blocks"] < 0.5 * mean["interleaved"]:
+            notes.append(
+                "all up functions come before all down ones, by their centres (partners are "
+                f"{mean['blocks']:.2f} Å apart, {mean['interleaved']:.2f} Å if they alternated)"
+            )
+            return "blocks"
+        if mean["interleaved"] > PAIRED:
+            notes.append(
+                f"functions 1 and 2, 3 and 4 … count as up and down of one orbital, but are "
+                f"{mean['interleaved']:.2f} Å apart on average"
+            )
+    elif one.win is not None and one.win.one_spin_projections:
+        notes.append(
+            "the projections name single spins; up and down are taken to alternate "
+            "(the option spinor_order has blocks, if all up functions come first)"
+        )
+    return "interleaved"
+
+
+def _joint(centres: npt.NDArray[np.float64], spinor: Spinor) -> npt.NDArray[np.float64]:
+    """Return the centre of each up and down function together; of up where they are far apart."""
+    half = len(centres) // 2
+    up, down = centres[0::2], centres[1::2]
+    if spinor == "blocks":
+        up, down = centres[:half], centres[half:]
+    near = np.linalg.norm(up - down, axis=1) < PAIRED
+    return np.where(near[:, None], 0.5 * (up + down), up)
+
+
+def _position(one: OneSpin, structure: Structure, orbitals: OrbitalMap, notes: list[str]) -> Any:
+    """Return ⟨m,0|r − τ_m|n,R⟩ with S = 1."""
+    matrices = one.matrices
+    assert matrices.position is not None
+    site = np.repeat(np.arange(len(structure)), orbitals.sizes)[orbitals.rows]
+    home = int(np.flatnonzero(~matrices.cells.any(axis=1))[0])
+    residual = 0.0
+    for axis, component in enumerate(matrices.position):
+        np.einsum("mm->m", component[home])[...] -= structure.positions[site, axis]
+        found = symmetrise_matrices(matrices.cells, component, name="position", label=one.path)
+        residual = max(residual, found)
+    if residual > LIMIT:
+        notes.append(
+            f"the position matrices deviate from Hermitian by up to {residual:.2f} Å, as finite "
+            "differences in k do; their Hermitian part is kept"
+        )
+    return source_from_dense(
+        "position", matrices.cells, list(matrices.position), orbitals, residual=residual
+    )
+
+
+def _finish(
+    label: str,
+    structure: Structure,
+    basis: Any,
+    operators: dict[str, Any],
+    spins: Sequence[OneSpin],
+    notes: list[str],
+    pbc: Sequence[bool] | None,
+) -> Calculation:
+    files = [name for one in spins for name in (one.path, *one.beside.files)]
+    calculation = assemble(
+        label,
+        structure,
+        basis,
+        operators,
+        notes=notes,
+        files=list(dict.fromkeys(files)),
+        pbc=pbc,
+        usual_residual=USUAL_RESIDUAL,
+    )
+    win = spins[0].win
+    if win is not None and len(win.numbers):
+        calculation.extra[GROUP] = {"numbers": win.numbers, "positions": win.positions}
+    return calculation

@@ -1,0 +1,79 @@
+"""Wannier90's ``X_hr.dat``: H(R) in Wannier functions.
+
+Layout: a comment; the number of functions n; the number of lattice vectors; their degeneracies, 15
+a line; then ``R1 R2 R3 m n Re Im`` for every element, eV, six decimals. Read with it, where they
+are beside it or given: ``X.win`` (lattice, atoms, whether functions are spinors), ``X_wsvec.dat``
+(which images elements belong to), ``X_centres.xyz`` or ``X.wout`` (centres). A second Hamiltonian
+among the companions is that of the down spin.
+
+Kept: all of these; the atoms in the group ``x_wannier90``. Lost: spreads, the k mesh, the
+projections. What is not known there: Fermi level, number of electrons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moireio.blockfile.calculation import Calculation
+from moireio.formats.foreign import describe_file
+from moireio.formats.wannier90.calculation import read_calculation
+
+KIND = "a Hamiltonian of Wannier90 (_hr.dat)"
+
+
+def detect(path: str) -> bool:
+    """Return whether a file is a ``_hr.dat``.
+
+    Parameters
+    ----------
+    path : str
+        Any file or folder.
+
+    Returns
+    -------
+    bool
+        By its first lines.
+    """
+    return describe_file(path) == KIND
+
+
+def read(
+    path: str,
+    *,
+    label: str | None = None,
+    companions: Sequence[str] = (),
+    pbc: Sequence[bool] | None = None,
+    spinor_order: str | None = None,
+) -> Calculation:
+    """Read ``X_hr.dat`` and the files beside it.
+
+    Parameters
+    ----------
+    path : str
+        The file, compressed or not.
+    label : str, optional
+        The name that messages show.
+    companions : sequence of str
+        ``X.win``, ``X_wsvec.dat``, ``X_centres.xyz``, ``X.wout`` where they are elsewhere, the
+        Hamiltonian of the down spin, or a structure file for the lattice.
+    pbc : sequence of three bool, optional
+        Whether the structure is periodic along each vector; by default where pairs cross it.
+    spinor_order : {"alternating", "blocks"}, optional
+        How spinor functions are arranged; by default up and down alternate, unless their centres
+        show that all up functions come first.
+
+    Returns
+    -------
+    Calculation
+        One site for each centre, with s functions; its operators are in memory.
+
+    Raises
+    ------
+    MoireioError
+        If a file is of another run, or the lattice vectors of a run of Wannier90 are missing.
+    DamagedError
+        If a file is cut short or contradicts itself.
+    """
+    return read_calculation(
+        path, label=label, companions=companions, pbc=pbc, spinor_order=spinor_order
+    )

@@ -1,0 +1,80 @@
+"""Wannier90's ``X_tb.dat``: H(R) and position matrices in Wannier functions.
+
+Layout: a comment; the lattice vectors as rows, Å; the number of functions n; the number of lattice
+vectors; their degeneracies, 15 a line; then for every R a blank line, ``R1 R2 R3`` and lines ``m n
+Re Im`` of H, eV; then the same with ``m n`` and x, y, z of the position matrices, Å. Read with it
+as with ``X_hr.dat`` (`moireio.formats.wannier90.hr`); the centres are the diagonal of the position
+matrices.
+
+Kept: all of these, position matrices where there is no spin; the atoms in the group
+``x_wannier90``. Lost: spreads, the k mesh, the projections. What is not known there: Fermi level,
+number of electrons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moireio.blockfile.calculation import Calculation
+from moireio.formats.foreign import describe_file
+from moireio.formats.wannier90.calculation import read_calculation
+
+KIND = "a Hamiltonian of Wannier90 (_tb.dat)"
+
+
+def detect(path: str) -> bool:
+    """Return whether a file is a ``_tb.dat``.
+
+    Parameters
+    ----------
+    path : str
+        Any file or folder.
+
+    Returns
+    -------
+    bool
+        By its first lines.
+    """
+    return describe_file(path) == KIND
+
+
+def read(
+    path: str,
+    *,
+    label: str | None = None,
+    companions: Sequence[str] = (),
+    pbc: Sequence[bool] | None = None,
+    spinor_order: str | None = None,
+) -> Calculation:
+    """Read ``X_tb.dat`` and the files beside it.
+
+    Parameters
+    ----------
+    path : str
+        The file, compressed or not.
+    label : str, optional
+        The name that messages show.
+    companions : sequence of str
+        ``X.win``, ``X_wsvec.dat``, ``X_centres.xyz``, ``X.wout`` where they are elsewhere, the
+        Hamiltonian of the down spin, or a structure file for the lattice.
+    pbc : sequence of three bool, optional
+        Whether the structure is periodic along each vector; by default where pairs cross it.
+    spinor_order : {"alternating", "blocks"}, optional
+        How spinor functions are arranged; by default up and down alternate, unless their centres
+        show that all up functions come first.
+
+    Returns
+    -------
+    Calculation
+        One site for each centre, with s functions; its operators are in memory.
+
+    Raises
+    ------
+    MoireioError
+        If a file is of another run, or the lattice vectors of a run of Wannier90 are missing.
+    DamagedError
+        If a file is cut short or contradicts itself.
+    """
+    return read_calculation(
+        path, label=label, companions=companions, pbc=pbc, spinor_order=spinor_order
+    )
