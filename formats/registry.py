@@ -62,6 +62,29 @@ class FormatOption:
     writes: bool = False
 
 
+def yes_or_no(text: str) -> bool:
+    """Return the value of an option that is on or off.
+
+    Parameters
+    ----------
+    text : str
+        "yes" or "no", "true" or "false", "1" or "0".
+
+    Returns
+    -------
+    bool
+        Whether it is on.
+
+    Raises
+    ------
+    ValueError
+        If it is another word.
+    """
+    if text.lower() not in ("yes", "true", "1", "no", "false", "0"):
+        raise ValueError(text)
+    return text.lower() in ("yes", "true", "1")
+
+
 @dataclass(frozen=True)
 class Format:
     """One format of calculations.
@@ -151,16 +174,20 @@ FORMATS = {
             "data folder of DeepH-dock",
             Late("moireio.formats.deeph.dock", "detect"),
             Late("moireio.formats.deeph.dock", "read"),
+            Late("moireio.formats.deeph.dock_write", "write"),
+            options={"predicted": FormatOption("yes: the predicted Hamiltonian", yes_or_no)},
             keeps="structure, shells, H, S, Fermi level",
-            loses="other files of the folder",
+            loses="other files of the folder; writing: other operators and results",
         ),
         Format(
             "deeph",
             "data folder of DeepH-pack and DeepH-E3",
             Late("moireio.formats.deeph.folder", "detect"),
             Late("moireio.formats.deeph.folder", "read"),
-            keeps="structure, shells, H, S, Fermi level",
-            loses="other files of the folder",
+            Late("moireio.formats.deeph.folder_write", "write"),
+            options={"predicted": FormatOption("yes: the predicted Hamiltonian", yes_or_no)},
+            keeps="structure, shells, H, S, Fermi level; rh with rc of DeepH-pack",
+            loses="other files of the folder; writing: other operators and results",
         ),
         Format(
             "wannier90-hr",

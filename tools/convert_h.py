@@ -53,8 +53,9 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
     from moireio.blockfile.stream import check_outputs, source_file
 
     target = "-" if output is None else output
-    check_outputs([target], [source, *companions], opts["force"])
     kind, writer = _target(target, target_format, opts["container"])
+    if kind != "format" or not os.path.isdir(target):  # the writer decides about its own folders
+        check_outputs([target], [source, *companions], opts["force"])
     for name in ("storage", "precision", "compression", "container"):
         if kind != "block" and _given(ctx, name):
             raise click.UsageError(f"--{name} is for block files; {target} is none.")

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError
-from moireio.operators.blocks import block_offsets, by_shape, take_blocks
-from moireio.operators.views import ArraySource
+from moireio.operators.blocks import block_offsets
+from moireio.system.pairs import Pairs
 
 BlockName = Callable[[int, int, npt.NDArray[np.int32]], str]
 
@@ -16,15 +16,65 @@ LARGEST = 1e7
 REMEDY = "the file is damaged; make it again"
 
 
-def check_elements(source: ArraySource, path: str, name: BlockName) -> None:
+def within(values: npt.NDArray[np.inexact]) -> bool:
+    """Return whether all numbers are finite, and no larger than any can be.
+
+    Parameters
+    ----------
+    values : array
+        Elements of blocks.
+
+    Returns
+    -------
+    bool
+        Real and imaginary parts are looked at one by one.
+    """
+    parts = [values.real, values.imag] if values.dtype.kind == "c" else [values]
+    return all(
+        p.max(initial=0.0) <= LARGEST and p.min(initial=0.0) >= -LARGEST for p in parts if p.size
+    )
+
+
+def name_of(pairs: Pairs, pair: int, name: BlockName) -> str:
+    """Return how messages call the block of a pair.
+
+    Parameters
+    ----------
+    pairs : Pairs
+        Those of the file.
+    pair : int
+        Its index.
+    name : callable
+        Returns how messages call the block of (i, j, R).
+
+    Returns
+    -------
+    str
+        The text.
+    """
+    i = int(np.searchsorted(pairs.indptr, pair, "right")) - 1
+    return name(i, int(pairs.j[pair]), pairs.R[pair])
+
+
+def check_elements(
+    blocks: npt.NDArray[np.inexact],
+    pairs: Pairs,
+    members: npt.NDArray[np.int64],
+    path: str,
+    name: BlockName,
+) -> None:
     """Raise if an element is not finite, or larger than any can be.
 
     Parameters
     ----------
-    source : ArraySource
-        An operator.
+    blocks : (p, rows, columns) array
+        Blocks of some pairs.
+    pairs : Pairs
+        All pairs of the file.
+    members : (p,) array of int
+        The pairs of `blocks`.
     path : str
-        Its file, for messages.
+        The file, for messages.
     name : callable
         Returns how messages call the block of (i, j, R).
 
@@ -33,66 +83,90 @@ def check_elements(source: ArraySource, path: str, name: BlockName) -> None:
     DamagedError
         With the block and the number.
     """
-    data = source.data
-    top = np.abs(data).max(initial=0.0)
-    if top <= LARGEST:
+    if within(blocks):
         return
-    place = int(np.flatnonzero(~(np.abs(data) <= LARGEST))[0])
-    pairs = source.pairs
-    pair = int(np.searchsorted(block_offsets(pairs.block_elements(source.sizes)), place, "right"))
-    where = name(pairs.i[pair - 1], pairs.j[pair - 1], pairs.R[pair - 1])
-    value = data[place]
+    flat = blocks.reshape(len(blocks), -1)
+    fits = np.abs(flat) <= LARGEST
+    place = int(np.flatnonzero(~fits.all(axis=1))[0])
+    value = flat[place][np.flatnonzero(~fits[place])[0]]
+    where = name_of(pairs, int(members[place]), name)
     what = "is not finite" if not np.isfinite(value) else f"is {value:.1e}: larger than any can be"
     raise DamagedError(f"an element of {where} {what}", path=path, remedy=REMEDY)
 
 
-def check_overlap(source: ArraySource, path: str, name: BlockName) -> None:
-    """Raise if an orbital has no positive norm, or two overlap by more than their norms.
+class Norms:
+    """The overlaps of all orbitals with themselves.
 
     Parameters
     ----------
-    source : ArraySource
-        S with the blocks of every atom with itself.
+    diagonals : sequence of (n,) array
+        Those of every atom.
+    sizes : (N,) array of int
+        Orbitals of every atom.
     path : str
-        Its file, for messages.
+        The file of the overlap, for messages.
     name : callable
         Returns how messages call the block of (i, j, R).
 
     Raises
     ------
     DamagedError
-        With the block.
-
-    Notes
-    -----
-    Cauchy and Schwarz: |S_ab|² ≤ S_aa S_bb.
+        If an orbital has no positive norm.
     """
-    pairs, sizes = source.pairs, source.sizes
-    offsets = block_offsets(pairs.block_elements(sizes))[:-1]
-    starts = block_offsets(sizes)
-    norms = np.empty(int(starts[-1]))
-    for atom, pair in enumerate(pairs.onsite()):
-        size = int(sizes[atom])
-        norms[starts[atom] : starts[atom + 1]] = source.data[
-            offsets[pair] : offsets[pair] + size * size : size + 1
-        ].real
-        if not (norms[starts[atom] : starts[atom + 1]] > 0).all():
-            where = name(atom, atom, np.zeros(3, dtype=np.int32))
+
+    def __init__(
+        self,
+        diagonals: list[npt.NDArray[np.float64]],
+        sizes: npt.NDArray[np.int64],
+        path: str,
+        name: BlockName,
+    ) -> None:
+        self._starts, self._path, self._name = block_offsets(sizes), path, name
+        for atom, norms in enumerate(diagonals):
+            if not (norms > 0).all():
+                where = name(atom, atom, np.zeros(3, dtype=np.int32))
+                raise DamagedError(
+                    f"{where}: the overlap of an orbital with itself is not positive",
+                    path=path,
+                    remedy=REMEDY,
+                )
+        self._roots = np.sqrt(np.concatenate(diagonals).astype(np.float64)) * (1 + 1e-6)
+
+    def check(
+        self,
+        blocks: npt.NDArray[np.inexact],
+        pairs: Pairs,
+        members: npt.NDArray[np.int64],
+    ) -> None:
+        """Raise if two orbitals overlap by more than their norms.
+
+        Parameters
+        ----------
+        blocks : (p, rows, columns) array
+            Blocks of some pairs.
+        pairs : Pairs
+            All pairs of the file.
+        members : (p,) array of int
+            The pairs of `blocks`.
+
+        Raises
+        ------
+        DamagedError
+            With the block.
+
+        Notes
+        -----
+        Cauchy and Schwarz: |S_ab|² ≤ S_aa S_bb.
+        """
+        i = np.searchsorted(pairs.indptr, members, "right") - 1
+        _, n_rows, n_columns = blocks.shape
+        rows = self._roots[self._starts[i][:, None] + np.arange(n_rows)]
+        columns = self._roots[self._starts[pairs.j[members]][:, None] + np.arange(n_columns)]
+        outside = (np.abs(blocks) > rows[:, :, None] * columns[:, None, :]).any(axis=(1, 2))
+        if outside.any():
+            where = name_of(pairs, int(members[np.flatnonzero(outside)[0]]), self._name)
             raise DamagedError(
-                f"{where}: the overlap of an orbital with itself is not positive",
-                path=path,
+                f"{where}: two orbitals overlap by more than their norms",
+                path=self._path,
                 remedy=REMEDY,
             )
-    roots = np.sqrt(norms) * (1 + 1e-6)
-    i, wrong = pairs.i, []
-    for shape, group in by_shape(sizes[i], sizes[pairs.j]):
-        blocks = np.abs(take_blocks(source.data, offsets[group], shape))
-        rows = roots[starts[i[group]][:, None] + np.arange(shape[0])]
-        columns = roots[starts[pairs.j[group]][:, None] + np.arange(shape[1])]
-        outside = (blocks > rows[:, :, None] * columns[:, None, :]).any(axis=(1, 2))
-        wrong += group[outside].tolist()
-    if wrong:
-        where = name(i[min(wrong)], pairs.j[min(wrong)], pairs.R[min(wrong)])
-        raise DamagedError(
-            f"{where}: two orbitals overlap by more than their norms", path=path, remedy=REMEDY
-        )

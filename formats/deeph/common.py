@@ -5,16 +5,17 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation, Operators
 from moireio.errors import DamagedError, MoireioError, naming
-from moireio.formats.deeph.checks import check_elements, check_overlap
+from moireio.formats.deeph.blocks import BlockFile
+from moireio.formats.deeph.source import FolderOperator
 from moireio.operators.catalogue import operator_type
-from moireio.operators.views import ArraySource, symmetrised
+from moireio.operators.views import ArraySource
 from moireio.results.electrons import Electrons
 from moireio.runtime.files import digest_files
 from moireio.system.basis import Basis
@@ -27,8 +28,6 @@ from moireio.system.structure import Structure
 LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-5, "predicted": np.inf}
 USUAL_RESIDUAL = {"hamiltonian": 1e-6, "overlap": 1e-6}
 USUAL_PREDICTED = 3.0  # eV; twice that of DeepH-E3's networks in the tests
-ROUNDING = 8  # in units of the last digit of the largest element
-NUMBERS = ("float16", "float32", "float64", "complex64", "complex128")
 # Cells; further ones do not fit into the sorted lists of pairs.
 FARTHEST = 1 << 20
 
@@ -53,6 +52,8 @@ class DataFolder(ABC):
         Paths of the operators that there are: one file each, or pieces.
     notes : list of str
         What could not be verified.
+    lists : dict
+        Lists of blocks that were read, by file.
     described : tuple of str
         Files of structure and basis.
     """
@@ -64,6 +65,7 @@ class DataFolder(ABC):
     electrons: Electrons
     files: dict[str, tuple[str, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    lists: dict[str, Any] = field(default_factory=dict, repr=False)
 
     names: ClassVar[dict[str, str]] = {}
     described: ClassVar[tuple[str, ...]] = ()
@@ -110,19 +112,18 @@ class DataFolder(ABC):
         lists = []
         for name in present:
             with naming(self.files[files[name]][0]):
-                pairs = self._listed(self.files[files[name]])
+                pairs = self._listed(files[name])
             lists.append((pairs.i, pairs.j, pairs.R))
         with naming(label or self.path):
             structure, moves, note = settle_blocks(self.structure, lists, pbc)
 
-        def load(name: str) -> ArraySource:
-            source = self.operator(files.get(name, name))
-            if not moves.any():
-                return source
-            pairs = source.pairs
-            cells = moved_cells(pairs.i, pairs.j, pairs.R, moves)
-            moved = Pairs(pairs.indptr, pairs.j, cells)
-            return ArraySource(source.meta, source.sizes, moved, source.data)
+        def load(name: str) -> FolderOperator:
+            source = self.stored(files.get(name, name))
+            if moves.any():
+                pairs = source.pairs
+                cells = moved_cells(pairs.i, pairs.j, pairs.R, moves)
+                source.pairs = Pairs(pairs.indptr, pairs.j, cells)
+            return source
 
         def digest(operators: Sequence[str]) -> str:
             paths = [os.path.join(self.path, name) for name in self.described]
@@ -142,7 +143,14 @@ class DataFolder(ABC):
         )
 
     def operator(self, name: str, symmetrise: bool = True) -> ArraySource:
-        """Read an operator.
+        """Read all of an operator into memory; see `stored`."""
+        source = self.stored(name, symmetrise)
+        data = source.rows(0, len(self.structure))
+        meta = source.meta.with_(residual=source.residual)
+        return ArraySource(meta, source.sizes, source.pairs, data)
+
+    def stored(self, name: str, symmetrise: bool = True) -> FolderOperator:
+        """Return an operator whose blocks are read by runs of atoms.
 
         Parameters
         ----------
@@ -153,16 +161,16 @@ class DataFolder(ABC):
 
         Returns
         -------
-        ArraySource
-            In moireio's order of orbitals, in memory.
+        FolderOperator
+            In moireio's order of orbitals.
 
         Raises
         ------
         MoireioError
             If the file is absent or does not fit the structure.
         DamagedError
-            If it contradicts itself: blocks without partners, or further from Hermitian than
-            rounding can explain.
+            If it contradicts itself: blocks without partners; later, blocks further from
+            Hermitian than rounding can explain.
         """
         if name not in self.files:
             raise MoireioError(f"has no {self.names.get(name, name)}", path=self.path)
@@ -171,20 +179,28 @@ class DataFolder(ABC):
         spinor = row.spin_of("spinor" if self.spinful else "none") == "spinor"
         sizes = self.basis.sizes(self.structure) * (2 if spinor else 1)
         with naming(path):
-            pairs, data = self._read(self.files[name], sizes, spinor)
+            blocks = self._blocks(name, sizes, spinor)
         meta = row.meta(
             spin="spinor" if spinor else "none",
-            dtype=str(data.dtype),
+            dtype=blocks.dtype.name,
             source="model" if name == "predicted" else "dft",
         )
-        source = ArraySource(meta, sizes, pairs, data)
-        check_elements(source, path, self.block_name)
-        if name == "overlap":
-            check_overlap(source, path, self.block_name)
-        if not symmetrise:
-            return source
-        rounding = ROUNDING * np.finfo(data.dtype).eps * np.abs(data).max()
-        return symmetrised(source, path, max(LIMITS[name], float(rounding)), self.block_name)
+        orders = [
+            np.concatenate([o, o + len(o)]) if spinor else o
+            for o in map(self.order, self.structure.species_names)
+        ]
+        with naming(path):
+            return FolderOperator(
+                meta,
+                sizes,
+                blocks,
+                orders,
+                self.structure.species,
+                path,
+                self.block_name,
+                LIMITS[name],
+                symmetrise,
+            )
 
     def block_name(self, i: int, j: int, R: npt.NDArray[np.int32]) -> str:
         """Return how the file calls the block of a pair, with the two elements.
@@ -210,14 +226,16 @@ class DataFolder(ABC):
         return f"{names[i]} and {names[j]}"
 
     @abstractmethod
-    def _listed(self, paths: Sequence[str]) -> Pairs:
-        """Return the pairs of a file without its blocks."""
+    def order(self, species: str) -> npt.NDArray[np.int64]:
+        """Return where the orbitals of a species stand in the file, in moireio's order."""
 
     @abstractmethod
-    def _read(
-        self, paths: Sequence[str], sizes: npt.NDArray[np.int64], spinor: bool
-    ) -> tuple[Pairs, npt.NDArray[np.inexact]]:
-        """Return the pairs and the blocks of a file, flat and in the order of the pairs."""
+    def _listed(self, name: str) -> Pairs:
+        """Return the pairs of an operator without its blocks."""
+
+    @abstractmethod
+    def _blocks(self, name: str, sizes: npt.NDArray[np.int64], spinor: bool) -> BlockFile:
+        """Return the blocks of an operator, in the order of the file's orbitals."""
 
 
 def require_one_layout(path: str, own: Mapping[str, str], other: Mapping[str, str]) -> None:

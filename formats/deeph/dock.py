@@ -18,8 +18,14 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, MissingFileError, MoireioError, naming
-from moireio.formats.deeph.common import (
+from moireio.formats.deeph.blocks import (
     NUMBERS,
+    StoredBlocks,
+    can_map,
+    map_file,
+    offset_in_file,
+)
+from moireio.formats.deeph.common import (
     DataFolder,
     files_of,
     require_one_layout,
@@ -27,13 +33,33 @@ from moireio.formats.deeph.common import (
 )
 from moireio.formats.deeph.files import energy, flag, open_hdf5, read_json
 from moireio.formats.deeph.folder import MOST_SHELLS, DeepHFolder
+from moireio.formats.deeph.split import (
+    HKB,
+    SpinDiagonal,
+    SplitBlocks,
+    joined,
+    require_known,
+    split_storage,
+)
 from moireio.formats.structures import files as structure_files
-from moireio.operators.blocks import block_offsets, scatter
+from moireio.operators.blocks import block_offsets
 from moireio.results.electrons import Electrons
 from moireio.store.hdf5_guard import own_dataset
 from moireio.system.basis import SHELL_LETTERS, Basis, SpeciesBasis, parse_name
 
 EXAMPLE = '{"spinful": false, "fermi_energy_eV": -3.5, "elements_orbital_map": {"C": [0, 0, 1]}}'
+SETTINGS = (
+    "atoms_quantity",
+    "orbits_quantity",
+    "orthogonal_basis",
+    "spinful",
+    "fermi_energy_eV",
+    "elements_orbital_map",
+    "occupation",
+    "basis",
+    "split_hkb",
+    "hamiltonian_storage",
+)
 
 
 class DockFolder(DataFolder):
@@ -47,38 +73,79 @@ class DockFolder(DataFolder):
     described: ClassVar[tuple[str, ...]] = ("POSCAR", "info.json")
     first_atom = 0
 
-    def _listed(self, paths):
-        with open_hdf5(paths[0]) as file:
-            listed = _integers(file, "atom_pairs", paths[0], 5)
-        return sorted_pairs(len(self.structure), listed, self.first_atom)[0]
+    #: File of the part of H with spin, where `split_hkb` keeps it apart.
+    hkb: str | None = None
 
-    def _read(self, paths, sizes, spinor):
-        (path,) = paths
+    def order(self, species):
+        """Return moireio's own order."""
+        return np.arange(self.basis[species].size)
+
+    def _listed(self, name):
+        pairs = self._sorted(self.files[name][0])[1]
+        if self.hkb is None or name == "overlap":
+            return pairs
+        return joined(pairs, self._sorted(self.hkb)[1])
+
+    def _sorted(self, path):
+        """Return R1, R2, R3, i, j of all blocks, their pairs, and the order of the list."""
+        if path not in self.lists:
+            with open_hdf5(path) as file:
+                listed = _integers(file, "atom_pairs", path, 5)
+            with naming(path):
+                self.lists[path] = listed, *sorted_pairs(len(self.structure), listed, 0)
+        return self.lists[path]
+
+    def _blocks(self, name, sizes, spinor):
+        path = self.files[name][0]
+        if name == "overlap":
+            if self.spinful and self._has_shape(path, 2 * sizes):
+                return SpinDiagonal(self._stored(path, 2 * sizes, np.float32))
+            return self._stored(path, sizes, np.float32)
+        if self.hkb is None or self._has_shape(path, sizes):
+            if self.hkb is not None and name == "hamiltonian":
+                raise MoireioError(
+                    "has spinor blocks, but info.json has split_hkb, with which it holds H "
+                    "without spin",
+                    path=path,
+                    remedy="one of the two is of another calculation",
+                )
+            return self._stored(path, sizes, np.complex64 if spinor else np.float32)
+        base = self._stored(path, sizes // 2, np.float32)
+        return SplitBlocks(base, self._stored(self.hkb, sizes, np.complex64))
+
+    def _has_shape(self, path, sizes):
+        """Return whether the first block of a file has the size that its atoms have."""
+        listed = self._sorted(path)[0]
         with open_hdf5(path) as file:
-            listed = _integers(file, "atom_pairs", path, 5)
-            pairs, order = sorted_pairs(len(self.structure), listed, self.first_atom)
-            i, j = listed[:, 3], listed[:, 4]
-            expected = np.stack([sizes[i], sizes[j]], axis=1)
             shapes = _integers(file, "chunk_shapes", path, 2)
+        return len(shapes) > 0 and np.array_equal(shapes[0], sizes[listed[0, 3:]])
+
+    def _stored(self, path, sizes, least):
+        """Return the blocks of a file, where they lie."""
+        listed, pairs, order = self._sorted(path)
+        with naming(path), open_hdf5(path) as file:
+            expected = np.stack([sizes[listed[:, 3]], sizes[listed[:, 4]]], axis=1)
             bounds = block_offsets(expected.prod(axis=1))
-            self._require_shapes(listed, expected, shapes)
-            stored = _integers(file, "chunk_boundaries", path)
-            if not np.array_equal(stored, bounds):
+            self._require_shapes(listed, expected, _integers(file, "chunk_shapes", path, 2))
+            if not np.array_equal(_integers(file, "chunk_boundaries", path), bounds):
                 raise DamagedError("its chunk_boundaries are not the sums of its chunk_shapes")
             dataset = own_dataset(file, "entries", path)
-            if dataset.shape != (int(bounds[-1]),) or dataset.dtype.name not in NUMBERS:
+            count, dtype = int(bounds[-1]), dataset.dtype
+            if dataset.shape != (count,) or dtype.name not in NUMBERS:
                 raise DamagedError(
-                    f"its entries are {dataset.dtype} {dataset.shape}, {int(bounds[-1])} real or "
-                    "complex numbers expected"
+                    f"its entries are {dtype} {dataset.shape}, {count} real or complex numbers "
+                    "expected"
                 )
-            entries = dataset[()]
-        entries = entries.astype(np.result_type(entries, np.complex64 if spinor else np.float32))
-        data, offsets = np.empty_like(entries), block_offsets(expected.prod(axis=1)[order])
-        for size in np.unique(np.diff(offsets)):
-            mine = np.flatnonzero(np.diff(offsets) == size)
-            source = bounds[order[mine]][:, None] + np.arange(size)
-            scatter(data, offsets[mine], entries[source])
-        return pairs, data
+            if dtype.kind == "c" and np.dtype(least).kind != "c":
+                raise DamagedError(
+                    "its entries are complex, real ones expected",
+                    remedy='where H has spinor blocks, info.json has "spinful": true',
+                )
+            start = offset_in_file(dataset.id, dtype, count) if can_map(file, path) else None
+            raw = map_file(path) if start is not None else dataset[()].view(np.uint8)
+        offsets = (start or 0) + bounds[order] * dtype.itemsize
+        one = np.zeros(len(order), dtype=np.int64)
+        return StoredBlocks(pairs, [raw], [dtype], one, one, offsets, least)
 
     def _require_shapes(self, listed, expected, shapes):
         """Raise if a block is not as large as its atoms' orbitals."""
@@ -210,6 +277,8 @@ def open_folder(path: str) -> DockFolder:
         )
     info = read_json(file)
     with naming(file):
+        require_known(info, SETTINGS)
+        split = split_storage(info)
         species = _species(info, structure.species_names)
         spinful = flag(info, "spinful", file)
         if spinful is None:
@@ -225,7 +294,16 @@ def open_folder(path: str) -> DockFolder:
                 )
     electrons = Electrons(fermi=energy(info, "fermi_energy_eV", file))
     files = files_of(path, DockFolder.names)
-    return DockFolder(path, structure, basis, spinful, electrons, files)
+    folder = DockFolder(path, structure, basis, spinful, electrons, files)
+    if split:
+        hkb = os.path.join(path, HKB)
+        if not os.path.exists(hkb) and {"hamiltonian", "predicted"} & set(files):
+            raise MissingFileError(
+                f"has no {HKB}, the part of H with spin that {split} in info.json keeps apart",
+                path=path,
+            )
+        folder.hkb = hkb
+    return folder
 
 
 def _species(info, names):

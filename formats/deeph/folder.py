@@ -4,11 +4,11 @@ Layout: ``lat.dat`` (3 × 3, columns are lattice vectors, Å), ``site_positions.
 columns), ``element.dat`` (one Z a line), ``orbital_types.dat`` (a line per atom: l of each radial
 function), ``info.json`` (``isspinful``, ``fermi_level`` in eV), ``hamiltonians.h5`` (eV),
 ``overlaps.h5``: a dataset per pair, named ``[R1, R2, R3, i, j]`` with atoms from 1; orbitals in
-OpenMX's order inside a shell, spinor blocks with all up orbitals before the down ones. Kept: all of
+OpenMX's order inside a shell, spinor blocks with all up orbitals before the down ones. Instead of
+``hamiltonians.h5`` there may be ``rh`` and ``rc``, blocks in local frames (`local`). Kept: all of
 these. Lost: other files. What is not known there: names of bases, cutoffs, radial functions.
 """
 
-import json
 import os
 import reprlib
 from collections.abc import Sequence
@@ -18,7 +18,9 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, MoireioError, naming
-from moireio.formats.deeph.common import NUMBERS, DataFolder, files_of, pieces_of, sorted_pairs
+from moireio.formats.deeph.blocks import NUMBERS
+from moireio.formats.deeph.common import DataFolder, files_of, pieces_of, sorted_pairs
+from moireio.formats.deeph.datasets import Collector, block_list, key_of
 from moireio.formats.deeph.files import (
     energy,
     flag,
@@ -28,8 +30,10 @@ from moireio.formats.deeph.files import (
     require,
     table_lines,
 )
+from moireio.formats.deeph.local import LocalBlocks, frame_file, local_files, read_frames
+from moireio.formats.deeph.split import require_known
+from moireio.formats.npz import open_npz
 from moireio.formats.orders import OPENMX
-from moireio.operators.blocks import block_offsets
 from moireio.results.electrons import Electrons
 from moireio.store.hdf5_guard import own_dataset
 from moireio.system.basis import Basis, SpeciesBasis
@@ -37,6 +41,8 @@ from moireio.system.structure import HIGHEST_NUMBER, Structure
 
 MOST_SHELL = 3  # f: OpenMX's order of the orbitals is known up to there
 MOST_SHELLS = 100
+MOST_BYTES = 1 << 24  # of one block
+SETTINGS = ("isspinful", "fermi_level", "isorthogonal", "nsites", "norbits", "max_num_neighbors")
 RECIPROCAL_TOLERANCE = 1e-4  # relative; rlat.dat may have few digits
 
 
@@ -57,37 +63,53 @@ class DeepHFolder(DataFolder):
     )
     first_atom = 1
 
-    def _listed(self, paths):
-        return sorted_pairs(len(self.structure), _block_list(paths)[0], self.first_atom)[0]
+    #: Operators whose blocks are in local frames.
+    local: tuple[str, ...] = ()
 
-    def _read(self, paths, sizes, spinor):
-        listed, places = _block_list(paths)
-        pairs, order = sorted_pairs(len(self.structure), listed, self.first_atom)
-        offsets = block_offsets(pairs.block_elements(sizes))
-        columns = [OPENMX.to_ours(self.basis[name].l)[0] for name in self.structure.species_names]
-        columns = [np.concatenate([o, o + len(o)]) if spinor else o for o in columns]
-        first, species = pairs.i, self.structure.species
-        data, order = None, order.tolist()
-        target = np.empty(len(order), dtype=np.int64)
-        target[order] = np.arange(len(order))
+    def order(self, species):
+        """Return OpenMX's order."""
+        return OPENMX.to_ours(self.basis[species].l)[0]
+
+    def _listed(self, name):
+        return self._sorted(name)[2]
+
+    def _sorted(self, name):
+        """Return R1, R2, R3, i, j of all blocks, their names by file, their pairs, their order."""
+        paths = self.files[name]
+        if paths not in self.lists:
+            listed, places = block_list(paths)
+            self.lists[paths] = listed, places, *sorted_pairs(len(self.structure), listed, 1)
+        return self.lists[paths]
+
+    def _blocks(self, name, sizes, spinor):
+        paths = self.files[name]
+        _, places, pairs, order = self._sorted(name)
+        members = np.empty(len(order), dtype=np.int64)
+        members[order] = np.arange(len(order))
+        i, j = pairs.i, pairs.j
+
+        def check(array, pair, path):
+            self._require_shape(array, pair, pairs, sizes, path)
+
+        collector = Collector(pairs, np.stack([sizes[i], sizes[j]], axis=1), check)
         at = 0
         for path, names in zip(paths, places, strict=True):
-            with open_hdf5(path) as file:
-                for name in names:
-                    p = int(target[at])
-                    at += 1
-                    a, b = int(first[p]), int(pairs.j[p])
-                    dataset = own_dataset(file, name, path)
-                    self._require_shape(dataset, p, pairs, sizes, path)
-                    if data is None:
-                        least = np.complex64 if spinor else np.float32
-                        dtype = np.result_type(dataset.dtype, least)
-                        data = np.empty(int(offsets[-1]), dtype=dtype)
-                    if dataset.dtype.kind == "c" and data.dtype.kind != "c":
-                        raise DamagedError(f"block {name} is complex, others are real", path=path)
-                    block = dataset[()][np.ix_(columns[species[a]], columns[species[b]])]
-                    data[offsets[p] : offsets[p + 1]] = block.ravel()
-        return pairs, data
+            collector.add(path, names, members[at : at + len(names)].tolist())
+            at += len(names)
+        first = None if spinor else collector.first_complex()
+        if first is not None:
+            raise DamagedError(
+                f"{self.block_name(i[first], j[first], pairs.R[first])} is complex, others are "
+                "real",
+                path=paths[0],
+            )
+        blocks = collector.blocks(np.complex64 if spinor else np.float32)
+        if name not in self.local:
+            return blocks
+        names = self.structure.species_names
+        momenta, orders = [self.basis[s].l for s in names], [self.order(s) for s in names]
+        axes = read_frames(frame_file(self.path, paths[0]), pairs, paths[0])
+        return LocalBlocks(blocks, axes, momenta, orders, self.structure.species, spinor)
 
     def _require_shape(self, dataset, p, pairs, sizes, path):
         """Raise if a block is not of numbers, or not as large as its atoms' orbitals."""
@@ -110,45 +132,6 @@ class DeepHFolder(DataFolder):
             text += f"; {expected[0]} = 2 x {dataset.shape[0]}: it has no spin"
             remedy = 'info.json has "isspinful": true'
         raise MoireioError(text, path=path, remedy=remedy)
-
-
-def _block_list(paths):
-    """Return R1, R2, R3, i, j of all blocks, (n, 5), and their names by file."""
-    keys, places = [], []
-    for path in paths:
-        with open_hdf5(path) as file:
-            places.append(list(file))
-            for name in places[-1]:
-                keys.append(_key(name, path))
-    seen = {}
-    listed = np.array(keys, dtype=np.int64).reshape(-1, 5)
-    if len(paths) > 1:
-        for path, names in zip(paths, places, strict=True):
-            for name in names:
-                if name in seen:
-                    raise DamagedError(
-                        f"block {name} is in {os.path.basename(seen[name])} too",
-                        path=path,
-                        remedy="the pieces are of different runs; keep those of one",
-                    )
-                seen[name] = path
-    return listed, places
-
-
-def _key(name, path):
-    """Return the integers of a block's name."""
-    try:
-        key = json.loads(name)
-    except (ValueError, RecursionError):
-        key = None
-    fits = isinstance(key, list) and len(key) == 5 and all(type(n) is int for n in key)
-    if not fits or max(map(abs, key)) >= 2**31:
-        raise MoireioError(
-            f"{reprlib.repr(name)} is no name of a block, [R1, R2, R3, i, j] expected",
-            path=path,
-            remedy="DeepH's files have nothing else",
-        )
-    return key
 
 
 def detect(path: str) -> bool:
@@ -239,9 +222,16 @@ def open_folder(path: str) -> DeepHFolder:
                 path=os.path.join(path, "orbital_types.dat"),
             )
     files = files_of(path, DeepHFolder.names, pieces=True)
-    folder = DeepHFolder(path, structure, Basis(species), False, Electrons(), files)
+    turned = {name: paths for name, paths in local_files(path).items() if name not in files}
+    for paths in turned.values():
+        frame_file(path, paths[0])
     file = os.path.join(path, "info.json")
     info = read_json(file) if os.path.exists(file) else None
+    with naming(file):
+        require_known(info or {}, SETTINGS)
+    basis = Basis(species, orthogonal=bool(flag(info or {}, "isorthogonal", file)))
+    folder = DeepHFolder(path, structure, basis, False, Electrons(), files | turned)
+    folder.local = tuple(turned)
     fermi = energy(info or {}, "fermi_level", file)
     spinful = flag(info or {}, "isspinful", file)
     folder.electrons = Electrons(fermi=fermi)
@@ -267,10 +257,16 @@ def _spin_of_blocks(folder, unnamed):
     if operator is None:
         return False
     path = folder.files[operator][0]
-    with open_hdf5(path) as file:
-        name = next(iter(file), None)
-        rows = own_dataset(file, name, path).shape[:1] if name is not None else ()
-    key = _key(name, path) if name is not None else [0, 0, 0, 0, 0]
+    name, rows = None, ()
+    if path.endswith(".npz"):
+        with open_npz(path) as file:
+            name = next(iter(file.members), None)
+            rows = file.array(name, MOST_BYTES).shape[:1] if name is not None else ()
+    else:
+        with open_hdf5(path) as file:
+            name = next(iter(file), None)
+            rows = own_dataset(file, name, path).shape[:1] if name is not None else ()
+    key = key_of(name, path) if name is not None else [0, 0, 0, 0, 0]
     if not 1 <= key[3] <= len(folder.structure) or len(rows) == 0:
         return False  # reading it says what is wrong
     orbitals = int(folder.basis.sizes(folder.structure)[key[3] - 1])

@@ -9,11 +9,11 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from moireio.errors import MoireioError, unwritable
-from moireio.runtime.replace import place
+from moireio.errors import ExistingFileError, MissingFileError, MoireioError, unwritable
+from moireio.runtime.replace import exchange, place, resemble, sync, sync_folder_of
 from moireio.runtime.workdirs import prefix_beside, work_folder
 
 PIECE_BYTES = 1 << 20
@@ -168,6 +168,71 @@ def write_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     """
     with write_whole(path) as part, open(part, "w", encoding="utf-8") as stream:
         yield stream
+
+
+@contextlib.contextmanager
+def write_folder(
+    path: str | os.PathLike[str], known: Callable[[str], bool], force: bool = False
+) -> Iterator[str]:
+    """Make a folder that appears whole or not at all.
+
+    Parameters
+    ----------
+    path : str
+        Folder to make.
+    known : callable
+        Returns for the name of an entry whether such a folder has one. A folder with other entries
+        is never replaced.
+    force : bool
+        Replace a folder that exists.
+
+    Yields
+    ------
+    str
+        Name of an empty folder that is to be filled instead.
+
+    Raises
+    ------
+    MoireioError
+        If there is something already that must not be replaced, or it cannot be written.
+    """
+    name = os.fspath(path)
+    if is_stream(name):
+        raise MoireioError("the output is a folder, which needs a name", path=name)
+    real = os.path.realpath(name)
+    if not os.path.isdir(os.path.dirname(real)):
+        remedy = f"mkdir -p {os.path.dirname(real)}"
+        raise MissingFileError("its folder does not exist", path=name, remedy=remedy)
+    if os.path.lexists(real):
+        if not os.path.isdir(real):
+            raise ExistingFileError("exists, and is no folder", path=name)
+        others = sorted(entry for entry in os.listdir(real) if not known(entry))
+        if others:
+            raise ExistingFileError(
+                f"exists, and holds what is not of this format: {others[0]}",
+                path=name,
+                remedy="choose another output",
+            )
+        if not force and os.listdir(real):
+            raise ExistingFileError("exists already", path=name, remedy="`force` replaces it")
+    try:
+        with work_folder(prefix_beside(real), os.path.dirname(real)) as work:
+            fresh = os.path.join(work, "new")
+            os.mkdir(fresh)
+            yield fresh
+            if os.path.isdir(real):
+                resemble(fresh, real)
+                sync(fresh)
+                exchange(fresh, real, work)
+                sync_folder_of(real)
+            else:
+                place(fresh, real, force=False)
+    except (MoireioError, BrokenPipeError):
+        raise
+    except FileExistsError as error:
+        raise ExistingFileError("was made by another run meanwhile", path=name) from error
+    except OSError as error:
+        raise unwritable(error, name) from error
 
 
 def digest_files(*paths: str) -> str:

@@ -36,19 +36,21 @@ def rotated_harmonics(l: int, rotation: npt.ArrayLike) -> npt.NDArray[np.float64
     ----------
     l : int
         Angular momentum, any.
-    rotation : (3, 3) array
+    rotation : (..., 3, 3) array
         Orthogonal, of either determinant.
 
     Returns
     -------
-    (2l + 1, 2l + 1) array
+    (..., 2l + 1, 2l + 1) array
         d with Y_β(g⁻¹ r) = Σ_α Y_α(r) d_αβ, orthogonal, by a quadrature that is exact for these
         polynomials.
     """
     points, weights = _quadrature(2 * l)
     part = slice(l * l, (l + 1) ** 2)
-    turned = np.asarray(rotation, dtype=float).T @ points
-    d = (harmonics(l, points)[part] * weights) @ harmonics(l, turned)[part].T
+    inverse = np.swapaxes(np.asarray(rotation, dtype=float), -1, -2)
+    turned = np.moveaxis(inverse @ points, -2, 0)
+    values = harmonics(l, turned.reshape(3, -1))[part].reshape(2 * l + 1, *turned.shape[1:])
+    d = (harmonics(l, points)[part] * weights) @ np.moveaxis(values, 0, -1)
     d[np.abs(d) < 1e-15] = 0.0
     return np.asarray(d, dtype=np.float64)
 
