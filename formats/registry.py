@@ -152,6 +152,20 @@ _WANNIER90_OPTIONS = {
 FORMATS = {
     row.name: row
     for row in (
+        # before block files, as these are HDF5 too
+        Format(
+            "tbmodels",
+            "TBmodels' HDF5 files",
+            Late("moireio.formats.tbmodels.hdf5", "detect"),
+            Late("moireio.formats.tbmodels.hdf5", "read"),
+            Late("moireio.formats.tbmodels.hdf5", "write"),
+            keeps="lattice, orbital positions, H, number of occupied states",
+            loses="elements, shells, Fermi level, names of spins; writing needs S = 1",
+            options={
+                "spinor": FormatOption("order of spin orbitals: blocks (up, down) or interleaved"),
+                "spin": FormatOption("which of two spins: 0 is up, 1 is down", int, writes=True),
+            },
+        ),
         Format(
             "moireio",
             "block file",

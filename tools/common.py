@@ -278,6 +278,11 @@ def with_options(text, ctx):
         else:
             option = max(parameter.opts, key=len)
             spelling[parameter.name] = spelling[option.strip("-").replace("-", "_")] = option
+            if option == "--option":  # those of formats, as --option spin=…
+                from moireio.formats.registry import FORMATS
+
+                names = [name for row in FORMATS.values() for name in row.options]
+                spelling = {name: f"--option {name}=…" for name in names} | spelling
     return _PARAMETER.sub(
         lambda m: spelling.get(m[1]) or spelling.get(OPTION_OF.get(m[1])) or m[1], text
     )

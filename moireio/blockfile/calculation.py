@@ -174,14 +174,26 @@ def is_block_file(path: str) -> bool:
     bool
         True also for pipes, which cannot be looked into.
     """
-    if path == "-" or kind_of_name(path) is not None:
+    if path == "-":
         return True
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         return True
     try:
-        return kind_of_file(path) is not None
+        kind = kind_of_file(path)
     except MoireioError:
-        return False
+        return kind_of_name(path) is not None
+    return kind != "h5" or _has_format(path)
+
+
+def _has_format(path: str) -> bool:
+    """Return whether an HDF5 file has the mark of a block file, or cannot be opened."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return "format" in file.attrs
+    except OSError:
+        return True
 
 
 def read(path: str, *, label: str | None = None) -> Calculation:

@@ -4,6 +4,7 @@ import pickle
 import shutil
 import sys
 
+import numpy as np
 import pytest
 from deeph_folders import write_dock_folder, write_folder
 from helpers import random_operator, random_system, write_file
@@ -12,6 +13,7 @@ from wannier_files import write_wannier90
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
+from moireio.formats import matrices
 from moireio.formats.calculations import open_calculation
 from moireio.formats.registry import FORMATS, detect_format, format_names, named_format
 
@@ -54,8 +56,12 @@ def files(tmp_path, data):
     write_folder(tmp_path / "old")
     write_dock_folder(tmp_path / "dock")
     shutil.copy(data / "o2_col.scfout", tmp_path)
+    cell = {(0, 0, 0): np.diag([1.0, 2]), (0, 1, 0): np.ones((2, 2))}
+    model = matrices.read(cell, cell=np.eye(3), centres=[[0, 0, 0], [0.5, 0, 0]], partners="half")
+    FORMATS["tbmodels"].write(model, str(tmp_path / "model.hdf5"))
     paths = {"moireio": "x.zarr", "deeph": "old", "deeph-dock": "dock", "openmx": "o2_col.scfout"}
     paths |= write_wannier90(tmp_path)
+    paths |= {"tbmodels": "model.hdf5"}
     return {name: str(tmp_path / path) for name, path in paths.items()}
 
 

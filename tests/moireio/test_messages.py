@@ -17,7 +17,7 @@ OPTION = re.compile(r"(^|[\s(\"'`])--[a-z]")
 #: Arguments that the library gives to programs or looks for, and options of other programs.
 NOT_OURS = re.compile(r"--(probe|debug)|.*\bmpirun\b.*")
 #: Parameters that only a caller of the library can set.
-LIBRARY_ONLY = {"band_range"}
+LIBRARY_ONLY = {"band_range", "cell", "params", "real", "shells", "structure"}
 
 
 def _texts() -> Iterator[tuple[str, str]]:
@@ -82,6 +82,12 @@ def test_every_parameter_in_a_message_is_an_option_of_some_command():
     words = {word for _, text in TEXTS for word in PARAMETER.findall(text)} - LIBRARY_ONLY
     plain = {w for w in words if all(with_options(f"`{w}`", c) == w for c in contexts)}
     assert plain == set()
+
+
+def test_options_of_formats_are_named_as_the_command_takes_them():
+    command = next(c for c in _commands() if c.name == "convert-h")
+    text = with_options("choose with `spin`, replace it with `force`", click.Context(command))
+    assert text == "choose with --option spin=…, replace it with --force"
 
 
 @pytest.mark.parametrize("parameter", sorted(OPTION_OF))

@@ -1,0 +1,63 @@
+"""Requirements of formats whose models have S = 1 and one spin."""
+
+from __future__ import annotations
+
+from moireio.blockfile.calculation import Calculation
+from moireio.errors import MoireioError
+from moireio.operators.blocks import OperatorSource
+
+
+def require_orthogonal(calculation: Calculation, program: str) -> None:
+    """Raise if the orbitals of a calculation are not orthonormal.
+
+    Parameters
+    ----------
+    calculation : Calculation
+        Any.
+    program : str
+        The one that has no overlap, for the message.
+
+    Raises
+    ------
+    MoireioError
+        If the basis is not orthogonal.
+    """
+    if not calculation.basis.orthogonal:
+        raise MoireioError(
+            f"its orbitals overlap, and models of {program} have S = 1",
+            path=calculation.label,
+            remedy="orthogonalise them first: the format wannier90 does so",
+        )
+
+
+def one_spin(source: OperatorSource, spin: int | None, label: str) -> int:
+    """Return which component of a Hamiltonian a model without spin takes.
+
+    Parameters
+    ----------
+    source : OperatorSource
+        The Hamiltonian.
+    spin : {0, 1}, optional
+        The user's choice.
+    label : str
+        The file, for messages.
+
+    Returns
+    -------
+    int
+        0 where there is one component.
+
+    Raises
+    ------
+    MoireioError
+        If there are two and `spin` is neither 0 nor 1.
+    """
+    if source.meta.components == 1:
+        return 0
+    if spin not in (0, 1):
+        raise MoireioError(
+            "its Hamiltonian has two spins, the model has one",
+            path=label,
+            remedy="choose with `spin`: 0 is up, 1 is down",
+        )
+    return spin
