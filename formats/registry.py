@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
+from moireio.formats.shells import SHELLS_HELP
 from moireio.runtime import plugins
 
 GROUP = "moireio.formats"
@@ -225,6 +226,58 @@ FORMATS = {
             loses="spreads, projections, k mesh, positions with spin; there is no Fermi level",
             companions=_WANNIER90,
             options=_WANNIER90_OPTIONS,
+        ),
+        Format(
+            "cp2k",
+            "CP2K's output with real-space CSR files",
+            Late("moireio.formats.cp2k.realspace", "detect"),
+            Late("moireio.formats.cp2k.realspace", "read"),
+            keeps="structure, shells, H of both spins, S, Fermi level, electrons",
+            loses="radial functions; pairs of Gamma-point runs are cut into nearest images",
+            companions="output, CSR files, their folder or .tar.gz, input, basis files",
+            options={"shells": FormatOption(SHELLS_HELP)},
+        ),
+        Format(
+            "aims",
+            "FHI-aims's rs_hamiltonian, rs_overlap and rs_indices (.out, .h5)",
+            Late("moireio.formats.aims.realspace", "detect"),
+            Late("moireio.formats.aims.realspace", "read"),
+            keeps="structure, shells, H of both spins, S, Fermi level, electrons",
+            loses="radial functions; spin-orbit coupling, which the files have not",
+            companions="rs_* files, basis-indices.out, geometry.in, control.in, aims.out",
+        ),
+        Format(
+            "dftbplus",
+            "DFTB+'s hamreal1.dat, hamreal2.dat and overreal.dat",
+            Late("moireio.formats.dftbplus.realspace", "detect"),
+            Late("moireio.formats.dftbplus.realspace", "read"),
+            keeps="structure, shells, H of both spins, S, Fermi level",
+            loses="radial functions; non-collinear matrices",
+            companions="dftb_in.hsd, geometry (.gen), matrices, detailed.out",
+            options={"shells": FormatOption(SHELLS_HELP)},
+        ),
+        Format(
+            "rescu",
+            "RESCU's .h5 with its .mat",
+            Late("moireio.formats.rescu.h5", "detect"),
+            Late("moireio.formats.rescu.h5", "read"),
+            keeps="structure, shells, H, S, Fermi level, electrons",
+            loses="radial functions; calculations with spin",
+            companions="the .mat or the .h5",
+        ),
+        Format(
+            "deeptb",
+            "data folder of DeePTB and dftio",
+            Late("moireio.formats.deeptb.h5", "detect"),
+            Late("moireio.formats.deeptb.h5", "read"),
+            Late("moireio.formats.deeptb.h5", "write"),
+            keeps="structure, shells, H, S",
+            loses="Fermi level, radial functions; writing: order of shells, collinear spin",
+            companions="the folder's files",
+            options={
+                "frame": FormatOption("structure of a trajectory, from 0", int),
+                "shells": FormatOption(SHELLS_HELP),
+            },
         ),
     )
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import lzma
 import os
+import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -101,6 +102,8 @@ class NumberFile:
     ----------
     path : str
         The file; compression (gzip, bzip2, xz) is recognised by its first bytes.
+    stream : binary file, optional
+        Its contents, already open, as of a member of an archive; `path` is then for messages.
 
     Raises
     ------
@@ -108,11 +111,15 @@ class NumberFile:
         If it cannot be opened.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, stream: IO[bytes] | None = None) -> None:
         self.path = path
         self.line_number = 0
         self._rest = b""
         self._ended = False
+        if stream is not None:
+            self._raw = self._stream = stream
+            self._bytes = self._most = sys.maxsize
+            return
         if os.path.isdir(path):
             raise MoireioError("is a folder, a file is expected", path=path)
         try:
@@ -278,6 +285,36 @@ class NumberFile:
             done += run.lines
             if run.lines:
                 yield run
+
+    def rest(self, columns: int, most: int, expected: str) -> npt.NDArray[np.float64]:
+        """Return the numbers of all lines that are left.
+
+        Parameters
+        ----------
+        columns : int
+            Numbers of each.
+        most : int
+            Lines at most; blank ones are not counted.
+        expected : str
+            What a line holds.
+
+        Returns
+        -------
+        (lines, columns) array
+            Finite.
+        """
+        parts, done = [np.empty((0, columns))], 0
+        while True:
+            text, lines = self._lines(PIECE)
+            if lines == 0:
+                return np.concatenate(parts)
+            run = self._run(text, lines, columns, expected)
+            self.line_number += lines
+            if run.lines:
+                parts.append(run.columns(0, columns))
+                done += len(parts[-1])
+            if done > most:
+                self.fail(f"has more than the {most} lines of {expected} that there can be")
 
     def _run(self, text: bytes, lines: int, columns: int, expected: str) -> Run:
         first = self.line_number + 1

@@ -173,4 +173,4 @@ def can_map(file: h5py.File, path: str) -> bool:
     bool
         False for files with a user block and those that are not on disk.
     """
-    return file.userblock_size == 0 and os.path.isfile(path)
+    return file.userblock_size == 0 and file.driver != "core" and os.path.isfile(path)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, MissingFileError, MoireioError, first_line, unreadable
+from moireio.formats.streams import expanded
 from moireio.formats.structures.text import read_text
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def require(
 
 @contextmanager
 def open_hdf5(path: str) -> "Iterator[h5py.File]":
-    """Open an HDF5 file; what h5py finds wrong inside becomes a `MoireioError`.
+    """Open an HDF5 file, compressed or not; what h5py finds wrong becomes a `MoireioError`.
 
     Parameters
     ----------
@@ -239,9 +240,10 @@ def open_hdf5(path: str) -> "Iterator[h5py.File]":
 
     if not os.path.isfile(path):
         raise MissingFileError(path=path)
+    image = expanded(path)
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
+        file = h5py.File(path if image is None else h5py.h5f.open_file_image(image), "r")
+    except (OSError, RuntimeError) as error:
         text = first_line(error)
         if "truncated" in text:
             raise DamagedError("is cut short", path=path, remedy="make it again") from error

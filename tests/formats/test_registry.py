@@ -7,6 +7,14 @@ import sys
 import numpy as np
 import pytest
 from deeph_folders import write_dock_folder, write_folder
+from foreign_cells import (
+    Example,
+    write_aims,
+    write_cp2k,
+    write_deeptb,
+    write_dftbplus,
+    write_rescu,
+)
 from helpers import random_operator, random_system, write_file
 from plugin_packages import install
 from wannier_files import write_wannier90
@@ -47,8 +55,19 @@ def toy(tmp_path, monkeypatch):
     sys.modules.pop("toy_format", None)
 
 
+@pytest.fixture(scope="module")
+def by_cells(tmp_path_factory):
+    """One calculation of each format with one matrix a cell."""
+    example, paths = Example(), {}
+    writers = {"aims": write_aims, "dftbplus": write_dftbplus, "deeptb": write_deeptb}
+    for name, write in (writers | {"cp2k": write_cp2k, "rescu": write_rescu}).items():
+        folder = tmp_path_factory.mktemp(name)
+        paths[name] = str(write(folder, example))
+    return paths
+
+
 @pytest.fixture
-def files(tmp_path, data):
+def files(tmp_path, data, by_cells):
     """One calculation of each of moireio's formats."""
     structure, basis = random_system(2)
     h, _ = random_operator(2, basis.sizes(structure))
@@ -62,7 +81,7 @@ def files(tmp_path, data):
     paths = {"moireio": "x.zarr", "deeph": "old", "deeph-dock": "dock", "openmx": "o2_col.scfout"}
     paths |= write_wannier90(tmp_path)
     paths |= {"tbmodels": "model.hdf5"}
-    return {name: str(tmp_path / path) for name, path in paths.items()}
+    return {name: str(tmp_path / path) for name, path in paths.items()} | by_cells
 
 
 @pytest.mark.parametrize("name", FORMATS)

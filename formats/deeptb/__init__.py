@@ -1,0 +1,1 @@
+"""DeePTB and dftio."""
