@@ -32,6 +32,13 @@ BLOCK = "moireio"
     multiple=True,
     help="An option of a format; --list --json has them. Repeatable.",
 )
+@click.option(
+    "--kpoints",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Write H(k), S(k) at the k points of a text file, three fractional coordinates a line; "
+    "OUTPUT is .npz, .mtx or .petsc (--to petsc-real: for a PETSc of real numbers).",
+)
 @click.option("--list", "show_list", is_flag=True, help="Print all formats; with --json as JSON.")
 @options("json", "container", "storage", "precision", "compression", "force", "pbc", "soc")
 @click.pass_context
@@ -53,7 +60,12 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
     from moireio.blockfile.stream import check_outputs, source_file
 
     target = "-" if output is None else output
-    kind, writer = _target(target, target_format, opts["container"])
+    if opts["kpoints"]:
+        kind, writer = "at k", None
+        if target == "-":
+            raise click.UsageError("--kpoints needs -o.")
+    else:
+        kind, writer = _target(target, target_format, opts["container"])
     if kind != "format" or not os.path.isdir(target):  # the writer decides about its own folders
         check_outputs([target], [source, *companions], opts["force"])
     for name in ("storage", "precision", "compression", "container"):
@@ -77,6 +89,8 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
             _to_block_file(ctx, calculation, target, opts)
         elif kind == "structure":
             _to_structure(ctx, calculation, target, opts["soc"])
+        elif kind == "at k":
+            _to_matrices_at_k(ctx, calculation, target, target_format, opts)
         else:
             _to_format(ctx, calculation, target, writer, writing, opts["force"])
 
@@ -283,6 +297,19 @@ def _to_format(ctx, calculation, target, row, writing, force):
     row.write(calculation, target, force=force, **writing)
     _say_notes(ctx, calculation.label, read)
     _say_notes(ctx, target, calculation.notes[len(read) :])
+
+
+def _to_matrices_at_k(ctx, calculation, target, form, opts):
+    """Write H(k) and S(k) at the k points of a file."""
+    from moireio.bands.paths import read_kpoints
+    from moireio.formats.matrices import at_k
+
+    form = at_k.form_of(target, form)
+    k = read_kpoints(opts["kpoints"])
+    with show_progress(ctx, "convert-h") as update:
+        notes = at_k.write(calculation, k, target, form=form, force=opts["force"], progress=update)
+    _say_notes(ctx, calculation.label, calculation.notes)
+    _say_notes(ctx, target, notes)
 
 
 def _say_notes(ctx, label, notes):

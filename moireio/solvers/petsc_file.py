@@ -1,7 +1,8 @@
 """Sparse matrices as PETSc's binary files.
 
 All numbers are big-endian: a mark, rows, columns and elements; the length of each row; columns;
-values. Whole numbers have as many bytes as the indices with which PETSc was built.
+values. Whole numbers have as many bytes as the indices with which PETSc was built, and values are
+real or complex as it was built.
 """
 
 import numpy as np
@@ -18,10 +19,10 @@ def write_matrix(path, matrix, paired, index=4):
     path : str
         The file.
     matrix : (n, n) scipy.sparse.csr_array
-        Real or complex.
+        Real for a PETSc of real numbers, complex for one of complex numbers.
     paired : bool
-        Write the real matrix of 2n rows that acts on (Re x₀, Im x₀, Re x₁, Im x₁, …) as `matrix`
-        on x.
+        Write the real matrix of 2n rows that acts on (Re x₀, Im x₀, Re x₁, Im x₁, …) as the complex
+        `matrix` on x.
     index : {4, 8}
         Bytes of PETSc's indices.
     """
@@ -49,7 +50,7 @@ def write_matrix(path, matrix, paired, index=4):
                 upper = np.stack([values.real, -values.imag], axis=1).ravel()
                 lower = np.stack([values.imag, values.real], axis=1).ravel()
                 values = _twice(upper, lower, 2 * lengths[begin:end])
-            values.astype(">f8").tofile(stream)
+            values.astype(">f8" if values.dtype.kind == "f" else ">c16").tofile(stream)
 
 
 def _chunks(indptr, copies):

@@ -30,3 +30,18 @@ def test_matrix_file(tmp_path, monkeypatch, index, paired):
         assert np.abs((stored @ x.view(float)).view(complex) - matrix @ x).max() < 1e-14
     else:
         assert (stored == matrix.toarray()).all()
+
+
+@pytest.mark.parametrize("index", [4, 8])
+def test_matrix_file_of_complex_numbers(tmp_path, index):
+    n = 9
+    a = random_array((n, n), density=0.4, rng=np.random.default_rng(0), format="csr") * (1 + 0.5j)
+    a.sort_indices()
+    petsc_file.write_matrix(tmp_path / "a", a, False, index)
+    raw = (tmp_path / "a").read_bytes()
+    whole = np.frombuffer(raw, f">i{index}", 4 + n + a.nnz)
+    assert list(whole[:4]) == [1211216, n, n, a.nnz]
+    indptr = np.concatenate([[0], np.cumsum(whole[4 : 4 + n])])
+    values = np.frombuffer(raw, ">c16", offset=index * len(whole))
+    stored = csr_array((values, whole[4 + n :], indptr), shape=(n, n)).toarray()
+    assert (stored == a.toarray()).all()
