@@ -192,6 +192,7 @@ def source_from_matrices(
             flat[place] = value
         if partners == "missing":
             _set_partners(flat, cells, listed, places, offsets)
+    del parts, listed  # as large as the operator
     kind = operator_type(name)
     if not np.isfinite(data).all():
         raise _not_finite(data, offsets, pairs, name, label)

@@ -24,6 +24,8 @@ from moireio.operators.blocks import (
 )
 from moireio.system.pairs import Pairs, pair_name
 
+RUN = 1 << 20  # elements that are worked on at once
+
 
 class View:
     """An operator made from another.
@@ -291,20 +293,24 @@ def symmetrised(
     partner = require_partners(pairs, label)
     offsets = block_offsets(pairs.block_elements(source.sizes))[:-1]
     out, residual = np.empty_like(data), 0.0
-    for shape, group in by_shape(source.sizes[pairs.i], source.sizes[pairs.j]):
-        mine = take_blocks(data, offsets[group], shape)
-        theirs = adjoint(take_blocks(data, offsets[partner[group]], shape[::-1]))
-        gaps = np.abs(mine - theirs).reshape(len(group), -1).max(axis=1, initial=0.0)
-        worst = int(gaps.argmax())
-        residual = max(residual, float(gaps[worst]))
-        if not gaps[worst] <= limit:
-            pair = min(group[worst], partner[group[worst]])
-            unit = "" if source.meta.unit == "1" else f" {source.meta.unit}"
-            raise DamagedError(
-                f"the {source.meta.name} of {name(pairs.i[pair], pairs.j[pair], pairs.R[pair])} "
-                f"and of its partner differ by {gaps[worst]:.1e}{unit}",
-                path=label,
-                remedy=f"at most {limit:.0e}{unit} is rounding: the file is damaged, make it again",
-            )
-        scatter(out, offsets[group], ((mine + theirs) / 2).reshape(len(group), -1))
+    for shape, every in by_shape(source.sizes[pairs.i], source.sizes[pairs.j]):
+        step = max(1, RUN // max(shape[0] * shape[1], 1))
+        for group in (every[begin : begin + step] for begin in range(0, len(every), step)):
+            mine = take_blocks(data, offsets[group], shape)
+            theirs = adjoint(take_blocks(data, offsets[partner[group]], shape[::-1]))
+            gaps = np.abs(mine - theirs).reshape(len(group), -1).max(axis=1, initial=0.0)
+            worst = int(gaps.argmax())
+            residual = max(residual, float(gaps[worst]))
+            if not gaps[worst] <= limit:
+                pair = min(group[worst], partner[group[worst]])
+                where = name(pairs.i[pair], pairs.j[pair], pairs.R[pair])
+                unit = "" if source.meta.unit == "1" else f" {source.meta.unit}"
+                raise DamagedError(
+                    f"the {source.meta.name} of {where} and of its partner differ by "
+                    f"{gaps[worst]:.1e}{unit}",
+                    path=label,
+                    remedy=f"at most {limit:.0e}{unit} is rounding: the file is damaged, make it "
+                    "again",
+                )
+            scatter(out, offsets[group], ((mine + theirs) / 2).reshape(len(group), -1))
     return ArraySource(source.meta.with_(residual=residual), source.sizes, pairs, out)

@@ -17,6 +17,7 @@ from foreign_cells import (
 )
 from helpers import random_operator, random_system, write_file
 from plugin_packages import install
+from siesta_files import random_hsx
 from wannier_files import write_wannier90
 
 from moireio.blockfile.calculation import Calculation
@@ -24,6 +25,7 @@ from moireio.errors import MoireioError
 from moireio.formats import matrices
 from moireio.formats.calculations import open_calculation
 from moireio.formats.registry import FORMATS, detect_format, format_names, named_format
+from moireio.system.basis import Basis
 
 TOY = """
 from moireio.formats.registry import Format
@@ -81,6 +83,10 @@ def files(tmp_path, data, by_cells):
     paths = {"moireio": "x.zarr", "deeph": "old", "deeph-dock": "dock", "openmx": "o2_col.scfout"}
     paths |= write_wannier90(tmp_path)
     paths |= {"tbmodels": "model.hdf5"}
+    random_hsx(tmp_path / "x.HSX")
+    other = Calculation("x", structure, Basis(basis.species, orthogonal=True), {"hamiltonian": h})
+    FORMATS["abacus"].write(other, str(tmp_path / "abacus"))
+    paths |= {"siesta": "x.HSX", "abacus": "abacus"}
     return {name: str(tmp_path / path) for name, path in paths.items()} | by_cells
 
 

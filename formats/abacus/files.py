@@ -1,0 +1,403 @@
+"""ABACUS's H(R) and S(R): CSR files of every form, with STRU and log.
+
+Layout: see `moireio.formats.abacus.csr` and `stru`. Kept: structure, shells, H (nspin 1, 2 and 4),
+S, Fermi level and electrons of the log. Lost: positions (``data-rR-sparse.csr``), derivatives,
+magnetic moments of STRU, earlier ionic steps. H and S have about nine digits.
+
+Where species, zeta, m and spin of an orbital stand: atoms as in STRU, then l, zeta, and m = 0, 1,
+−1, 2, −2 … with the sign (−1)^m; with nspin 4 up and down of every orbital.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from moireio.blockfile.calculation import Calculation
+from moireio.errors import DamagedError, MissingFileError, MoireioError, naming
+from moireio.formats.abacus.csr import letter_of, read_csr
+from moireio.formats.abacus.matrices import Consumed, RealSpaceMatrices
+from moireio.formats.abacus.orbitals import (
+    AbacusShells,
+    Log,
+    parse_shells_option,
+    read_log,
+    shells_of_orbital_file,
+)
+from moireio.formats.abacus.stru import Stru, read_stru, species_number
+from moireio.formats.assemble import assemble
+from moireio.formats.elements import OrbitalMap, source_from_matrices
+from moireio.formats.orders import ABACUS
+from moireio.formats.streams import beside
+from moireio.formats.structures.text import plain_name
+from moireio.operators.views import ArraySource
+from moireio.results.electrons import Electrons
+from moireio.system.basis import Basis, SpeciesBasis
+from moireio.system.structure import Structure
+
+#: As in ABACUS and pyatb.
+RYDBERG_EV = 13.605698066
+# Deviation from Hermitian beyond which a file counts as damaged, eV and 1: files have nine digits,
+# old ones five or six.
+LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-4}
+USUAL_RESIDUAL = {"hamiltonian": 1e-4, "overlap": 1e-5}
+NAMES = ("hrs1_nao.csr", "data-HR-sparse_SPIN0.csr")
+LOGS = ("running_scf.log", "running_nscf.log", "running_relax.log", "running_cell-relax.log")
+STRUCTURES = ("STRU_ION_D", "STRU")
+SAME_CELL = 1e-4  # relative: headers of 2025 have six digits
+
+
+def detect(path: str) -> bool:
+    """Return whether a path is a file of ABACUS's matrices, or a folder with H among them.
+
+    Parameters
+    ----------
+    path : str
+        Any file or folder.
+
+    Returns
+    -------
+    bool
+        By its first bytes, folders by the names in them.
+    """
+    if os.path.isdir(path):
+        return _in_folder(path) is not None
+    return plain_name(path).endswith(".csr") and letter_of(path) is not None
+
+
+def _in_folder(path: str) -> str | None:
+    """Return the H of a folder, or of the one folder OUT.… in it."""
+    found = beside(path, *NAMES) or beside(os.path.join(path, "matrix"), *NAMES)
+    if found is not None:
+        return found
+    inside = [
+        beside(name, *NAMES) for name in sorted(glob.glob(os.path.join(glob.escape(path), "OUT.*")))
+    ]
+    hits = [name for name in inside if name is not None]
+    return hits[0] if len(hits) == 1 else None
+
+
+def read(
+    path: str,
+    *,
+    label: str | None = None,
+    companions: Sequence[str] = (),
+    pbc: Sequence[bool] | None = None,
+    shells: str | None = None,
+) -> Calculation:
+    """Read H, with S, STRU and log.
+
+    Parameters
+    ----------
+    path : str
+        The file of H (of spin up, where there are two), compressed or not; or a folder ``OUT.…``
+        with it.
+    label : str, optional
+        The name that messages show.
+    companions : sequence of str
+        Further files: S, H of spin down, STRU, log, orbital files. Those beside `path` are found,
+        STRU also in the folder above.
+    pbc : sequence of three bool, optional
+        Whether the structure is periodic along each vector; by default where pairs cross it.
+    shells : str, optional
+        Shells of the species, where neither names of orbital files nor a log say them, as in
+        ``Si=2s2p1d``.
+
+    Returns
+    -------
+    Calculation
+        In memory.
+
+    Raises
+    ------
+    MoireioError
+        If something cannot be read, or a file that is needed is missing.
+    DamagedError
+        If a file is cut short or contradicts itself.
+    """
+    given = parse_shells_option(shells) if shells else {}
+    if os.path.isdir(path):
+        inside = _in_folder(path)
+        if inside is None:
+            raise MissingFileError(
+                f"has no {' or '.join(NAMES)}, and no single folder OUT.… with one", path=path
+            )
+        path, label = inside, label or inside
+    label = label or path
+    files = _Files(path, companions)
+    hamiltonian = read_csr(path)
+    if hamiltonian.letter not in ("H", ""):
+        raise MoireioError(
+            f"holds {hamiltonian.letter}(R)",
+            path=path,
+            remedy="give the file of H(R) as the source",
+        )
+    notes = list(files.notes)
+    if hamiltonian.steps > 1:
+        notes.append(f"the last of {hamiltonian.steps} ionic steps is read")
+    log = read_log(files.log) if files.log else Log()
+    notes += log.notes
+    if files.log is None:
+        notes.append("the Fermi level is unknown: no running_scf.log is beside it")
+    structure, stru = _structure(hamiltonian, files, label)
+    spinor = hamiltonian.is_complex
+    basis = _basis(structure, stru, log, given, files, hamiltonian, 2 if spinor else 1)
+    spin = "collinear" if files.down else "spinor" if spinor else "none"
+    with naming(path):
+        operators = {"hamiltonian": _hamiltonian(hamiltonian, files, structure, basis, spin)}
+    if files.overlap:
+        with naming(files.overlap):
+            operators["overlap"] = _overlap(files.overlap, structure, basis, spinor)
+    else:
+        notes.append(f"{files.expected_overlap} is not beside it: there is no overlap")
+    if files.position:
+        notes.append(f"{os.path.basename(files.position)} is left out")
+    order = stru.order if stru is not None else None
+    if order is not None:
+        structure, basis, operators = _reordered(structure, basis, operators, order)
+    return assemble(
+        label,
+        structure,
+        basis,
+        operators,
+        electrons=Electrons(count=log.electrons, fermi=log.fermi),
+        notes=notes,
+        files=[name for name in files.read if name],
+        pbc=pbc,
+        usual_residual=USUAL_RESIDUAL,
+    )
+
+
+class _Files:
+    """The files that belong to one of H.
+
+    Parameters
+    ----------
+    path : str
+        That of H.
+    companions : sequence of str
+        Named by the user.
+    """
+
+    def __init__(self, path: str, companions: Sequence[str]) -> None:
+        folder, name = os.path.dirname(path), plain_name(path)
+        self.notes: list[str] = []
+        self.path = path
+        if re.search(r"SPIN1\.csr$|^hrs2", name):
+            raise MoireioError(
+                "is H of spin down",
+                path=path,
+                remedy="give that of spin up, "
+                + name.replace("SPIN1", "SPIN0").replace("hrs2", "hrs1"),
+            )
+        overlaps = [name.replace("HR", "SR").replace("hrs1", "srs1"), name.replace("hrs1", "sr")]
+        if name.startswith("hrs1g"):
+            overlaps.append(name.replace("hrs1", "srs1"))
+        overlaps = [one for one in dict.fromkeys(overlaps) if one != name]
+        self.expected_overlap = overlaps[0] if overlaps else "a file of S(R)"
+        downs = [name.replace("SPIN0", "SPIN1").replace("hrs1", "hrs2")]
+        downs = [one for one in downs if one != name]
+        rest = list(companions)
+
+        def of_letter(letter: str) -> str | None:
+            for one in rest:
+                if plain_name(one).endswith(".csr") and letter_of(one) == letter:
+                    rest.remove(one)
+                    return one
+            return None
+
+        def named(names: Sequence[str], *, start: str = "") -> str | None:
+            for one in rest:
+                if plain_name(one) in names or (start and plain_name(one).startswith(start)):
+                    rest.remove(one)
+                    return one
+            return None
+
+        self.overlap = named(overlaps) or of_letter("S") or beside(folder, *overlaps)
+        self.down = named(downs) or of_letter("H") or (beside(folder, *downs) if downs else None)
+        above = os.path.join(folder, os.pardir)
+        further = os.path.join(above, os.pardir)
+        self.log = named(LOGS, start="running_") or next(
+            filter(None, (beside(place, *LOGS) for place in (folder, above))), None
+        )
+        self.stru = named(STRUCTURES, start="STRU") or next(
+            filter(None, (beside(place, *STRUCTURES) for place in (folder, above, further))), None
+        )
+        self.position = beside(folder, "data-rR-sparse.csr", "rr.csr")
+        self.orbitals = [os.path.dirname(one) or "." for one in rest if one.endswith(".orb")]
+        self.folders = [*self.orbitals, folder or ".", above, further]
+        self.read = (path, self.overlap, self.down, self.stru, self.log)
+
+
+def _structure(
+    hamiltonian: RealSpaceMatrices, files: _Files, label: str
+) -> tuple[Structure, Stru | None]:
+    """Return the atoms: those of STRU, or of a header of 2025."""
+    stru = read_stru(files.stru) if files.stru else None
+    atoms = hamiltonian.atoms
+    if stru is None and atoms is None:
+        raise MissingFileError("no STRU is beside it", path=label, remedy="give it in `companions`")
+    if stru is None:
+        assert atoms is not None
+        names = list(dict.fromkeys(atoms.labels))
+        files.notes.append("no STRU is beside it: the cell has the six digits of the header")
+        structure = Structure(
+            atoms.cell,
+            atoms.positions,
+            [species_number(name) for name in atoms.labels],
+            [names.index(name) for name in atoms.labels],
+            names,
+            (True, True, True),
+        )
+        return structure, None
+    if atoms is not None:
+        scale = np.abs(atoms.cell).max()
+        same = stru.structure.species_of_atoms == atoms.labels
+        if not same or np.abs(stru.structure.cell - atoms.cell).max() > SAME_CELL * scale:
+            raise MoireioError(
+                f"has other atoms or another cell than {files.stru}",
+                path=label,
+                remedy="give the STRU of this run in `companions`",
+            )
+        away = atoms.positions - stru.structure.positions
+        if np.abs(away).max() > SAME_CELL * scale:
+            structure = replace(stru.structure, positions=atoms.positions)
+            files.notes.append(f"positions are those of the header, not of {files.stru}")
+            return structure, replace(stru, structure=structure)
+    return stru.structure, stru
+
+
+def _basis(
+    structure: Structure,
+    stru: Stru | None,
+    log: Log,
+    given: dict[str, AbacusShells],
+    files: _Files,
+    hamiltonian: RealSpaceMatrices,
+    spins: int,
+) -> Basis:
+    """Return the shells of all species."""
+    species = {}
+    for name in structure.species_names:
+        found = given.get(name)
+        file = stru.orbital_files.get(name) if stru is not None else None
+        if found is None and file is not None:
+            found = shells_of_orbital_file(file, files.folders)
+        found = found or log.shells.get(name)
+        if found is None:
+            where = "NUMERICAL_ORBITAL names none" if file is None else f"{file} is not beside it"
+            if stru is None:
+                where = "no STRU is beside it"
+            raise MissingFileError(
+                f"the shells of {name} are unknown: {where}, and no running_scf.log gives them",
+                path=files.path,
+                remedy="give one of these files in `companions`, or `shells` as in Si=2s2p1d",
+            )
+        species[name] = SpeciesBasis(
+            found.shells, name=None, cutoff=found.cutoff, valence=log.valence.get(name)
+        )
+    basis = Basis(species)
+    orbitals = int(basis.sizes(structure).sum()) * spins
+    if orbitals != hamiltonian.orbitals:
+        told = ", ".join(f"{name} {one.label}" for name, one in species.items())
+        raise MoireioError(
+            f"has {hamiltonian.orbitals} orbitals; the {len(structure)} atoms with {told} have "
+            f"{orbitals}",
+            path=files.path,
+            remedy="STRU, orbital files or `shells` are of another calculation",
+        )
+    return basis
+
+
+def _hamiltonian(
+    up: RealSpaceMatrices, files: _Files, structure: Structure, basis: Basis, spin: str
+) -> ArraySource:
+    orbitals = OrbitalMap.make(
+        structure, basis, ABACUS, spinor="interleaved" if spin == "spinor" else None
+    )
+    cells, matrices = up.cells, up.matrices
+    channels: object = Consumed(matrices)
+    if spin == "collinear":
+        assert files.down is not None
+        down = read_csr(files.down)
+        if down.orbitals != up.orbitals or down.is_complex or up.is_complex:
+            raise DamagedError(
+                f"has {down.orbitals} orbitals, that of spin up {up.orbitals}", path=files.down
+            )
+        cells, both = _common(up, down)
+        channels = [Consumed(one) for one in both]
+    return source_from_matrices(
+        "hamiltonian",
+        cells,
+        channels,
+        orbitals,
+        label=files.path,
+        spin=spin,
+        scale=RYDBERG_EV,
+        limit=LIMITS["hamiltonian"],
+    )
+
+
+def _common(up: RealSpaceMatrices, down: RealSpaceMatrices) -> tuple[list, tuple[list, list]]:
+    """Return the cells of two files together, and both lists of matrices for them."""
+    from scipy.sparse import csr_array
+
+    cells = list(dict.fromkeys([*up.cells, *down.cells]))
+    empty = csr_array((up.orbitals, up.orbitals))
+    both = []
+    for one in (up, down):
+        if len(set(one.cells)) != len(one.cells):
+            raise DamagedError("lists an R twice", path=one.path)
+        found = dict(zip(one.cells, one.matrices, strict=True))
+        both.append([found.get(cell, empty) for cell in cells])
+    return cells, (both[0], both[1])
+
+
+def _overlap(path: str, structure: Structure, basis: Basis, spinor: bool) -> ArraySource:
+    found = read_csr(path)
+    if found.letter not in ("S", ""):
+        raise MoireioError(f"holds {found.letter}(R), S(R) expected", path=path)
+    matrices = found.matrices
+    if spinor and found.orbitals == 2 * int(basis.sizes(structure).sum()):
+        matrices = [matrix[::2, ::2].real for matrix in matrices]
+    return source_from_matrices(
+        "overlap",
+        found.cells,
+        Consumed(matrices),
+        OrbitalMap.make(structure, basis, ABACUS),
+        label=path,
+        limit=LIMITS["overlap"],
+    )
+
+
+def _reordered(
+    structure: Structure, basis: Basis, operators: dict[str, ArraySource], order: np.ndarray
+) -> tuple[Structure, Basis, dict[str, ArraySource]]:
+    """Return everything with the atoms in the order of the block file that moireio wrote."""
+    from moireio.operators.blocks import read_pairs
+    from moireio.system.pairs import Pairs
+
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))  # place[a]: where atom a of the block file stands here
+    names = list(dict.fromkeys(structure.species_of_atoms[at] for at in place))
+    turned = Structure(
+        structure.cell,
+        structure.positions[place],
+        structure.numbers[place],
+        [names.index(structure.species_of_atoms[at]) for at in place],
+        names,
+        structure.pbc,
+    )
+    moved = {}
+    for name, source in operators.items():
+        pairs, where = Pairs.sort(
+            len(order), order[source.pairs.i], order[source.pairs.j], source.pairs.R
+        )
+        data, _ = read_pairs(source, where)
+        moved[name] = ArraySource(source.meta, source.sizes[place], pairs, data)
+    return turned, Basis({name: basis[name] for name in names}), moved

@@ -1,0 +1,225 @@
+"""Shells of ABACUS's species, from orbital files, their names and logs; Fermi levels from logs."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from moireio.errors import MoireioError
+from moireio.formats.abacus.stru import BOHR
+from moireio.formats.streams import lines
+from moireio.formats.structures.text import shown
+from moireio.system.basis import MOST_FUNCTIONS, SHELL_LETTERS
+
+_SHELLS = re.compile(r"(\d+)([spdfgh])")
+_NAME = re.compile(r"_((?:\d{1,2}[spdfgh])+)(?:\.orb)?$")
+_RADIUS = re.compile(r"_(\d+(?:\.\d+)?)au_")
+_IN_FILE = re.compile(r"Number of ([SPDFGH])orbital-->\s*(\d+)")
+_CUTOFF_IN_FILE = re.compile(r"Radius Cutoff\(a\.u\.\)\s+(\S+)")
+HEADER_LINES = 40
+
+
+@dataclass(frozen=True)
+class AbacusShells:
+    """Shells of a species.
+
+    Parameters
+    ----------
+    shells : tuple of int
+        Angular momentum of each radial function: all of s, then of p, and so on.
+    cutoff : float, optional
+        Å.
+    """
+
+    shells: tuple[int, ...]
+    cutoff: float | None = None
+
+
+@dataclass
+class Log:
+    """What a running log says.
+
+    Parameters
+    ----------
+    fermi : float, optional
+        eV.
+    electrons : float, optional
+        In the cell.
+    shells : dict of str to AbacusShells
+        By species.
+    valence : dict of str to float
+        Electrons of each species.
+    notes : list of str
+        What is left out.
+    """
+
+    fermi: float | None = None
+    electrons: float | None = None
+    shells: dict[str, AbacusShells] = field(default_factory=dict)
+    valence: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def parse_counts(text: str) -> tuple[int, ...]:
+    """Read shells as ABACUS's names have them.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``2s2p1d``.
+
+    Returns
+    -------
+    tuple of int
+        Angular momentum of each radial function.
+
+    Raises
+    ------
+    MoireioError
+        If the text is nothing of the kind.
+    """
+    counts = _SHELLS.findall(text)
+    if not counts or "".join(n + letter for n, letter in counts) != text:
+        raise MoireioError(f"{shown(text)} are no shells", remedy="expected as in 2s2p1d")
+    if any(int(n[:4]) > MOST_FUNCTIONS for n, _ in counts):
+        raise MoireioError(f"{shown(text)} has more than {MOST_FUNCTIONS} shells of one l")
+    found = [SHELL_LETTERS.index(letter) for n, letter in counts for _ in range(int(n))]
+    return tuple(sorted(found))
+
+
+def parse_shells_option(text: str) -> dict[str, AbacusShells]:
+    """Read the option `shells`.
+
+    Parameters
+    ----------
+    text : str
+        As in ``Si=2s2p1d,C=2s2p1d``.
+
+    Returns
+    -------
+    dict of str to AbacusShells
+        By species.
+
+    Raises
+    ------
+    MoireioError
+        If it cannot be read.
+    """
+    found = {}
+    for part in text.replace(",", " ").split():
+        name, equals, shells = part.partition("=")
+        if not equals or not name:
+            raise MoireioError(f"`shells` is {shown(text)}", remedy="expected as in Si=2s2p1d")
+        found[name] = AbacusShells(parse_counts(shells))
+    return found
+
+
+def shells_of_orbital_file(name: str, folders: list[str]) -> AbacusShells | None:
+    """Return the shells of an orbital file: from its header where it is found, or from its name.
+
+    Parameters
+    ----------
+    name : str
+        As STRU has it.
+    folders : list of str
+        Where the file may be.
+
+    Returns
+    -------
+    AbacusShells or None
+        None where neither says them.
+    """
+    for folder in folders:
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            found = _read_orbital_file(path)
+            if found is not None:
+                return found
+    named = _NAME.search(os.path.basename(name))
+    if named is None:
+        return None
+    radius = _RADIUS.search(os.path.basename(name))
+    return AbacusShells(parse_counts(named[1]), float(radius[1]) * BOHR if radius else None)
+
+
+def _read_orbital_file(path: str) -> AbacusShells | None:
+    counts: dict[str, int] = {}
+    cutoff = None
+    for number, line in enumerate(lines(path)):
+        if found := _IN_FILE.search(line):
+            counts[found[1].lower()] = int(found[2][:4])
+        if found := _CUTOFF_IN_FILE.search(line):
+            cutoff = _number(found[1])
+        if number > HEADER_LINES:
+            break
+    text = "".join(f"{n}{letter}" for letter, n in counts.items() if n)
+    if not text:
+        return None
+    return AbacusShells(parse_counts(text), cutoff * BOHR if cutoff else None)
+
+
+def read_log(path: str) -> Log:
+    """Read ``running_scf.log`` or another running log.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Returns
+    -------
+    Log
+        Shells, electrons and the last Fermi level.
+
+    Raises
+    ------
+    MoireioError
+        If it cannot be read.
+    """
+    log = Log()
+    label: str | None = None
+    momenta: list[int] = []
+    by_spin: dict[str, float] = {}
+    for line in lines(path):
+        text = line.strip()
+        if text.startswith("atom label ="):
+            label, momenta = text.split("=", 1)[1].strip(), []
+        elif label and text.startswith("L=") and "number of zeta" in text:
+            words = text.replace(",", " ").replace("=", " ").split()
+            if len(words) > 2 and words[1].isdigit() and words[-1].isdigit():
+                momentum, count = int(words[1][:3]), int(words[-1][:4])
+                if momentum < len(SHELL_LETTERS) and count <= MOST_FUNCTIONS:
+                    momenta += [momentum] * count
+                    log.shells[label] = AbacusShells(tuple(momenta))
+        elif text.startswith(("E_Fermi", "EFERMI")):
+            words = text.replace("=", " ").split()
+            number = _number(words[-2] if words[-1] == "eV" else words[-1])
+            if number is None:
+                continue
+            if words[0] in ("E_Fermi_up", "E_Fermi_dw"):
+                by_spin[words[0]] = number
+            else:
+                log.fermi = number
+        elif text.startswith("electron number of element"):
+            words = text.split("=")
+            number = _number(words[-1].strip())
+            if len(words) == 2 and number is not None:
+                log.valence[words[0].split()[-1]] = number
+        elif "umber of electrons" in text and text.startswith(("AUTOSET", "number", "Number")):
+            log.electrons = _number(text.rsplit("=", 1)[-1].strip()) or log.electrons
+    if by_spin:
+        log.fermi = None
+        levels = " and ".join(f"{level:.6g} eV" for level in by_spin.values())
+        log.notes.append(f"up and down have Fermi levels of their own, {levels}: left out")
+    return log
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if np.isfinite(number) and abs(number) < 1e6 else None

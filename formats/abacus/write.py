@@ -1,0 +1,199 @@
+"""Writing of ABACUS's old form: a folder with ``data-HR-sparse_SPIN0.csr``, S, STRU and a log.
+
+Numbers have 17 digits, so that nothing is lost. What is not in such files: radial functions and
+cutoffs. The log holds the shells and the Fermi level in ABACUS's words, for tools that look there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
+
+import numpy as np
+
+from moireio.blockfile.calculation import Calculation
+from moireio.errors import MoireioError
+from moireio.formats.abacus.files import RYDBERG_EV
+from moireio.formats.abacus.stru import gathered, stru_text
+from moireio.formats.elements import OrbitalMap, matrices_from_source
+from moireio.formats.orders import ABACUS
+from moireio.runtime.files import write_folder
+from moireio.system.basis import SHELL_LETTERS, Basis, SpeciesBasis
+from moireio.system.structure import Structure
+
+CHUNK = 1 << 16  # numbers that are made text at once
+
+
+def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
+    """Write a folder.
+
+    Parameters
+    ----------
+    calculation : Calculation
+        With Hamiltonian; without overlap only if its basis is orthogonal.
+    path : str
+        Folder to make.
+    force : bool
+        Replace one that exists.
+
+    Raises
+    ------
+    MoireioError
+        If the shells are not ABACUS's: incomplete, or not all of s before those of p and so on.
+    """
+    if calculation.overlap is None and not calculation.basis.orthogonal:
+        raise MoireioError(
+            "has no overlap, and its orbitals are not orthogonal",
+            path=calculation.label,
+            remedy="compute it with the command overlap",
+        )
+    arrangement = _Arrangement(calculation)
+    with write_folder(path, _is_own, force=force) as made:
+        _fill(calculation, arrangement, made)
+
+
+def _is_own(name: str) -> bool:
+    """Return whether a folder of ABACUS's matrices has an entry of this name."""
+    return name.endswith(".csr") or name.startswith(("STRU", "running_"))
+
+
+class _Arrangement:
+    """The order in which ABACUS has the rows: atoms by species, shells by l."""
+
+    def __init__(self, calculation: Calculation) -> None:
+        structure, basis = calculation.structure, calculation.basis
+        self.order = gathered(structure)
+        species: dict[str, SpeciesBasis] = {}
+        inner: dict[str, np.ndarray] = {}
+        for name in structure.species_names:
+            one = basis[name]
+            shells = np.argsort(one.l, kind="stable") if one.m is None else np.arange(len(one.l))
+            if one.m is not None and any(one.l):
+                raise MoireioError(
+                    f"the species {name} has incomplete shells, which ABACUS has not",
+                    path=calculation.label,
+                )
+            starts = np.concatenate([[0], np.cumsum([2 * v + 1 for v in one.l])])
+            inner[name] = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in shells])
+            species[name] = SpeciesBasis([one.l[k] for k in shells])
+        self.basis = Basis(species)
+        of_atoms = structure.species_of_atoms
+        names = list(dict.fromkeys(of_atoms[a] for a in self.order))
+        self.structure = Structure(
+            structure.cell,
+            structure.positions[self.order],
+            structure.numbers[self.order],
+            [names.index(of_atoms[a]) for a in self.order],
+            names,
+            structure.pbc,
+        )
+        sizes = basis.sizes(structure)
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        parts = [starts[a] + inner[of_atoms[a]] for a in self.order]
+        #: For each spinless row of ABACUS's atoms and shells, the row among moireio's.
+        self.rows = np.concatenate(parts)
+        self.changes_shells = any((np.diff(part) != 1).any() for part in inner.values())
+
+    def map(self, calculation: Calculation, spinor: bool) -> OrbitalMap:
+        """Return the map of ABACUS's rows to moireio's."""
+        found = OrbitalMap.make(self.structure, self.basis, ABACUS)
+        ours = self.rows[found.rows]
+        sizes = calculation.basis.sizes(calculation.structure)
+        if not spinor:
+            return OrbitalMap(ours, found.signs, sizes)
+        atoms = np.repeat(np.arange(len(sizes)), sizes)[ours]
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        up = 2 * starts[atoms] + ours - starts[atoms]
+        rows = np.stack([up, up + sizes[atoms]], axis=1).ravel()
+        return OrbitalMap(rows, np.repeat(found.signs, 2), 2 * sizes)
+
+
+def _fill(calculation: Calculation, arrangement: _Arrangement, folder: str) -> None:
+    """Write all files."""
+    source = calculation.hamiltonian
+    spinor = source.meta.spin == "spinor"
+    orbitals = arrangement.map(calculation, spinor)
+    cells, channels = matrices_from_source(source, orbitals)
+    for number, matrices in enumerate(channels):
+        name = os.path.join(folder, f"data-HR-sparse_SPIN{number}.csr")
+        _write_csr(name, "H", len(orbitals), cells, matrices, RYDBERG_EV)
+    of_overlap, overlaps = _overlap(calculation, arrangement)
+    if spinor:
+        from scipy.sparse import kron
+
+        overlaps = [kron(one, np.eye(2)).tocsr().astype(complex) for one in overlaps]
+    name = os.path.join(folder, "data-SR-sparse_SPIN0.csr")
+    _write_csr(name, "S", len(orbitals), of_overlap, overlaps, 1.0)
+    files = {name: f"{name}_{_counts(one)}.orb" for name, one in arrangement.basis.species.items()}
+    with open(os.path.join(folder, "STRU"), "w", encoding="utf-8") as stream:
+        stream.write(stru_text(calculation.structure, files, arrangement.order.tolist()))
+    with open(os.path.join(folder, "running_scf.log"), "w", encoding="utf-8") as stream:
+        stream.writelines(_log(calculation, arrangement))
+    if arrangement.changes_shells:
+        calculation.notes.append("shells are written in the order of l, as ABACUS has them")
+
+
+def _overlap(calculation: Calculation, arrangement: _Arrangement) -> tuple[np.ndarray, list[Any]]:
+    from scipy.sparse import eye_array
+
+    orbitals = arrangement.map(calculation, False)
+    if calculation.overlap is None:
+        return np.zeros((1, 3), dtype=np.int64), [eye_array(len(orbitals), format="csr")]
+    cells, (matrices,) = matrices_from_source(calculation.overlap, orbitals)
+    return cells, matrices
+
+
+def _counts(species: SpeciesBasis) -> str:
+    """Return shells as in ``2s2p1d``."""
+    return "".join(f"{species.l.count(v)}{SHELL_LETTERS[v]}" for v in sorted(set(species.l)))
+
+
+def _write_csr(
+    path: str, letter: str, rows: int, cells: np.ndarray, matrices: Sequence[Any], unit: float
+) -> None:
+    """Write one file."""
+    with open(path, "w", encoding="ascii") as stream:
+        stream.write(f"STEP: 0\nMatrix Dimension of {letter}(R): {rows}\n")
+        stream.write(f"Matrix number of {letter}(R): {len(cells)}\n")
+        for cell, matrix in zip(cells, matrices, strict=True):
+            found = matrix.tocsr()
+            found.eliminate_zeros()
+            found.sort_indices()
+            stream.write(" ".join(str(int(v)) for v in (*cell, found.nnz)) + "\n")
+            if found.nnz:
+                _write_row(stream, found.data / unit)
+                _write_row(stream, found.indices)
+                _write_row(stream, found.indptr)
+
+
+def _write_row(stream: IO[str], values: np.ndarray) -> None:
+    """Write a line of numbers."""
+    for begin in range(0, len(values), CHUNK):
+        part = values[begin : begin + CHUNK].tolist()
+        if values.dtype.kind == "c":
+            stream.writelines(f" ({v.real:.16e},{v.imag:.16e})" for v in part)
+        elif values.dtype.kind == "f":
+            stream.writelines(f" {v:.16e}" for v in part)
+        else:
+            stream.writelines(f" {v}" for v in part)
+    stream.write("\n")
+
+
+def _log(calculation: Calculation, arrangement: _Arrangement) -> Iterator[str]:
+    """Yield the lines of the log."""
+    yield " written by moireio, not by ABACUS\n"
+    electrons = calculation.electrons
+    for number, (name, species) in enumerate(arrangement.basis.species.items(), 1):
+        yield f"\n READING ATOM TYPE {number}\n                           atom label = {name}\n"
+        for momentum in sorted(set(species.l)):
+            count = species.l.count(momentum)
+            yield f"                     L={momentum}, number of zeta = {count}\n"
+        valence = calculation.basis[name].valence
+        if valence is not None:
+            yield f"           electron number of element {name} = {valence!r}\n"
+    yield f"\n                    TOTAL ATOM NUMBER = {len(calculation.structure)}\n"
+    if electrons is not None and electrons.count is not None:
+        yield f"            AUTOSET number of electrons:  = {electrons.count!r}\n"
+    if electrons is not None and electrons.fermi is not None:
+        yield f" EFERMI = {electrons.fermi!r} eV\n"

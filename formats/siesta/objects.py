@@ -1,0 +1,282 @@
+"""sisl's Hamiltonians: ``sisl.Hamiltonian`` objects in memory.
+
+Kept: structure, shells, cutoffs, H with every kind of spin, S. Lost: supercells beyond the reach of
+H, boundary conditions, radial functions. sisl moves the Fermi level to 0 where it reads SIESTA's
+files, so that its energies are not absolute; what it moved by can be given.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from moireio.blockfile.calculation import Calculation
+from moireio.errors import MoireioError
+from moireio.formats.assemble import assemble
+from moireio.formats.elements import OrbitalMap, matrices_from_source
+from moireio.formats.orders import SIESTA
+from moireio.formats.siesta.stored import Elements
+from moireio.results.electrons import Electrons
+from moireio.system.basis import Basis, SpeciesBasis
+from moireio.system.structure import HIGHEST_NUMBER, Structure
+
+LABEL = "sisl.Hamiltonian"
+
+
+def read(
+    hamiltonian: Any, *, fermi: float | None = None, pbc: Sequence[bool] | None = None
+) -> Calculation:
+    """Take a Hamiltonian of sisl.
+
+    Parameters
+    ----------
+    hamiltonian : sisl.Hamiltonian
+        Of any spin but Nambu's. Orbitals without an l count as s.
+    fermi : float, optional
+        Fermi level, eV, that sisl has subtracted: it is added again. By default energies stay as
+        they are, and the Fermi level is not known.
+    pbc : sequence of three bool, optional
+        Whether the structure is periodic along each vector; by default where pairs cross it.
+
+    Returns
+    -------
+    Calculation
+        In memory.
+
+    Raises
+    ------
+    MoireioError
+        For what is no such Hamiltonian, or shells that are incomplete.
+    """
+    try:
+        spin, geometry = hamiltonian.spin, hamiltonian.geometry
+        orthogonal = bool(hamiltonian.orthogonal)
+        cells = np.asarray(geometry.lattice.sc_off, dtype=np.int64)
+        orbitals, _, components = hamiltonian.shape
+        parts = [hamiltonian.tocsr(number) for number in range(components)]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise MoireioError("is no Hamiltonian of sisl", path=LABEL) from error
+    if getattr(spin, "is_nambu", False):
+        raise MoireioError("has Nambu spinors, which block files have not", path=LABEL)
+    pattern = sum((_ones(part) for part in parts[1:]), _ones(parts[0])).tocoo()
+    row, column = pattern.coords if hasattr(pattern, "coords") else (pattern.row, pattern.col)
+    values = [np.asarray(part[row, column]).ravel() for part in parts]
+    overlap = None if orthogonal else values.pop().real.astype(np.float64)
+    spins = _spins(spin, values)
+    structure, basis, notes = _matter(geometry, orthogonal)
+    if fermi is not None:
+        spins = _shifted(spins, fermi, overlap, row, column)
+    cell, column = np.divmod(column, orbitals)
+    elements = Elements(row, column, cell, cells, orbitals)
+    operators = elements.sources(structure, basis, spins, overlap, label=LABEL)
+    return assemble(
+        LABEL,
+        structure,
+        basis,
+        operators,
+        electrons=Electrons(fermi=fermi),
+        notes=notes,
+        pbc=pbc,
+    )
+
+
+def _ones(matrix: Any) -> Any:
+    """Return the pattern of a sparse matrix."""
+    found = matrix.copy()
+    found.data = np.ones(len(found.data), dtype=np.int32)
+    return found
+
+
+def _spins(spin: Any, values: list[np.ndarray]) -> list[np.ndarray]:
+    """Return H, or H↑ and H↓, or H↑↑, H↓↓, H↑↓ and H↓↑, from sisl's components."""
+    if spin.is_unpolarized or spin.is_polarized:
+        return values
+    is_complex = values[0].dtype.kind == "c"
+    if spin.is_noncolinear:
+        mixed = values[2] if is_complex else values[2] + 1j * values[3]
+        return [values[0], values[1], mixed, mixed.conj()]
+    if is_complex:
+        return values
+    return [
+        values[0] + 1j * values[4],
+        values[1] + 1j * values[5],
+        values[2] + 1j * values[3],
+        values[6] + 1j * values[7],
+    ]
+
+
+def _shifted(
+    spins: list[np.ndarray],
+    fermi: float,
+    overlap: np.ndarray | None,
+    row: np.ndarray,
+    column: np.ndarray,
+) -> list[np.ndarray]:
+    """Return H + fermi S."""
+    one = (row == column).astype(np.float64) if overlap is None else overlap
+    return [values + fermi * one if number < 2 else values for number, values in enumerate(spins)]
+
+
+def _matter(geometry: Any, orthogonal: bool) -> tuple[Structure, Basis, list[str]]:
+    """Return the atoms and their orbitals."""
+    names: list[str] = []
+    species: dict[str, SpeciesBasis] = {}
+    kinds, numbers, plain = {}, [], False
+    of_atoms = np.asarray(geometry.atoms.species).tolist()
+    for kind, atom in enumerate(geometry.atoms.atom):
+        label = str(getattr(atom, "tag", None) or atom.symbol)
+        name = label
+        while name in species:
+            name = f"{label}_{sum(known.split('_')[0] == label for known in species) + 1}"
+        momenta, unknown = _shells(atom, name)
+        plain |= unknown
+        reach = max((float(one.R) for one in atom.orbitals), default=-1.0)
+        species[name] = SpeciesBasis(momenta, cutoff=reach if reach > 0 else None)
+        kinds[kind] = len(names)
+        names.append(name)
+        number = int(atom.Z) if 0 < int(atom.Z) <= HIGHEST_NUMBER else 0
+        numbers.append(number)
+    structure = Structure(
+        np.asarray(geometry.cell),
+        np.asarray(geometry.xyz),
+        [numbers[kinds[kind]] for kind in of_atoms],
+        [kinds[kind] for kind in of_atoms],
+        names,
+        (True, True, True),
+    )
+    notes = ["orbitals without an l are taken as s"] if plain else []
+    return structure, Basis(species, orthogonal=orthogonal), notes
+
+
+def _shells(atom: Any, name: str) -> tuple[tuple[int, ...], bool]:
+    """Return the shells of an atom, and whether they are only supposed to be s."""
+    orbitals = list(atom.orbitals)
+    if not all(hasattr(one, "l") and hasattr(one, "m") for one in orbitals):
+        return (0,) * len(orbitals), True
+    shells, at = [], 0
+    while at < len(orbitals):
+        momentum = int(orbitals[at].l)
+        found = [(int(one.l), int(one.m)) for one in orbitals[at : at + 2 * momentum + 1]]
+        if found != [(momentum, m) for m in range(-momentum, momentum + 1)]:
+            raise MoireioError(
+                f"has {name} with a shell l = {momentum} that is incomplete, or not in the order "
+                "m = -l … l",
+                path=LABEL,
+            )
+        shells.append(momentum)
+        at += 2 * momentum + 1
+    return tuple(shells), False
+
+
+def write(calculation: Calculation) -> Any:
+    """Make a Hamiltonian of sisl.
+
+    Parameters
+    ----------
+    calculation : Calculation
+        With a Hamiltonian; without overlap only if its basis is orthogonal.
+
+    Returns
+    -------
+    sisl.Hamiltonian
+        Energies as in the calculation, in eV; sisl's own readers move the Fermi level to 0.
+
+    Raises
+    ------
+    MoireioError
+        If there is no Hamiltonian or overlap, or sisl is not installed.
+    """
+    try:
+        import sisl
+    except ImportError as error:
+        raise MoireioError(
+            "SIESTA's files and sisl's objects need the package sisl",
+            remedy="pip install 'moireio[siesta]'",
+        ) from error
+    structure, basis = calculation.structure, calculation.basis
+    source, overlap = calculation.hamiltonian, calculation.overlap
+    if overlap is None and not basis.orthogonal:
+        raise MoireioError(
+            "has no overlap, and its orbitals are not orthogonal",
+            path=calculation.label,
+            remedy="compute it with the command overlap",
+        )
+    spinor = source.meta.spin == "spinor"
+    orbitals = OrbitalMap.make(structure, basis, SIESTA, spinor="blocks" if spinor else None)
+    cells, matrices = matrices_from_source(source, orbitals)
+    reach = np.abs(cells).max(axis=0, initial=0)
+    listed = []
+    if overlap is not None:
+        spinless = OrbitalMap.make(structure, basis, SIESTA)
+        of_overlap, listed = matrices_from_source(overlap, spinless)
+        reach = np.maximum(reach, np.abs(of_overlap).max(axis=0, initial=0))
+    lattice = sisl.Lattice(structure.cell, nsc=(2 * reach + 1).tolist())
+    geometry = sisl.Geometry(structure.positions, _atoms(sisl, structure, basis), lattice=lattice)
+    n = geometry.no
+
+    def row(cells: np.ndarray, matrices: Sequence[Any]) -> Any:
+        return _supercell(geometry, cells, matrices, n)
+
+    if spinor:
+        quarters = {
+            (s, t): [one[s * n : (s + 1) * n, t * n : (t + 1) * n] for one in matrices[0]]
+            for s in (0, 1)
+            for t in (0, 1)
+        }
+        up, down, mixed, other = (row(cells, quarters[key]) for key in _QUARTERS)
+        parts = [up.real, down.real, mixed.real, mixed.imag]
+        parts += [up.imag, down.imag, other.real, other.imag]
+    else:
+        parts = [row(cells, listing) for listing in matrices]
+    kind = {"none": "unpolarized", "collinear": "polarized", "spinor": "spin-orbit"}
+    s = None if overlap is None else row(of_overlap, listed[0])
+    return sisl.Hamiltonian.fromsp(
+        geometry, parts, S=s, spin=sisl.Spin(kind[source.meta.spin]), orthogonal=s is None
+    )
+
+
+_QUARTERS = ((0, 0), (1, 1), (0, 1), (1, 0))
+
+
+def _supercell(geometry: Any, cells: np.ndarray, matrices: Sequence[Any], n: int) -> Any:
+    """Return one matrix (n, n_s n) whose columns are the orbitals of sisl's supercell."""
+    from scipy.sparse import csr_matrix
+
+    rows, columns, values = [], [], []
+    for cell, matrix in zip(cells, matrices, strict=True):
+        found = matrix.tocoo()
+        rows.append(found.row)
+        columns.append(found.col + int(geometry.lattice.sc_index(cell)) * n)
+        values.append(found.data)
+    place = np.concatenate(rows), np.concatenate(columns)
+    return csr_matrix((np.concatenate(values), place), (n, n * geometry.n_s))
+
+
+def _atoms(sisl: Any, structure: Structure, basis: Basis) -> list[Any]:
+    """Return sisl's atoms; n and zeta, which moireio does not know, count the shells of each l."""
+    made = {}
+    for name in structure.species_names:
+        species = basis[name]
+        if species.m is not None:
+            orbitals = [sisl.Orbital(species.cutoff or -1.0)] * species.size
+        else:
+            seen: Counter[int] = Counter()
+            orbitals = []
+            for momentum in species.l:
+                seen[momentum] += 1
+                orbitals += [
+                    sisl.AtomicOrbital(
+                        n=momentum + 1,
+                        l=momentum,
+                        m=m,
+                        zeta=seen[momentum],
+                        R=species.cutoff or -1.0,
+                    )
+                    for m in range(-momentum, momentum + 1)
+                ]
+        number = int(structure.numbers[structure.species_of_atoms.index(name)])
+        made[name] = sisl.Atom(number or "X", orbitals, tag=name)
+    return [made[name] for name in structure.species_of_atoms]

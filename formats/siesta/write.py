@@ -1,0 +1,149 @@
+"""Writing of SIESTA's matrices, through sisl.
+
+sisl leaves out what SIESTA's files have besides: the Fermi level and, in an HSX, the electrons, the
+valence and the last orbital of every atom. They are set here.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+
+from moireio.blockfile.calculation import Calculation
+from moireio.errors import ExistingFileError, MoireioError, first_line
+from moireio.formats.siesta import objects
+from moireio.formats.siesta.records import Records
+from moireio.formats.siesta.stored import BOHR, RYDBERG_EV
+from moireio.runtime.files import write_text, write_whole
+from moireio.system.basis import ORBITALS, SHELL_LETTERS
+
+SUFFIXES = (".HSX", ".TSHS", ".nc")
+LONGEST_LABEL = 20
+
+
+def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
+    """Write ``X.HSX``, ``X.TSHS`` or ``X.nc``, and ``X.ORB_INDX`` with shells and cutoffs.
+
+    Parameters
+    ----------
+    calculation : Calculation
+        With Hamiltonian, and overlap unless its basis is orthogonal.
+    path : str
+        File to make; its suffix says which.
+    force : bool
+        Replace files that exist.
+
+    Raises
+    ------
+    MoireioError
+        If the suffix is another, sisl is not installed, or there is no overlap.
+    """
+    stem, suffix = os.path.splitext(path)
+    if suffix not in SUFFIXES:
+        raise MoireioError(
+            f"has not one of the suffixes {', '.join(SUFFIXES)} of SIESTA's matrices", path=path
+        )
+    index = f"{stem}.ORB_INDX"
+    for name in (path, index):
+        if os.path.exists(name) and not force:
+            raise ExistingFileError("exists already", path=name, remedy="`force` replaces it")
+    for name in calculation.structure.species_names:
+        if len(name.encode()) > LONGEST_LABEL or not name.isascii():
+            raise MoireioError(
+                f"the name {name!r} is no label of SIESTA: {LONGEST_LABEL} ASCII letters at most",
+                path=calculation.label,
+            )
+    hamiltonian = objects.write(calculation)
+    _write_index(calculation, index)
+    with write_whole(path) as part, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sisl's, about matrices without a diagonal
+        _through_sisl(calculation, hamiltonian, part, suffix)
+
+
+def _through_sisl(calculation: Calculation, hamiltonian: Any, part: str, suffix: str) -> None:
+    from sisl.io.siesta import hsxSileSiesta, ncSileSiesta, tshsSileSiesta
+
+    electrons = calculation.electrons
+    fermi = electrons.fermi if electrons else None
+    count = electrons.count if electrons else None
+    try:
+        if suffix == ".nc":
+            sile = ncSileSiesta(part, "w")
+            options = {"Ef": fermi or 0.0, "Qtot": count or 0.0}
+            sile.write_hamiltonian(hamiltonian, **options)
+            sile.close()
+        elif suffix == ".HSX":
+            hsxSileSiesta(part, "w").write_hamiltonian(hamiltonian)
+            _complete_hsx(calculation, part)
+        else:
+            tshsSileSiesta(part, "w").write_hamiltonian(hamiltonian)
+            _set(part, 6, "f8", 0, [(fermi or 0.0) / RYDBERG_EV, count or 0.0])
+    except MoireioError:
+        raise
+    except Exception as error:  # whatever sisl raises
+        raise MoireioError(
+            f"sisl cannot write it: {first_line(error)}", path=calculation.label
+        ) from error
+
+
+def _complete_hsx(calculation: Calculation, path: str) -> None:
+    """Set Fermi level, electrons, valence and last orbitals in an HSX of sisl."""
+    structure, basis, electrons = calculation.structure, calculation.basis, calculation.electrons
+    fermi = electrons.fermi if electrons else None
+    count = (electrons.count if electrons else None) or basis.valence(structure)
+    level = np.finfo(np.float64).max if fermi is None else fermi / RYDBERG_EV
+    _set(path, 3, "f8", 9, [level, count or 0.0])
+    last = np.cumsum(basis.sizes(structure))
+    _set(path, 4, "i4", -len(last), last)
+    order = list(dict.fromkeys(structure.species_of_atoms))
+    for kind, name in enumerate(order):
+        valence = basis[name].valence
+        if valence is not None:
+            _set(path, 5, "u1", 32 * kind + LONGEST_LABEL, np.array([valence]).view("u1"))
+
+
+def _set(path: str, number: int, dtype: str, begin: int, values: Any) -> None:
+    """Set numbers in a record of a file, from the one at `begin` on."""
+    with open(path, "r+b") as stream:
+        content = stream.read(1 << 26)
+        records = Records(content, path)
+        for _ in range(number):
+            records.next("the header")
+        at = len(content) - records.left + 4
+        length = len(records.next("the header"))
+        size = np.dtype(dtype).itemsize
+        stream.seek(at + (begin * size if begin >= 0 else length + begin * size))
+        stream.write(np.asarray(values, dtype=dtype).tobytes())
+
+
+def _write_index(calculation: Calculation, path: str) -> None:
+    """Write shells and cutoffs as ``ORB_INDX``, in its columns."""
+    structure, basis = calculation.structure, calculation.basis
+    sizes = basis.sizes(structure)
+    with write_text(path) as stream:
+        total = int(sizes.sum())
+        stream.write(f"{total:7d} {total:7d} = orbitals in unit cell and supercell.\n\n")
+        stream.write(
+            "    io    ia is   spec iao  n  l  m  z  p          sym      rc    isc     iuo\n"
+        )
+        order = list(dict.fromkeys(structure.species_of_atoms))
+        row = 0
+        for atom, name in enumerate(structure.species_of_atoms, 1):
+            species = basis[name]
+            reach = (species.cutoff or 0.0) / BOHR
+            seen: dict[int, int] = {}
+            within = 0
+            for momentum in species.l:
+                seen[momentum] = seen.get(momentum, 0) + 1
+                letters = ORBITALS.get(SHELL_LETTERS[momentum])
+                for m in range(-momentum, momentum + 1):
+                    row, within = row + 1, within + 1
+                    symbol = letters[m + momentum] if letters else f"{SHELL_LETTERS[momentum]}{m}"
+                    stream.write(
+                        f"{row:6d}{atom:6d}{order.index(name) + 1:3d}{name:>7s}{within:4d}"
+                        f"{momentum + 1:3d}{momentum:3d}{m:3d}{seen[momentum]:3d}  F"
+                        f"{symbol:>13s}{reach:8.3f}  0  0  0{row:6d}\n"
+                    )

@@ -1,0 +1,77 @@
+"""Damaged files of SIESTA: one line, or a calculation."""
+
+import gzip
+import random
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from siesta_files import ion_plain, ion_xml, random_hsx
+
+from moireio.errors import MoireioError
+from moireio.formats.siesta.beside import read_ion, read_numbers, read_orbital_index
+from moireio.formats.siesta.files import read
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fuzz"))
+
+from mutations import damage_bytes, damage_text
+
+TRIALS = 200
+
+
+def survives(path, whole, damage, call, trials=TRIALS):
+    """Read damaged versions of one file; return how many were refused."""
+    refused = 0
+    for seed in range(trials):
+        content, what = damage(whole, random.Random(seed))
+        path.write_bytes(content)
+        try:
+            call()
+        except MoireioError as error:
+            refused += 1
+            text = str(error)
+        else:
+            text = str(path.parent)
+        assert str(path.parent) in text, f"{what}: {text}"
+        assert "\n" not in text, what
+    return refused
+
+
+@pytest.mark.parametrize("spin", ["collinear", "spinor"])
+def test_hsx(tmp_path, spin):
+    path = tmp_path / "x.HSX"
+    random_hsx(path, spin=spin)
+    refused = survives(path, path.read_bytes(), damage_bytes, lambda: read(str(path)), TRIALS // 2)
+    assert refused > TRIALS / 6
+
+
+def test_tshs(shared, tmp_path):
+    folder = shared / "foreign" / "siesta_graphene_tshs"
+    shutil.copy(folder / "electrode.ORB_INDX.gz", tmp_path / "x.ORB_INDX.gz")
+    path = tmp_path / "x.TSHS"
+    whole = (folder / "electrode.TSHS").read_bytes()
+    assert survives(path, whole, damage_bytes, lambda: read(str(path))) > TRIALS / 3
+
+
+def test_netcdf(shared, tmp_path):
+    path = tmp_path / "x.nc"
+    whole = (shared / "foreign" / "sisl_nc_spinorbit" / "graphene.nc").read_bytes()
+    assert survives(path, whole, damage_bytes, lambda: read(str(path))) > TRIALS / 10
+
+
+@pytest.mark.parametrize(
+    ("name", "read_one"), [("ORB_INDX", read_orbital_index), ("XV", read_numbers)]
+)
+def test_files_beside(shared, tmp_path, name, read_one):
+    place = next((shared / "foreign" / "siesta_graphene_tshs").glob(f"electrode.{name}*"))
+    whole = place.read_bytes()
+    whole = gzip.decompress(whole) if place.suffix == ".gz" else whole
+    path = tmp_path / name
+    assert survives(path, whole, damage_text, lambda: read_one(str(path)), 60) > 0
+
+
+@pytest.mark.parametrize(("name", "make"), [("Si.ion", ion_plain), ("Si.ion.xml", ion_xml)])
+def test_ion_files(tmp_path, name, make):
+    path = tmp_path / name
+    assert survives(path, make().encode(), damage_text, lambda: read_ion(str(path)), 60) > 6
