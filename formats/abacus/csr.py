@@ -76,7 +76,7 @@ def read_csr(path: str) -> RealSpaceMatrices:
     Returns
     -------
     RealSpaceMatrices
-        Of its last ionic step.
+        Those of its last ionic step.
 
     Raises
     ------

@@ -85,7 +85,7 @@ def species_number(label: str) -> int:
     Parameters
     ----------
     label : str
-        Of a species.
+        Label of a species.
 
     Returns
     -------

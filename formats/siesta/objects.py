@@ -34,7 +34,7 @@ def read(
     Parameters
     ----------
     hamiltonian : sisl.Hamiltonian
-        Of any spin but Nambu's. Orbitals without an l count as s.
+        Any kind of spin but Nambu's. Orbitals without an l count as s.
     fermi : float, optional
         Fermi level, eV, that sisl has subtracted: it is added again. By default energies stay as
         they are, and the Fermi level is not known.
