@@ -56,11 +56,20 @@ class FormatOption:
         Makes its value of a text; a ValueError means that the text is none.
     writes : bool
         Whether it belongs to the writer.
+    reads : bool, optional
+        Whether it belongs to the reader; by default where it does not belong to the writer.
     """
 
     description: str
     parse: Callable[[str], Any] = str
     writes: bool = False
+    reads: bool | None = None
+
+    @property
+    def of(self) -> tuple[str, ...]:
+        """The functions that take it: "read", "write" or both."""
+        reads = not self.writes if self.reads is None else self.reads
+        return tuple(word for word, on in (("read", reads), ("write", self.writes)) if on)
 
 
 def yes_or_no(text: str) -> bool:
@@ -163,7 +172,11 @@ FORMATS = {
             keeps="lattice, orbital positions, H, number of occupied states",
             loses="elements, shells, Fermi level, names of spins; writing needs S = 1",
             options={
-                "spinor": FormatOption("order of spin orbitals: blocks (up, down) or interleaved"),
+                "spinor": FormatOption(
+                    "order of spin orbitals: blocks (up, down) or interleaved",
+                    writes=True,
+                    reads=True,
+                ),
                 "spin": FormatOption("which of two spins: 0 is up, 1 is down", int, writes=True),
             },
         ),

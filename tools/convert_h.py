@@ -119,7 +119,7 @@ def _print_formats(as_json):
                 "loses": row.loses,
                 "companions": row.companions,
                 "options": {
-                    name: {"description": one.description, "for": ["read", "write"][one.writes]}
+                    name: {"description": one.description, "for": ", ".join(one.of)}
                     for name, one in row.options.items()
                 },
             }
@@ -205,9 +205,9 @@ def _format_options(words, reader, writer):
         if not equals:
             raise click.UsageError(f"--option {word}: expected KEY=VALUE.")
         places = []
-        for row, values, writes in ((reader, reading, False), (writer, writing, True)):
+        for row, values, way in ((reader, reading, "read"), (writer, writing, "write")):
             option = None if row is None else row.options.get(key)
-            if option is not None and option.writes == writes:
+            if option is not None and way in option.of:
                 places.append((option, values))
         if not places:
             known = [*reader.options, *(writer.options if writer is not None else ())]

@@ -1,0 +1,182 @@
+"""Block files into every format that is written, and back; matrices at chosen k points.
+
+Formats with a writer are taken from the registry: a new one is tried with all systems, and must
+give back every element to the last bit unless `DIGITS` has its name.
+"""
+
+import os
+from dataclasses import replace
+
+import click
+import numpy as np
+import pytest
+from foreign_levels import blocks_of, levels
+from helpers import random_operator, random_system, write_file
+from scipy.linalg import eigvalsh
+
+from moireio.blockfile.calculation import read
+from moireio.errors import MoireioError
+from moireio.formats import matrices
+from moireio.formats.registry import FORMATS, detect_format
+from moireio.operators.views import ArraySource
+from moireio.tools.convert_h import main as command
+
+SYSTEMS = ("none", "collinear", "spinor", "molecule", "sites", "sites_spinor")
+SYSTEMS += ("gr_ab", "hbn_soc", "o2_col")
+COLLINEAR, SITES = ("collinear", "o2_col"), ("sites", "sites_spinor")
+#: Largest error of an element (eV for H) and of a coordinate (Å) of formats that are no copies.
+DIGITS = {}
+#: Systems that a format cannot hold, and words of the message.
+HOLDS_NOT = {
+    "deeph": dict.fromkeys(COLLINEAR, "collinear") | dict.fromkeys(SITES, "no element"),
+    "deeph-dock": dict.fromkeys(COLLINEAR, "collinear") | dict.fromkeys(SITES, "no element"),
+    "deeptb": dict.fromkeys(COLLINEAR, "spin-polarised") | dict.fromkeys(SITES, "empty atoms"),
+    "tbmodels": dict.fromkeys(set(SYSTEMS) - set(SITES), "overlap"),
+}
+#: Options for systems with a spin that the format has no name for.
+OPTIONS = {("tbmodels", "sites_spinor"): {"spinor": "interleaved"}}
+WRITTEN = [name for name, row in FORMATS.items() if row.write is not None and name != "moireio"]
+
+
+def random_file(path, spin, reach=1):
+    """Elements in turn, atoms outside the cell, periodic along two vectors or none."""
+    structure, basis = random_system(11, 5)
+    structure = replace(structure, pbc=[reach > 0, reach > 0, False])
+    sizes = basis.sizes(structure)
+    hamiltonian, _ = random_operator(3, sizes, spin=spin, reach=reach)
+    overlap, blocks = random_operator(4, sizes, name="overlap", reach=reach, fill=1.0)
+    for (i, j, R), block in blocks.items():
+        same = i == j and R == (0, 0, 0)
+        blocks[i, j, R] = np.eye(len(block)) if same else 0.01 * block
+    overlap = ArraySource.from_blocks(overlap.meta, sizes, blocks)
+    return write_file(path, structure, basis, hamiltonian, overlap)
+
+
+def sites_file(path, spinor):
+    """Orbitals without shells, two of them at one place."""
+    rng = np.random.default_rng(7)
+    rows = 8 if spinor else 4
+    half = {
+        cell: rng.normal(size=(rows, rows)) + 1j * rng.normal(size=(rows, rows))
+        for cell in ((0, 0, 0), (0, 1, 0), (1, -1, 0))
+    }
+    centres = [[0, 0, 0], [1.5, -4, 0.3], [0, 0, 0], [3, 0.2, 0.1]]
+    cell = np.diag([3.0, 3.5, 12])
+    model = matrices.read(half, cell=cell, centres=centres, partners="half", spinor=spinor)
+    return write_file(path, model.structure, model.basis, model.hamiltonian)
+
+
+@pytest.fixture(scope="module")
+def systems(made, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("systems")
+    spins = ("none", "collinear", "spinor")
+    files = {spin: random_file(folder / f"{spin}.h5", spin) for spin in spins}
+    files["molecule"] = random_file(folder / "molecule.h5", "none", reach=0)
+    files["sites"] = sites_file(folder / "sites.h5", None)
+    files["sites_spinor"] = sites_file(folder / "sites_spinor.h5", "blocks")
+    return files | {case: made[case] for case in ("gr_ab", "hbn_soc", "o2_col")}
+
+
+def convert_h(*words):
+    command.main([*map(str, words), "--quiet"], standalone_mode=False)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("name", WRITTEN)
+def test_round_trip(systems, tmp_path, name, system):
+    """Block file → other program's files → memory."""
+    row = FORMATS[name]
+    middle = str(tmp_path / f"middle{row.suffixes[0] if row.suffixes else ''}")
+    options = OPTIONS.get((name, system), {})
+    words = HOLDS_NOT.get(name, {}).get(system)
+    with read(str(systems[system])) as before:
+        if words is not None:
+            with pytest.raises(MoireioError, match=words):
+                row.write(before, middle, **options)
+            assert os.listdir(tmp_path) == []
+            return
+        try:
+            row.write(before, middle, **options)
+        except MoireioError as error:
+            if "is not installed" in str(error) or "needs the package" in str(error):
+                pytest.skip(str(error))
+            raise
+        assert detect_format(middle).name == name
+        with row.read(middle, **options) as after:
+            assert_equal(before, after, *DIGITS.get(name, (0, 1e-12)))
+
+
+def test_round_trip_of_commands(systems, tmp_path):
+    """With options of the formats, found by content on the way back."""
+    for name, system in (("deeph-dock", "none"), ("tbmodels", "sites_spinor")):
+        middle, back = tmp_path / f"{name}", tmp_path / f"{name}.h5"
+        given = OPTIONS.get((name, system), {})
+        options = [part for key in given for part in ("--option", f"{key}={given[key]}")]
+        convert_h(systems[system], "--to", name, "-o", middle, *options)
+        convert_h(middle, "-o", back, *options)
+        with read(str(systems[system])) as before, read(str(back)) as after:
+            assert_equal(before, after, 0, 1e-12)
+
+
+def assert_equal(before, after, error, length):
+    """Both are the same system, whichever order and cell its atoms have."""
+    places, moves = matched(before.structure, after.structure, length)
+    np.testing.assert_array_equal(after.structure.pbc, before.structure.pbc)
+    for old, new in enumerate(places):
+        name, other = before.structure.species_of_atoms[old], after.structure.species_of_atoms[new]
+        assert after.basis[other].l == before.basis[name].l
+        if before.structure.numbers[old]:
+            assert after.structure.numbers[new] == before.structure.numbers[old]
+    assert after.basis.orthogonal == before.basis.orthogonal
+    for name in ("hamiltonian", "overlap"):
+        mine, theirs = getattr(before, name), getattr(after, name)
+        assert (mine is None) == (theirs is None)
+        if mine is None:
+            continue
+        assert theirs.meta.spin == mine.meta.spin
+        found = {(i, j, *R): block for i, j, R, block in blocks_of(theirs)}
+        for i, j, R, block in blocks_of(mine):
+            key = (places[i], places[j], *(R - moves[j] + moves[i]))
+            other = found.pop(key, np.zeros_like(block))  # blocks of zeros may be left out
+            np.testing.assert_allclose(other, block, rtol=0, atol=error)
+        for block in found.values():  # of elements that a file lists with others
+            assert np.abs(block).max() <= error
+    fermi = [None if c.electrons is None else c.electrons.fermi for c in (before, after)]
+    if None not in fermi:
+        assert fermi[1] == pytest.approx(fermi[0], abs=max(error, 1e-9))
+
+
+def matched(before, after, length):
+    """The atom of `after` for each of `before`, and its move in lattice vectors."""
+    np.testing.assert_allclose(after.cell, before.cell, rtol=0, atol=length)
+    places, moves = [], []
+    for position in before.positions:
+        reduced = (after.positions - position) @ np.linalg.inv(before.cell)
+        whole = np.rint(reduced)
+        gaps = np.linalg.norm((reduced - whole) @ before.cell, axis=1)
+        places.append(int(gaps.argmin()))
+        moves.append(whole[places[-1]].astype(int))
+        assert gaps.min() <= 2 * length + 1e-15
+    assert sorted(places) == list(range(len(after.positions)))
+    return places, np.array(moves)
+
+
+def test_matrices_at_k_points(made, tmp_path):
+    """The command, with levels of the block file that was read."""
+    points = tmp_path / "k.txt"
+    points.write_text("# two\n0 0 0\n0.1 0.2 0  a comment\n")
+    convert_h(made["hbn_soc"], "--kpoints", points, "-o", tmp_path / "x.npz")
+    convert_h(made["hbn_soc"], "--kpoints", points, "-o", tmp_path / "x.mtx")
+    convert_h(made["hbn_soc"], "--kpoints", points, "--to", "petsc-real", "-o", tmp_path / "y")
+    names = [f"{o}.000{n}" for o in "HS" for n in (0, 1)]
+    made_here = {f"x.{name}.mtx" for name in names} | {f"y.{name}.petsc" for name in names}
+    made_here |= {"x.npz", "x.k.txt", "y.k.txt", "k.txt"}
+    assert set(os.listdir(tmp_path)) == made_here
+    archive = np.load(tmp_path / "x.npz")
+    with read(str(made["hbn_soc"])) as calculation:
+        for k, h, s in zip(archive["k"], archive["H"], archive["S"], strict=True):
+            np.testing.assert_allclose(eigvalsh(h, s), levels(calculation, k)[0], atol=1e-10)
+    with pytest.raises(MoireioError, match=r"x\.npz: exists already"):
+        convert_h(made["hbn_soc"], "--kpoints", points, "-o", tmp_path / "x.npz")
+    with pytest.raises(click.UsageError, match="--kpoints needs -o"):
+        convert_h(made["hbn_soc"], "--kpoints", points)
