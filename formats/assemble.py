@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import naming
+from moireio.formats.elements import with_zeros
 from moireio.operators.views import ArraySource
 from moireio.results.electrons import Electrons
 from moireio.runtime.files import digest_files
@@ -54,6 +57,7 @@ def assemble(
     -------
     Calculation
         Atoms are moved by lattice vectors, and R with them, where a slab crosses the cell's face.
+        Pairs that H has and S has not, since programs leave out small elements, have zeros in S.
 
     Raises
     ------
@@ -73,6 +77,9 @@ def assemble(
 
     if moves.any():
         operators = {name: moved(source) for name, source in operators.items()}
+    if "overlap" in operators:
+        overlap = _covering(operators["overlap"], operators)
+        operators = {**operators, "overlap": overlap}
     paths = tuple(files)
     return Calculation(
         label,
@@ -84,3 +91,19 @@ def assemble(
         usual_residual=usual_residual or {},
         digest=lambda names: digest_files(*paths),
     )
+
+
+def _covering(overlap: ArraySource, operators: Mapping[str, ArraySource]) -> ArraySource:
+    """Return the overlap with zeros for the pairs that other operators have and it has not."""
+    added = []
+    for source in operators.values():
+        pairs = source.pairs
+        absent = overlap.pairs.find(pairs.i, pairs.j, pairs.R) < 0
+        added.append((pairs.i[absent], pairs.j[absent], pairs.R[absent]))
+    lists = [(overlap.pairs.i, overlap.pairs.j, overlap.pairs.R), *added]
+    rows = np.concatenate([np.column_stack([i, j, R]) for i, j, R in lists])
+    if len(rows) == len(overlap.pairs):
+        return overlap
+    rows = np.unique(rows, axis=0)
+    n_atoms = overlap.pairs.n_atoms
+    return with_zeros(overlap, Pairs.sort(n_atoms, rows[:, 0], rows[:, 1], rows[:, 2:])[0])

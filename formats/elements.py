@@ -366,21 +366,37 @@ def _elements(
 
 def _closed(source: ArraySource) -> ArraySource:
     """Return a source in which every pair has a partner: what a file leaves out as zero is zero."""
-    pairs = source.pairs
-    alone = np.flatnonzero(pairs.partner() < 0)
-    if len(alone) == 0:
+    if (source.pairs.partner() >= 0).all():
         return source
-    full = pairs.with_partners()
-    offsets = block_offsets(full.block_elements(source.sizes))
+    return with_zeros(source, source.pairs.with_partners())
+
+
+def with_zeros(source: ArraySource, pairs: Pairs) -> ArraySource:
+    """Return a source with further pairs, whose blocks are zero.
+
+    Parameters
+    ----------
+    source : ArraySource
+        Without components.
+    pairs : Pairs
+        All pairs, those of `source` among them.
+
+    Returns
+    -------
+    ArraySource
+        With these pairs.
+    """
+    before = source.pairs
+    offsets = block_offsets(pairs.block_elements(source.sizes))
     data = np.zeros(int(offsets[-1]), dtype=source.data.dtype)
-    where = full.find(pairs.i, pairs.j, pairs.R)
-    begin = block_offsets(pairs.block_elements(source.sizes))
+    where = pairs.find(before.i, before.j, before.R)
+    begin = block_offsets(before.block_elements(source.sizes))
     lengths = np.diff(begin)
     for length in np.unique(lengths):
         mine = np.flatnonzero(lengths == length)
         values = source.data[begin[mine][:, None] + np.arange(length)]
         scatter(data, offsets[where[mine]], values)
-    return ArraySource(source.meta, source.sizes, full, data)
+    return ArraySource(source.meta, source.sizes, pairs, data)
 
 
 def _not_finite(

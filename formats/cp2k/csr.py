@@ -29,6 +29,8 @@ NAME = re.compile(
     r"(?:-(?P<step>\d+(?:_\d+)*))?\.csr"
 )
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+#: Where the search for CSR files in any archive ends: members, and bytes of one.
+MOST_LOOKED_AT, LARGE = 1000, 64 << 20
 RECORD = np.dtype(
     [("before", "<i4"), ("row", "<i4"), ("column", "<i4"), ("value", "<f8"), ("after", "<i4")]
 )
@@ -184,9 +186,14 @@ def has_matrices(path: str) -> bool:
     if not (os.path.isdir(path) or is_archive(path)):
         return False
     try:
-        return any(NAME.fullmatch(plain_name(name)) for name in _names(path))
+        for count, name in enumerate(_looked_at(path)):
+            if NAME.fullmatch(plain_name(name)):
+                return True
+            if count == MOST_LOOKED_AT:
+                break
     except MoireioError:
-        return False
+        pass
+    return False
 
 
 def find_matrices(places: Sequence[str], project: str, label: str) -> CsrFiles:
@@ -266,6 +273,18 @@ def _names(place: str) -> list[str]:
         return sorted(os.listdir(place))
     with _archive(place) as archive:
         return [member.name for member in archive if member.isfile()]
+
+
+def _looked_at(place: str) -> Iterator[str]:
+    """Yield the names in a folder, or the first ones in an archive, up to a large file."""
+    if os.path.isdir(place):
+        yield from os.listdir(place)
+        return
+    with _archive(place) as archive:
+        for member in archive:
+            yield member.name
+            if member.size > LARGE:
+                return
 
 
 def _streams(place: str, names: Sequence[str]) -> Iterator[tuple[str, Any]]:

@@ -58,6 +58,9 @@ def detect(path: str) -> bool:
     """
     if os.path.isfile(path) and NAME.fullmatch(plain_name(path)):
         return True
+    if os.path.isdir(path):
+        names = [os.path.join(path, name) for name in sorted(os.listdir(path))]
+        return has_matrices(path) or any(has_matrices(name) for name in names)
     return has_matrices(path) or is_output(path)
 
 
