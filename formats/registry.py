@@ -155,7 +155,12 @@ _WANNIER90 = (
     "X.win, X_wsvec.dat, X_centres.xyz, X.wout, the down spin's Hamiltonian, or a structure file "
     "for the lattice"
 )
+_PLAIN_OPTIONS = {
+    "orthogonalise": FormatOption("mesh of k points where S is not 1, as 12x12x1", writes=True),
+    "digits": FormatOption("digits after the point", int, writes=True),
+}
 _WANNIER90_OPTIONS = {
+    **_PLAIN_OPTIONS,
     "spinor_order": FormatOption("order of spinor functions, alternating or blocks"),
 }
 
@@ -245,6 +250,7 @@ FORMATS = {
             "Wannier90's X_hr.dat",
             Late("moireio.formats.wannier90.hr", "detect"),
             Late("moireio.formats.wannier90.hr", "read"),
+            Late("moireio.formats.wannier90.hr", "write"),
             suffixes=("_hr.dat",),
             keeps="lattice, centres as sites, H with its images, atoms in x_wannier90",
             loses="spreads, projections, k mesh; there is no Fermi level",
@@ -256,6 +262,7 @@ FORMATS = {
             "Wannier90's X_tb.dat",
             Late("moireio.formats.wannier90.tb", "detect"),
             Late("moireio.formats.wannier90.tb", "read"),
+            Late("moireio.formats.wannier90.tb", "write"),
             suffixes=("_tb.dat",),
             keeps="lattice, centres as sites, H and positions with their images, atoms in "
             "x_wannier90",

@@ -205,6 +205,7 @@ class NumberFile:
             if end == 0:
                 self._cut_short(expected)
         text, self._rest = self._rest[:end], self._rest[end + 1 :]
+        self._last_line = text
         self.line_number += 1
         if b"\0" in text:
             self.fail(f"is binary; {expected} expected")
@@ -238,6 +239,19 @@ class NumberFile:
         if max(map(abs, values)) > most:
             self.fail(f"{expected} expected, found {shown(text)}, beyond {most}")
         return values
+
+    def skip_count(self, expected: str) -> None:
+        """Skip the next line if it is a single whole number.
+
+        Parameters
+        ----------
+        expected : str
+            What a line should hold.
+        """
+        words = self.line(expected).split("!")[0].split()
+        if not (len(words) == 1 and words[0].isdecimal()):
+            self._rest = self._last_line + b"\n" + self._rest
+            self.line_number -= 1
 
     @property
     def at_end(self) -> bool:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from moireio.blockfile.calculation import Calculation
 from moireio.formats.foreign import describe_file
 from moireio.formats.wannier90.calculation import read_calculation
+from moireio.formats.wannier90.write import write_calculation
 
 KIND = "a Hamiltonian of Wannier90 (_tb.dat)"
 
@@ -77,4 +78,38 @@ def read(
     """
     return read_calculation(
         path, label=label, companions=companions, pbc=pbc, spinor_order=spinor_order
+    )
+
+
+def write(
+    calculation: Calculation,
+    path: str,
+    *,
+    force: bool = False,
+    orthogonalise: str | None = None,
+    digits: int | None = None,
+) -> None:
+    """Write ``X_tb.dat`` with ``X.win`` and ``X_centres.xyz`` beside it.
+
+    Parameters
+    ----------
+    calculation : Calculation
+        With H; remarks are added to its notes.
+    path : str
+        ``X_tb.dat``. Where spin is collinear ``X_up_tb.dat`` and ``X_dn_tb.dat`` are
+        written; rows of spinors alternate between up and down.
+    force : bool
+        Replace what exists.
+    orthogonalise : str, optional
+        Mesh of k points for Löwdin's orthogonalisation, as ``12x12x1``, where S is not 1.
+    digits : int, optional
+        Digits after the point; by default all digits of double precision.
+
+    Raises
+    ------
+    MoireioError
+        If S is not 1 and no mesh is given, or a file exists.
+    """
+    write_calculation(
+        calculation, path, "tb", force=force, orthogonalise=orthogonalise, digits=digits
     )

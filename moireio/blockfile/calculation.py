@@ -238,11 +238,13 @@ def read(path: str, *, label: str | None = None) -> Calculation:
 
 def _extra(file: BlockFile) -> dict[str, Mapping[str, npt.NDArray[Any]]]:
     """Return the small arrays of the groups of other programs."""
-    container, found = file.container, {}
+    container = file.container
+    found: dict[str, Mapping[str, npt.NDArray[Any]]] = {}
     for group in file.groups:
         if not group.startswith("x_"):
             continue
-        names = [f"{group}/{name}" for name in container.arrays(group)]
-        small = [name for name in names if container.stored_bytes(name) <= MOST_EXTRA]
-        found[group] = {name.rpartition("/")[2]: container.read(name) for name in small}
+        with contextlib.suppress(MoireioError):  # what others wrote does not matter here
+            names = [f"{group}/{name}" for name in container.arrays(group)]
+            small = [name for name in names if container.stored_bytes(name) <= MOST_EXTRA]
+            found[group] = {name.rpartition("/")[2]: container.read(name) for name in small}
     return found

@@ -1,0 +1,1 @@
+"""Models with fewer or simpler orbitals, from H and S."""
