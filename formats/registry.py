@@ -322,6 +322,35 @@ FORMATS = {
                 "shells": FormatOption(SHELLS_HELP),
             },
         ),
+        Format(
+            "hamgnn",
+            "HamGNN's graph_data.npz",
+            Late("moireio.formats.hamgnn.graph_data", "detect"),
+            Late("moireio.formats.hamgnn.graph_data", "read"),
+            Late("moireio.formats.hamgnn.write", "write"),
+            suffixes=("graph_data.npz",),
+            keeps="structure, shells, H, S, in single precision",
+            loses="Hon0, Lon, total energy; writing: Fermi level, other operators, results",
+            options={
+                "index": FormatOption("number of the graph, where there are several", int),
+                "code": FormatOption("the program of the orbitals: openmx, siesta or abacus"),
+                "program": FormatOption("that of the orbitals written, as for code", writes=True),
+                "nao": FormatOption("orbitals of every atom, such as 14 or 26", int, writes=True),
+            },
+        ),
+        Format(
+            "hamgnn-prediction",
+            "HamGNN's prediction_hamiltonian.npy",
+            Late("moireio.formats.hamgnn.prediction", "detect"),
+            Late("moireio.formats.hamgnn.prediction", "read"),
+            keeps="H; structure, shells and S of its graph_data.npz",
+            loses="nothing",
+            companions="the graph_data.npz that was predicted",
+            options={
+                "index": FormatOption("number of the graph, where there are several", int),
+                "code": FormatOption("the program of the orbitals: openmx, siesta or abacus"),
+            },
+        ),
     )
 }
 

@@ -1,0 +1,1 @@
+"""HamGNN's graph files and predictions."""

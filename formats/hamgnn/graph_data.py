@@ -1,0 +1,80 @@
+"""HamGNN's ``graph_data.npz`` as calculations.
+
+The layout is that of `moireio.formats.hamgnn.graphs`, the orbitals those of
+`moireio.formats.hamgnn.slots`. Kept: structure, shells, H, S. Lost: H without the self-consistent
+potential (``Hon0``), matrices of angular momentum, the total energy. Not there: the Fermi level,
+the number of electrons, names of bases, and the program that made the numbers: where the number of
+orbitals does not give it, S between atoms does, or the option `code`.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Sequence
+
+from moireio.blockfile.calculation import Calculation
+from moireio.formats.hamgnn.build import calculation
+from moireio.formats.hamgnn.graphs import MEMBER, choose, read_graphs
+
+
+def detect(path: str) -> bool:
+    """Return whether a file is a ``graph_data.npz``.
+
+    Parameters
+    ----------
+    path : str
+        Any path.
+
+    Returns
+    -------
+    bool
+        By the names of its members.
+    """
+    if not path.endswith(".npz") or not os.path.isfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as file:
+            return MEMBER in file.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError):
+        return False
+
+
+def read(
+    path: str,
+    *,
+    label: str | None = None,
+    pbc: Sequence[bool] | None = None,
+    index: int | None = None,
+    code: str | None = None,
+) -> Calculation:
+    """Read one graph of a file.
+
+    Parameters
+    ----------
+    path : str
+        ``graph_data.npz``.
+    label : str, optional
+        The name that messages show.
+    pbc : sequence of three bool, optional
+        Whether the structure is periodic along each vector; by default where pairs cross it.
+    index : int, optional
+        Number of the graph; by default the only one.
+    code : {"openmx", "siesta", "abacus"}, optional
+        The program that made the numbers.
+
+    Returns
+    -------
+    Calculation
+        In memory.
+
+    Raises
+    ------
+    MoireioError
+        If the file is damaged, or holds several graphs, or the program cannot be found.
+    """
+    name = label or path
+    graphs = read_graphs(path)
+    number = choose(graphs, index, name)
+    where = f"{name}: graph {number}" if len(graphs) > 1 else name
+    return calculation(graphs[number], where, name, files=[path], code=code, pbc=pbc)
