@@ -15,6 +15,7 @@ from foreign_cells import (
     write_dftbplus,
     write_rescu,
 )
+from hamgnn_graphs import write_hamgnn
 from helpers import random_operator, random_system, write_file
 from plugin_packages import install
 from siesta_files import random_hsx
@@ -87,6 +88,7 @@ def files(tmp_path, data, by_cells):
     other = Calculation("x", structure, Basis(basis.species, orthogonal=True), {"hamiltonian": h})
     FORMATS["abacus"].write(other, str(tmp_path / "abacus"))
     paths |= {"siesta": "x.HSX", "abacus": "abacus"}
+    paths |= write_hamgnn(tmp_path)
     return {name: str(tmp_path / path) for name, path in paths.items()} | by_cells
 
 

@@ -109,3 +109,33 @@ def save_plainly(path, *graphs):
     write.write_graphs(stream, graphs)
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("graph.npy", stream.getvalue())
+
+
+def only_s(nao):
+    """A dimer along z with s orbitals, in a cell without neighbours."""
+    norm = np.zeros((2, nao, nao), dtype=np.float32)
+    norm[:, 0, 0] = 1
+    off = np.zeros((2, nao, nao), dtype=np.float32)
+    off[:, 0, 0] = 0.3
+    return {
+        "z": np.array([1, 1]),
+        "cell": 20 * np.eye(3, dtype=np.float32)[None],
+        "pos": np.array([[0, 0, 1], [0, 0, 2.5]], dtype=np.float32),
+        "edge_index": np.array([[0, 1], [1, 0]]),
+        "nbr_shift": np.zeros((2, 3), dtype=np.float32),
+        "cell_shift": np.zeros((2, 3), dtype=np.int64),
+        "Hon": -norm.reshape(2, -1),
+        "Hoff": -off.reshape(2, -1),
+        "Son": norm.reshape(2, -1),
+        "Soff": off.reshape(2, -1),
+    }
+
+
+def write_hamgnn(folder):
+    """A dimer and its prediction; paths by format."""
+    graph = only_s(14)
+    save_plainly(folder / "graph_data.npz", graph)
+    np.save(
+        folder / "prediction_hamiltonian.npy", np.concatenate([graph["Hon"], graph["Hoff"]]) - 1
+    )
+    return {"hamgnn": "graph_data.npz", "hamgnn-prediction": "prediction_hamiltonian.npy"}

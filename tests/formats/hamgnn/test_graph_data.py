@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from deeph_systems import system
-from hamgnn_graphs import naive_graph, save, save_plainly
+from hamgnn_graphs import naive_graph, only_s, save, save_plainly
 
 from moireio.blockfile.calculation import Calculation, read
 from moireio.errors import MoireioError
@@ -134,26 +134,6 @@ def _on_pairs(made):
         data[starts[pair] : starts[pair + 1] : size + 1] = 1.0
     meta = operator_type("overlap").meta()
     return symmetrised(ArraySource(meta, sizes, pairs, data), "made")
-
-
-def only_s(nao):
-    """A dimer along z with s orbitals, in a cell without neighbours."""
-    norm = np.zeros((2, nao, nao), dtype=np.float32)
-    norm[:, 0, 0] = 1
-    off = np.zeros((2, nao, nao), dtype=np.float32)
-    off[:, 0, 0] = 0.3
-    return {
-        "z": np.array([1, 1]),
-        "cell": 20 * np.eye(3, dtype=np.float32)[None],
-        "pos": np.array([[0, 0, 1], [0, 0, 2.5]], dtype=np.float32),
-        "edge_index": np.array([[0, 1], [1, 0]]),
-        "nbr_shift": np.zeros((2, 3), dtype=np.float32),
-        "cell_shift": np.zeros((2, 3), dtype=np.int64),
-        "Hon": -norm.reshape(2, -1),
-        "Hoff": -off.reshape(2, -1),
-        "Son": norm.reshape(2, -1),
-        "Soff": off.reshape(2, -1),
-    }
 
 
 def with_pz(nao):
