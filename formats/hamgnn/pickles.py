@@ -244,7 +244,7 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self):
-        """Return what the pickle makes."""
+        """Return the value that the pickle makes."""
         for _ in range(MOST_STEPS):
             code = self.raw[self.at]
             self.at += 1

@@ -327,7 +327,7 @@ class _Emitter:
         self.raw(b")RtR")
 
     def _storage_head(self, array: npt.NDArray[Any]) -> bytes:
-        """Return what torch writes before the numbers of a storage: five pickles and the count."""
+        """Return the bytes before the numbers of a storage: five pickles and the count."""
         self._keys += 1
         key = str(self._keys).encode()
         kind = STORAGES[array.dtype.newbyteorder("<").str].encode()
