@@ -182,7 +182,7 @@ def field(graph: Graph, name: str, label: str, shape: tuple[int | None, ...]) ->
     Returns
     -------
     array
-        Of the file's type.
+        The values, of the file's type.
 
     Raises
     ------
