@@ -1,0 +1,1 @@
+"""Structures relaxed in the forces of a calculator."""
