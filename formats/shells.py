@@ -16,6 +16,8 @@ from moireio.system.structure import Structure
 SHELLS_HELP = "shells of species whose files do not give them, as C=s2p1,Fe=ssppd"
 _SHELLS = re.compile(r"(?:[spdfgh]\d*)+", re.I)
 _ONE = re.compile(r"([spdfgh])(\d*)", re.I)
+_COUNT_FIRST = re.compile(r"(?:\d+[spdfgh])+", re.I)
+_ONE_COUNT_FIRST = re.compile(r"(\d+)([spdfgh])", re.I)
 
 
 def parse_shells(text: str) -> tuple[int, ...]:
@@ -24,7 +26,8 @@ def parse_shells(text: str) -> tuple[int, ...]:
     Parameters
     ----------
     text : str
-        Letters in the order of the orbitals, each with an optional count: ``s2p2d1`` or ``sspd``.
+        Letters in the order of the orbitals, each with an optional count: ``s2p2d1`` or ``sspd``;
+        ABACUS's ``2s2p1d`` is the same.
 
     Returns
     -------
@@ -36,6 +39,8 @@ def parse_shells(text: str) -> tuple[int, ...]:
     MoireioError
         If the text is none of these.
     """
+    if _COUNT_FIRST.fullmatch(text) is not None:
+        text = "".join(letter + count for count, letter in _ONE_COUNT_FIRST.findall(text))
     if _SHELLS.fullmatch(text) is None:
         raise MoireioError(f"{shown(text)} are no shells", remedy="expected as in s2p2d1 or sspd")
     found: list[int] = []

@@ -4,8 +4,9 @@ Layout: see `moireio.formats.abacus.csr` and `stru`. Kept: structure, shells, H 
 S, Fermi level and electrons of the log. Lost: positions (``data-rR-sparse.csr``), derivatives,
 magnetic moments of STRU, earlier ionic steps. H and S have about nine digits.
 
-Where species, zeta, m and spin of an orbital stand: atoms as in STRU, then l, zeta, and m = 0, 1,
-−1, 2, −2 … with the sign (−1)^m; with nspin 4 up and down of every orbital.
+ABACUS moves all atoms of STRU into the cell, 0 ≤ x < 1, and counts R between them there; the result
+has the positions of STRU, with R to match. Orbitals are those of the atoms in turn, by l, zeta and
+m = 0, 1, −1, 2, −2 … with the sign (−1)^m; with nspin 4 up and down of every orbital.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, MissingFileError, MoireioError, naming
@@ -25,7 +27,6 @@ from moireio.formats.abacus.matrices import Consumed, RealSpaceMatrices
 from moireio.formats.abacus.orbitals import (
     AbacusShells,
     Log,
-    parse_shells_option,
     read_log,
     shells_of_orbital_file,
 )
@@ -33,11 +34,15 @@ from moireio.formats.abacus.stru import Stru, read_stru, species_number
 from moireio.formats.assemble import assemble
 from moireio.formats.elements import OrbitalMap, source_from_matrices
 from moireio.formats.orders import ABACUS
+from moireio.formats.shells import parse_shells_option
 from moireio.formats.streams import beside
 from moireio.formats.structures.text import plain_name
+from moireio.operators.blocks import block_offsets, read_pairs
 from moireio.operators.views import ArraySource
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis, SpeciesBasis
+from moireio.system.pairs import Pairs
+from moireio.system.periodicity import moved_cells
 from moireio.system.structure import Structure
 
 #: As in ABACUS and pyatb.
@@ -120,7 +125,7 @@ def read(
     DamagedError
         If a file is cut short or contradicts itself.
     """
-    given = parse_shells_option(shells) if shells else {}
+    given = {name: AbacusShells(one) for name, one in parse_shells_option(shells).items()}
     if os.path.isdir(path):
         inside = _in_folder(path)
         if inside is None:
@@ -137,29 +142,36 @@ def read(
             path=path,
             remedy="give the file of H(R) as the source",
         )
-    notes = list(files.notes)
+    notes: list[str] = []
     if hamiltonian.steps > 1:
         notes.append(f"the last of {hamiltonian.steps} ionic steps is read")
     log = read_log(files.log) if files.log else Log()
     notes += log.notes
     if files.log is None:
         notes.append("the Fermi level is unknown: no running_scf.log is beside it")
-    structure, stru = _structure(hamiltonian, files, label)
+    stru, moves = _structure(hamiltonian, files, label)
+    structure = stru.structure
     spinor = hamiltonian.is_complex
-    basis = _basis(structure, stru, log, given, files, hamiltonian, 2 if spinor else 1)
+    basis = _basis(stru, log, given, files, hamiltonian, 2 if spinor else 1)
     spin = "collinear" if files.down else "spinor" if spinor else "none"
     with naming(path):
         operators = {"hamiltonian": _hamiltonian(hamiltonian, files, structure, basis, spin)}
     if files.overlap:
         with naming(files.overlap):
             operators["overlap"] = _overlap(files.overlap, structure, basis, spinor)
+        only_s = not any(any(basis[name].l) for name in structure.species_names)
+        if only_s and _is_one(operators["overlap"]):  # a model
+            del operators["overlap"]
+            basis = replace(basis, orthogonal=True)
     else:
         notes.append(f"{files.expected_overlap} is not beside it: there is no overlap")
     if files.position:
         notes.append(f"{os.path.basename(files.position)} is left out")
-    order = stru.order if stru is not None else None
-    if order is not None:
-        structure, basis, operators = _reordered(structure, basis, operators, order)
+    notes += files.notes
+    if moves.any():
+        operators = {name: _moved(source, moves) for name, source in operators.items()}
+    if stru.order is not None:
+        structure, basis, operators = _reordered(structure, basis, operators, stru.order)
     return assemble(
         label,
         structure,
@@ -236,8 +248,12 @@ class _Files:
 
 def _structure(
     hamiltonian: RealSpaceMatrices, files: _Files, label: str
-) -> tuple[Structure, Stru | None]:
-    """Return the atoms: those of STRU, or of a header of 2025."""
+) -> tuple[Stru, npt.NDArray[np.int64]]:
+    """Return the atoms of STRU, or of a header of 2025.
+
+    Also the lattice vectors by which they are away from where ABACUS has them, which moves all
+    atoms into the cell and counts R between them there.
+    """
     stru = read_stru(files.stru) if files.stru else None
     atoms = hamiltonian.atoms
     if stru is None and atoms is None:
@@ -254,27 +270,29 @@ def _structure(
             names,
             (True, True, True),
         )
-        return structure, None
-    if atoms is not None:
-        scale = np.abs(atoms.cell).max()
-        same = stru.structure.species_of_atoms == atoms.labels
-        if not same or np.abs(stru.structure.cell - atoms.cell).max() > SAME_CELL * scale:
-            raise MoireioError(
-                f"has other atoms or another cell than {files.stru}",
-                path=label,
-                remedy="give the STRU of this run in `companions`",
-            )
-        away = atoms.positions - stru.structure.positions
-        if np.abs(away).max() > SAME_CELL * scale:
-            structure = replace(stru.structure, positions=atoms.positions)
-            files.notes.append(f"positions are those of the header, not of {files.stru}")
-            return structure, replace(stru, structure=structure)
-    return stru.structure, stru
+        return Stru(structure, {}), np.zeros((len(structure), 3), dtype=np.int64)
+    if atoms is None:
+        return stru, stru.moves
+    own = stru.structure
+    scale = np.abs(atoms.cell).max()
+    same = own.species_of_atoms == atoms.labels
+    if not same or np.abs(own.cell - atoms.cell).max() > SAME_CELL * scale:
+        raise MoireioError(
+            f"has other atoms or another cell than {files.stru}",
+            path=label,
+            remedy="give the STRU of this run in `companions`",
+        )
+    fractional = own.positions @ np.linalg.inv(own.cell)
+    away = fractional - atoms.positions @ np.linalg.inv(atoms.cell)
+    moves = np.rint(away).astype(np.int64)
+    if np.abs(away - moves).max() > SAME_CELL:
+        files.notes.append(f"positions are those of the header, not of {files.stru}")
+        return replace(stru, structure=replace(own, positions=atoms.positions)), 0 * moves
+    return stru, moves
 
 
 def _basis(
-    structure: Structure,
-    stru: Stru | None,
+    stru: Stru,
     log: Log,
     given: dict[str, AbacusShells],
     files: _Files,
@@ -282,16 +300,16 @@ def _basis(
     spins: int,
 ) -> Basis:
     """Return the shells of all species."""
-    species = {}
+    structure, species = stru.structure, {}
     for name in structure.species_names:
         found = given.get(name)
-        file = stru.orbital_files.get(name) if stru is not None else None
+        file = stru.orbital_files.get(name)
         if found is None and file is not None:
             found = shells_of_orbital_file(file, files.folders)
         found = found or log.shells.get(name)
         if found is None:
             where = "NUMERICAL_ORBITAL names none" if file is None else f"{file} is not beside it"
-            if stru is None:
+            if files.stru is None:
                 where = "no STRU is beside it"
             raise MissingFileError(
                 f"the shells of {name} are unknown: {where}, and no running_scf.log gives them",
@@ -375,13 +393,27 @@ def _overlap(path: str, structure: Structure, basis: Basis, spinor: bool) -> Arr
     )
 
 
+def _is_one(overlap: ArraySource) -> bool:
+    """Return whether S is exactly 1."""
+    onsite = overlap.pairs.onsite()
+    at = block_offsets(overlap.pairs.block_elements(overlap.sizes))[:-1][onsite]
+    one = np.zeros_like(overlap.data)
+    for begin, n in zip(at, overlap.sizes, strict=True):
+        one[begin : begin + n * n : n + 1] = 1
+    return bool((overlap.data == one).all())
+
+
+def _moved(source: ArraySource, moves: npt.NDArray[np.int64]) -> ArraySource:
+    """Return an operator after atoms were moved by lattice vectors."""
+    pairs = source.pairs
+    cells = moved_cells(pairs.i, pairs.j, pairs.R, moves)
+    return ArraySource(source.meta, source.sizes, Pairs(pairs.indptr, pairs.j, cells), source.data)
+
+
 def _reordered(
     structure: Structure, basis: Basis, operators: dict[str, ArraySource], order: np.ndarray
 ) -> tuple[Structure, Basis, dict[str, ArraySource]]:
     """Return everything with the atoms in the order of the block file that moireio wrote."""
-    from moireio.operators.blocks import read_pairs
-    from moireio.system.pairs import Pairs
-
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))  # place[a]: where atom a of the block file stands here
     names = list(dict.fromkeys(structure.species_of_atoms[at] for at in place))
@@ -400,4 +432,5 @@ def _reordered(
         )
         data, _ = read_pairs(source, where)
         moved[name] = ArraySource(source.meta, source.sizes[place], pairs, data)
-    return turned, Basis({name: basis[name] for name in names}), moved
+    species = {name: basis[name] for name in names}
+    return turned, Basis(species, orthogonal=basis.orthogonal), moved

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from moireio.errors import MoireioError
 from moireio.formats.abacus.stru import BOHR
+from moireio.formats.shells import parse_shells
 from moireio.formats.streams import lines
-from moireio.formats.structures.text import shown
 from moireio.system.basis import MOST_FUNCTIONS, SHELL_LETTERS
 
-_SHELLS = re.compile(r"(\d+)([spdfgh])")
 _NAME = re.compile(r"_((?:\d{1,2}[spdfgh])+)(?:\.orb)?$")
 _RADIUS = re.compile(r"_(\d+(?:\.\d+)?)au_")
 _IN_FILE = re.compile(r"Number of ([SPDFGH])orbital-->\s*(\d+)")
@@ -63,60 +61,6 @@ class Log:
     notes: list[str] = field(default_factory=list)
 
 
-def parse_counts(text: str) -> tuple[int, ...]:
-    """Read shells as ABACUS's names have them.
-
-    Parameters
-    ----------
-    text : str
-        Such as ``2s2p1d``.
-
-    Returns
-    -------
-    tuple of int
-        Angular momentum of each radial function.
-
-    Raises
-    ------
-    MoireioError
-        If the text is nothing of the kind.
-    """
-    counts = _SHELLS.findall(text)
-    if not counts or "".join(n + letter for n, letter in counts) != text:
-        raise MoireioError(f"{shown(text)} are no shells", remedy="expected as in 2s2p1d")
-    if any(int(n[:4]) > MOST_FUNCTIONS for n, _ in counts):
-        raise MoireioError(f"{shown(text)} has more than {MOST_FUNCTIONS} shells of one l")
-    found = [SHELL_LETTERS.index(letter) for n, letter in counts for _ in range(int(n))]
-    return tuple(sorted(found))
-
-
-def parse_shells_option(text: str) -> dict[str, AbacusShells]:
-    """Read the option `shells`.
-
-    Parameters
-    ----------
-    text : str
-        As in ``Si=2s2p1d,C=2s2p1d``.
-
-    Returns
-    -------
-    dict of str to AbacusShells
-        By species.
-
-    Raises
-    ------
-    MoireioError
-        If it cannot be read.
-    """
-    found = {}
-    for part in text.replace(",", " ").split():
-        name, equals, shells = part.partition("=")
-        if not equals or not name:
-            raise MoireioError(f"`shells` is {shown(text)}", remedy="expected as in Si=2s2p1d")
-        found[name] = AbacusShells(parse_counts(shells))
-    return found
-
-
 def shells_of_orbital_file(name: str, folders: list[str]) -> AbacusShells | None:
     """Return the shells of an orbital file: from its header where it is found, or from its name.
 
@@ -142,7 +86,7 @@ def shells_of_orbital_file(name: str, folders: list[str]) -> AbacusShells | None
     if named is None:
         return None
     radius = _RADIUS.search(os.path.basename(name))
-    return AbacusShells(parse_counts(named[1]), float(radius[1]) * BOHR if radius else None)
+    return AbacusShells(parse_shells(named[1]), float(radius[1]) * BOHR if radius else None)
 
 
 def _read_orbital_file(path: str) -> AbacusShells | None:
@@ -158,7 +102,7 @@ def _read_orbital_file(path: str) -> AbacusShells | None:
     text = "".join(f"{n}{letter}" for letter, n in counts.items() if n)
     if not text:
         return None
-    return AbacusShells(parse_counts(text), cutoff * BOHR if cutoff else None)
+    return AbacusShells(parse_shells(text), cutoff * BOHR if cutoff else None)
 
 
 def read_log(path: str) -> Log:

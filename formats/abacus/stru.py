@@ -8,8 +8,9 @@ the constant, Cartesian_angstrom, …; for each species label, magnetism, number
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import numpy as np
@@ -35,7 +36,10 @@ SECTIONS = (
     "ATOMIC_POSITIONS",
 )
 CENTRES = {"xy": (0.5, 0.5, 0), "xz": (0.5, 0, 0.5), "yz": (0, 0.5, 0.5), "xyz": (0.5, 0.5, 0.5)}
-MARK = "# atom"  # of the block file, where species had to be gathered
+SHIFT = 10000
+#: Place of an atom in the block file and lattice vectors by which it is away from there.
+Mark = tuple[int, tuple[int, int, int]]
+_MARK = re.compile(r"# atom (\d{1,9})(?: moved by (-?\d{1,6}) (-?\d{1,6}) (-?\d{1,6}))?\s*$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +54,14 @@ class Stru:
         Name of the orbital file of each species, as far as there are.
     order : (N,) array of int, optional
         Place of each atom among those of the block file from which moireio wrote the file.
+    moves : (N, 3) array of int
+        Lattice vectors from each atom where ABACUS has it, inside the cell, to `structure`.
     """
 
     structure: Structure
     orbital_files: dict[str, str]
     order: npt.NDArray[np.int64] | None = None
+    moves: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
 
 
 def read_stru(path: str) -> Stru:
@@ -161,16 +168,18 @@ class _Reader:
             listed or names, self.sections.get("NUMERICAL_ORBITAL", []), strict=False
         ):
             files[label] = words[0]
-        order = None
-        if all(mark is not None for mark in marks):
-            order = np.array(marks, dtype=np.int64)
-            if sorted(order.tolist()) != list(range(len(labels))):
-                order = None
-        return Stru(structure, files, order)
+        moves = -into_cell(structure)
+        found = [mark for mark in marks if mark is not None]
+        if sorted(place for place, _ in found) != list(range(len(labels))):
+            return Stru(structure, files, None, moves)
+        moves = moves + np.array([move for _, move in found])
+        shift = np.array([move for _, move in found]) @ cell
+        structure = replace(structure, positions=structure.positions + shift)
+        return Stru(structure, files, np.array([place for place, _ in found]), moves)
 
     def _atoms(
         self, cell: npt.NDArray[np.float64], unit: float
-    ) -> tuple[list[str], npt.NDArray[np.float64], list[int | None]]:
+    ) -> tuple[list[str], npt.NDArray[np.float64], list[Mark | None]]:
         rows = self.section("ATOMIC_POSITIONS")
         number, words, line = rows[0]
         kind = words[0].lower()
@@ -192,7 +201,7 @@ class _Reader:
             self.fail(number, f"the kind of coordinates {shown(line)} is not known")
         labels: list[str] = []
         positions: list[list[float]] = []
-        marks: list[int | None] = []
+        marks: list[Mark | None] = []
         at = 1
         while at < len(rows):
             if at + 2 >= len(rows):
@@ -213,11 +222,29 @@ class _Reader:
         return labels, np.array(positions) @ matrix + shift, marks
 
 
-def _mark(line: str) -> int | None:
-    """Return the place of an atom in the block file that moireio has written beside it."""
-    _, found, after = line.rpartition(MARK)
-    word = after.strip()
-    return int(word) - 1 if found and word.isdigit() and len(word) < 10 else None
+def _mark(line: str) -> Mark | None:
+    """Return an atom's place and move in the block file, as moireio writes them beside it."""
+    found = _MARK.search(line)
+    if found is None:
+        return None
+    return int(found[1]) - 1, (int(found[2] or 0), int(found[3] or 0), int(found[4] or 0))
+
+
+def into_cell(structure: Structure) -> npt.NDArray[np.int64]:
+    """Return the lattice vectors by which ABACUS moves atoms into the cell.
+
+    Parameters
+    ----------
+    structure : Structure
+        The atoms.
+
+    Returns
+    -------
+    (N, 3) array of int64
+        By the rule of its source, `UnitCell::check_dtau`: the fraction of x + 10000.
+    """
+    fractional = structure.positions @ np.linalg.inv(structure.cell)
+    return (SHIFT - np.floor(fractional + SHIFT)).astype(np.int64)
 
 
 def gathered(structure: Structure) -> npt.NDArray[np.int64]:
@@ -253,14 +280,16 @@ def stru_text(structure: Structure, orbital_files: dict[str, str], order: Sequen
     Returns
     -------
     str
-        Positions in Å, from which they come back to the last bit.
+        Positions in Å, inside the cell; comments keep what the block file has instead.
     """
     from ase.data import atomic_masses, chemical_symbols
 
     atoms = np.asarray(order)
     of_atoms = [structure.species_of_atoms[a] for a in atoms]
     names = list(dict.fromkeys(of_atoms))
-    moved = bool((atoms != np.arange(len(atoms))).any())
+    moves = into_cell(structure)
+    marked = bool((atoms != np.arange(len(atoms))).any() or moves.any())
+    positions = structure.positions + moves @ structure.cell
     lines = ["ATOMIC_SPECIES"]
     for name in names:
         number = int(structure.numbers[atoms[of_atoms.index(name)]])
@@ -273,6 +302,10 @@ def stru_text(structure: Structure, orbital_files: dict[str, str], order: Sequen
         inside = [a for a, of in zip(atoms, of_atoms, strict=True) if of == name]
         lines += ["", name, "0.0", str(len(inside))]
         for atom in inside:
-            numbers = " ".join(repr(float(v)) for v in structure.positions[atom])
-            lines.append(f"{numbers} 1 1 1" + (f" {MARK} {atom + 1}" if moved else ""))
+            line = " ".join(repr(float(v)) for v in positions[atom]) + " 1 1 1"
+            if marked:
+                line += f" # atom {atom + 1}"
+            if moves[atom].any():
+                line += " moved by " + " ".join(str(-int(v)) for v in moves[atom])
+            lines.append(line)
     return "\n".join(lines) + "\n"

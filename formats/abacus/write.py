@@ -7,7 +7,7 @@ cutoffs. The log holds the shells and the Fermi level in ABACUS's words, for too
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -15,11 +15,15 @@ import numpy as np
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
 from moireio.formats.abacus.files import RYDBERG_EV
-from moireio.formats.abacus.stru import gathered, stru_text
+from moireio.formats.abacus.stru import gathered, into_cell, stru_text
 from moireio.formats.elements import OrbitalMap, matrices_from_source
 from moireio.formats.orders import ABACUS
+from moireio.operators.blocks import OperatorSource
+from moireio.operators.views import ArraySource
 from moireio.runtime.files import write_folder
 from moireio.system.basis import SHELL_LETTERS, Basis, SpeciesBasis
+from moireio.system.pairs import Pairs
+from moireio.system.periodicity import moved_cells
 from moireio.system.structure import Structure
 
 CHUNK = 1 << 16  # numbers that are made text at once
@@ -114,24 +118,37 @@ def _fill(calculation: Calculation, arrangement: _Arrangement, folder: str) -> N
     source = calculation.hamiltonian
     spinor = source.meta.spin == "spinor"
     orbitals = arrangement.map(calculation, spinor)
-    cells, channels = matrices_from_source(source, orbitals)
-    for number, matrices in enumerate(channels):
-        name = os.path.join(folder, f"data-HR-sparse_SPIN{number}.csr")
-        _write_csr(name, "H", len(orbitals), cells, matrices, RYDBERG_EV)
+    inside = _inside(source, calculation.structure)
+    cells, channels = matrices_from_source(inside, orbitals)
     of_overlap, overlaps = _overlap(calculation, arrangement)
     if spinor:
         from scipy.sparse import kron
 
         overlaps = [kron(one, np.eye(2)).tocsr().astype(complex) for one in overlaps]
-    name = os.path.join(folder, "data-SR-sparse_SPIN0.csr")
-    _write_csr(name, "S", len(orbitals), of_overlap, overlaps, 1.0)
-    files = {name: f"{name}_{_counts(one)}.orb" for name, one in arrangement.basis.species.items()}
+    # all files list the same R, as ABACUS's do
+    every = np.unique(np.concatenate([cells, of_overlap]), axis=0).tolist()
+    files = [(f"data-HR-sparse_SPIN{n}", "H", cells, one) for n, one in enumerate(channels)]
+    files.append(("data-SR-sparse_SPIN0", "S", of_overlap, overlaps))
+    for name, letter, listed, matrices in files:
+        found = dict(zip(map(tuple, listed.tolist()), matrices, strict=True))
+        unit = RYDBERG_EV if letter == "H" else 1.0
+        place = os.path.join(folder, f"{name}.csr")
+        _write_csr(place, letter, len(orbitals), every, found, unit)
+    names = {name: f"{name}_{_counts(one)}.orb" for name, one in arrangement.basis.species.items()}
     with open(os.path.join(folder, "STRU"), "w", encoding="utf-8") as stream:
-        stream.write(stru_text(calculation.structure, files, arrangement.order.tolist()))
+        stream.write(stru_text(calculation.structure, names, arrangement.order.tolist()))
     with open(os.path.join(folder, "running_scf.log"), "w", encoding="utf-8") as stream:
         stream.writelines(_log(calculation, arrangement))
     if arrangement.changes_shells:
         calculation.notes.append("shells are written in the order of l, as ABACUS has them")
+
+
+def _inside(source: OperatorSource, structure: Structure) -> ArraySource:
+    """Return an operator with its atoms moved into the cell, as ABACUS does."""
+    pairs, moves = source.pairs, into_cell(structure)
+    cells = moved_cells(pairs.i, pairs.j, pairs.R, moves)
+    data = source.rows(0, pairs.n_atoms)
+    return ArraySource(source.meta, source.sizes, Pairs(pairs.indptr, pairs.j, cells), data)
 
 
 def _overlap(calculation: Calculation, arrangement: _Arrangement) -> tuple[np.ndarray, list[Any]]:
@@ -140,7 +157,8 @@ def _overlap(calculation: Calculation, arrangement: _Arrangement) -> tuple[np.nd
     orbitals = arrangement.map(calculation, False)
     if calculation.overlap is None:
         return np.zeros((1, 3), dtype=np.int64), [eye_array(len(orbitals), format="csr")]
-    cells, (matrices,) = matrices_from_source(calculation.overlap, orbitals)
+    overlap = _inside(calculation.overlap, calculation.structure)
+    cells, (matrices,) = matrices_from_source(overlap, orbitals)
     return cells, matrices
 
 
@@ -150,18 +168,26 @@ def _counts(species: SpeciesBasis) -> str:
 
 
 def _write_csr(
-    path: str, letter: str, rows: int, cells: np.ndarray, matrices: Sequence[Any], unit: float
+    path: str,
+    letter: str,
+    rows: int,
+    cells: Sequence[Sequence[int]],
+    matrices: Mapping[tuple[int, ...], Any],
+    unit: float,
 ) -> None:
-    """Write one file."""
+    """Write one file; R without elements have no further lines."""
     with open(path, "w", encoding="ascii") as stream:
         stream.write(f"STEP: 0\nMatrix Dimension of {letter}(R): {rows}\n")
         stream.write(f"Matrix number of {letter}(R): {len(cells)}\n")
-        for cell, matrix in zip(cells, matrices, strict=True):
-            found = matrix.tocsr()
-            found.eliminate_zeros()
-            found.sort_indices()
-            stream.write(" ".join(str(int(v)) for v in (*cell, found.nnz)) + "\n")
-            if found.nnz:
+        for cell in cells:
+            matrix = matrices.get(tuple(cell))
+            found = None if matrix is None else matrix.tocsr()
+            if found is not None:
+                found.eliminate_zeros()
+                found.sort_indices()
+            count = 0 if found is None else found.nnz
+            stream.write(" ".join(str(v) for v in (*cell, count)) + "\n")
+            if found is not None and count:
                 _write_row(stream, found.data / unit)
                 _write_row(stream, found.indices)
                 _write_row(stream, found.indptr)

@@ -118,8 +118,16 @@ def write_binary(path, matrices, *, unit=RYDBERG):
                 )
 
 
-def dense_cells(source, rows, signs):
-    """Return {R: matrix} of an operator in ABACUS's rows, one for each component."""
+def inside(structure):
+    """Lattice vectors that bring each atom into the cell, where ABACUS has it."""
+    return -np.floor(structure.positions @ np.linalg.inv(structure.cell)).astype(int)
+
+
+def dense_cells(source, rows, signs, moves=None):
+    """Return {R: matrix} of an operator in ABACUS's rows, one for each component.
+
+    R counts the cells between atoms that were moved by lattice vectors.
+    """
     from foreign_levels import blocks_of
 
     n = int(np.sum(source.sizes))
@@ -127,6 +135,8 @@ def dense_cells(source, rows, signs):
     components = 2 if source.meta.spin == "collinear" else 1
     found = [{} for _ in range(components)]
     for i, j, R, block in blocks_of(source):
+        if moves is not None:
+            R = R + moves[i] - moves[j]
         for one, part in zip(found, block, strict=True):
             matrix = one.setdefault(tuple(R.tolist()), np.zeros((n, n), dtype=block.dtype))
             matrix[starts[i] : starts[i + 1], starts[j] : starts[j + 1]] = part

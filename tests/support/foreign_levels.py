@@ -16,6 +16,14 @@ def blocks_of(source):
         at += size
 
 
+def assert_same_blocks(one, two, rtol, atol):
+    """The blocks of one are in two, where others are zero."""
+    found = {(i, j, *R): block for i, j, R, block in blocks_of(two)}
+    for i, j, R, block in blocks_of(one):
+        np.testing.assert_allclose(found.pop((i, j, *R)), block, rtol=rtol, atol=atol)
+    assert not any(np.abs(block).max() for block in found.values())
+
+
 def matrices_at(source, k):
     """Σ_R e^{2πi k·R} O(R) of every component."""
     starts = np.concatenate([[0], np.cumsum(source.sizes)])
