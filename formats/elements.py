@@ -259,6 +259,24 @@ def matrices_from_source(
     return cells, matrices
 
 
+def has_imaginary_parts(source: OperatorSource) -> bool:
+    """Return whether any element of an operator has an imaginary part.
+
+    Parameters
+    ----------
+    source : OperatorSource
+        Any operator.
+
+    Returns
+    -------
+    bool
+        False also where its numbers are of a complex type, but real.
+    """
+    if np.dtype(source.meta.dtype).kind != "c":
+        return False
+    return bool(source.rows(0, source.pairs.n_atoms).imag.any())
+
+
 def _require_distinct(cells: npt.NDArray[np.int64], label: str) -> None:
     listed, counts = np.unique(cells, axis=0, return_counts=True)
     if (counts > 1).any():

@@ -16,7 +16,11 @@ from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
 from moireio.formats.abacus.files import RYDBERG_EV
 from moireio.formats.abacus.stru import gathered, into_cell, stru_text
-from moireio.formats.elements import OrbitalMap, matrices_from_source
+from moireio.formats.elements import (
+    OrbitalMap,
+    has_imaginary_parts,
+    matrices_from_source,
+)
 from moireio.formats.orders import ABACUS
 from moireio.operators.blocks import OperatorSource
 from moireio.operators.views import ArraySource
@@ -51,6 +55,11 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
             "has no overlap, and its orbitals are not orthogonal",
             path=calculation.label,
             remedy="compute it with the command overlap",
+        )
+    source = calculation.hamiltonian
+    if source.meta.spin != "spinor" and has_imaginary_parts(source):
+        raise MoireioError(
+            "has a complex Hamiltonian without spinors; ABACUS's is real", path=calculation.label
         )
     arrangement = _Arrangement(calculation)
     with write_folder(path, _is_own, force=force) as made:
@@ -120,6 +129,8 @@ def _fill(calculation: Calculation, arrangement: _Arrangement, folder: str) -> N
     orbitals = arrangement.map(calculation, spinor)
     inside = _inside(source, calculation.structure)
     cells, channels = matrices_from_source(inside, orbitals)
+    if not spinor:
+        channels = [[matrix.real for matrix in one] for one in channels]
     of_overlap, overlaps = _overlap(calculation, arrangement)
     if spinor:
         from scipy.sparse import kron

@@ -278,5 +278,5 @@ def _atoms(sisl: Any, structure: Structure, basis: Basis) -> list[Any]:
                     for m in range(-momentum, momentum + 1)
                 ]
         number = int(structure.numbers[structure.species_of_atoms.index(name)])
-        made[name] = sisl.Atom(number or "X", orbitals, tag=name)
+        made[name] = sisl.Atom(number, orbitals, tag=name)
     return [made[name] for name in structure.species_of_atoms]

@@ -14,6 +14,7 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import ExistingFileError, MoireioError, first_line
+from moireio.formats.elements import has_imaginary_parts
 from moireio.formats.siesta import objects
 from moireio.formats.siesta.records import Records
 from moireio.formats.siesta.stored import BOHR, RYDBERG_EV
@@ -56,6 +57,12 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
                 f"the name {name!r} is no label of SIESTA: {LONGEST_LABEL} ASCII letters at most",
                 path=calculation.label,
             )
+    source = calculation.hamiltonian
+    if source.meta.spin != "spinor" and has_imaginary_parts(source):
+        raise MoireioError(
+            "has a complex Hamiltonian without spin-orbit coupling; SIESTA's is real",
+            path=calculation.label,
+        )
     hamiltonian = objects.write(calculation)
     _write_index(calculation, index)
     with write_whole(path) as part, warnings.catch_warnings():

@@ -25,9 +25,11 @@ SYSTEMS = ("none", "collinear", "spinor", "molecule", "sites", "sites_spinor")
 SYSTEMS += ("gr_ab", "hbn_soc", "o2_col")
 COLLINEAR, SITES = ("collinear", "o2_col"), ("sites", "sites_spinor")
 #: Largest error of an element (eV for H) and of a coordinate (Å) of formats that are no copies.
-DIGITS = {}
+DIGITS = {"abacus": (1e-13, 1e-12), "siesta": (1e-12, 1e-12)}  # Ry to eV: the last bit
 #: Systems that a format cannot hold, and words of the message.
 HOLDS_NOT = {
+    "abacus": {"sites": "complex"},
+    "siesta": {"sites": "complex"},
     "deeph": dict.fromkeys(COLLINEAR, "collinear") | dict.fromkeys(SITES, "no element"),
     "deeph-dock": dict.fromkeys(COLLINEAR, "collinear") | dict.fromkeys(SITES, "no element"),
     "deeptb": dict.fromkeys(COLLINEAR, "spin-polarised") | dict.fromkeys(SITES, "empty atoms"),
