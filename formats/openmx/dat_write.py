@@ -1,8 +1,10 @@
 """OpenMX inputs (``.dat``): complete calculations of H(R) and S(R).
 
 Written: species, cell and atoms in Å, exchange and correlation, grid cut-off, k mesh by density,
-spin-orbit coupling, convergence, ``HS.fileout on``. With a template, which is an OpenMX input of
-the user's own, only what belongs to the structure is replaced, and everything else is kept.
+spin-orbit coupling, convergence, ``HS.fileout on``; for forces instead of H and S: Grimme's D3
+dispersion with the damping of Becke and Johnson, the stress tensor, no spin. With a template,
+which is an OpenMX input of the user's own, only what belongs to the structure is replaced, and
+everything else is kept.
 """
 
 import os
@@ -74,6 +76,8 @@ class OpenMXSettings:
         Year with which the names of pseudopotentials end.
     template : str, optional
         Text of an input whose settings are kept instead.
+    forces : bool
+        Forces for a force field: with dispersion and stress, without spin; no ``.scfout``.
     """
 
     name: str = "openmx"
@@ -87,6 +91,7 @@ class OpenMXSettings:
     data_path: str = "../DFT_DATA19"
     data_base: str = "19"
     template: str | None = None
+    forces: bool = False
 
 
 @lru_cache(maxsize=1)
@@ -223,7 +228,18 @@ def text(structure: Structure, settings: OpenMXSettings, basis: Basis | None = N
     if settings.template is not None:
         # Columns of the atoms and names of pseudopotentials follow the user's settings.
         keywords = split(settings.template, "the template", _STRUCTURAL)
-        spinor = keywords.word("scf.SpinPolarization").lower() == "nc"
+        spin = keywords.word("scf.SpinPolarization", "off").lower()
+        if settings.forces and spin != "off":
+            raise MoireioError(
+                f"the template has scf.SpinPolarization {spin}; a force field needs no spin",
+                remedy="set it to off in the template",
+            )
+        if settings.forces and keywords.word("MD.Type", "nomd").lower() != "nomd":
+            raise MoireioError(
+                "the template moves the atoms (MD.Type); every structure is calculated as it is",
+                remedy="set MD.Type nomd in the template",
+            )
+        spinor = spin == "nc"
         functional = keywords.word("scf.XcType", "LDA").upper()  # OpenMX's default
         settings = replace(settings, spin_orbit=spinor, functional=functional)
         with naming("the template"):
@@ -271,7 +287,7 @@ def _body(structure, settings, basis):
     used = [name for name in structure.species_names if name in elements]
     lines = [
         f"System.Name {settings.name}",
-        "HS.fileout on",
+        f"HS.fileout {'off' if settings.forces else 'on'}",
         f"Species.Number {len(used)}",
         "<Definition.of.Atomic.Species",
     ]
@@ -301,6 +317,16 @@ def _body(structure, settings, basis):
     lines += ["Atoms.SpeciesAndCoordinates>", "Atoms.UnitVectors.Unit Ang", "<Atoms.UnitVectors"]
     lines += [" {:.12f} {:.12f} {:.12f}".format(*row) for row in structure.cell]
     lines += ["Atoms.UnitVectors>", "scf.Kgrid {} {} {}".format(*mesh(structure, settings.spacing))]
+    if settings.forces:
+        # They stand before those of a template: of equal keywords OpenMX takes the first.
+        directions = " ".join(str(int(periodic)) for periodic in structure.pbc)
+        lines += [
+            "scf.dftD on",
+            "version.dftD 3",
+            "DFTD3.damp bj",
+            f"DFTD.IntDirection {directions}",
+            "scf.stress.tensor on",
+        ]
     return "\n".join(lines) + "\n"
 
 

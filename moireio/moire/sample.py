@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.moire import build
 from moireio.moire.cells import Cell
-from moireio.moire.layers import Layer
+from moireio.moire.layers import Layer, usual_distance
 from moireio.runtime.progress import Progress
 from moireio.system.structure import Structure
 
@@ -30,6 +32,52 @@ class StructureSample:
     name: str
     structure: Structure
     origin: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How structures of one stacking differ, besides displaced atoms.
+
+    Parameters
+    ----------
+    copies : int
+        Structures of each stacking.
+    distances : (float, float)
+        Range of what is added to the distances of the layers, Å; drawn uniformly.
+    strain : float
+        Largest strain of the cell in the plane; the three components are drawn uniformly.
+    """
+
+    copies: int
+    distances: tuple[float, float] = (0.0, 0.0)
+    strain: float = 0.0
+
+    def draw(
+        self, layers: Sequence[Layer], stacking: build.Stacking, random: np.random.Generator
+    ) -> tuple[build.Stacking, npt.NDArray[np.float64]]:
+        """Draw the arrangement and the strain of one structure.
+
+        Parameters
+        ----------
+        layers : sequence of Layer
+            From the bottom to the top.
+        stacking : Stacking
+            The arrangement that is varied.
+        random : numpy.random.Generator
+            Source of random numbers.
+
+        Returns
+        -------
+        stacking : Stacking
+            With a distance for every gap.
+        strain : (2, 2) array
+            Strain of the whole structure.
+        """
+        usual = stacking.interlayer or [usual_distance(a, b) for a, b in pairwise(layers)]
+        gaps = list(usual) * (len(layers) - 1 if len(usual) == 1 else 1)
+        drawn = [gap + float(random.uniform(*self.distances)) for gap in gaps]
+        xx, yy, xy = random.uniform(-self.strain, self.strain, 3)
+        return replace(stacking, interlayer=tuple(drawn)), np.array([[xx, xy], [xy, yy]])
 
 
 def displaced(structure: Structure, amplitude: float, random: np.random.Generator) -> Structure:
@@ -65,6 +113,7 @@ def slid(
     stacking: build.Stacking | None = None,
     strain_on: build.StrainOn = "shared",
     progress: Progress | None = None,
+    variation: Variation | None = None,
 ) -> Iterator[StructureSample]:
     """Yield bilayers with the twisted layers slid over a grid, atoms displaced.
 
@@ -88,11 +137,13 @@ def slid(
         The layer that takes the mismatch.
     progress : Progress, optional
         Called after every structure.
+    variation : Variation, optional
+        How several structures of each stacking differ; by default there is one.
 
     Yields
     ------
     StructureSample
-        Named ``slide_I_J``.
+        Named ``slide_I_J``, with a variation ``slide_I_J_N``.
     """
     stacking = stacking or build.Stacking()
     pattern, _ = build.resolve_pattern(layers, stacking.pattern)
@@ -106,11 +157,23 @@ def slid(
                 if group:
                     a, b = shifts.get(layer, (0.0, 0.0))
                     shifts[layer] = (a + u, b + v)
-            structure, _ = build.build(layers, wide, strain_on, replace(stacking, shifts=shifts))
-            random = np.random.default_rng([seed, 0, i, j])
+            arranged = replace(stacking, shifts=shifts)
             origin = {"kind": "slide", "slide": [u, v], "supercell": list(supercell)}
             name = f"slide_{i:02d}_{j:02d}"
-            yield StructureSample(name, displaced(structure, amplitude, random), origin)
+            if variation is None:
+                structure, _ = build.build(layers, wide, strain_on, arranged)
+                random = np.random.default_rng([seed, 0, i, j])
+                yield StructureSample(name, displaced(structure, amplitude, random), origin)
+            for copy in range(variation.copies if variation else 0):
+                random = np.random.default_rng([seed, 2, i, j, copy])
+                varied, strain = variation.draw(layers, arranged, random)
+                structure, _ = build.build(layers, wide, strain_on, varied, strain)
+                drawn = {"interlayer": list(varied.interlayer), "strain": strain.tolist()}
+                yield StructureSample(
+                    f"{name}_{copy:03d}",
+                    displaced(structure, amplitude, random),
+                    origin | drawn | {"copy": copy},
+                )
             if progress:
                 progress(1, grid[0] * grid[1])
 

@@ -4,9 +4,13 @@ import os
 import shutil
 import time
 
+import numpy as np
 import pytest
 
+from moireio.errors import MoireioError
 from moireio.formats.openmx import out
+
+HARTREE, BOHR = 27.2113845, 0.529177249  # OpenMX's own constants
 
 
 @pytest.fixture
@@ -117,3 +121,79 @@ def test_an_input_that_is_damaged(folder):
     assert (
         result.reason == "gr_ab.dat: line 1: scf.maxIter: 'many' stands where a number is expected"
     )
+
+
+FIRST = (-0.000100974224, 0.000033709577, -0.000452197890)  # Hartree/Bohr, of gr_ab.out
+LAST = (-0.000101582053, 0.000032854948, 0.001154987794)
+UTOT = -23.369346009262  # Hartree
+STRESS = """
+*******************************************************
+               Stress tensor (Hartree/bohr^3)
+*******************************************************
+
+       0.00012345       0.00000000      -0.00000100
+       0.00000000       0.00023456       0.00000000
+      -0.00000100       0.00000000       0.00034567
+"""
+
+
+def test_forces_of_a_real_run_to_the_last_digit(data):
+    found = out.forces(str(data / "gr_ab.out"))
+    np.testing.assert_allclose(found.forces[0], np.array(FIRST) * HARTREE / BOHR, rtol=1e-14)
+    np.testing.assert_allclose(found.forces[3], np.array(LAST) * HARTREE / BOHR, rtol=1e-14)
+    assert found.energy == UTOT * HARTREE
+    assert found.dispersion == 0
+    assert found.symbols == ("C",) * 4
+    # The input has 12 decimals, the table of forces five.
+    np.testing.assert_allclose(found.positions[1], [1.23, 0.710140831103, 8.3], atol=2e-12)
+    np.testing.assert_allclose(found.positions[3], [2.46, 1.420281662206, 11.65], atol=3e-12)
+    assert found.stress is None
+
+
+def test_stress_comes_from_the_standard_output(data, tmp_path):
+    log = tmp_path / "run.log"
+    log.write_text("SCF\n" + STRESS.replace("0.00012345", "9.00000000") + STRESS)
+    found = out.forces(str(data / "gr_ab.out"), str(log))
+    expected = [[12345, 0, -100], [0, 23456, 0], [-100, 0, 34567]]
+    np.testing.assert_allclose(found.stress, np.array(expected) * 1e-8 * HARTREE / BOHR**3)
+    log.write_text("no stress here")
+    assert out.forces(str(data / "gr_ab.out"), str(log)).stress is None
+    assert out.forces(str(data / "gr_ab.out"), str(tmp_path / "none.log")).stress is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("<coordinates.forces\n  4\n", "<coordinates.forces\n  5\n", "forces is cut short"),
+        ("    2     C     1.23000", "    7     C     1.23000", "forces is cut short"),
+        ("coordinates.forces>", "", "no whole table"),
+        ("-0.000100974224", "nan", "not finite"),
+        ("-0.000100974224", "-0.0001009x4224", "damaged"),
+        ("0.33333333333341", "0.33343333333341", "differ by"),
+        ("  Utot.  ", "  Etot.  ", "has no Utot"),
+        ("Fractional coordinates", "Reduced coordinates", "has no fractional"),
+        ("MD.Type nomd", "MD.Type RFC5", "moves the cell"),
+        ("     4      C     0.66666666666682", "     9      C     0.666", "3 final positions"),
+    ],
+)
+def test_damaged_forces_are_refused(data, tmp_path, old, new, said):
+    text = (data / "gr_ab.out").read_text()
+    assert old in text
+    path = tmp_path / "gr_ab.out"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(MoireioError, match=said):
+        out.forces(str(path))
+
+
+def test_a_run_for_forces_needs_no_scfout(folder):
+    (folder / "gr_ab.scfout").unlink()
+    assert out.outcome(str(folder), "gr_ab").state == "failed"
+    assert out.outcome(str(folder), "gr_ab", with_forces=True).state == "done"
+    path = folder / "gr_ab.out"
+    path.write_text(path.read_text().replace("coordinates.forces>", ""))
+    missing = out.outcome(str(folder), "gr_ab", with_forces=True)
+    assert missing.state == "failed"
+    assert "no forces" in missing.reason
+    path.write_text(path.read_text().partition("<coordinates.forces")[0])
+    os.utime(path, (0, 0))
+    assert out.outcome(str(folder), "gr_ab", with_forces=True).state != "done"

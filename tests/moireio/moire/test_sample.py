@@ -1,8 +1,11 @@
 """Structures to train on."""
 
-import numpy as np
+from functools import partial
 
-from moireio.moire import cells, layers, sample
+import numpy as np
+import pytest
+
+from moireio.moire import build, cells, layers, sample
 
 
 def like(name):
@@ -73,3 +76,31 @@ def test_twisted_copies():
     alone = next(sample.twisted([graphene] * 2, {"3-2": twisted["3-2"]}, 1, 0.1, 0))
     assert (alone.structure.positions == samples[2].structure.positions).all()
     assert alone.origin["angle"] == samples[2].origin["angle"]
+
+
+def test_variations_of_one_stacking():
+    layer = like("MoTe2")
+    variation = sample.Variation(5, (-0.3, 0.6), 0.01)
+    stacking = build.Stacking(interlayer=(7.0,))
+    make = partial(sample.slid, *layer, (2, 1), (1, 1), 0.0, 7, stacking, variation=variation)
+    found = list(make())
+    assert [one.name for one in found[:2]] == ["slide_00_00_000", "slide_00_00_001"]
+    assert len(found) == 10
+    gaps, areas = [], []
+    for one in found:
+        atoms = one.structure
+        metals = atoms.numbers == 42
+        heights = [atoms.positions[metals & (atoms.layer == n), 2].mean() for n in (0, 1)]
+        gaps.append(heights[1] - heights[0])
+        areas.append(np.linalg.det(atoms.cell[:2, :2]))
+        assert one.origin["interlayer"] == [pytest.approx(gaps[-1])]
+    assert 6.7 <= min(gaps) < 6.95
+    assert 7.1 < max(gaps) <= 7.6
+    rigid = np.sqrt(3) / 2 * 3.52**2
+    assert np.abs(np.array(areas) / rigid - 1).max() < 0.0205
+    assert np.ptp(areas) > 0.01
+    again = list(make())
+    assert all(
+        np.array_equal(a.structure.positions, b.structure.positions)
+        for a, b in zip(found, again, strict=True)
+    )

@@ -1,0 +1,1 @@
+"""Training sets of force fields: DeePMD-kit's folders, extended xyz."""
