@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
 from moireio.operators.blocks import OperatorSource
+from moireio.operators.catalogue import operator_type
+from moireio.operators.views import ArraySource
+from moireio.system.basis import Basis
+from moireio.system.structure import Structure
 
 
 def require_orthogonal(calculation: Calculation, program: str) -> None:
@@ -61,3 +67,23 @@ def one_spin(source: OperatorSource, spin: int | None, label: str) -> int:
             remedy="choose with `spin`: 0 is up, 1 is down",
         )
     return spin
+
+
+def unit_overlap(structure: Structure, basis: Basis) -> ArraySource:
+    """Return S of orthogonal orbitals, for formats that have no mark for them.
+
+    Parameters
+    ----------
+    structure : Structure
+        The atoms.
+    basis : Basis
+        Their orbitals.
+
+    Returns
+    -------
+    ArraySource
+        1 on every atom.
+    """
+    sizes = basis.sizes(structure)
+    blocks = {(atom, atom, (0, 0, 0)): np.eye(size) for atom, size in enumerate(sizes)}
+    return ArraySource.from_blocks(operator_type("overlap").meta(), sizes, blocks)

@@ -24,16 +24,16 @@ import numpy.typing as npt
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, MissingFileError, MoireioError, naming
 from moireio.formats.aims.geometry import Geometry, read_geometry
+from moireio.formats.aims.orbitals import read_log, read_orbitals
 from moireio.formats.assemble import assemble
 from moireio.formats.deeph.files import open_hdf5
 from moireio.formats.elements import OrbitalMap, source_from_matrices
 from moireio.formats.orders import AIMS
 from moireio.formats.placing import on_faces, settled_by_overlap, wrapped
-from moireio.formats.shells import shells_of_m, structure_and_basis
-from moireio.formats.streams import beside, lines
+from moireio.formats.shells import structure_and_basis
+from moireio.formats.streams import beside
 from moireio.formats.structures.text import plain_name, shown
 from moireio.formats.tables import NumberFile
-from moireio.results.electrons import Electrons
 from moireio.store.hdf5_guard import own_dataset
 from moireio.system.basis import Basis
 from moireio.system.boxes import complete_cell
@@ -43,9 +43,6 @@ HARTREE_EV = 27.2113845
 LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-5}
 INDICES = "rs_indices.out"
 _SOURCE = re.compile(r"rs_(?:indices\.out|(?:overlap|hamiltonian(?:_up|_dn|_down)?)\.(?:out|h5))")
-_FERMI = re.compile(r"Chemical potential \(Fermi level\)(?: in eV)?\s*:\s*([-+.\dEe]+)")
-_ELECTRONS = re.compile(r"a total of\s+([.\d]+)\s+electrons")
-_ORBITAL = re.compile(r"\s*(?:\d+|\*+)\s+(\w+)\s+(\d+|\*+)\s+(\d+)\s+(\d+)\s+(-?\d+)\s*")
 LARGEST_BASIS = 10_000_000
 FARTHEST = 1 << 20
 
@@ -251,9 +248,16 @@ def read_indices(path: str, *, periodic: bool) -> Pattern:
         )
         if not 0 < n_basis <= LARGEST_BASIS or n_cells < 1 or size < 1:
             raise DamagedError(f"has {n_basis} orbitals, {n_cells} cells and {size} elements")
-        _heading(text, "cell_index")
-        listed = periodic and n_cells > 1
-        # The last cell is a dummy; a molecule has the cell 0 alone.
+        # The last cell is a dummy; a molecule has the cell 0 alone, which is not listed.
+        listed = "not used" not in _heading(text, "cell_index")
+        if listed != periodic:
+            text.fail(
+                "lists "
+                + ("cells" if listed else "no cells")
+                + ", but geometry.in has "
+                + ("lattice vectors" if periodic else "none"),
+                "the two are of different calculations",
+            )
         cells = [_integers(text, 3, "a cell") for _ in range(n_cells)] if listed else [[0, 0, 0]]
         if listed and max(abs(v) for v in cells[-1]) >= FARTHEST:
             cells = cells[:-1]
@@ -305,10 +309,11 @@ def _count(text: NumberFile, name: str) -> int:
     return int(found[1])
 
 
-def _heading(text: NumberFile, name: str) -> None:
+def _heading(text: NumberFile, name: str) -> str:
     line = text.line(name)
     if name not in line:
         text.fail(f"{name} expected, found {shown(line)}")
+    return line
 
 
 def _integers(text: NumberFile, count: int, what: str) -> list[int]:
@@ -368,111 +373,6 @@ def read_values(path: str, size: int) -> npt.NDArray[np.float64]:
             remedy="it is cut short, or of another calculation",
         )
     return values
-
-
-def read_log(path: str) -> Electrons | None:
-    """Read Fermi level and number of electrons from aims's output.
-
-    Parameters
-    ----------
-    path : str
-        Usually ``aims.out``.
-
-    Returns
-    -------
-    Electrons or None
-        The last Fermi level; None if there is nothing of this.
-    """
-    fermi = count = None
-    for line in lines(path):
-        if (found := _FERMI.search(line)) is not None:
-            fermi = _finite(found[1], fermi)
-        elif (found := _ELECTRONS.search(line)) is not None:
-            count = _finite(found[1], count)
-    return None if fermi is None and count is None else Electrons(count=count, fermi=fermi)
-
-
-def _finite(word: str, before: float | None) -> float | None:
-    try:
-        value = float(word)
-    except ValueError:
-        return before
-    return value if abs(value) < 1e9 else before
-
-
-def read_orbitals(path: str, species: Sequence[str]) -> list[tuple[int, ...]]:
-    """Read ``basis-indices.out``.
-
-    Parameters
-    ----------
-    path : str
-        The file, compressed or not.
-    species : sequence of N str
-        Species of each atom. Beyond atom 999 the file has no numbers of atoms; those have the
-        shells of their species.
-
-    Returns
-    -------
-    list of N tuples of int
-        Angular momentum of each radial function.
-
-    Raises
-    ------
-    MoireioError
-        If a shell is not m = −l … l, or orbitals and atoms do not fit.
-    """
-    atoms: list[list[int]] = [[] for _ in species]
-    m_of: list[list[int]] = [[] for _ in species]
-    at, seen = 0, False
-    with naming(path):
-        for number, line in enumerate(lines(path), 1):
-            if not line.strip() or line.split()[0] == "fn.":
-                continue
-            found = _ORBITAL.fullmatch(line)
-            if found is None:
-                raise DamagedError(f"line {number}: an orbital expected, found {shown(line)}")
-            seen = True
-            momentum, m = int(found[4]), int(found[5])
-            if found[2].startswith("*"):
-                while at < len(species) and at < 999:
-                    at += 1
-                if at < len(species) and len(atoms[at]) >= _known(atoms, species, at):
-                    at += 1
-                atom = at
-            else:
-                atom = int(found[2]) - 1
-                if atom not in (at, at + 1):
-                    raise DamagedError(f"line {number}: atom {atom + 1} after atom {at + 1}")
-                at = atom
-            if not 0 <= atom < len(species):
-                raise MoireioError(
-                    f"line {number}: an orbital of atom {atom + 1}, but geometry.in has "
-                    f"{len(species)}",
-                    remedy="the two are of different calculations",
-                )
-            atoms[atom].append(momentum)
-            m_of[atom].append(m)
-        if not seen:
-            raise DamagedError("lists no orbitals")
-        shells = []
-        for atom, (momenta, ms) in enumerate(zip(atoms, m_of, strict=True)):
-            one = shells_of_m(momenta, f"atom {atom + 1}")
-            if ms != [m for momentum in one for m in range(-momentum, momentum + 1)]:
-                raise DamagedError(f"the orbitals of atom {atom + 1} are not m = -l ... l")
-            shells.append(one)
-    return shells
-
-
-def _known(atoms: list[list[int]], species: Sequence[str], atom: int) -> int:
-    """Return how many orbitals an earlier atom of the same species has."""
-    for earlier in range(min(atom, 999)):
-        if species[earlier] == species[atom]:
-            return len(atoms[earlier])
-    raise MoireioError(
-        f"has no number of atom {atom + 1}, the first of species {species[atom]}",
-        remedy="FHI-aims prints *** beyond atom 999; order the atoms so that every species is "
-        "among the first 999",
-    )
 
 
 def _matrix_files(path: str, find: Callable[..., str | None], label: str) -> dict[str, list[str]]:

@@ -116,7 +116,8 @@ def read(
             remedy="write them with REAL_SPACE T",
         )
     structure, basis, used, notes = _structure(output, file, companions, near, shells)
-    moved, moves = wrapped(structure, -0.5, low_included=True)
+    along = [letter in output.periodicity.upper() for letter in "XYZ"]
+    moved, moves = wrapped(structure, -0.5, low_included=True, along=along)
     orbitals = OrbitalMap.make(moved, basis, NATURAL)
     with naming(label):
         gamma = 0 in matrices.numbers("KS", 1) + matrices.numbers("S", 1)
