@@ -246,6 +246,20 @@ FORMATS = {
             loses="other files of the folder; writing: other operators and results",
         ),
         Format(
+            "wanniertools",
+            "WannierTools' sparse or dense Hamiltonian, or its wt.in",
+            Late("moireio.formats.wanniertools.hr", "detect"),
+            Late("moireio.formats.wanniertools.hr", "read"),
+            Late("moireio.formats.wanniertools.hr", "write"),
+            keeps="structure and shells of wt.in, H, S, Fermi level",
+            loses="what else wt.in asks for",
+            companions="wt.in, the overlap, or a structure file for the lattice",
+            options={
+                "form": FormatOption("sparse or dense", writes=True),
+                **_PLAIN_OPTIONS,
+            },
+        ),
+        Format(
             "wannier90-hr",
             "Wannier90's X_hr.dat",
             Late("moireio.formats.wannier90.hr", "detect"),

@@ -27,6 +27,7 @@ from moireio.formats.structures.text import MAGIC, shown
 
 PIECE = 4 << 20  # bytes
 LONGEST = 1 << 20  # bytes of a line
+FEW = 100  # lines that are read word by word in less time than by columns
 #: What deflate can expand to at most. A header that announces more than fits is damaged.
 RATIO = 1032
 
@@ -114,7 +115,7 @@ class NumberFile:
     def __init__(self, path: str, stream: IO[bytes] | None = None) -> None:
         self.path = path
         self.line_number = 0
-        self._rest = b""
+        self._rest, self._at = b"", 0  # what is read, and where the next line begins in it
         self._ended = False
         if stream is not None:
             self._raw = self._stream = stream
@@ -196,16 +197,16 @@ class NumberFile:
         str
             Without blanks at its ends.
         """
-        while (end := self._rest.find(b"\n")) < 0 and not self._ended:
-            if len(self._rest) > LONGEST:
+        while (end := self._rest.find(b"\n", self._at)) < 0 and not self._ended:
+            if len(self._rest) - self._at > LONGEST:
                 self.fail(f"has no end; {expected} expected", line=self.line_number + 1)
             self._fill()
         if end < 0:
             end = len(self._rest)
-            if end == 0:
+            if end <= self._at:
                 self._cut_short(expected)
-        text, self._rest = self._rest[:end], self._rest[end + 1 :]
-        self._last_line = text
+        text = self._rest[self._at : end]
+        self._before, self._at = self._at, min(end + 1, len(self._rest))
         self.line_number += 1
         if b"\0" in text:
             self.fail(f"is binary; {expected} expected")
@@ -250,26 +251,29 @@ class NumberFile:
         """
         words = self.line(expected).split("!")[0].split()
         if not (len(words) == 1 and words[0].isdecimal()):
-            self._rest = self._last_line + b"\n" + self._rest
+            self._at = self._before
             self.line_number -= 1
 
     @property
     def at_end(self) -> bool:
         """Whether nothing is left, after `skip_blank`."""
-        return self._ended and not self._rest
+        return self._ended and self._at >= len(self._rest)
 
     def skip_blank(self) -> None:
         """Skip blank lines."""
         while True:
-            stripped = self._rest.lstrip()
-            self.line_number += self._rest[: len(self._rest) - len(stripped)].count(b"\n")
-            if stripped or self._ended:
-                # blanks that begin the next line belong to it
-                blanks = self._rest[: len(self._rest) - len(stripped)].rpartition(b"\n")[2]
-                self._rest = blanks + stripped
+            end = self._rest.find(b"\n", self._at)
+            if end < 0 and not self._ended:
+                if len(self._rest) - self._at > LONGEST:
+                    return
+                self._fill()
+                continue
+            if self._rest[self._at : len(self._rest) if end < 0 else end].strip():
                 return
-            self._rest = b""
-            self._fill()
+            self._at = len(self._rest) if end < 0 else end + 1
+            if end < 0:
+                return
+            self.line_number += 1
 
     def rows(self, count: int, columns: int, expected: str) -> Iterator[Run]:
         """Yield the next lines in runs.
@@ -332,7 +336,7 @@ class NumberFile:
 
     def _run(self, text: bytes, lines: int, columns: int, expected: str) -> Run:
         first = self.line_number + 1
-        table = table_of(text, lines)
+        table = table_of(text, lines) if lines >= FEW else None
         if table is not None:
             ends = word_ends(table[0])
             fits = len(ends) == columns and not (table == NEWLINE).any()
@@ -360,7 +364,7 @@ class NumberFile:
             words = row.split(b"!")[0].split(b"#")[0].split()
             found = _numbers(b" ".join(words)) if len(words) == columns else None
             if found is None or len(found) != columns or not np.isfinite(found).all():
-                last = self._ended and not self._rest and number - first == len(lines) - 1
+                last = self.at_end and number - first == len(lines) - 1
                 self.fail(
                     f"{expected} expected, found {shown(row.decode('utf-8', 'replace'))}",
                     "the file is cut short: make it again" if last else None,
@@ -419,7 +423,7 @@ class NumberFile:
                 raise self._broken(error) from error
             raise unreadable(error, self.path) from error
         self._ended = len(piece) == 0
-        self._rest += piece
+        self._rest, self._at, self._before = self._rest[self._at :] + piece, 0, 0
 
     def _broken(self, error: Exception) -> DamagedError:
         return DamagedError(
@@ -430,20 +434,26 @@ class NumberFile:
 
     def _lines(self, most: int) -> tuple[bytes, int]:
         """Return at most so many whole lines of what is read at once, and their number."""
-        while b"\n" not in self._rest and not self._ended:
-            if len(self._rest) > LONGEST:
+        while (first := self._rest.find(b"\n", self._at)) < 0 and not self._ended:
+            if len(self._rest) - self._at > LONGEST:
                 self.fail("has no end", line=self.line_number + 1)
             self._fill()
-        if not self._ended and len(self._rest) < PIECE:
+        length = first + 1 - self._at
+        if not self._ended and len(self._rest) - self._at < min(PIECE, 2 * most * length):
             self._fill()
-        ends = np.flatnonzero(np.frombuffer(self._rest, dtype=np.uint8) == 10)
+        begin, available = self._at, len(self._rest) - self._at
+        for window in (min(available, 2 * most * length), available):
+            found = np.frombuffer(self._rest, dtype=np.uint8, count=max(window, 0), offset=begin)
+            ends = np.flatnonzero(found == NEWLINE)
+            if len(ends) >= most:
+                break
         if len(ends) == 0:
-            text, self._rest = self._rest, b""
+            self._at = len(self._rest)
+            text = self._rest[begin:]
             return text, int(bool(text.strip()))
         lines = min(most, len(ends))
-        cut = int(ends[lines - 1]) + 1
-        text, self._rest = self._rest[:cut], self._rest[cut:]
-        return text, lines
+        self._at = begin + int(ends[lines - 1]) + 1
+        return self._rest[begin : self._at], lines
 
     def _cut_short(self, expected: str) -> NoReturn:
         self.fail(

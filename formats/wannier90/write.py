@@ -83,7 +83,7 @@ def write_calculation(
         for component, name in enumerate(names):
             stream = stack.enter_context(write_text(name + ending))
             if kind == "hr":
-                _write_hr(stream, plain, component, digits)
+                write_hr(stream, plain, component, digits)
             else:
                 _write_tb(stream, calculation, plain, component, positions, digits)
             stack.enter_context(write_text(f"{name}.win")).write(_win(calculation, orbitals))
@@ -118,7 +118,20 @@ def _number(digits: int | None) -> str:
     return " %23.16e" if digits is None else f"%{digits + 6}.{digits}f"
 
 
-def _write_hr(stream: TextIO, plain: PlainHamiltonian, component: int, digits: int | None) -> None:
+def write_hr(stream: TextIO, plain: PlainHamiltonian, component: int, digits: int | None) -> None:
+    """Write the text of ``_hr.dat``.
+
+    Parameters
+    ----------
+    stream : text file
+        Open for writing.
+    plain : PlainHamiltonian
+        H in the order of the file.
+    component : int
+        The spin.
+    digits : int or None
+        Digits after the point; None for all.
+    """
     n = plain.dense(component, 0).shape[0]
     stream.write(f" written by moireio {__version__}\n")
     stream.writelines(_counts(n, len(plain.cells)))

@@ -49,8 +49,22 @@ def test_numbers_of_fortran_and_columns_that_touch(tmp_path):
     path = tmp_path / "table"
     path.write_text("1.5D+01 2 ! a comment\n1d0 3\n")
     np.testing.assert_array_equal(whole(path, 2, 2), [[15, 2], [1, 3]])
-    path.write_text("    1    2\n-100010000\n")
-    np.testing.assert_array_equal(whole(path, 2, 2), [[1, 2], [-1000, 10000]])
+    path.write_text("    1    2\n-100010000\n" * 100)
+    np.testing.assert_array_equal(whole(path, 200, 2), [[1, 2], [-1000, 10000]] * 100)
+
+
+@pytest.mark.parametrize("text", [b"", b"1 2\n", b"1 2"])
+def test_the_end_of_the_file(tmp_path, text):
+    path = tmp_path / "table"
+    path.write_bytes(text)
+    with NumberFile(str(path)) as file:
+        if text:
+            next(file.rows(1, 2, "numbers"))
+        file.skip_blank()
+        assert file.at_end
+        with pytest.raises(DamagedError, match="cut short"):
+            next(file.rows(1, 2, "numbers"))
+        assert list(file.words("numbers")) == []
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,41 @@ def tb_text(cells, matrices, cell, position=None, comment="written on 1Jan2026 a
     return "\n".join(lines) + "\n"
 
 
+WT_IN = """&TB_FILE
+Hrfile = "x.dat"
+/
+LATTICE
+Angstrom
+4 0 0
+0 5 0
+0 0 6
+ATOM_POSITIONS
+2
+Direct
+C 0.1 0 0
+H 0.5 1.5 0
+PROJECTORS
+1 1
+C pz
+H s
+"""
+
+
+def sparse_text(cells, matrices, count=None, cells_line=False):
+    """The text of WannierTools' sparse form, zeros left out."""
+    rows = [
+        f"{' '.join(map(str, cell))} {i + 1} {j + 1} {matrix[i, j].real:.12f} "
+        f"{matrix[i, j].imag:.12f}"
+        for cell, matrix in zip(cells.tolist(), matrices, strict=True)
+        for i, j in np.argwhere(matrix)
+    ]
+    head = ["comment", f"{len(rows) if count is None else count} ! elements"]
+    head += [f"{matrices.shape[1]} # orbitals"] + ([f"{len(cells)}"] if cells_line else [])
+    return "\n".join([*head, *rows]) + "\n"
+
+
 def write_wannier90(folder):
-    """A calculation in each of Wannier90's forms; paths by format."""
+    """A calculation in each form of Wannier90 and WannierTools; paths by format."""
     cells, matrices = random_model(7, 2)
     centres = np.array([[0.0, 0, 0], [1, 1, 1]])
     position = np.zeros((3, *matrices.shape), dtype=complex)
@@ -99,4 +132,7 @@ def write_wannier90(folder):
     (folder / "w_centres.xyz").write_text(xyz_text(centres))
     (folder / "w.win").write_text(win_text(np.diag([3, 4, 5]), 2))
     (folder / "w_tb.dat").write_text(tb_text(cells, matrices, np.diag([3, 4, 5]), position))
-    return {"wannier90-hr": "w_hr.dat", "wannier90-tb": "w_tb.dat"}
+    (folder / "wt").mkdir()
+    (folder / "wt" / "wt.in").write_text(WT_IN)
+    (folder / "wt" / "x.dat").write_text(sparse_text(cells, matrices))
+    return {"wanniertools": "wt/x.dat", "wannier90-hr": "w_hr.dat", "wannier90-tb": "w_tb.dat"}

@@ -1,0 +1,1 @@
+"""WannierTools: Hamiltonians in dense and sparse form, with overlaps, and its input."""
