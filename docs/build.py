@@ -34,6 +34,7 @@ CONTENTS = {
         "howto-overlap",
         "howto-predict",
         "howto-train",
+        "howto-models",
         "tight-binding",
         "howto-solvers",
         "howto-anchors",

@@ -1,11 +1,12 @@
 """Trained networks, from whatever file or folder holds them."""
 
 import os
+from collections.abc import Sequence
 
 from moireio.errors import MissingFileError, MoireioError
 from moireio.formats.deeph import e3 as deephe3
 from moireio.formats.kinds import identify
-from moireio.models.shipped import shipped
+from moireio.models.registry import entries, registry_folders
 from moireio.network import modelfile
 from moireio.network.model import NetworkModel
 from moireio.store.containers import kind_of_file
@@ -14,16 +15,20 @@ from moireio.store.containers import kind_of_file
 CONTAINERS = ("model", "block", "hdf5", "deeph-file", "zarr", "zip")
 
 
-def load_model(path: str, e3nn: str | None = None) -> NetworkModel:
+def load_model(
+    path: str, e3nn: str | None = None, folders: Sequence[str] | None = None
+) -> NetworkModel:
     """Read a trained network.
 
     Parameters
     ----------
     path : str
         Model file of moireio, result folder of DeepH-E3 (or the ``best_model.pkl`` in it), or name
-        of a model that comes with moireio, as "graphene-bilayer".
+        of a model of a registry, as "graphene-bilayer".
     e3nn : str, optional
         For DeepH-E3's networks, the version of e3nn whose rules hold (`deephe3.model`).
+    folders : sequence of str, optional
+        Registries in which names are looked up; by default the usual ones.
 
     Returns
     -------
@@ -36,14 +41,15 @@ def load_model(path: str, e3nn: str | None = None) -> NetworkModel:
         If it is neither, or damaged, or `e3nn` is given for a model file of moireio.
     """
     if not os.path.exists(path):
-        known = {os.path.splitext(os.path.basename(p))[0]: p for p in shipped()}
-        if path not in known:
+        found = entries(registry_folders() if folders is None else folders)
+        known = [entry for entry in found if entry.name == path]
+        if not known:
             raise MissingFileError(
-                "no such file or folder, and no model of this name comes with moireio",
+                "no such file or folder, and no model of this name is known",
                 path=path,
-                remedy=f"these do: {', '.join(known)}",
+                remedy=f"these are: {', '.join(dict.fromkeys(entry.name for entry in found))}",
             )
-        path = known[path]
+        path = known[0].path
     if os.path.isdir(path) and not os.path.exists(os.path.join(path, "zarr.json")):
         kind = identify(path)
         if kind is None or kind.name != "deeph-e3":

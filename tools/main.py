@@ -18,6 +18,7 @@ COMMANDS = {
     "predict-h": "predict H(R) with a trained network",
     "tb-h": "compute a Slater-Koster tight-binding Hamiltonian",
     "train-h": "train networks for Hamiltonians",
+    "models": "keep, check and choose trained networks",
     "compare-h": "compare Hamiltonians by elements, orbitals and bands",
     "deeph2h5": "read DeepH's data folders into block files",
     "band": "compute bands along a path, draw and compare them",

@@ -257,6 +257,17 @@ _OPTIONS = {
         "program.  [default: not along a vacuum wider than the orbitals reach, or than 8 Å where "
         "no basis is known; nor where every pair of atoms has R = 0]",
     ),
+    "registry": click.option(
+        "--registry",
+        "registries",
+        multiple=True,
+        type=click.Path(),
+        envvar="MOIREIO_MODELS",
+        show_envvar=True,
+        metavar="DIR",
+        help="Folder of models; repeatable. 'shipped' stands for those that come with moireio.  "
+        "[default: the user's own, and shipped]",
+    ),
     "name": click.option(
         "--name", help="Keep the result apart under this name instead of replacing the last one."
     ),
@@ -284,7 +295,7 @@ def options(*names):
     ----------
     *names : str
         Which: output, in_place, force, container, compression, storage, soc, precision, memory,
-        jobs, resume, device, basis, pao, pbc, name, plot, text, json.
+        jobs, resume, device, basis, pao, pbc, registry, name, plot, text, json.
 
     Returns
     -------

@@ -24,9 +24,10 @@ NAMED = 3  # ghosts that are named
     "-m",
     type=Suggested(lambda _: package_files("moireio.models", ".h5")),
     metavar="NAME|FILE|FOLDER",
-    help="A model that comes with moireio, a model file, or a result folder of DeepH-E3 (with "
-    "best_model.pkl).  [default: one that comes with moireio, if it knows the elements of SOURCE]",
+    help="A model of a registry (models list), a model file, or a result folder of DeepH-E3 (with "
+    "best_model.pkl).  [default: the one of the registries that expects the smallest error]",
 )
+@options("registry")
 @click.option(
     "--e3nn",
     type=click.Choice(["auto", "0.3.5", "0.4.4", "0.5", "0.4+", "best"]),
@@ -70,6 +71,7 @@ def main(
     ctx,
     source,
     model,
+    registries,
     e3nn,
     raw,
     output,
@@ -107,7 +109,8 @@ def main(
     check_outputs(outputs, [source, *([model] if model else [])], settings["force"])
     check_container(output, settings["container"])
     with open_source(source) as file, torch_threads(threads):
-        network = _load(ctx, model or _shipped(file), e3nn, file)
+        chosen = model or _chosen(ctx, file, registries, memory)
+        network = _load(ctx, chosen, e3nn, file, registries)
         if plot and network.expected_error is None:
             raise MoireioError(
                 "has no record of its training, so that there is no expected error to draw",
@@ -196,31 +199,47 @@ def _draw(file, expected, path):
     save(plot_expected_error(file.structure, expected), path)
 
 
-def _shipped(file):
-    """Return the path of a model that comes with moireio, for a file's elements."""
+def _chosen(ctx, file, registries, memory):
+    """Return the path of the model of the registries that expects the smallest error; name it."""
     from moireio.errors import MoireioError
-    from moireio.models.shipped import model_with
+    from moireio.formats.models import load_model
+    from moireio.models.registry import entries, registry_folders
+    from moireio.network.choice import question_of_file, rank
 
     symbols = sorted(set(file.structure.element_symbols))
-    path = model_with(symbols)
-    if path is None:
+    found = entries(registry_folders(registries))
+    known = [entry for entry in found if entry.usable and set(symbols) <= set(entry.elements)]
+    if not known:
         raise MoireioError(
-            f"no model that comes with moireio knows {', '.join(symbols)}",
+            f"no model of the registries knows {', '.join(symbols)}",
             path=file.label,
-            remedy="give one with --model",
+            remedy="give one with --model, or put one into a registry with models add",
         )
-    return path
+    if len(known) == 1:
+        say(ctx, f"model {known[0].name}")
+        return known[0].path
+    ranking = rank(question_of_file(file), known, load_model, memory)
+    first = ranking[0]
+    if not first.knows:
+        reasons = "; ".join(f"{c.entry.name}: {c.why}" for c in ranking)
+        raise MoireioError(
+            f"no model of the registries serves: {reasons}", path=file.label, remedy="give --model"
+        )
+    say(ctx, f"model {first.entry.name}, of {len(known)}: {first.why}")
+    return first.entry.path
 
 
-def _load(ctx, path, e3nn, file):
+def _load(ctx, path, e3nn, file, registries):
     """Return a model, for DeepH-E3's with the rules of the version of e3nn asked for."""
     from moireio.formats.models import load_model
+    from moireio.models.registry import registry_folders
 
+    folders = registry_folders(registries)
     if e3nn == "auto":
-        return load_model(path)
+        return load_model(path, folders=folders)
     if e3nn == "best":
         return _best(ctx, path, file)
-    network = load_model(path, e3nn)
+    network = load_model(path, e3nn, folders)
     trained_with = network.training.get("e3nn")
     expected = (None, "0.4.4", "0.5") if e3nn == "0.4+" else (None, e3nn)
     if trained_with not in expected:

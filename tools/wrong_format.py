@@ -34,6 +34,10 @@ READS = {
     "overlap": (STRUCTURES, "block files and structure files"),
     "tb-h": (STRUCTURES, "block files and structure files"),
     "predict-h": (("block",), "block files"),
+    "choose": (
+        (*CALCULATIONS, *STRUCTURES),
+        "block files, structure files, OpenMX's .scfout, data folders of DeepH",
+    ),
     "train-h": ((*CALCULATIONS, "folder"), "block files, OpenMX's .scfout, data folders of DeepH"),
     "compare-h": (CALCULATIONS, "block files, OpenMX's .scfout, data folders of DeepH"),
     "band": (("block",), "block files"),

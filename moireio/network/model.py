@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
+from moireio.models.cards import ModelCard
 from moireio.network.ends import Edges
 from moireio.network.expected_error import ExpectedError
 from moireio.network.frames import by_degree, frames_by_degree, out_of_frames
 from moireio.network.head import Head, Targets
 from moireio.network.irreps import Irreps, Layout, e3nn_places
 from moireio.network.net import Network
+from moireio.network.referencecell import ReferenceCell
 from moireio.system.basis import Basis
 
 
@@ -39,6 +41,10 @@ class NetworkModel:
         File or folder that it was read from, for messages.
     expected_error : ExpectedError or None
         What it knows about its errors; None if its training is unknown.
+    card : ModelCard or None
+        What a user wants to know about it; None if it has none.
+    cells : tuple of ReferenceCell
+        Test cells of the card that lie in its file.
     """
 
     network: Network
@@ -49,6 +55,8 @@ class NetworkModel:
     training: dict[str, Any] = field(default_factory=dict)
     label: str = "the model"
     expected_error: ExpectedError | None = None
+    card: ModelCard | None = None
+    cells: tuple[ReferenceCell, ...] = ()
 
     @property
     def name(self) -> str:

@@ -1,8 +1,8 @@
 """Model files: networks with everything that is needed to use them, without pickle.
 
 An HDF5 file (or zarr) whose root says ``format = "moireio-model"``: ``/model/settings`` and
-``/model/training`` (JSON texts), ``/model/weights/NAME``, ``/model/expected_error/NAME``, and
-``/basis`` as in a block file.
+``/model/training`` (JSON texts), ``/model/weights/NAME``, ``/model/expected_error/NAME``,
+``/model/card`` (JSON) with ``/model/cells/NAME``, and ``/basis`` as in a block file.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import torch
 from moireio.blockfile.reader import read_basis
 from moireio.blockfile.writer import root_attributes, write_basis
 from moireio.errors import DamagedError, MoireioError, first_line
+from moireio.models.cards import ModelCard
 from moireio.models.shipped import FORMAT
 from moireio.network.bounds import require_outputs, require_weights
 from moireio.network.expected_error import ExpectedError
@@ -22,12 +23,13 @@ from moireio.network.head import Targets
 from moireio.network.irreps import Layout
 from moireio.network.model import NetworkModel
 from moireio.network.net import Network, NetworkSettings
+from moireio.network.referencecell import read_cells, write_cells
 from moireio.runtime.random import torch_seed
 from moireio.store.base import Container, seal, verify, write_array
 from moireio.store.containers import open_container
 from moireio.store.transaction import write_container
 
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 
 
 def write(path: str, model: NetworkModel, force: bool = False) -> None:
@@ -64,6 +66,11 @@ def write(path: str, model: NetworkModel, force: bool = False) -> None:
             for name, array in model.expected_error.arrays().items():
                 write_array(container, f"model/expected_error/{name}", array)
             seal(container, "model/expected_error")
+        if model.card is not None:
+            text = model.card.to_json()
+            write_array(container, "model/card", np.array([text], dtype=object))
+        if model.cells:
+            write_cells(container, "model/cells", model.cells)
         seal(container, "model")
         if model.basis is not None:
             write_basis(container, model.basis)
@@ -125,6 +132,8 @@ def read(path: str) -> NetworkModel:
             network.load_state_dict(weights)
             names = tuple(description["names"])
             expected = _read_expected_error(container, network, len(targets.numbers))
+            card = _read_card(container)
+            cells = read_cells(container, "model/cells")
         except MoireioError as error:
             raise type(error)(error.what, path=error.path or path, remedy=error.remedy) from error
         except (KeyError, ValueError, TypeError, RuntimeError, IndexError, StopIteration) as error:
@@ -132,7 +141,16 @@ def read(path: str) -> NetworkModel:
             raise DamagedError(f"its contents do not fit each other: {text}", path=path) from error
         basis = read_basis(container) if "basis" in container.groups() else None
         kind = attributes["kind"]
-        return NetworkModel(network, targets, kind, names, basis, training, path, expected)
+        return NetworkModel(
+            network, targets, kind, names, basis, training, path, expected, card, cells
+        )
+
+
+def _read_card(container: Container) -> ModelCard | None:
+    """Return the card, or None: files before version 1.2 have none."""
+    if "card" not in container.arrays("model"):
+        return None
+    return ModelCard.from_json(str(container.read("model/card")[0]))
 
 
 def _read_expected_error(

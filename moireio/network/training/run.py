@@ -132,6 +132,7 @@ def train(
         training.take_best()
         after = {name: report(model, group, team) for name, group in samples.items()}
         model.expected_error = fit_expected_error(model, samples)
+        model.card, model.cells = None, ()  # those of the model that it began with
         model.network.to("cpu")
         model.training = {
             **_record_of_data(sets, level),
