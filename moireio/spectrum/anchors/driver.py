@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SAME = 1e-9  # Å⁻¹
 SURE = 1e-8  # eV; two runs of the same anchors differ by less
 GRAMS = 5  # matrices of a small space, see `Grams`
-LEFT = 0.03  # share of the k points that may be solved directly in the end
+LEFT, MOST_LEFT = 0.03, 8  # share and number of the k points that may be solved directly in the end
 
 
 def anchored_levels(
@@ -196,7 +196,7 @@ def anchored_levels(
             done.add(int(piece[place]))
             return int(piece[place]), *run.at(place, states), accuracy
 
-        for _ in run.run(int(LEFT * len(piece))):
+        for _ in run.run(min(int(LEFT * len(piece)), MOST_LEFT)):
             for place in fresh:
                 if piece[place] not in done:
                     yield levels(place)

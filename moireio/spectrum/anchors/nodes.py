@@ -117,7 +117,9 @@ class PlaneNodes:
         (p,) array
             They add up to 1.
         """
-        return np.asarray(lu_solve(self._factors, self._values(x[None])[:, 0]))
+        factors, pivots = self._factors
+        # while it runs, LAPACK's wrapper counts pivots from 1 in place: each thread needs its own
+        return np.asarray(lu_solve((factors, pivots.copy()), self._values(x[None])[:, 0]))
 
 
 def _cardinal(x: float, nodes: npt.NDArray) -> npt.NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """k points from which functions of k follow."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -41,3 +43,13 @@ def test_nodes_of_a_plane_lie_in_its_region_and_serve_all_of_it():
     assert (nodes.points @ sides.T).max() < np.sqrt(0.75) + 1e-9
     for x in [*HEXAGON, *(0.9 * HEXAGON), np.zeros(2)]:
         assert np.abs(nodes.weights(x)).sum() < 50
+
+
+def test_weights_in_several_threads_at_once():
+    """SciPy's solutions with LU factors change the pivots while they run."""
+    nodes = PlaneNodes(np.array([[-1.0, -1], [1, -1], [1, 1], [-1, 1]]), 10)
+    points = np.random.default_rng(0).uniform(-1, 1, (4000, 2))
+    expected = [nodes.weights(x) for x in points]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(nodes.weights, points))
+    assert np.array_equal(found, expected)
