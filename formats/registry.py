@@ -194,7 +194,7 @@ FORMATS = {
             keeps="structure, shells, H (nspin 1, 2, 4), S, Fermi level and electrons of the log",
             loses="position matrices, magnetic moments of STRU, earlier ionic steps",
             companions="S, H of spin down, STRU, running_scf.log, orbital files",
-            options={"shells": FormatOption("shells where no file gives them, as Si=2s2p1d")},
+            options={"shells": FormatOption(SHELLS_HELP)},
         ),
         # before block files, as its .nc are HDF5 too
         Format(
@@ -207,6 +207,7 @@ FORMATS = {
             keeps="structure, shells, cutoffs, radial functions of .ion files, H, S, electrons",
             loses="density matrices, k mesh, electronic temperature",
             companions="ORB_INDX, XV, .ion.xml or .ion of a species",
+            options={"shells": FormatOption(SHELLS_HELP)},
         ),
         Format(
             "moireio",

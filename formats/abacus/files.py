@@ -52,7 +52,8 @@ RYDBERG_EV = 13.605698066
 LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-4}
 USUAL_RESIDUAL = {"hamiltonian": 1e-4, "overlap": 1e-5}
 NAMES = ("hrs1_nao.csr", "data-HR-sparse_SPIN0.csr")
-LOGS = ("running_scf.log", "running_nscf.log", "running_relax.log", "running_cell-relax.log")
+RUNS = ("scf", "nscf", "relax", "cell-relax", "md")
+LOGS = tuple(f"running_{run}.log" for run in RUNS)
 STRUCTURES = ("STRU_ION_D", "STRU")
 SAME_CELL = 1e-4  # relative: headers of 2025 have six digits
 

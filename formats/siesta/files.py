@@ -21,6 +21,7 @@ import numpy as np
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, MoireioError, naming, unreadable
 from moireio.formats.assemble import assemble
+from moireio.formats.shells import parse_shells_option
 from moireio.formats.siesta.beside import Beside, look_beside
 from moireio.formats.siesta.hsx import read_hsx
 from moireio.formats.siesta.netcdf import read_netcdf
@@ -76,6 +77,7 @@ def read(
     label: str | None = None,
     companions: Sequence[str] = (),
     pbc: Sequence[bool] | None = None,
+    shells: str | None = None,
 ) -> Calculation:
     """Read a file of matrices.
 
@@ -89,6 +91,8 @@ def read(
         Further files: ``ORB_INDX``, ``XV``, ``.ion.xml``. Those beside `path` are found.
     pbc : sequence of three bool, optional
         Whether the structure is periodic along each vector; by default where pairs cross it.
+    shells : str, optional
+        Shells of species whose files do not give them, such as sisl's ``.nc``: ``C=s2p1``.
 
     Returns
     -------
@@ -104,6 +108,8 @@ def read(
     """
     stored = read_stored(path, label or path)
     beside = look_beside(path, companions, [one.label for one in stored.species or []] or None)
+    for name, momenta in parse_shells_option(shells).items():
+        beside.species.setdefault(name, Species(name, momenta))
     with naming(label or path):
         structure, basis = _structure_and_basis(stored, beside)
         sources = stored.sources(structure, basis)
@@ -159,8 +165,10 @@ def _structure_and_basis(stored: Stored, beside: Beside) -> tuple[Structure, Bas
     labels, species = _labels(stored, beside), dict(beside.species)
     for one in stored.species or []:
         found = species.get(one.label)
-        if found is None or not one.shells:
-            species.setdefault(one.label, one)
+        if found is None:
+            species[one.label] = one
+        elif not one.shells:
+            species[one.label] = replace(found, number=found.number or one.number)
         elif found.shells != one.shells:
             raise MoireioError(
                 f"gives {one.label} the shells {one.shells}, the files beside it {found.shells}",
@@ -229,7 +237,7 @@ def _no_shells(path: str, of: str) -> MoireioError:
         f"does not give the shells of {of}, and neither {stem}.ORB_INDX nor a file "
         "SPECIES.ion.xml is beside it",
         path=path,
-        remedy="give one of them in `companions`",
+        remedy="give one of them in `companions`, or `shells` as in C=s2p1",
     )
 
 

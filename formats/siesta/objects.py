@@ -193,7 +193,7 @@ def write(calculation: Calculation) -> Any:
         import sisl
     except ImportError as error:
         raise MoireioError(
-            "SIESTA's files and sisl's objects need the package sisl",
+            "needs the package sisl to write SIESTA's files and sisl's objects",
             remedy="pip install 'moireio[siesta]'",
         ) from error
     structure, basis = calculation.structure, calculation.basis

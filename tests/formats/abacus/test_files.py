@@ -324,6 +324,31 @@ def test_what_is_missing_is_named(foreign, tmp_path):
         read(str(folder / S))
 
 
+def test_folder_of_a_run(tmp_path):
+    """OUT.… with H and log, STRU above; S under the name of 2025."""
+    made = system(["C", "H"], "none")
+    write(made, str(tmp_path / "out"))
+    run = tmp_path / "run" / "OUT.ABACUS"
+    run.mkdir(parents=True)
+    for old, new in ((H, "hrs1_nao.csr"), (S, "sr_nao.csr"), ("running_scf.log",) * 2):
+        shutil.copy(tmp_path / "out" / old, run / new)
+    shutil.copy(tmp_path / "out" / "STRU", run.parent)
+    for source in (run, run.parent, run / "hrs1_nao.csr"):
+        assert detect_format(str(source)).name == "abacus"
+        with read(str(source)) as calculation:
+            assert calculation.electrons == made.electrons
+            for name in ("hamiltonian", "overlap"):
+                one, two = made.operator(name), calculation.operator(name)
+                assert_same_blocks(one, two, rtol=1e-15, atol=0)
+    (run / "STRU_ION_D").write_text("LATTICE_CONSTANT\n1\n")  # of the end of a relaxation
+    with pytest.raises(MoireioError, match="STRU_ION_D: has no LATTICE_VECTORS"):
+        read(str(run))
+    with read(str(run), companions=[str(run.parent / "STRU")]) as calculation:
+        assert calculation.structure.formula == "CH"
+    with pytest.raises(MoireioError, match=r"is H of spin down .*hrs1_nao"):
+        read(str(run / "hrs2_nao.csr"))
+
+
 def test_several_steps(tmp_path):
     made = system(["C", "H"], "none")
     rows, signs = abacus_rows(made.structure, made.basis)

@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -172,6 +173,26 @@ def test_tshs_needs_the_shells(foreign, tmp_path):
         assert calculation.structure.formula == "C6"
 
 
+def test_shells_of_a_model(tmp_path):
+    """sisl's .nc do not have the shells of atoms with several orbitals."""
+    sisl = pytest.importorskip("sisl")
+    pytest.importorskip("netCDF4")
+    geometry = sisl.Geometry([[0, 0, 0]], sisl.Atom(6, [2.0, 2.0]), sisl.Lattice(3, [3, 1, 1]))
+    model = sisl.Hamiltonian(geometry)
+    model[0, 0] = model[1, 1] = 0.5
+    model[0, 1] = model[1, 0] = -0.25
+    model[0, 1, (1, 0, 0)] = model[1, 0, (-1, 0, 0)] = -1.5
+    path = str(tmp_path / "x.nc")
+    model.write(path)
+    with pytest.raises(MoireioError, match="does not give the shells of C"):
+        read(path)
+    with read(path, shells="C=s2") as calculation:
+        assert calculation.basis["C"].l == (0, 0)
+        assert calculation.basis.orthogonal
+        assert calculation.structure.pbc.tolist() == [True, False, False]
+        assert np.allclose(levels(calculation, [0.2, 0, 0]), model.eigh([0.2, 0, 0]), atol=1e-12)
+
+
 def test_files_of_another_run(foreign, tmp_path):
     shutil.copy(foreign / "siesta_si_3d" / "Si_pdos.HSX", tmp_path / "x.HSX")
     shutil.copy(foreign / "siesta_c2_soc" / "siesta.XV", tmp_path / "x.XV")
@@ -236,6 +257,15 @@ def test_written_hsx_has_what_sisl_leaves_out(foreign, tmp_path):
         assert again.electrons.count == pytest.approx(8)
     with pytest.raises(MoireioError, match="exists already"):
         write(calculation, str(tmp_path / "x.HSX"))
+
+
+def test_sisl_is_needed_for_writing_only(tmp_path, monkeypatch):
+    random_hsx(tmp_path / "x.HSX")
+    monkeypatch.setitem(sys.modules, "sisl", None)
+    calculation = read(str(tmp_path / "x.HSX"))
+    with pytest.raises(MoireioError, match=r"needs the package sisl .*moireio\[siesta\]"):
+        write(calculation, str(tmp_path / "y.HSX"))
+    assert [path.name for path in tmp_path.iterdir()] == ["x.HSX"]
 
 
 def test_damage_is_named(foreign, tmp_path):
