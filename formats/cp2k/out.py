@@ -28,6 +28,7 @@ _COUNT = re.compile(r"\s*Number of spherical basis functions:\s+(\d+)")
 _FERMI = re.compile(r"\s*Fermi energy:\s+(-?[\d.]+(?:E[-+]?\d+)?)", re.I)
 _ELECTRONS = re.compile(r"\s*Number of electrons:\s+(\d+)\s*$")
 FARTHEST = 1 << 20
+LONGEST = 1000  # characters of a line that are looked at
 
 
 @dataclass(eq=False)
@@ -206,8 +207,8 @@ class _Reader:
             yield line
 
     def peek(self) -> str | None:
-        if self._next is None:
-            self._next = next(self._lines, None)
+        if self._next is None and (line := next(self._lines, None)) is not None:
+            self._next = line[:LONGEST]
         return self._next
 
     def take(self) -> str | None:

@@ -137,7 +137,7 @@ def read(
         ]
     partners = {name: _partners(found) for name, found in listed.items()}
     if gamma:
-        cells, listed, note = at_nearest_images(structure, orbitals, listed, pbc)
+        cells, listed, note = at_nearest_images(structure, orbitals, listed, pbc or along)
         moved = structure
         notes.append(note)
     operators = {

@@ -24,11 +24,11 @@ UNITS = {
     "nm": 10.0, "pm": 0.01, "m": 1e10,
 }  # fmt: skip
 MOST_ATOMS = 10_000_000
-DEEPEST = 20
 _ENTRY = re.compile(
     r"[\s;]*[+*?!/]?(?P<name>[A-Za-z_][\w.-]*)\s*(?:\[(?P<unit>[^\]\n]*)\])?\s*"
     r"(?P<equals>=)?[ \t]*(?P<value>[^\n{};]*)"
 )
+_OPENING, _BRACE = re.compile(r"\s*\{"), re.compile(r"[{}]")
 _INCLUDE = re.compile(r"<<[<+]\s*(\"[^\"\n]*\"|'[^'\n]*'|\S+)")
 
 
@@ -125,15 +125,13 @@ def read_input(path: str) -> Input:
     return found
 
 
-def entries(text: str, depth: int = 0) -> list[Entry]:
+def entries(text: str) -> list[Entry]:
     """Return the entries of a text without comments.
 
     Parameters
     ----------
     text : str
         An HSD file, or the body of an entry.
-    depth : int
-        How deeply it is nested.
 
     Returns
     -------
@@ -154,7 +152,7 @@ def entries(text: str, depth: int = 0) -> list[Entry]:
         entry = Entry(
             match["name"].lower(), (match["unit"] or "").strip().lower(), match["value"].strip()
         )
-        after = re.compile(r"\s*\{").match(text, match.end())
+        after = _OPENING.match(text, match.end())
         if after is None:
             if match["equals"]:
                 found.append(entry)
@@ -175,10 +173,10 @@ def _next_line(text: str, at: int) -> int:
 def _closing(text: str, at: int) -> int:
     """Return where the brace closes that was opened before a place."""
     depth = 1
-    for brace in re.finditer(r"[{}]", text[at:]):
+    for brace in _BRACE.finditer(text, at):
         depth += 1 if brace[0] == "{" else -1
         if depth == 0:
-            return at + brace.start()
+            return brace.start()
     raise DamagedError("a brace is not closed", remedy="the file is cut short")
 
 

@@ -137,6 +137,39 @@ def test_a_matrix_at_gamma_is_cut_into_nearest_images(tmp_path):
     assert np.abs(found - expected).max() < 1e-10
 
 
+def test_shells_from_labels_of_a_printed_matrix(tmp_path, example):
+    """AO_MATRICES prints element and orbital of every row, column after column."""
+    path = write_cp2k(tmp_path, example, basis=False)
+    labels = (
+        ["2s", "2py", "2pz", "2px"],
+        ["3s", "3py", "3pz", "3px", "4d-2", "4d-1", "4d0", "4d+1", "4d+2"],
+        ["1s"],
+    )
+    rows, number = [], 0
+    for atom, (names, symbol) in enumerate(zip(labels, ("C", "Mo", "H"), strict=True), 1):
+        for label in names:
+            number += 1
+            rows.append(f"{number:8d}{atom:6d} {symbol:<2} {label:<6}   {0.1:10.6f}  {-0.5:10.6f}")
+    text = " OVERLAP MATRIX\n\n" + "\n".join([*rows, "", "   3  4", *rows]) + "\n"
+    path.write_text(path.read_text() + text)
+    calculation = realspace.read(str(path))
+    assert [calculation.basis[n].l for n in ("C", "Mo", "H")] == [(0, 1), (0, 1, 2), (0,)]
+    example.assert_equal(calculation, 1e-11, HARTREE)
+
+
+def test_atoms_stay_along_vectors_that_are_not_periodic(tmp_path):
+    """With PERIODIC XY CP2K moves atoms along a and b alone."""
+    example = Example()
+    flat = {key: block for key, block in example.S.items() if key[2][2] == 0}
+    example.S, example.H = flat, {key: example.H[key] for key in flat}
+    path = write_cp2k(tmp_path, example, shifts=((1, 0, 1), (0, 0, 1), (0, -1, 1)))
+    path.write_text(path.read_text() + " CELL| Periodicity                             XY\n")
+    calculation = realspace.read(str(path))
+    moved = calculation.structure.positions - example.structure.positions
+    assert np.abs(moved @ np.linalg.inv(CELL) - [0, 0, 1]).max() < 1e-5
+    example.assert_equal(calculation, 1e-11, HARTREE)
+
+
 def test_of_several_steps_the_last_is_read(tmp_path, example):
     path = write_cp2k(tmp_path, example)
     for old in tmp_path.glob("*-1_0.csr"):
