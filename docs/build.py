@@ -30,6 +30,7 @@ CONTENTS = {
     "How to": [
         "howto-openmx",
         "howto-build",
+        "howto-relax",
         "howto-convert",
         "howto-overlap",
         "howto-predict",

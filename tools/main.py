@@ -14,6 +14,7 @@ COMMANDS = {
     "openmx2h5": "read H(R), S(R) of OpenMX calculations into block files",
     "build-twist": "build twisted, strained, shifted stacks of layers",
     "build-dataset": "write the calculations of a training set, run and collect them",
+    "relax": "relax positions and cell in the forces of a calculator",
     "overlap": "compute S(R) of any structure from its orbitals",
     "predict-h": "predict H(R) with a trained network",
     "tb-h": "compute a Slater-Koster tight-binding Hamiltonian",

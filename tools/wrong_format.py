@@ -31,6 +31,7 @@ READS = {
     "status": (("dataset",), "folders made by build-dataset make"),
     "run": (("dataset",), "folders made by build-dataset make"),
     "collect": (("dataset",), "folders made by build-dataset make"),
+    "relax": (STRUCTURES, "block files and structure files"),
     "overlap": (STRUCTURES, "block files and structure files"),
     "tb-h": (STRUCTURES, "block files and structure files"),
     "predict-h": (("block",), "block files"),

@@ -53,6 +53,7 @@ def _made(place: str) -> ResultKind[Any]:
 KINDS = Kinds(
     {
         "moire": "moireio.results.moire:MoireKind",
+        "relax": "moireio.results.relax:RelaxKind",
         "electrons": "moireio.results.electrons:ElectronsKind",
         "kpath": "moireio.results.kpath:KPathKind",
         "bands": "moireio.results.bands:BandsKind",

@@ -11,6 +11,7 @@ from moireio.results.electrons import Electrons
 from moireio.results.history import HistoryEntry
 from moireio.results.kpath import KPath, KPathSegments
 from moireio.results.moire import Moire, MoireLayer
+from moireio.results.relax import RelaxRecord
 from moireio.results.symmetry import RotationEigenvalues
 
 
@@ -131,7 +132,31 @@ def example_symmetry(ns=2, nb=4):
     )
 
 
+def example_relax(n=4):
+    return RelaxRecord(
+        calculator="chgnet + D3(PBE)",
+        version="chgnet 0.4.2",
+        files={"model.pt": "blake2b:0", "other": "blake2b:1"},
+        energy_before=-10.0,
+        energy_after=-10.5,
+        fmax=8e-5,
+        fmax_asked=1e-4,
+        evaluations=31,
+        steps=20,
+        converged=True,
+        cell="free",
+        symmetry="check",
+        displacements=np.random.default_rng(n).normal(size=(n, 3)),
+        group_before="P622",
+        group_after="P3",
+        distances={"AA": 3.6, "AB": 3.4},
+        local_twist={"AA": 2.4, "AB": 0.6},
+        inplane=np.array([0.2, 0.1]),
+    )
+
+
 EXAMPLES = {
+    "relax": example_relax(),
     "symmetry": example_symmetry(),
     "anchors": example_anchors(),
     "bands": example_bands(),

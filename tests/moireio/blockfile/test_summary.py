@@ -22,7 +22,6 @@ def full(tmp_path):
         for name, value in EXAMPLES.items():
             out.result(name, value)
         out.result("dos-mine", EXAMPLES["dos"])
-        out.container.create_group("relax")
     return tmp_path / "x.h5"
 
 
@@ -32,10 +31,10 @@ def test_keys(full):
     assert set(summary) == {
         *("file", "container", "format_version", "creator", "formula", "atoms", "cell", "pbc"),
         *("layers", "basis", "operators", "results", "orbitals", "orthogonal"),
-        *("moire", "electrons", "kpath", "history"),
+        *("moire", "relax", "electrons", "kpath", "history"),
     }
     assert set(summary["results"]) == {
-        *("anchors", "bands", "chern", "dos", "dos-mine", "edges", "symmetry", "relax"),
+        *("anchors", "bands", "chern", "dos", "dos-mine", "edges", "symmetry"),
     }
     assert summary["operators"]["hamiltonian"]["pairs"] == summary["operators"]["overlap"]["pairs"]
     assert [entry["command"] for entry in summary["history"]] == ["band", "dos"]
@@ -48,8 +47,8 @@ def test_lines_come_section_by_section(full):
         lines = summary_text(summarise(file)).splitlines()
     words = [line[:12].strip() for line in lines]
     order = [
-        *("layer 1", "layer 2", "ribbon", "basis", "hamiltonian", "overlap", "electrons"),
-        *("kpath", "bands", "dos", "dos-mine", "symmetry", "relax", "history 1", "history 2"),
+        *("layer 1", "layer 2", "ribbon", "relax", "basis", "hamiltonian", "overlap", "electrons"),
+        *("kpath", "bands", "dos", "dos-mine", "symmetry", "history 1", "history 2"),
     ]
     assert [word for word in words if word in order] == order
 

@@ -71,7 +71,7 @@ def test_an_attribute_that_is_altered_is_found(tmp_path, name):
 
 def test_names():
     assert result_kind("bands-a-b") is KINDS["bands"]
-    for group in ("structure", "hamiltonian", "relax", "electrons-x", "bandsy", "x_nobody"):
+    for group in ("structure", "hamiltonian", "relax-x", "electrons-x", "bandsy", "x_nobody"):
         assert result_kind(group) is None
     with pytest.raises(MoireioError, match=r"no result is called 'band' \(known: .*bands, dos"):
         require_kind("band")

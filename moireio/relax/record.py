@@ -1,0 +1,74 @@
+"""The record of a relaxation: numbers, displacements, and the analysis of the layers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from moireio.relax.analysis import RelaxationAnalysis, analyse, displacements
+from moireio.relax.calculators import ForceField
+from moireio.relax.groups import group_symbol
+from moireio.relax.run import Relaxation
+from moireio.results.moire import Moire
+from moireio.results.relax import RelaxRecord
+
+
+def make_record(
+    found: Relaxation,
+    field: ForceField,
+    moire: Moire | None,
+    *,
+    fmax_asked: float,
+    cell: str,
+    symmetry: str,
+) -> tuple[RelaxRecord, RelaxationAnalysis | None]:
+    """Return the record of a relaxation.
+
+    Parameters
+    ----------
+    found : Relaxation
+        What came out.
+    field : ForceField
+        The calculator.
+    moire : Moire or None
+        How the layers lie in `found.start`.
+    fmax_asked : float
+        eV/Å.
+    cell, symmetry : str
+        What was done with them; groups are found unless `symmetry` is "off".
+
+    Returns
+    -------
+    record : RelaxRecord
+        For the block file.
+    analysis : RelaxationAnalysis or None
+        Compares the two lowest layers; None where there are none.
+    """
+    start, end = found.start, found.structure
+    moved = displacements(start, end)
+    count = 0 if start.layer is None else int(start.layer.max(initial=-1)) + 1
+    analysis = analyse(start, end, moire) if count > 1 else None
+    lengths = np.linalg.norm(moved[:, :2], axis=1)
+    inplane = [lengths[start.layer == number].max(initial=0) for number in range(count)]
+    groups = {}
+    if symmetry != "off":
+        groups = {"group_before": group_symbol(start), "group_after": group_symbol(end)}
+    record = RelaxRecord(
+        calculator=field.label,
+        version=field.version,
+        files=field.files,
+        energy_before=found.energy_before,
+        energy_after=found.energy_after,
+        fmax=found.fmax,
+        fmax_asked=fmax_asked,
+        evaluations=found.evaluations,
+        steps=found.steps,
+        converged=found.converged,
+        cell=cell,
+        symmetry=symmetry,
+        displacements=moved,
+        distances={} if analysis is None else analysis.distances,
+        local_twist={} if analysis is None else analysis.local_twist,
+        inplane=np.array(inplane),
+        **groups,
+    )
+    return record, analysis
