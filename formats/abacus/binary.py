@@ -1,8 +1,9 @@
-"""ABACUS's binary matrices in real space, of the old form.
+"""ABACUS's binary matrices in real space.
 
 Layout: int32 step, dimension and number of R; for each R int32 R1, R2, R3 and the number of
 elements and, unless there are none, float64 values (complex where nspin is 4), int32 columns and
-row pointers.
+row pointers. The form of 2025 (``hrs1_nao.dat``) has int64 row pointers, also where there are no
+elements.
 """
 
 from __future__ import annotations
@@ -13,12 +14,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from moireio.errors import DamagedError
 from moireio.formats.abacus.matrices import (
     FARTHEST,
     MOST_ORBITALS,
     MatrixFile,
     RealSpaceMatrices,
     cell_name,
+)
+
+#: Types of values and of row pointers, and whether R without elements have row pointers.
+LAYOUTS = tuple(
+    (values, pointers, empty)
+    for pointers, empty in (("<i4", False), ("<i8", True))
+    for values in ("<f8", "<c16")
 )
 
 
@@ -37,19 +46,27 @@ def is_binary_matrices(head: bytes, path: str) -> bool:
     bool
         By its name and the sizes that it announces.
     """
-    if len(head) < 28 or not path.endswith(".csr"):
+    if len(head) < 28 or not path.endswith((".csr", "_nao.dat")):
         return False
     _, orbitals, cells = np.frombuffer(head, "<i4", 3).tolist()
     return 0 < orbitals < MOST_ORBITALS and 0 < 16 * cells <= os.path.getsize(path)
 
 
 class BinaryFile(MatrixFile):
-    """A binary file of the old form."""
-
-    _complex: bool | None = None
+    """A binary file of either form."""
 
     def read(self) -> RealSpaceMatrices:
-        """Return the matrices of the last step."""
+        """Return the matrices of the last step, in the layout that fits the whole file."""
+        failed: list[tuple[int, DamagedError]] = []
+        for layout in LAYOUTS:
+            self.stream.seek(0)
+            try:
+                return self._read(*layout)
+            except DamagedError as error:
+                failed.append((self.stream.tell(), error))
+        raise max(failed, key=lambda one: one[0])[1]
+
+    def _read(self, values: str, pointers: str, empty: bool) -> RealSpaceMatrices:
         found, steps = None, 0
         while (head := self.stream.read(12)) != b"":
             if len(head) < 12:
@@ -58,31 +75,23 @@ class BinaryFile(MatrixFile):
             self.require_room(orbitals, cells)
             found, steps = RealSpaceMatrices(self.path, "", orbitals), steps + 1
             for _ in range(cells):
-                self._matrix(found)
+                self._matrix(found, values, pointers, empty)
         if found is None:
             self.fail("has no matrices", "it is cut short: make it again")
         found.steps = steps
         return found
 
-    def _matrix(self, found: RealSpaceMatrices) -> None:
+    def _matrix(self, found: RealSpaceMatrices, values: str, pointers: str, empty: bool) -> None:
         cell = self._numbers("R", "<i4", 4).tolist()
-        count = cell[3]
+        count, where = cell[3], f"R = {cell_name(cell)}"
         if not 0 <= count <= found.orbitals**2 or max(map(abs, cell[:3])) > FARTHEST:
-            self.fail(f"has R = {cell_name(cell)} with {count} elements")
-        if count == 0:
+            self.fail(f"has {where} with {count} elements")
+        if count == 0 and not empty:
             return
-        n, at = found.orbitals, self.stream.tell()
-        for is_complex in (False, True) if self._complex is None else (self._complex,):
-            self.stream.seek(at)
-            dtype = "<c16" if is_complex else "<f8"
-            values = self._numbers(f"values of R = {cell_name(cell)}", dtype, count)
-            columns = self._numbers(f"columns of R = {cell_name(cell)}", "<i4", count)
-            pointers = self._numbers(f"row pointers of R = {cell_name(cell)}", "<i4", n + 1)
-            rising = pointers[0] == 0 and pointers[-1] == count and (np.diff(pointers) >= 0).all()
-            if rising and columns.min() >= 0 and columns.max() < n:
-                self._complex = is_complex
-                break
-        self.add(found, cell, values, columns, pointers)
+        elements = self._numbers(f"values of {where}", values, count)
+        columns = self._numbers(f"columns of {where}", "<i4", count)
+        rows = self._numbers(f"row pointers of {where}", pointers, found.orbitals + 1)
+        self.add(found, cell, elements, columns, rows)
 
     def _numbers(self, what: str, dtype: str, count: int) -> npt.NDArray[Any]:
         size = np.dtype(dtype).itemsize * count

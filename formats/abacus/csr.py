@@ -3,10 +3,10 @@
 Old form (``data-HR-sparse_SPIN0.csr``; also ``hrs1_nao.csr`` of 2024): perhaps ``STEP: 0``, the
 dimension, the number of R; for each R a line ``R1 R2 R3 elements`` and, unless there are none, a
 line of values, one of columns and one of row pointers. Binary: the same as int32 and float64.
-Form of 2025 (``hrs1_nao.csr``): a header with comments, cell and atoms; the number of R in it may
-exceed that of the R which follow, each with values, columns and row pointers under comments.
-Values are in Ry, complex ones ``(re,im)`` where nspin is 4. A file with several ionic steps counts
-with its last.
+Form of 2025 (``hrs1_nao.csr``): a header with comments, Fermi level (newer ones), cell and atoms;
+the number of R in it may exceed that of the R which follow, each with values, columns and row
+pointers under comments. Values are in Ry, complex ones ``(re,im)`` where nspin is 4. A file with
+several ionic steps counts with its last.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ MOST_LINES = 10_000_000  # of a header
 _OLD = re.compile(r"Matrix Dimension of (\w+)\(R\):\s*(\d+)\s*$")
 _OLD_COUNT = re.compile(r"Matrix number of \w+\(R\):\s*(\d+)\s*$")
 _NEW = re.compile(r"#\s*print (\w+) matrix in real space")
+_FERMI = re.compile(r"E_Fermi = (-?\d{1,6}(?:\.\d*)?(?:e-?\d{1,2})?) eV")
 _PARENTHESES = bytes.maketrans(b"(),", b"   ")
 
 
@@ -254,6 +255,7 @@ class _Text(MatrixFile):
         while line := self.filled():
             text = line.decode("utf-8", "replace")
             if text.startswith("#"):
+                found.folded |= "gamma-only folded" in text
                 if "CSR Format" in text:
                     break
             elif "#" in text:
@@ -264,6 +266,8 @@ class _Text(MatrixFile):
                 self.fail("has a header without end")
         for text in head:
             number = text.split("#")[0].strip()
+            if level := _FERMI.search(text):
+                found.fermi = float(level[1])
             if "number of localized basis" in text and number.isdigit():
                 found.orbitals = int(number[:12])
         self.require_room(found.orbitals, 1)

@@ -51,7 +51,7 @@ RYDBERG_EV = 13.605698066
 # old ones five or six.
 LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-4}
 USUAL_RESIDUAL = {"hamiltonian": 1e-4, "overlap": 1e-5}
-NAMES = ("hrs1_nao.csr", "data-HR-sparse_SPIN0.csr")
+NAMES = ("hrs1_nao.csr", "data-HR-sparse_SPIN0.csr", "hrs1_nao.dat")
 RUNS = ("scf", "nscf", "relax", "cell-relax", "md")
 LOGS = tuple(f"running_{run}.log" for run in RUNS)
 STRUCTURES = ("STRU_ION_D", "STRU")
@@ -73,7 +73,7 @@ def detect(path: str) -> bool:
     """
     if os.path.isdir(path):
         return _in_folder(path) is not None
-    return plain_name(path).endswith(".csr") and letter_of(path) is not None
+    return plain_name(path).endswith((".csr", "_nao.dat")) and letter_of(path) is not None
 
 
 def _in_folder(path: str) -> str | None:
@@ -148,7 +148,10 @@ def read(
         notes.append(f"the last of {hamiltonian.steps} ionic steps is read")
     log = read_log(files.log) if files.log else Log()
     notes += log.notes
-    if files.log is None:
+    fermi = log.fermi if hamiltonian.fermi is None else hamiltonian.fermi
+    if hamiltonian.folded:
+        notes.append("ABACUS used only Γ: all R are summed into R = 0")
+    if files.log is None and fermi is None:
         notes.append("the Fermi level is unknown: no running_scf.log is beside it")
     stru, moves = _structure(hamiltonian, files, label)
     structure = stru.structure
@@ -178,7 +181,7 @@ def read(
         structure,
         basis,
         operators,
-        electrons=Electrons(count=log.electrons, fermi=log.fermi),
+        electrons=Electrons(count=log.electrons, fermi=fermi),
         notes=notes,
         files=[name for name in files.read if name],
         pbc=pbc,
@@ -219,7 +222,7 @@ class _Files:
 
         def of_letter(letter: str) -> str | None:
             for one in rest:
-                if plain_name(one).endswith(".csr") and letter_of(one) == letter:
+                if plain_name(one).endswith((".csr", "_nao.dat")) and letter_of(one) == letter:
                     rest.remove(one)
                     return one
             return None

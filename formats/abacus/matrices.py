@@ -36,6 +36,10 @@ class RealSpaceMatrices:
         Cell and atoms, where the file has them.
     steps : int
         Ionic steps in the file, of which this is the last.
+    fermi : float, optional
+        Fermi level of this spin, eV.
+    folded : bool
+        Whether all R are summed into R = 0, as in a run at Γ only.
     """
 
     path: str
@@ -45,6 +49,8 @@ class RealSpaceMatrices:
     matrices: list[Any] = field(default_factory=list)
     atoms: Atoms2025 | None = None
     steps: int = 1
+    fermi: float | None = None
+    folded: bool = False
 
     @property
     def is_complex(self) -> bool:

@@ -66,7 +66,7 @@ def write_csr(path, letter, matrices, *, step=True, unit=RYDBERG, form="old", at
             out.write(
                 f" --- Ionic Step 1 ---\n # print {letter} matrix in real space {letter}(R)\n"
             )
-            out.write(" 1 # number of spin directions\n 1 # spin index\n")
+            out.write(" 1 # number of spin directions\n 1 # spin index, E_Fermi = -3.5606 eV\n")
             out.write(f" {n} # number of localized basis\n")
             out.write(f" {len(matrices) + 2} # number of Bravais lattice vector R\n\n{atoms}\n")
             out.write(" #---#\n # CSR Format #\n #---#\n")
@@ -99,8 +99,9 @@ def write_csr(path, letter, matrices, *, step=True, unit=RYDBERG, form="old", at
                     out.write(" " + " ".join(map(str, part[begin : begin + width])) + "\n")
 
 
-def write_binary(path, matrices, *, unit=RYDBERG):
-    """Write {R: dense matrix} (eV) in the binary form."""
+def write_binary(path, matrices, *, unit=RYDBERG, form="old"):
+    """Write {R: dense matrix} (eV) in one of the binary forms."""
+    pointer = "i4" if form == "old" else "i8"
     n = len(next(iter(matrices.values())))
     with open(path, "wb") as out:
         out.write(np.array([0, n, len(matrices)], dtype="i4").tobytes())
@@ -108,14 +109,11 @@ def write_binary(path, matrices, *, unit=RYDBERG):
             matrix = np.asarray(matrix) / unit
             rows, columns = np.nonzero(matrix)
             out.write(np.array([*R, len(rows)], dtype="i4").tobytes())
-            if len(rows):
+            if len(rows) or form != "old":
+                counts = (matrix != 0).sum(axis=1)
                 out.write(matrix[rows, columns].tobytes())
                 out.write(columns.astype("i4").tobytes())
-                out.write(
-                    np.concatenate([[0], np.cumsum((matrix != 0).sum(axis=1))])
-                    .astype("i4")
-                    .tobytes()
-                )
+                out.write(np.concatenate([[0], np.cumsum(counts)]).astype(pointer).tobytes())
 
 
 def inside(structure):

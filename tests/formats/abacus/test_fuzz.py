@@ -56,7 +56,7 @@ def survives(path, whole, damage, call):
     return refused
 
 
-@pytest.mark.parametrize("form", ["old", "2025", "complex", "binary"])
+@pytest.mark.parametrize("form", ["old", "2025", "complex", "binary", "binary 2025"])
 def test_matrices(tmp_path, form):
     (tmp_path / "STRU").write_text(STRU)
     rng = np.random.default_rng(4)
@@ -68,11 +68,11 @@ def test_matrices(tmp_path, form):
     matrices[0, 0, 0] = onsite + onsite.conj().T
     matrices[1, 0, 0] = matrices[-1, 0, 0].conj().T
     path = tmp_path / "data-HR-sparse_SPIN0.csr"
-    if form == "binary":
-        write_binary(path, matrices)
+    if form.startswith("binary"):
+        write_binary(path, matrices, form="old" if form == "binary" else "2025")
     else:
         write_csr(path, "H", matrices, form="2025" if form == "2025" else "old", atoms=HEADER)
-    damage = damage_bytes if form == "binary" else damage_text
+    damage = damage_bytes if form.startswith("binary") else damage_text
     refused = survives(path, path.read_bytes(), damage, lambda: read(str(path)))
     assert TRIALS / 3 < refused < TRIALS
 
