@@ -326,7 +326,8 @@ def files_of(
         File name of every operator.
     pieces : bool
         Whether a file may be in pieces, ``NAME_0.h5``, ``NAME_1.h5`` … (one for each MPI process
-        of the program that wrote it), and may be in the folder ``output`` inside.
+        of the program that wrote it), and may be in the folder ``output`` inside. Whole ones may
+        be packed (``.gz``).
 
     Returns
     -------
@@ -342,7 +343,7 @@ def files_of(
     for operator, name in names.items():
         for folder in (path, os.path.join(path, "output")) if pieces else (path,):
             whole = os.path.join(folder, name)
-            paths = (whole,) if os.path.exists(whole) else ()
+            paths = next(((p,) for p in (whole, f"{whole}.gz") if os.path.exists(p)), ())
             paths = paths or (pieces_of(folder, name) if pieces else ())
             if paths:
                 found[operator] = paths

@@ -317,7 +317,7 @@ def _slots(pattern, code, where):
     raise MoireioError(
         f"has {nao} orbitals for every atom, which {' and '.join(programs)} have, and S between "
         f"atoms does not show whose they are (violations {listed})",
-        remedy="name the program with the option `code`",
+        remedy="name the program with `code`",
     )
 
 

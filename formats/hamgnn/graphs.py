@@ -160,7 +160,7 @@ def choose(graphs: dict[int, Graph], index: int | None, path: str) -> int:
         raise MoireioError(
             f"holds {len(graphs)} graphs, {numbers}",
             path=path,
-            remedy="choose one with the option `index`",
+            remedy="choose one with `index`",
         )
     raise MoireioError(f"has no graph {index}: there are {len(graphs)}, {numbers}", path=path)
 

@@ -107,7 +107,7 @@ class Slots:
                     f"{name} uses {int(shell.sum())} of {len(shell)} orbitals of a "
                     f"{SHELL_LETTERS[momentum]} shell at slot {at}",
                     remedy=f"the slots are those of {self.code} with {self.nao} orbitals; another "
-                    "program is named with the option `code`",
+                    "program is named with `code`",
                 )
             momenta.append(momentum)
             slots += range(at, at + len(shell))

@@ -165,3 +165,69 @@ def test_dock_folder_is_openmx(shared):
     near = np.abs(energies - data.electrons.fermi) < 5
     assert near.sum() > 10
     assert np.abs(energies - bands.energies[0, 5])[near].max() < 1e-5
+
+
+@pytest.mark.parametrize(("case", "limit"), [("hbn_soc", 1e-7), ("gr_ab", 1e-7)])
+def test_folders_of_deepx_dock(shared, case, limit):
+    """Eigenvalues of deepx-dock and of OpenMX, from folders as deepx-dock has written them."""
+    from scipy.linalg import eigvalsh
+
+    path = shared / "foreign" / f"deepxdock_{case}"
+    reference = json.loads((path / "reference.json").read_text())
+    with dock.read(str(path)) as found:
+        H, S = (BlochSum.from_source(o) for o in (found.hamiltonian, found.overlap))
+        spins = 2 if found.hamiltonian.meta.spin == "spinor" else 1
+        sizes = found.basis.sizes(found.structure)
+        order = spin_order(sizes, spins)
+        for k, theirs, openmx in zip(
+            reference["k"],
+            reference["eV_deepx_dock"],
+            reference["hartree_OpenMX_Band"],
+            strict=True,
+        ):
+            overlap = np.kron(np.eye(spins), S.dense(k))[np.ix_(order, order)]
+            levels = eigvalsh(H.dense(k), overlap)
+            assert np.abs(levels[: len(theirs)] - theirs).max() < limit
+            bands = np.sort(openmx)[: len(levels)]
+            near = np.abs(levels[: len(bands)]) < 30
+            assert np.abs(levels[: len(bands)] - bands * 27.2113845)[near].max() < limit
+
+
+def spin_order(sizes, spins):
+    """Where the rows of moireio's matrices (up, down of each atom) are in (up, down of all)."""
+    starts, total = np.cumsum([0, *sizes]), int(sizes.sum())
+    spans = [(a, a + size) for a, size in zip(starts, sizes, strict=False)]
+    return np.concatenate([np.arange(a, b) + s * total for a, b in spans for s in range(spins)])
+
+
+def test_orbitals_of_deepx_dock(shared, tmp_path):
+    """The same blocks as OpenMX's own file of the calculation, orbital by orbital."""
+    import gzip
+
+    from moireio.formats.openmx import scfout
+
+    path = shared / "foreign" / "deepxdock_hbn_soc"
+    (tmp_path / "a.scfout").write_bytes(gzip.decompress((path / "openmx.scfout.gz").read_bytes()))
+    with dock.read(str(path)) as one, scfout.read(str(tmp_path / "a.scfout")) as other:
+        for name in ("hamiltonian", "overlap"):
+            a, b = one.operator(name), other.operator(name)
+            np.testing.assert_array_equal(a.pairs.keys(), b.pairs.keys())
+            np.testing.assert_allclose(a.rows(0, 2), b.rows(0, 2), atol=1e-8)
+
+
+def test_packed_files(tmp_path):
+    import gzip
+
+    write_dock_folder(tmp_path / "a")
+    expected = dock.open_folder(str(tmp_path / "a")).operator("hamiltonian").data
+    file = tmp_path / "a" / "hamiltonian.h5"
+    raw = gzip.compress(file.read_bytes())
+    file.unlink()
+    packed = tmp_path / "a" / "hamiltonian.h5.gz"
+    packed.write_bytes(raw)
+    found = dock.open_folder(str(tmp_path / "a")).operator("hamiltonian")
+    np.testing.assert_array_equal(found.data, expected)
+    for damaged, complaint in ((raw[:-20], "damaged or cut short"), (b"x", "not an HDF5 file")):
+        packed.write_bytes(damaged)
+        with pytest.raises(MoireioError, match=complaint):
+            dock.open_folder(str(tmp_path / "a")).operator("hamiltonian")

@@ -152,7 +152,7 @@ def test_programs_that_s_does_not_show(tmp_path):
     save_plainly(path, only_s(13))
     assert graph_data.read(path).basis["H"].l == (0,)
     save_plainly(path, with_pz(13))
-    with pytest.raises(MoireioError, match=r"S between atoms does not show .* option `code`"):
+    with pytest.raises(MoireioError, match=r"S between atoms does not show .* `code`"):
         graph_data.read(path)
     found = graph_data.read(path, code="siesta")
     assert found.basis["H"].l == (0, 1)
