@@ -58,6 +58,7 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
     if opts["as_json"]:
         raise click.UsageError("--json belongs to --list.")
     from moireio.blockfile.stream import check_outputs, source_file
+    from moireio.errors import MoireioError
 
     target = "-" if output is None else output
     if opts["kpoints"]:
@@ -68,6 +69,8 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
         kind, writer = _target(target, target_format, opts["container"])
     if kind != "format" or not os.path.isdir(target):  # the writer decides about its own folders
         check_outputs([target], [source, *companions], opts["force"])
+    elif source != "-" and os.path.exists(source) and os.path.samefile(source, target):
+        raise MoireioError("is an input too", path=target, remedy="name another folder")
     for name in ("storage", "precision", "compression", "container"):
         if kind != "block" and _given(ctx, name):
             raise click.UsageError(f"--{name} is for block files; {target} is none.")

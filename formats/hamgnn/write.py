@@ -22,8 +22,7 @@ import numpy.typing as npt
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import ExistingFileError, MoireioError, naming
 from moireio.formats.hamgnn.slots import CODES, HARTREE, Slots, smallest
-from moireio.operators.blocks import OperatorSource, components, row_bytes, slab_bounds
-from moireio.operators.views import stored_as
+from moireio.operators.blocks import components, row_bytes, slab_bounds
 from moireio.runtime.files import write_whole
 from moireio.system.pairs import Pairs
 from moireio.units import BOHR_ANGSTROM
@@ -110,8 +109,8 @@ def graph(
         if (structure.numbers < 1).any():
             raise MoireioError("has sites that are no elements, which HamGNN does not know")
         slots = smallest(shells, program, nao)
-        pairs = H.pairs
-        S = _with_pairs(calculation.overlap, pairs)
+        S = calculation.overlap
+        pairs = _joined(H.pairs, S.pairs)
         own = pairs.onsite()
         edges = np.flatnonzero(~_onsite(pairs))
         rows = np.concatenate([own, edges])
@@ -142,12 +141,13 @@ def _onsite(pairs: Pairs) -> npt.NDArray[np.bool_]:
     return (pairs.i == pairs.j) & ~pairs.R.any(axis=1)
 
 
-def _with_pairs(source: OperatorSource, pairs: Pairs) -> OperatorSource:
-    """Return S, whose pairs must be those of H."""
-    source = stored_as(source, "full")
-    if len(source.pairs) != len(pairs) or (source.pairs.keys() != pairs.keys()).any():
-        raise MoireioError("its H and S have different pairs of atoms; HamGNN has one list")
-    return source
+def _joined(one: Pairs, other: Pairs) -> Pairs:
+    """Return the pairs of H and of S: HamGNN has one list."""
+    new = one.find(other.i, other.j, other.R) < 0
+    if not new.any():
+        return one
+    i, j = np.concatenate([one.i, other.i[new]]), np.concatenate([one.j, other.j[new]])
+    return Pairs.sort(one.n_atoms, i, j, np.concatenate([one.R, other.R[new]]))[0]
 
 
 def _geometry(structure, pairs, edges):
@@ -195,9 +195,9 @@ class _Filler:
 
     def fill(self, source, unit, part=np.real, factor=1):
         """Return the padded blocks of all pairs, one array (n, …) for each component."""
-        nao, pairs, sizes = factor * self._nao, self._pairs, np.asarray(source.sizes)
-        count = source.meta.components
-        out = [np.zeros((len(pairs), nao, nao), dtype=np.float32) for _ in range(count)]
+        nao, pairs, sizes = factor * self._nao, source.pairs, np.asarray(source.sizes)
+        count, places = source.meta.components, self._pairs.find(pairs.i, pairs.j, pairs.R)
+        out = [np.zeros((len(self._pairs), nao, nao), dtype=np.float32) for _ in range(count)]
         slots = [np.concatenate([s + self._nao * t for t in range(factor)]) for s in self._slots]
         signs = [np.tile(s, factor) for s in self._signs]
         for i0, i1 in slab_bounds(row_bytes(source)):
@@ -210,9 +210,9 @@ class _Filler:
                 scale = unit * signs[a][:, None] * signs[b]
                 for target, flat in zip(out, data, strict=True):
                     block = flat[at : at + shape[0] * shape[1]].reshape(shape)
-                    target[pair][np.ix_(slots[a], slots[b])] = part(block) * scale
+                    target[places[pair]][np.ix_(slots[a], slots[b])] = part(block) * scale
                 at += shape[0] * shape[1]
-        return [target.reshape(len(pairs), -1) for target in out]
+        return [target.reshape(len(target), -1) for target in out]
 
 
 def write_graphs(stream: BinaryIO, graphs: Sequence[Mapping[str, Any]]) -> None:

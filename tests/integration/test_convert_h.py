@@ -41,7 +41,7 @@ HOLDS_NOT = {
     "deeph": dict.fromkeys(COLLINEAR, "collinear") | dict.fromkeys(SITES, "no element"),
     "deeph-dock": dict.fromkeys(COLLINEAR, "collinear") | dict.fromkeys(SITES, "no element"),
     "deeptb": dict.fromkeys(COLLINEAR, "spin-polarised") | dict.fromkeys(SITES, "empty atoms"),
-    "hamgnn": {"molecule": "different pairs"} | dict.fromkeys(SITES, "lacks H or S"),
+    "hamgnn": dict.fromkeys(SITES, "lacks H or S"),
     "siesta": {"sites": "complex"},
     "tbmodels": dict.fromkeys(NOT_ORTHOGONAL, "overlap"),
     "wannier90-hr": dict.fromkeys(NOT_ORTHOGONAL, "overlap is not 1"),
