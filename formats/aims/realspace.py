@@ -268,7 +268,7 @@ def read_indices(path: str, *, periodic: bool) -> Pattern:
         for which in "12":
             _heading(text, f"index_hamiltonian({which}")
             bounds.append(
-                np.array([_integers(text, n_basis, "a row of places") for _ in R], dtype=np.int64)
+                np.stack([np.array(_integers(text, n_basis, "a row of places")) for _ in R])
             )
             for _ in range(n_cells - len(R)):
                 text.line("a row of places")

@@ -116,7 +116,7 @@ def read(
             remedy="write them with REAL_SPACE T",
         )
     structure, basis, used, notes = _structure(output, file, companions, near, shells)
-    along = [letter in output.periodicity.upper() for letter in "XYZ"]
+    along = _periodic(output)
     moved, moves = wrapped(structure, -0.5, low_included=True, along=along)
     orbitals = OrbitalMap.make(moved, basis, NATURAL)
     with naming(label):
@@ -309,9 +309,14 @@ def _structure(
     }
     with naming(file):
         structure, basis = structure_and_basis(
-            cell, positions, numbers, kinds, momenta, valence=valence
+            cell, positions, numbers, kinds, momenta, pbc=_periodic(output), valence=valence
         )
     return structure, basis, used, notes
+
+
+def _periodic(output: Output) -> list[bool]:
+    """Return along which vectors CP2K's cell is periodic."""
+    return [letter in output.periodicity.upper() for letter in "XYZ"]
 
 
 def _agrees(given: inp.Input, output: Output) -> bool:

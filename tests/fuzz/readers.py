@@ -247,6 +247,29 @@ def _structures(folder):
 # DeepH -------------------------------------------------------------------------------------------
 
 
+CELL_SOURCES = {"cp2k": "cp2k/x.out", "rescu": "rescu/x.h5"}
+
+
+def _cells(folder):
+    """Files with one matrix a cell, or one array a pair, of five programs."""
+    from foreign_cells import (
+        Example,
+        write_aims,
+        write_cp2k,
+        write_deeptb,
+        write_dftbplus,
+        write_rescu,
+    )
+
+    example = Example(reach=3.2, shells={"C": (0, 1), "Mo": (0,), "H": (0,)})
+    writers = {"cp2k": write_cp2k, "aims": write_aims, "dftbplus": write_dftbplus}
+    writers |= {"rescu": write_rescu, "deeptb": write_deeptb}
+    for name, write in writers.items():
+        (folder / name).mkdir()
+        write(folder / name, example)
+    return list(writers)
+
+
 def _deeph(folder):
     """Legacy and dock folders with Hermitian blocks."""
     import json
@@ -456,6 +479,12 @@ READERS = (
         lambda name: [["deeph2h5", "-q", name, "-o", "out.h5"]],
         of_out,
         _compare_deeph,
+        missing=True,
+    ),
+    Reader(
+        "cells",
+        _cells,
+        lambda name: [["convert-h", "-q", CELL_SOURCES.get(name, name), "-o", "out.h5"]],
         missing=True,
     ),
     Reader(
