@@ -2,7 +2,7 @@
 
 import click
 
-from moireio.tools.common import Command, arguments, say
+from moireio.tools.common import arguments, say
 from moireio.tools.operators import former_results
 from moireio.tools.options import (
     Suggested,
@@ -11,13 +11,20 @@ from moireio.tools.options import (
     package_files,
     source_argument,
 )
+from moireio.tools.predict_experts import (
+    CommandWithModels,
+    expert_options,
+    predict_with_models,
+)
 from moireio.tools.progress import show_progress
 
 CHECKED = 500  # orbitals up to which the spectrum is checked by default
 NAMED = 3  # ghosts that are named
 
 
-@click.command("predict-h", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    "predict-h", cls=CommandWithModels, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @source_argument
 @click.option(
     "--model",
@@ -27,6 +34,7 @@ NAMED = 3  # ghosts that are named
     help="A model of a registry (models list), a model file, or a result folder of DeepH-E3 (with "
     "best_model.pkl).  [default: the one of the registries that expects the smallest error]",
 )
+@expert_options
 @options("registry")
 @click.option(
     "--e3nn",
@@ -71,6 +79,8 @@ def main(
     ctx,
     source,
     model,
+    models,
+    align,
     registries,
     e3nn,
     raw,
@@ -92,6 +102,9 @@ def main(
 
     The expected error of every atom, from the distance of its surroundings to the training data,
     is printed in meV and kept in the file (h5-info shows it).
+
+    With --models, stacks of more layers are predicted pair by pair: blocks between two layers come
+    from the model of that pair, those inside a middle layer from both, in one zero of energy.
     """
     from moireio.blockfile.stream import check_container, check_outputs, open_source, write_target
     from moireio.errors import MoireioError
@@ -108,45 +121,68 @@ def main(
     outputs = [output, *([plot] if plot else [])]
     check_outputs(outputs, [source, *([model] if model else [])], settings["force"])
     check_container(output, settings["container"])
+    if models and (model or raw or e3nn != "auto"):
+        raise click.UsageError("--models excludes --model, --raw and --e3nn.")
+
+    def writer_of(replaced):
+        return write_target(
+            output,
+            base=file,
+            in_place=in_place,
+            force=settings["force"],
+            container=settings["container"],
+            compression=settings["compression"],
+            drop=("hamiltonian", *replaced, *former_results(ctx, file)),
+        )
+
     with open_source(source) as file, torch_threads(threads):
-        chosen = model or _chosen(ctx, file, registries, memory)
-        network = _load(ctx, chosen, e3nn, file, registries)
-        if plot and network.expected_error is None:
-            raise MoireioError(
-                "has no record of its training, so that there is no expected error to draw",
-                path=model or network.name,
-                remedy="predict without --plot; train-h --calibrate-only makes a record",
-            )
         target = file.label if in_place else output
-        task = prepare(network, file, settings["precision"], device)
-        say(ctx, task.description())
-        with (
-            write_target(
-                output,
-                base=file,
-                in_place=in_place,
-                force=settings["force"],
-                container=settings["container"],
-                compression=settings["compression"],
-                drop=("hamiltonian", *task.replaced_groups, *former_results(ctx, file)),
-            ) as writer,
-            show_progress(ctx, "predict-h") as progress,
-        ):
-            expected = predict(
-                task,
-                writer,
-                memory=memory,
-                work=None if is_stream(target) else f"{target.rstrip('/')}.work",
-                raw=raw,
-                storage=settings["storage"],
-                progress=progress,
-                max_expected_error=None if max_expected_error is None else max_expected_error / 1e3,
-            )
-            inputs = [(file.label, file.digest()), (network.name, network.digest())]
-            writer.history("predict-h", arguments(), inputs)
-        for line in describe_expected_error(network, expected):
-            say(ctx, line)
-        if plot:
+        work = None if is_stream(target) else f"{target.rstrip('/')}.work"
+        if models:
+            opts = {
+                "models": models,
+                "registries": registries,
+                "align": align,
+                "device": device,
+                "memory": memory,
+                "work": work,
+                "max_expected_error": max_expected_error,
+                "arguments": arguments(),
+            }
+            expected = predict_with_models(ctx, file, writer_of, settings | opts)
+            if plot and expected is None:
+                say(ctx, "warning: no expected error is known, so that nothing was drawn")
+        else:
+            chosen = model or _chosen(ctx, file, registries, memory)
+            network = _load(ctx, chosen, e3nn, file, registries)
+            if plot and network.expected_error is None:
+                raise MoireioError(
+                    "has no record of its training, so that there is no expected error to draw",
+                    path=model or network.name,
+                    remedy="predict without --plot; train-h --calibrate-only makes a record",
+                )
+            task = prepare(network, file, settings["precision"], device)
+            say(ctx, task.description())
+            limit = None if max_expected_error is None else max_expected_error / 1e3
+            with (
+                writer_of(task.replaced_groups) as writer,
+                show_progress(ctx, "predict-h") as progress,
+            ):
+                expected = predict(
+                    task,
+                    writer,
+                    memory=memory,
+                    work=work,
+                    raw=raw,
+                    storage=settings["storage"],
+                    progress=progress,
+                    max_expected_error=limit,
+                )
+                inputs = [(file.label, file.digest()), (network.name, network.digest())]
+                writer.history("predict-h", arguments(), inputs)
+            for line in describe_expected_error(network, expected):
+                say(ctx, line)
+        if plot and expected is not None:
             _draw(file, expected, plot)
     if is_stream(target):
         if check_spectrum:

@@ -14,6 +14,7 @@ import numpy as np
 from moireio.blockfile.reader import BlockFile
 from moireio.errors import MoireioError
 from moireio.integrals.pairs import overlapping_pairs
+from moireio.models.cards import card_of_training
 from moireio.models.registry import Entry
 from moireio.network.cellerrors import species_of
 from moireio.network.expected_error import LIMIT
@@ -111,6 +112,36 @@ class Candidate:
             "expected_error_meV": None if self.expected is None else self.expected * 1e3,
             "why": self.why,
         }
+
+
+def entry_of(model: NetworkModel, path: str) -> Entry:
+    """Return the entry of a model that is in no registry.
+
+    Parameters
+    ----------
+    model : NetworkModel
+        The model.
+    path : str
+        What `load` shall get for it.
+
+    Returns
+    -------
+    Entry
+        With its card, or what its record of training says.
+    """
+    from ase.data import chemical_symbols
+
+    digest = model.digest()
+    return Entry(
+        model.name,
+        path,
+        "ok",
+        digest=digest,
+        kind=model.kind,
+        elements=tuple(chemical_symbols[z] for z in model.targets.numbers),
+        spin="spinor" if model.targets.spinful else "none",
+        card=model.card or card_of_training(model.training, digest),
+    )
 
 
 def rank(

@@ -177,3 +177,26 @@ def test_page(invoke, registry, tmp_path):
     assert text.count("Bands of gr_ab") == 3
     assert "prefers-color-scheme: dark" in text
     assert invoke("models", "page", tmp_path / "site", "--registry", registry).exit_code == 1
+
+
+def test_a_trilayer_by_pairs(invoke, shared, tmp_path):
+    """ABA graphene: within the stated estimates of OpenMX, and of the direct prediction."""
+    import moireio
+
+    source, pairs, direct = (tmp_path / f"{n}.h5" for n in ("source", "pairs", "direct"))
+    invoke("convert-h", shared / "tbg" / "gt_aba", "-o", source, "-q")
+    done = invoke("predict-h", "--models", "graphene-bilayer", source, "-o", pairs)
+    assert done.exit_code == 0, done.output
+    assert "layers 2, 3" in done.stderr
+    assert "they differ by" in done.stderr
+    assert invoke("h5-validate", pairs).exit_code == 0
+    assert invoke("predict-h", source, "-o", direct).exit_code == 0
+
+    def mean(*files):
+        lines = invoke("compare-h", *files).stdout.splitlines()
+        return float(next(line for line in lines if line.startswith("all")).split()[1])
+
+    with moireio.open(pairs) as a, moireio.open(direct) as b:
+        own, others = (f.hamiltonian.expected_error.mean() * 1e3 for f in (a, b))
+    assert mean(pairs, source) < min(own, 1.0)
+    assert mean(pairs, direct) < own + others

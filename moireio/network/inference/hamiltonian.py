@@ -60,7 +60,6 @@ class HamiltonianSource:
         )
         self.residual = 0.0
 
-    @torch.no_grad()
     def rows(self, i0: int, i1: int) -> npt.NDArray:
         """Return all blocks of a run of atoms, as `OperatorSource.rows`.
 
@@ -79,9 +78,31 @@ class HamiltonianSource:
         MoireioError
             If the network gives numbers that are not finite.
         """
-        graph, span = self._predictor.graph, self.pairs.rows(i0, i1)
-        i = np.repeat(np.arange(i0, i1), np.diff(self.pairs.indptr[i0 : i1 + 1]))
-        j, edge = self.pairs.j[span], self._edge[span]
+        span = self.pairs.rows(i0, i1)
+        return self.take(np.arange(span.start, span.stop))
+
+    @torch.no_grad()
+    def take(self, indices: npt.NDArray[np.integer]) -> npt.NDArray:
+        """Return the blocks of some pairs.
+
+        Parameters
+        ----------
+        indices : (m,) array of int
+            Numbers of the pairs.
+
+        Returns
+        -------
+        (n,) array
+            Block after block, in the order asked for, eV.
+
+        Raises
+        ------
+        MoireioError
+            If the network gives numbers that are not finite.
+        """
+        graph = self._predictor.graph
+        i = np.searchsorted(self.pairs.indptr, indices, side="right") - 1
+        j, edge = self.pairs.j[indices], self._edge[indices]
         offsets = block_offsets(self.sizes[i] * self.sizes[j])
         out = np.empty(offsets[-1], dtype=self.meta.dtype)
         n_species = len(self._predictor.model.targets.shells)
@@ -99,10 +120,10 @@ class HamiltonianSource:
         if len(bad):
             wrong = np.unique(np.searchsorted(offsets, bad, side="right") - 1)
             first = int(wrong[0])
-            name = pair_name(int(i[first]), int(j[first]), self.pairs.R[span][first])
+            name = pair_name(int(i[first]), int(j[first]), self.pairs.R[indices[first]])
             raise MoireioError(
-                f"predicts numbers that are not finite, in {len(wrong)} blocks of atoms {i0} to "
-                f"{i1 - 1}, first in that of {name}",
+                f"predicts numbers that are not finite, in {len(wrong)} blocks of atoms "
+                f"{i.min()} to {i.max()}, first in that of {name}",
                 path=self._predictor.model.label,
                 remedy="the model or the structure is not sound",
             )
