@@ -42,8 +42,9 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
     MoireioError
         If the suffix is another, sisl is not installed, or there is no overlap.
     """
-    stem, suffix = os.path.splitext(path)
-    if suffix not in SUFFIXES:
+    stem, ending = os.path.splitext(path)
+    suffix = next((known for known in SUFFIXES if known.lower() == ending.lower()), None)
+    if suffix is None:
         raise MoireioError(
             f"has not one of the suffixes {', '.join(SUFFIXES)} of SIESTA's matrices", path=path
         )
