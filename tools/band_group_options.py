@@ -44,7 +44,8 @@ def band_groups_option(default):
     energy = click.option(
         "--energy",
         type=float,
-        help="Energy (eV) between filled and empty bands.  [default: by the number of electrons]",
+        help="Energy (eV) between filled and empty bands.  [default: by the number of electrons, "
+        "or the Fermi level where that is unknown]",
     )
 
     def decorate(function):

@@ -171,7 +171,7 @@ def filled_bands(
     file : BlockFile
         With a Hamiltonian.
     energy : float, optional
-        eV; by default the number of electrons decides.
+        eV; by default the number of electrons decides, or the Fermi level where that is unknown.
     k : (nk, 3) or (3,) array
         Where bands below `energy` are counted, fractional; their mean is rounded.
     solver : SolverChoice, optional
@@ -185,8 +185,10 @@ def filled_bands(
     Raises
     ------
     MoireioError
-        If the number of electrons is needed and unknown.
+        If neither the number of electrons nor a Fermi level is known.
     """
+    if energy is None and "electrons" in file and file.electrons.count is None:
+        energy = file.electrons.fermi  # other programs' files often have no more than that
     if energy is None:
         return occupied_bands(file)
     sums, overlap, _ = bloch_sums(file)

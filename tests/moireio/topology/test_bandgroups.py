@@ -65,6 +65,17 @@ def test_filled_bands_of_a_file(made):
         ]
 
 
+def test_filled_bands_by_the_fermi_level(made, invoke, tmp_path):
+    """Data folders of DeepH have a Fermi level, but no number of electrons."""
+    from deeph_folders import folder_of
+
+    folder = folder_of(made["hbn_soc"], tmp_path / "dock")
+    assert invoke("convert-h", folder, "-o", tmp_path / "x.h5").exit_code == 0
+    with moireio.open(tmp_path / "x.h5") as file:
+        assert file.electrons.count is None
+        assert filled_bands(file) == 8
+
+
 def test_the_option():
     import click
     from click.testing import CliRunner
