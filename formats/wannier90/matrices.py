@@ -284,14 +284,16 @@ class _Elements:
             self._seen = np.zeros(self.count, dtype=bool)
             self._seen[: self._done] = True
         places = block * self._block + target
+        inside = slice(int(block[0]) * self._block, (int(block[-1]) + 1) * self._block)
+        before = np.count_nonzero(self._seen[inside])
         again = self._seen[places]
-        if again.any() or len(np.unique(places)) < len(places):
+        self._seen[places] = True
+        if np.count_nonzero(self._seen[inside]) < before + len(places):
             order = np.argsort(places, kind="stable")
             twice = order[1:][np.diff(places[order]) == 0]
             place = int(min(np.append(twice, np.flatnonzero(again))))
             m, n = names[place, 3:]
             self._file.fail(f"the element {m} {n} of its R is there twice", line=run.first + place)
-        self._seen[places] = True
         self.values[places] = values
         self._learn(run, within, target)
 

@@ -4,6 +4,7 @@ Formats with a writer are taken from the registry: a new one is tried with all s
 give back every element to the last bit unless `DIGITS` has its name.
 """
 
+import json
 import os
 import re
 from dataclasses import replace
@@ -46,6 +47,7 @@ HOLDS_NOT = {
     "tbmodels": dict.fromkeys(NOT_ORTHOGONAL, "overlap"),
     "wannier90-hr": dict.fromkeys(NOT_ORTHOGONAL, "overlap is not 1"),
     "wannier90-tb": dict.fromkeys(NOT_ORTHOGONAL, "overlap is not 1"),
+    "wanniertools": dict.fromkeys(COLLINEAR, "collinear"),
 }
 #: Options for systems with a spin that the format has no name for.
 OPTIONS = {("tbmodels", "sites_spinor"): {"spinor": "interleaved"}}
@@ -131,6 +133,36 @@ def test_round_trip_of_commands(systems, tmp_path):
         convert_h(middle, "-o", back, *options)
         with read(str(systems[system])) as before, read(str(back)) as after:
             assert_equal(before, after, 0, 1e-12)
+
+
+def test_wannier_functions_to_chern_numbers(shared, tmp_path):
+    """Haldane's model from a ``_hr.dat``: C against plaquettes of the file's own matrices."""
+    from click.testing import CliRunner
+
+    from moireio.formats.wannier90.matrices import read_hr
+    from moireio.tools.chern import main as chern
+
+    folder = shared / "foreign" / "tbmodels_haldane"
+    (tmp_path / "x_hr.dat").write_text((folder / "haldane_hr.dat").read_text())
+    cell = "1 0 0\n0.5 0.8660254037844386 0\n0 0 9"
+    (tmp_path / "x.win").write_text(f"begin unit_cell_cart\n{cell}\nend unit_cell_cart\n")
+    (tmp_path / "x_centres.xyz").write_text("2\n\nX 0 0 0\nX 0.5 0.2886751346 0\n")
+    convert_h(tmp_path / "x_hr.dat", "-o", tmp_path / "x.h5")
+    done = CliRunner().invoke(chern, [str(tmp_path / "x.h5"), "--energy", "0", "--json", "-q"])
+    found = read_hr(str(folder / "haldane_hr.dat"))
+    assert json.loads(done.output)["chern"] == plaquettes(found.cells, found.hamiltonian)
+
+
+def plaquettes(cells, matrices, n=20):
+    """Chern number of the lowest band: Berry phases, −arg of closed products, over 2π."""
+    k = np.stack(np.meshgrid(*[np.arange(n) / n] * 2, [0.0], indexing="ij"), axis=-1)[:, :, 0]
+    total = np.tensordot(np.exp(2j * np.pi * k @ cells.T), matrices, 1)
+    u = np.linalg.eigh(total)[1][..., 0]
+    corners = [u, np.roll(u, -1, 0), np.roll(u, (-1, -1), (0, 1)), np.roll(u, -1, 1)]
+    product = 1
+    for one, two in zip(corners, corners[1:] + corners[:1], strict=True):
+        product = product * (one.conj() * two).sum(axis=-1)
+    return round(-np.angle(product).sum() / (2 * np.pi))
 
 
 def assert_equal(before, after, error, length):
