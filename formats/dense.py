@@ -138,14 +138,19 @@ def source_from_dense(
     )
     dtype = np.dtype(np.complex128 if complex_ else np.float64)
     columns_of = np.split(theirs, bounds[1:-1])
+    ascending, natural = bool((np.diff(order) == 1).all()), bool((signs == 1).all())
+    same_order = bool((np.diff(theirs) == 1).all())
     data: list[list[npt.NDArray[Any]]] = [[] for _ in components]
     indptr, atoms, places = [0], [], []
     for i, rows in enumerate(columns_of):
         parts = []
         for matrix in components:
             part = matrix if complex_ else matrix.real
-            part = part[:, rows] if len(rows) < len(theirs) else part[:, theirs]
-            part = part[order][:, :, theirs] * (signs[bounds[i] : bounds[i + 1], None] * signs)
+            part = np.take(part, rows, axis=1)
+            part = part if ascending else part[order]
+            part = part if same_order else part[:, :, theirs]
+            if not natural:
+                part = part * (signs[bounds[i] : bounds[i + 1], None] * signs)
             parts.append(part)
         filled = np.any([part.any(axis=1) for part in parts], axis=0)
         present = np.logical_or.reduceat(filled, bounds[:-1], axis=1)

@@ -442,18 +442,21 @@ class NumberFile:
         if not self._ended and len(self._rest) - self._at < min(PIECE, 2 * most * length):
             self._fill()
         begin, available = self._at, len(self._rest) - self._at
-        for window in (min(available, 2 * most * length), available):
-            found = np.frombuffer(self._rest, dtype=np.uint8, count=max(window, 0), offset=begin)
-            ends = np.flatnonzero(found == NEWLINE)
-            if len(ends) >= most:
+        for window in (max(0, min(available, 2 * most * length)), available):
+            end = begin + window
+            found = self._rest.count(b"\n", begin, end)
+            if found >= most:
                 break
-        if len(ends) == 0:
+        if found == 0:
             self._at = len(self._rest)
             text = self._rest[begin:]
             return text, int(bool(text.strip()))
-        lines = min(most, len(ends))
-        self._at = begin + int(ends[lines - 1]) + 1
-        return self._rest[begin : self._at], lines
+        if found <= most:
+            self._at = self._rest.rfind(b"\n", begin, end) + 1
+        else:
+            characters = np.frombuffer(self._rest, dtype=np.uint8, count=window, offset=begin)
+            self._at = begin + int(np.flatnonzero(characters == NEWLINE)[most - 1]) + 1
+        return self._rest[begin : self._at], min(found, most)
 
     def _cut_short(self, expected: str) -> NoReturn:
         self.fail(

@@ -199,8 +199,7 @@ class _Elements:
         """Take some lines."""
         rows = np.arange(self._done, self._done + run.lines)
         block, within = np.divmod(rows, self._block)
-        numbers = run.columns(5, 7)
-        values = numbers[:, 0] + 1j * numbers[:, 1]
+        values = np.ascontiguousarray(run.columns(5, 7)).view(np.complex128)[:, 0]
         if self._repeats(run, block, within):
             assert self._order is not None
             self.values[block * self._block + self._order[within]] = values
