@@ -38,18 +38,21 @@ from moireio.formats.shells import parse_shells, parse_shells_option, structure_
 from moireio.formats.streams import beside, first_bytes
 from moireio.formats.structures.text import plain_name, read_text, shown
 from moireio.operators.blocks import block_offsets
+from moireio.operators.views import ArraySource
 from moireio.store.containers import HDF5_SIGNATURE
 from moireio.store.hdf5_guard import own_dataset, own_object
 from moireio.system.basis import Basis
 from moireio.system.structure import Structure
 
 FILES = {
-    "hamiltonian": ("hamiltonians.h5", "hamiltonian.h5"),
-    "overlap": ("overlaps.h5", "overlap.h5"),
+    "hamiltonian": ("hamiltonians.h5", "hamiltonian.h5", "predicted_hamiltonians.h5"),
+    "overlap": ("overlaps.h5", "overlap.h5", "predicted_overlaps.h5"),
 }
 LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-5}
 #: Elements below which dftio leaves out a block, with a margin for float32.
 DROPPED = 1e-6
+#: Elements of S between atoms below which it is none of atomic orbitals.
+UNIT = 1e-4
 NUMBERS = ("float32", "float64", "complex64", "complex128")
 FARTHEST = 1 << 20
 _KEY = re.compile(r"(\d{1,9})_(\d{1,9})_(-?\d{1,9})_(-?\d{1,9})_(-?\d{1,9})", re.ASCII)
@@ -162,9 +165,23 @@ def read(
     notes += [note] if note else []
     if "overlap" not in operators:
         notes.append("no overlaps.h5: S is not known")
+    elif len(structure) > 1 and _is_unit(operators["overlap"]):
+        notes.append(
+            f"{os.path.basename(files['overlap'])} is the unit matrix: it belongs to H only if "
+            "its orbitals are orthogonal"
+        )
     return assemble(
         label, structure, basis, operators, notes=notes, files=[*files.values(), *used], pbc=pbc
     )
+
+
+def _is_unit(overlap: ArraySource) -> bool:
+    """Return whether no two different atoms overlap."""
+    pairs = overlap.pairs
+    other = np.repeat(
+        (pairs.i != pairs.j) | pairs.R.any(axis=1), pairs.block_elements(overlap.sizes)
+    )
+    return bool(np.abs(overlap.data[other]).max(initial=0.0) < UNIT)
 
 
 def _frame_number(frame: int | str) -> int:

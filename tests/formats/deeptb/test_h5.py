@@ -54,6 +54,21 @@ def test_every_form_gives_the_same_blocks(tmp_path, options):
             h5.read(str(tmp_path), frame="7")
 
 
+def test_a_predicted_unit_overlap_is_noted(tmp_path):
+    """DeePTB's export for Pardiso has S = 1, whatever the orbitals."""
+    write_deeptb(tmp_path, Example(), names="predicted_hamiltonians predicted_overlaps")
+    for name in ("position", "atomic_number"):
+        (tmp_path / f"{name}.dat").rename(tmp_path / f"{name}s.dat")
+    calculation = h5.read(str(tmp_path / "predicted_hamiltonians.h5"))
+    assert not any("unit matrix" in note for note in calculation.notes)
+    with h5py.File(tmp_path / "predicted_overlaps.h5", "r+") as file:
+        for name, block in file["0"].items():
+            i, j, *R = map(int, name.split("_"))
+            block[...] = np.eye(*block.shape) * (i == j and not any(R))
+    calculation = h5.read(str(tmp_path / "predicted_hamiltonians.h5"))
+    assert any("predicted_overlaps.h5 is the unit matrix" in note for note in calculation.notes)
+
+
 def _edit(edit):
     def change(folder):
         with h5py.File(folder / "hamiltonians.h5", "r+") as file:
