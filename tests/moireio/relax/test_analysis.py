@@ -171,3 +171,25 @@ def test_other_atoms_are_refused():
         analyse(rigid, other, moire)
     with pytest.raises(MoireioError, match="no layers 2 and 3"):
         analyse(rigid, rigid, moire, lower=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "highest", "lowest"),
+    [
+        ("MoTe2", (3, 4), 7.037, 6.948),  # MM and MX of a relaxed cell
+        ("MoTe2", (12, 13), 7.35, 6.75),
+        ("graphene", (16, 17), 3.6138, 3.3692),  # AA and AB
+    ],
+)
+def test_corrugation_of_a_relaxed_cell_can_be_built(name, index, highest, lowest):
+    """d = d₀ + 2 d₁ Σ cos(G·r) has 3 and −3/2 for the sum at the two stackings."""
+    amplitude = (highest - lowest) / 9
+    distance = highest - 6 * amplitude
+    structure, moire = bilayer(name, index, interlayer=(distance,), corrugation=amplitude)
+    places = {place.name: place for place in analyse(structure, structure, moire).places}
+    first, second = ("MM", "MX") if name == "MoTe2" else ("AA", "AB")
+    small = abs(highest - lowest) * 0.2  # the Gaussian weights smooth the bend of small cells
+    assert places[first].distance == pytest.approx(highest, abs=small)
+    assert places[second].distance == pytest.approx(lowest, abs=small)
+    bond = layers.named(name).bond
+    assert bond - 0.03 < structure.closest_pair(1.01 * bond)[0] <= bond
