@@ -31,6 +31,7 @@ CONTENTS = {
         "howto-openmx",
         "howto-build",
         "howto-relax",
+        "howto-force-field",
         "howto-convert",
         "howto-overlap",
         "howto-predict",

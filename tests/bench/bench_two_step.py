@@ -128,7 +128,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", required=True)
     parser.add_argument("--dp-python", required=True)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=6000)
     options = parser.parse_args()
     folder, python = os.path.abspath(options.folder), os.path.abspath(options.dp_python)
     os.makedirs(folder)
@@ -136,20 +136,20 @@ def main():
     pair = [layer, layer]
     untwisted = cells.match(layer.lattice, layer.lattice, [np.eye(2, dtype=int)] * 2)
     variation = sample.Variation(4, (-0.2, 0.5), 0.01)
-    slid = sample.slid(pair, untwisted, (6, 4), (2, 2), 0.06, 1, variation=variation)
+    slid = sample.slid(pair, untwisted, (6, 4), (2, 2), 0.04, 1, variation=variation)
     twisted = {"2-1": cells.from_index(layer.lattice, layer.lattice, 2, 1)}
     sets = {
         "untwisted": labelled(slid),
-        "twisted": labelled(sample.twisted(pair, twisted, 24, 0.06, 2)),
-        "kept": labelled(sample.twisted(pair, twisted, 12, 0.06, 3)),
+        "twisted": labelled(sample.twisted(pair, twisted, 24, 0.04, 2)),
+        "kept": labelled(sample.twisted(pair, twisted, 12, 0.04, 3)),
     }
     where = {}
     for name, frames in sets.items():
         formula = write(frames, os.path.join(folder, name))[0]
         where[name] = f"{name}/deepmd/{formula}"
         print(f"{name}: {len(frames)} structures of {len(frames[0].symbols)} atoms", flush=True)
-    jobs = [("pre", "untwisted", options.steps, 2e-3, False)]
-    jobs += [("fine", "twisted", options.steps // 4, 5e-4, True)]
+    jobs = [("pre", "untwisted", options.steps, 4e-3, False)]
+    jobs += [("fine", "twisted", options.steps // 4, 1e-3, True)]
     for name, data, steps, start, frozen in jobs:
         os.makedirs(os.path.join(folder, name))
         paths = [f"../{where[data]}"], [f"../{where['kept']}"]

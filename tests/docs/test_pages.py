@@ -72,7 +72,8 @@ def test_options_exist():
             yield from parameter.opts
 
     others = "--allow-run-as-root --all-files --dist --hostfile --mca --nproc-per-node --version"
-    known = {*options_of(main), *others.split()}
+    deepmd = "--finetune --pt --use-pretrain-script"
+    known = {*options_of(main), *others.split(), *deepmd.split()}
     for page in PAGES:
         written = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", page.read_text("utf-8")))
         assert sorted(written - known) == [], page.name
