@@ -89,6 +89,8 @@ LIBRARY = [
     "moireio.formats.matrices.cells.read",
     "moireio.formats.matrices.cells.write",
     "moireio.formats.matrices.at_k.write",
+    "moireio.formats.sisl.objects.read",
+    "moireio.formats.sisl.objects.write",
     "moireio.formats.pyscf.objects.read",
     "moireio.formats.pyscf.objects.from_arrays",
     "moireio.formats.gpaw.objects.read",

@@ -1,1 +1,1 @@
-"""SIESTA's matrices: ``.HSX``, ``.TSHS`` and ``.nc``, and sisl's Hamiltonians."""
+"""SIESTA's matrices: ``.HSX``, ``.TSHS`` and ``.nc``."""

@@ -15,9 +15,9 @@ import numpy as np
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import ExistingFileError, MoireioError, first_line
 from moireio.formats.elements import has_imaginary_parts
-from moireio.formats.siesta import objects
 from moireio.formats.siesta.records import Records
 from moireio.formats.siesta.stored import BOHR, RYDBERG_EV
+from moireio.formats.sisl import objects
 from moireio.runtime.files import write_text, write_whole
 from moireio.system.basis import ORBITALS, SHELL_LETTERS
 

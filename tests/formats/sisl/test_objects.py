@@ -7,7 +7,8 @@ import pytest
 from foreign_levels import assert_same_blocks, levels, matrices_at
 
 from moireio.errors import MoireioError
-from moireio.formats.siesta import files, objects
+from moireio.formats import sisl as objects
+from moireio.formats.siesta import files
 
 sisl = pytest.importorskip("sisl")
 K = [0.13, 0.27, -0.41]
