@@ -1,0 +1,153 @@
+"""relax as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from relaxing import bilayer, needs_lammps
+
+import moireio
+from moireio.formats.structures import files as structure_files
+from moireio.system.basis import Basis
+
+FACTORY = """
+import os, signal
+from ase.calculators.emt import EMT
+
+class Killed(EMT):
+    count = 0
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        self.count += 1
+        if self.count == int(os.environ.get("KILL_AT", "0")):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def make():
+    return Killed()
+"""
+EMT = "ase.calculators.emt:EMT"
+
+
+@pytest.fixture
+def cell(invoke, tmp_path):
+    """A twisted bilayer of 28 atoms with S."""
+    path = tmp_path / "cell.h5"
+    words = ("graphene", "--index", 1, 2, "-q", "-o", tmp_path / "bare.h5")
+    assert invoke("build-twist", *words).exit_code == 0
+    assert invoke("overlap", tmp_path / "bare.h5", "-o", path).exit_code == 0
+    return path
+
+
+@needs_lammps
+def test_what_is_kept_and_what_is_left_out(invoke, cell, tmp_path):
+    out = tmp_path / "out.h5"
+    done = invoke("relax", cell, "-o", out, "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["calculator"], found["converged"]) == ("auto", True)
+    assert set(found["files"]) == {"CH.rebo", "BNCH.ILP"}
+    assert found["energy_after_eV"] < found["energy_before_eV"]
+    assert set(found["distances_A"]) == set(found["local_twist_deg"]) == {"AA", "AB", "BA", "SP"}
+    assert (found["group_before"], found["group_after"]) == ("P622", "P622")
+    assert "note: left out, of the former positions, with the R of their pairs: /overlap" in (
+        done.stderr
+    )
+    assert invoke("h5-validate", out).exit_code == 0
+    assert "relax        auto, " in invoke("h5-info", out).stdout
+    with moireio.open(cell) as before, moireio.open(out) as after:
+        assert "overlap" not in after
+        assert after.basis.species.keys() == before.basis.species.keys()
+        assert (after.structure.layer == before.structure.layer).all()
+        assert [m.angle for m in after.moire.layers] == [m.angle for m in before.moire.layers]
+        assert (after.structure.cell == before.structure.cell).all()
+        record = after.result("relax")
+        assert after.history[-1].command == "relax"
+        moved = after.structure.positions - before.structure.positions
+    np.testing.assert_allclose(record.displacements, moved - moved.mean(axis=0), atol=1e-10)
+    again = invoke("overlap", out, "-o", tmp_path / "again.h5")
+    assert again.exit_code == 0
+    with moireio.open(tmp_path / "again.h5") as file:  # the record stays
+        assert file.result("relax").energy_after == record.energy_after
+
+
+@needs_lammps
+def test_a_free_cell_and_that_of_the_potential(invoke, cell, tmp_path):
+    cells = {}
+    for name in ("fixed", "free", "potential"):
+        out = tmp_path / f"{name}.h5"
+        done = invoke("relax", cell, "-o", out, "--cell", name, "--fmax", 1e-3)
+        assert done.exit_code == 0, done.stderr
+        assert invoke("h5-validate", out).exit_code == 0  # /moire makes the cell
+        with moireio.open(out) as file:
+            cells[name] = np.linalg.norm(file.structure.cell[0])
+            lattice = file.moire.layers[0].lattice[0, 0]
+    assert lattice == pytest.approx(2.4602, abs=1e-4)
+    assert cells["potential"] / cells["fixed"] == pytest.approx(2.4602 / 2.46, abs=1e-4)
+    assert cells["free"] < cells["fixed"]  # layers attract
+
+
+def test_pipes_and_structure_files(run, invoke, cell, tmp_path):
+    words = ("--calculator", EMT, "--steps", 1, "-q")
+    (tmp_path / "x.h5").write_bytes(run("relax", *words, stdin=cell.read_bytes()).stdout)
+    assert invoke("relax", tmp_path / "x.h5", *words, "-o", tmp_path / "x.xyz").exit_code == 0
+    assert invoke("relax", tmp_path / "x.xyz", *words, "-o", tmp_path / "y.h5").exit_code == 0
+    with moireio.open(tmp_path / "y.h5") as file:
+        structure = structure_files.read(str(tmp_path / "x.xyz"))
+        assert len(file.structure) == len(structure) == 28
+        assert file.result("relax").steps == 1
+
+
+def test_what_does_not_converge(invoke, cell, tmp_path):
+    words = ("relax", cell, "--calculator", EMT, "--fmax", 1e-9)
+    stopped = invoke(*words, "--steps", 1, "-o", tmp_path / "a.h5")
+    assert stopped.exit_code == 0
+    with moireio.open(tmp_path / "a.h5") as file:
+        assert not file.result("relax").converged
+    resumed = invoke(*words, "--steps", 2, "-o", tmp_path / "a.h5", "--resume", "--force")
+    assert resumed.exit_code == 0
+    with moireio.open(tmp_path / "a.h5") as file:
+        assert file.result("relax").steps == 2
+
+
+def test_usage(invoke, cell, tmp_path):
+    for words, message in (
+        (("--json",), "--json prints on standard output: give -o FILE"),
+        (("--resume",), "--resume needs -o FILE"),
+        (("--in-place", "-o", tmp_path / "x.h5"), "exclude each other"),
+    ):
+        done = invoke("relax", cell, *words)
+        assert (done.exit_code, message in done.stderr) == (2, True)
+    done = invoke("relax", cell, "-c", "chgnet", "-o", tmp_path / "x.h5")
+    assert done.exit_code == 1
+    assert "(--d3 pbe adds it, --d3 none goes without)" in done.stderr
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_killed_and_resumed(tmp_path):
+    start = bilayer("graphene", "graphene", 3.4, (0.2, 0.1))
+    noise = np.random.default_rng(0).normal(size=start.positions.shape) * 0.05
+    cell = tmp_path / "start.xyz"
+    structure_files.write(str(cell), replace(start, positions=start.positions + noise), Basis())
+    (tmp_path / "killed.py").write_text(FACTORY)
+    out, whole = tmp_path / "out.h5", tmp_path / "whole.h5"
+
+    def relax(target, *words, kill_at=0):
+        command = [sys.executable, "-m", "moireio", "relax", cell, "-o", target, *words]
+        command += ["-c", "killed:make", "--fmax", "1e-3"]
+        environment = os.environ | {"KILL_AT": str(kill_at)}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+
+    assert relax(whole).returncode == 0
+    assert relax(out, kill_at=5).returncode == -9
+    assert not out.exists()
+    done = relax(out, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "out.h5.part.npz").exists()
+    with moireio.open(out) as one, moireio.open(whole) as other:
+        first, second = one.result("relax"), other.result("relax")
+    assert first.energy_before == second.energy_before
+    assert first.energy_after == pytest.approx(second.energy_after, abs=1e-4)
