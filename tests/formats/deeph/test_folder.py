@@ -191,3 +191,33 @@ def test_the_folder_above_the_pieces(tmp_path):
         MoireioError, match=r"has no lat\.dat .*in the folder above, .*a: give that"
     ):
         deeph.open_folder(str(folder / "output"))
+
+
+def test_types_and_layouts_may_differ_by_block(tmp_path):
+    """Contiguous, compact, chunked and packed datasets; both precisions and byte orders."""
+    folder = write_folder(tmp_path / "a", noise=0.0)
+    expected = deeph.open_folder(str(folder)).operator("hamiltonian").data
+    with h5py.File(folder / "hamiltonians.h5", "r+") as file:
+        blocks = {name: file[name][()] for name in file}
+        for name in blocks:
+            del file[name]
+        first, second, third, fourth = blocks
+        file.create_dataset(first, data=blocks[first].astype(">f8"))
+        file.create_dataset(second, data=blocks[second], chunks=(2, 2), compression="gzip")
+        file.create_dataset(third, data=blocks[third], fletcher32=True)
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_layout(h5py.h5d.COMPACT)
+        space = h5py.h5s.create_simple(blocks[fourth].shape)
+        kind = h5py.h5t.IEEE_F64LE
+        compact = h5py.h5d.create(file.id, fourth.encode(), kind, space, plan)
+        compact.write(h5py.h5s.ALL, h5py.h5s.ALL, blocks[fourth])
+    found = deeph.open_folder(str(folder)).operator("hamiltonian")
+    np.testing.assert_array_equal(found.data, expected)
+    assert found.data.dtype == "float64"
+    with h5py.File(folder / "hamiltonians.h5", "r+") as file:
+        single = file[first][()].astype("f4")
+        del file[first]
+        file[first] = single
+    mixed = deeph.open_folder(str(folder)).operator("hamiltonian")
+    assert mixed.data.dtype == "float64"
+    np.testing.assert_allclose(mixed.data, expected, rtol=1e-6)

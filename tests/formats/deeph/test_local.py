@@ -77,3 +77,14 @@ def test_global_blocks_count_where_there_are_both(tmp_path):
     os.remove(tmp_path / "a" / "rc.h5")
     operator = deeph.open_folder(str(tmp_path / "a")).operator("hamiltonian")
     np.testing.assert_array_equal(operator.data[: 9 * 9], globally[(-1, 0, 0, 0, 0)].ravel())
+
+
+def test_predictions_in_local_frames(tmp_path):
+    globally = local_folder(tmp_path / "a", False)
+    os.rename(tmp_path / "a" / "rh.h5", tmp_path / "a" / "rh_pred.h5")
+    with pytest.raises(MoireioError, match="with `predicted` the predicted one is read"):
+        deeph.read(str(tmp_path / "a"))
+    with deeph.read(str(tmp_path / "a"), predicted=True) as found:
+        block = found.hamiltonian.rows(0, 1)[: 9 * 9].reshape(9, 9)
+        np.testing.assert_allclose(block, globally[-1, 0, 0, 0, 0], atol=1e-12)
+        assert found.hamiltonian.meta.source == "model"

@@ -106,3 +106,12 @@ def test_overlap_with_both_spins(tmp_path):
     write_blocks(tmp_path / "a" / "overlap.h5", both)
     with pytest.raises(MoireioError, match=r"overlap.h5: .* up and down overlap by 1.0e-01"):
         dock.open_folder(str(tmp_path / "a")).operator("overlap")
+
+
+def test_predictions_of_the_spinless_part(tmp_path):
+    """What spin adds follows from the structure, so the same hkb.h5 belongs to a prediction."""
+    split_folder(tmp_path / "a")
+    whole = dock.open_folder(str(tmp_path / "a")).operator("hamiltonian").data
+    os.rename(tmp_path / "a" / "hamiltonian.h5", tmp_path / "a" / "hamiltonian_pred.h5")
+    with dock.read(str(tmp_path / "a"), predicted=True) as found:
+        np.testing.assert_array_equal(found.hamiltonian.rows(0, 2), whole)
