@@ -119,3 +119,14 @@ def test_notes_are_kept(invoke, made, tmp_path):
     assert "not periodic along c" in note
     info = invoke("h5-info", tmp_path / "x.h5").stdout
     assert f"note: {note.removeprefix(f'note: {source}: ')}" in info
+
+
+def test_the_error_of_a_folder_is_that_of_its_format(invoke, tmp_path):
+    """What is missing in it, not that it is a folder."""
+    from foreign_cells import Example, write_aims
+
+    write_aims(tmp_path, Example(reach=3.2))
+    (tmp_path / "geometry.in").unlink()
+    done = invoke("convert-h", tmp_path, "-o", tmp_path / "x.h5")
+    assert done.exit_code == 1
+    assert "has no geometry.in beside it" in done.stderr
