@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import IO, NoReturn, Self
+from typing import IO, Any, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -117,8 +117,9 @@ class NumberFile:
         self.line_number = 0
         self._rest, self._at = b"", 0  # what is read, and where the next line begins in it
         self._ended = False
+        self._stream: Any = stream
         if stream is not None:
-            self._raw = self._stream = stream
+            self._raw = stream
             self._bytes = self._most = sys.maxsize
             return
         if os.path.isdir(path):
@@ -133,7 +134,7 @@ class NumberFile:
         except OSError as error:
             raise unreadable(error, path) from error
         opener = next((o for magic, o in MAGIC.items() if start.startswith(magic)), None)
-        self._stream: IO[bytes] = self._raw if opener is None else opener(self._raw)  # type: ignore[assignment]
+        self._stream = self._raw if opener is None else opener(self._raw)
         self._most = self._bytes * (1 if opener is None else RATIO)
 
     def __enter__(self) -> Self:

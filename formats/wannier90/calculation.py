@@ -161,6 +161,11 @@ def _read_one(path: str, companions: Sequence[str]) -> OneSpin:
     centres = centres_of(raw.cells, raw.position)
     if centres is None:
         centres = beside.centres(n, moved)
+        if moved and "_centres.xyz" in beside.paths:
+            notes.append(
+                f"translate_home_cell is true: {beside.name_of('_centres.xyz')} has centres moved "
+                "away from those to which R refers, and is not used"
+            )
     return OneSpin(path, raw.weighted(images), centres, win, beside, notes)
 
 
@@ -315,9 +320,7 @@ def _spinor_order(one: OneSpin, given: str | None, notes: list[str]) -> Spinor:
     if given is not None:
         orders: dict[str, Spinor] = {"alternating": "interleaved", "blocks": "blocks"}
         if given not in orders:
-            raise MoireioError(
-                f"the option spinor_order is {given!r}", remedy="alternating or blocks"
-            )
+            raise MoireioError(f"`spinor_order` is {given!r}", remedy="alternating or blocks")
         return orders[given]
     if one.centres is not None:
         half = one.matrices.n // 2
@@ -340,7 +343,7 @@ def _spinor_order(one: OneSpin, given: str | None, notes: list[str]) -> Spinor:
     elif one.win is not None and one.win.one_spin_projections:
         notes.append(
             "the projections name single spins; up and down are taken to alternate "
-            "(the option spinor_order has blocks, if all up functions come first)"
+            "(`spinor_order` can be blocks, if all up functions come first)"
         )
     return "interleaved"
 

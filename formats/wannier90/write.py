@@ -76,13 +76,13 @@ def write_calculation(
     orbitals = OrbitalMap.make(calculation.structure, calculation.basis, spinor=spinor)
     plain = plain_hamiltonian(calculation, orbitals, orthogonalise, PROGRAM)
     _require_size(plain, len(orbitals), calculation.label)
-    positions = _positions(calculation, orbitals, plain, spin) if kind == "tb" else None
+    positions = None if kind == "hr" else _positions(calculation, orbitals, plain, spin)
     if spin == "collinear":
         calculation.notes.append(f"one file each for up and down: {', '.join(targets[::3])}")
     with ExitStack() as stack:
         for component, name in enumerate(names):
             stream = stack.enter_context(write_text(name + ending))
-            if kind == "hr":
+            if positions is None:
                 write_hr(stream, plain, component, digits)
             else:
                 _write_tb(stream, calculation, plain, component, positions, digits)

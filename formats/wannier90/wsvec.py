@@ -98,7 +98,7 @@ def read_wsvec(path: str, cells: npt.NDArray[np.int64], n: int) -> Images:
 
 def _starts(words: npt.NDArray[np.int64], path: str) -> npt.NDArray[np.int64]:
     """Return where each element begins among the numbers."""
-    starts = []
+    starts: list[int] = []
     place, end = 0, len(words)
     numbers = words.data
     while place + 5 < end:
@@ -119,14 +119,14 @@ def _places(
 ) -> npt.NDArray[np.int64]:
     """Return where each R stands among the cells of the Hamiltonian."""
     bound = int(np.abs(cells).max(initial=0)) + 1
-    inside = (np.abs(given) < bound).all(axis=1)
+    inside: npt.NDArray[np.bool_] = (np.abs(given) < bound).all(axis=1)
     keys = cell_keys(cells, bound)
     order = np.argsort(keys)
     wanted = cell_keys(np.where(inside[:, None], given, 0), bound)
     place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
-    found = inside & (keys[order][place] == wanted)
+    found = np.logical_and(inside, keys[order][place] == wanted)
     if not found.all():
-        cell = given[np.flatnonzero(~found)[0]].tolist()
+        cell = given[int(found.argmin())].tolist()
         raise MoireioError(
             f"names the cell {cell}, which the Hamiltonian has not", path=path, remedy=OTHER_RUN
         )

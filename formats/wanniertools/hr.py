@@ -22,7 +22,7 @@ import numpy as np
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MissingFileError, MoireioError, naming
 from moireio.formats.assemble import assemble
-from moireio.formats.elements import OrbitalMap, source_from_matrices
+from moireio.formats.elements import OrbitalMap, Spinor, source_from_matrices
 from moireio.formats.foreign import describe_file
 from moireio.formats.sites import NO_CENTRES, sites
 from moireio.formats.structures import files as structure_files
@@ -293,10 +293,10 @@ def _without_projectors(
         notes.append("without wt.in: read as orbitals without spin")
     if centres is None:
         notes.append(NO_CENTRES)
-    spinor = None
+    spinor: Spinor | None = None
     if spinful:
         spinor = "interleaved" if wt is not None and wt.alternating else "blocks"
-    return sites(cell, centres, count, spinor=spinor)  # type: ignore[arg-type]
+    return sites(cell, centres, count, spinor=spinor)
 
 
 def _overlap(path: str, orbitals: OrbitalMap, n: int, spinful: bool) -> Any:

@@ -84,8 +84,8 @@ def _species(orbitals: Sequence[tuple[int, int]]) -> tuple[SpeciesBasis, npt.NDA
         radials.setdefault((momentum, zeta), {})[m] = number
     whole = all(len(ms) == 2 * momentum + 1 for (momentum, _), ms in radials.items())
     if not whole:  # incomplete shells keep the order in which they are listed
-        momenta, ms = zip(*orbitals, strict=True)
-        return SpeciesBasis(momenta, m=ms), np.arange(len(orbitals))
+        momenta, numbers = zip(*orbitals, strict=True)
+        return SpeciesBasis(momenta, m=numbers), np.arange(len(orbitals))
     places = np.empty(len(orbitals), dtype=np.int64)
     begin = 0
     for (momentum, _), ms in radials.items():

@@ -60,7 +60,7 @@ def write_calculation(
         If spin is collinear, S is not 1 in the dense form, or a file exists.
     """
     if form not in FORMS:
-        raise MoireioError(f"the option form is {form!r}", remedy="sparse or dense")
+        raise MoireioError(f"`form` is {form!r}", remedy="sparse or dense")
     spin = calculation.hamiltonian.meta.spin
     if spin == "collinear":
         raise MoireioError(

@@ -213,6 +213,21 @@ def test_damage_is_named(model, change, words):
     assert str(path) in str(caught.value)
 
 
+def test_centres_moved_to_the_home_cell_are_not_used(model, tmp_path):
+    path, _, _ = model
+    (tmp_path / "x.win").write_text(win_text(CELL, 4, "translate_home_cell = true"))
+    calculation = hr.read(str(path))
+    assert not calculation.structure.positions.any()
+    assert any("translate_home_cell" in note for note in calculation.notes)
+    rows = [
+        f"  WF centre and spread {i} ( {x}, {y}, {z} ) 1\n"
+        for i, (x, y, z) in enumerate(CENTRES, 1)
+    ]
+    (tmp_path / "x.wout").write_text(" Final State\n" + "".join(rows))
+    positions = hr.read(str(path)).structure.positions
+    np.testing.assert_array_equal(positions, [[0, 0, 0], [1, 1, 1], [2, 1, 0]])
+
+
 def test_files_of_other_runs_are_refused(model, tmp_path):
     path, _, _ = model
     (tmp_path / "x.win").write_text(win_text(CELL, 7))
