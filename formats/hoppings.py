@@ -9,15 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, naming
 from moireio.formats.assemble import assemble
 from moireio.formats.elements import Partners, Spinor, source_from_matrices
 from moireio.formats.sites import NO_CENTRES, sites
 from moireio.results.electrons import Electrons
+from moireio.system.structure import FARTHEST
 
 #: Vacuum around what is not periodic, in the model's unit of length (Å); wider than the limit
 #: above which a structure without a basis counts as not periodic.
 GAP = 10.0
+#: Further cells do not fit into the sorted lists of pairs.
+FARTHEST_CELL = 1 << 20
 
 
 class Hoppings:
@@ -205,29 +208,34 @@ def calculation_of_model(
         If the numbers do not fit each other.
     """
     cells = np.asarray(cells, dtype=np.int64).reshape(-1, 3)
-    if len(cells) == 0:
-        raise MoireioError("has no hoppings and no energies", path=label)
-    rows = matrices[0].shape[0] // (2 if spinor else 1)
+    rows = matrices[0].shape[0] // (2 if spinor else 1) if len(cells) else 0
     at = np.zeros((rows, 3)) if centres is None else np.asarray(centres, dtype=np.float64)
     count = len(np.atleast_2d(vectors)) if np.size(vectors) else 0
-    cell, points, periodic = three_vectors(vectors, at, [True] * count if pbc is None else pbc)
     notes = list(notes)
     if centres is None:
         notes.append(NO_CENTRES)
-    structure, basis, orbitals = sites(
-        cell, None if centres is None else points, rows, spinor=spinor
-    )
-    hamiltonian = source_from_matrices(
-        "hamiltonian",
-        cells,
-        matrices,
-        orbitals,
-        label=label,
-        spin="spinor" if spinor else "none",
-        source="tight-binding",
-        partners=partners,
-        limit=limit,
-    )
+    with naming(label):
+        if len(cells) == 0:
+            raise MoireioError("has no hoppings and no energies")
+        if not (np.abs(at) <= FARTHEST).all():
+            raise MoireioError(f"has a position beyond {FARTHEST:g} Å, or one that is not finite")
+        if np.abs(cells).max() > FARTHEST_CELL:
+            raise MoireioError(f"has a hopping to a cell beyond {FARTHEST_CELL}")
+        cell, points, periodic = three_vectors(vectors, at, [True] * count if pbc is None else pbc)
+        structure, basis, orbitals = sites(
+            cell, None if centres is None else points, rows, spinor=spinor
+        )
+        hamiltonian = source_from_matrices(
+            "hamiltonian",
+            cells,
+            matrices,
+            orbitals,
+            label=label,
+            spin="spinor" if spinor else "none",
+            source="tight-binding",
+            partners=partners,
+            limit=limit,
+        )
     return assemble(
         label,
         structure,

@@ -43,7 +43,7 @@ def read(
     Parameters
     ----------
     mean_field : pyscf.pbc KRHF, KUHF, KROHF, KGHF, KRKS, KUKS, KROKS, KGKS, or one at Γ
-        After its calculation; `kpts` must be a whole mesh, without reduction by symmetry.
+        After its calculation, with all k points of a mesh, or one of each pair k, −k.
     hamiltonian, overlap : arrays, optional
         Instead of its ``get_fock()`` and ``get_ovlp()``, Hartree.
     real : bool
@@ -72,15 +72,17 @@ def read(
             "has Cartesian d orbitals", path=label, remedy="make the cell with cart=False"
         )
     points = getattr(mean_field, "kpts", None)
-    points = getattr(points, "kpts", points)  # of a KPoints object: all of them
+    points = getattr(points, "kpts_ibz", points)  # of a KPoints object: those that are computed
     if points is None:
         points = getattr(mean_field, "kpt", np.zeros(3))
     k = np.asarray(cell.get_scaled_kpts(np.reshape(points, (-1, 3))))
-    h = mean_field.get_fock() if hamiltonian is None else hamiltonian
+    s = np.asarray(mean_field.get_ovlp() if overlap is None else overlap)
+    h: Any = hamiltonian
+    if h is None:  # the arguments are needed by KROHF
+        h = mean_field.get_fock(s1e=s, dm=mean_field.make_rdm1())
     if hasattr(h, "focka"):  # of an open shell with one set of orbitals
         h = np.array([h.focka, h.fockb])
     h = np.asarray(h)
-    s = np.asarray(mean_field.get_ovlp() if overlap is None else overlap)
     if h.ndim == 2 or (h.ndim == 3 and len(k) == 1 and len(h) == 2 and s.ndim == 2):
         h = h[..., None, :, :] if h.ndim == 3 else h[None]  # a calculation at one k
     s = s[None] if s.ndim == 2 else s
@@ -266,9 +268,17 @@ def _structure(
 
 
 def _fermi(mean_field: Any) -> float | None:
-    """Return the Fermi level in Hartree; None where there is none."""
-    find = getattr(mean_field, "get_fermi", None)
-    if find is None or getattr(mean_field, "mo_energy", None) is None:
+    """Return the Fermi level in Hartree, or the highest filled level; None if there is none."""
+    energies = getattr(mean_field, "mo_energy", None)
+    if energies is None:
         return None
-    value = np.ravel(find())  # one for each spin
-    return float(value.max()) if value.size and np.abs(value).max() < 1e10 else None
+    find = getattr(mean_field, "get_fermi", None)
+    if find is not None:
+        values = np.ravel(find())  # one for each spin
+    else:
+        lists = [
+            np.concatenate([np.ravel(one) for one in part]) if np.ndim(part[0]) else np.ravel(part)
+            for part in (energies, mean_field.mo_occ)
+        ]
+        values = lists[0][lists[1] > 0]
+    return float(values.max()) if values.size and np.abs(values).max() < 1e10 else None

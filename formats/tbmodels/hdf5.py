@@ -20,6 +20,7 @@ import numpy.typing as npt
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, ExistingFileError, MoireioError, naming
 from moireio.formats.deeph.files import open_hdf5
+from moireio.formats.hoppings import FARTHEST_CELL
 from moireio.formats.tbmodels.objects import calculation_of_parts, occupied_states, parts_of
 from moireio.runtime.files import write_whole
 from moireio.store.hdf5_guard import own_dataset, own_object
@@ -176,6 +177,8 @@ def _hoppings(root: h5py.Group, size: int, label: str) -> tuple[list[list[int]],
         group = own_object(root, "hop", label)
     except KeyError as error:
         raise MoireioError("has no hop", remedy="a file of TBmodels is expected") from error
+    if not hasattr(group, "keys"):
+        raise DamagedError("its hop is no group of matrices")
     cells, matrices = [], []
     for key in list(group):
         place = f"hop/{key}"
@@ -183,6 +186,8 @@ def _hoppings(root: h5py.Group, size: int, label: str) -> tuple[list[list[int]],
         if cell is None or cell.ndim != 1 or cell.dtype.kind not in "iu":
             raise DamagedError(f"{place} has no R of integers")
         cells.append([int(n) for n in cell])
+        if max(map(abs, cells[-1]), default=0) > FARTHEST_CELL:
+            raise DamagedError(f"{place} has R = {cells[-1]}, beyond {FARTHEST_CELL}")
         dense = _numbers(root, f"{place}/mat", label)
         if dense is not None:
             matrices.append(dense)

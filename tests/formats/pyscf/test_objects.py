@@ -159,6 +159,32 @@ def test_live_objects():
             np.testing.assert_allclose(levels(calculation, k) / HARTREE, expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("reduced", [False, True])
+def test_one_step_of_a_calculation(reduced):
+    """Open shells with one set of orbitals; k points without those that time reversal gives."""
+    pytest.importorskip("pyscf")
+    from pyscf.pbc import gto, scf
+
+    cell = gto.M(
+        atom="H 0 0 0; H 0.1 0.2 0.9", a=[[4, 0, 0], [0, 4, 0], [0.2, 0, 2.4]], basis="gth-szv",
+        pseudo="gth-pade", ke_cutoff=15, verbose=0, precision=1e-5,
+    )  # fmt: skip
+    kpts = cell.make_kpts([1, 1, 3], time_reversal_symmetry=reduced)
+    mean_field = (scf.KRHF if reduced else scf.KROHF)(cell, kpts)
+    mean_field.max_cycle = 1
+    mean_field.kernel()
+    calculation = ours.read(mean_field)
+    assert calculation.hamiltonian.meta.spin == ("none" if reduced else "collinear")
+    listed = kpts.kpts_ibz if reduced else kpts
+    overlaps = np.asarray(mean_field.get_ovlp())
+    fock = mean_field.get_fock(s1e=overlaps, dm=mean_field.make_rdm1())
+    channels = [fock] if reduced else [fock.focka, fock.fockb]
+    for number, k in enumerate(cell.get_scaled_kpts(listed)):
+        expected = [eigvalsh(one[number], overlaps[number]) for one in channels]
+        np.testing.assert_allclose(levels(calculation, k) / HARTREE, expected, atol=1e-9)
+    assert calculation.electrons.fermi < 0
+
+
 def test_what_does_not_fit_is_refused(graphene):
     arrays, reference = graphene
     with pytest.raises(MoireioError, match=r"a mean-field object of pyscf\.pbc is expected"):

@@ -2,12 +2,17 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from foreign_levels import levels
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fuzz"))
+
+from mutations import damage_file, edit_hdf5
 
 from moireio.errors import ExistingFileError, MoireioError
 from moireio.formats import matrices
@@ -99,6 +104,7 @@ def replaced(name, value):
         (replaced("dim", 7), "7 dimensions, 1 to 3 are possible"),
         (replaced("dim", None), "no whole number dim"),
         (replaced("hop", None), "no hop"),
+        (replaced("hop", np.zeros(3)), "its hop is no group"),
         (replaced("hop/1/R", None), "hop/1 has no R of integers"),
         (replaced("hop/1/mat", None), "hop/1 has neither mat nor data"),
         (replaced("hop/1/mat", np.full((2, 2), np.nan)), "hop/1/mat has a number that is not"),
@@ -122,3 +128,25 @@ def test_files_that_are_cut_short(haldane, tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(MoireioError, match=str(path)):
             hdf5.read(str(path))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("damage", [damage_file, edit_hdf5])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_random_damage_is_refused(tmp_path, monkeypatch, damage, sparse):
+    """In one line that names the file, or read; nothing else."""
+    monkeypatch.setattr(hdf5, "MOST_DENSE", 1 if sparse else 500)
+    good, bad = tmp_path / "good.hdf5", tmp_path / "bad.hdf5"
+    hdf5.write(random_calculation(4), str(good))
+    messages = []
+    for seed in range(50):
+        shutil.copy(good, bad)
+        what = damage(str(bad), seed)
+        hdf5.detect(str(bad))
+        try:
+            with hdf5.read(str(bad)) as found:
+                assert np.isfinite(found.hamiltonian.data).all(), what
+        except MoireioError as error:
+            messages.append(str(error))
+    assert len(messages) > 5
+    assert [text for text in messages if "\n" in text or str(bad) not in text] == []
