@@ -19,7 +19,7 @@ from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
 from moireio.formats.cp2k.csr import NAME
 from moireio.formats.cp2k.realspace import HARTREE_EV
-from moireio.formats.elements import OrbitalMap, matrices_from_source
+from moireio.formats.elements import OrbitalMap, has_imaginary_parts, matrices_from_source
 from moireio.formats.orders import NATURAL
 from moireio.formats.orthogonal import unit_overlap
 from moireio.formats.placing import wrapped
@@ -58,6 +58,8 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
         raise MoireioError("has neither H nor S", path=label)
     if any(calculation.operator(name).meta.spin == "spinor" for name in names):
         raise MoireioError("has spinors, for which CP2K's CSR files have no place", path=label)
+    if any(has_imaginary_parts(calculation.operator(name)) for name in names):
+        raise MoireioError("has complex matrices; those of CP2K's CSR files are real", path=label)
     for name in structure.species_names:
         if basis[name].m is not None:
             raise MoireioError(

@@ -32,6 +32,7 @@ COLLINEAR, SITES = ("collinear", "o2_col"), ("sites", "sites_spinor")
 #: Largest error of an element (eV for H) and of a coordinate (Å) of formats that are no copies.
 DIGITS = {
     "abacus": (1e-13, 1e-12),  # Ry to eV: the last bit
+    "cp2k": (1e-14, 1e-9),  # Hartree to eV
     "siesta": (1e-12, 1e-12),
     "hamgnn": (2e-6, 2e-6),  # single precision
 }
@@ -39,6 +40,7 @@ NOT_ORTHOGONAL = set(SYSTEMS) - set(SITES)
 #: Systems that a format cannot hold, and words of the message.
 HOLDS_NOT = {
     "abacus": {"sites": "complex"},
+    "cp2k": dict.fromkeys(("spinor", "sites_spinor", "hbn_soc"), "spinors") | {"sites": "complex"},
     "deeph": dict.fromkeys(COLLINEAR, "collinear") | dict.fromkeys(SITES, "no element"),
     "deeph-dock": dict.fromkeys(COLLINEAR, "collinear") | dict.fromkeys(SITES, "no element"),
     "deeptb": dict.fromkeys(COLLINEAR, "spin-polarised") | dict.fromkeys(SITES, "empty atoms"),
