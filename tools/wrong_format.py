@@ -32,6 +32,14 @@ READS = {
     "run": (("dataset",), "folders made by build-dataset make"),
     "collect": (("dataset",), "folders made by build-dataset make"),
     "relax": (STRUCTURES, "block files and structure files"),
+    "audit": (
+        (*CALCULATIONS, "folder"),
+        "block files, OpenMX's .scfout, data folders of DeepH",
+    ),
+    "suggest": (
+        (*CALCULATIONS, *STRUCTURES),
+        "structure files, block files, OpenMX's .scfout, data folders of DeepH",
+    ),
     "overlap": (STRUCTURES, "block files and structure files"),
     "tb-h": (STRUCTURES, "block files and structure files"),
     "predict-h": (("block",), "block files"),
