@@ -178,6 +178,10 @@ def analyse(
     where = {} if known is None else known.places(before.cell[:2, :2])
     disc = None if not where else float(np.clip(known.period / 4, *_disc_limits(known)))
     for name, points in where.items():
+        there = np.isfinite(fields(points, rigid=True).distances)
+        if not there.any():
+            continue  # in the vacuum beside a ribbon
+        points = points[there]
         at, rigid = fields(points @ whole), fields(points, rigid=True)
         fitted = fields(points @ whole, disc=disc)
         turned = fitted.rotations.mean(axis=1)
@@ -266,7 +270,8 @@ def _mesh(cell):
 
 
 def _shares(known, fields):
-    nearest = known.nearest(fields.registry).ravel()
+    registry = fields.registry[np.isfinite(fields.registry).all(axis=-1)]
+    nearest = known.nearest(registry)
     counts = np.bincount(nearest, minlength=len(known.domains)) / nearest.size
     return {name: float(n) for name, n in zip(known.domains, counts, strict=True)}
 
@@ -333,6 +338,7 @@ def _layer_fields(structure, moved, chosen, points, disc):
     joint = mean(u[:, :2, None] * apart[:, None]).reshape(-1, 2, 2)
     joint = joint - mean_u[:, :2, None] * mean_x[:, None]
     # Where a ribbon ends there may be no atoms, or all on a line.
+    spread = np.where(np.isfinite(spread), spread, 0.0)
     thin = ~(np.linalg.det(spread) > 1e-3)
     spread[thin], joint[thin] = np.eye(2), np.nan
     return height, mean_u, joint @ np.linalg.inv(spread)

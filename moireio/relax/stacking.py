@@ -101,22 +101,20 @@ class Stackings:
             Points, Å; none where the layers make no moiré pattern.
         """
         change = np.linalg.inv(self.rows[0]) - np.linalg.inv(self.rows[1])
-        steps = np.round(cell @ change)
-        count = round(abs(np.linalg.det(steps)))
-        if not 0 < count <= MOST_PLACES:
+        steps = cell @ change  # whole numbers, but for a ribbon, whose cell holds a vacuum
+        if not 0.5 < abs(np.linalg.det(steps)) <= MOST_PLACES:
             return {}
         inverse = np.linalg.inv(steps)
         corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) @ steps
-        low, high = corners.min(axis=0) - 1, corners.max(axis=0) + 2
+        low, high = np.floor(corners.min(axis=0)) - 1, np.ceil(corners.max(axis=0)) + 2
         wholes = np.stack(
             np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1]), indexing="ij"), -1
         ).reshape(-1, 2)
         found = {}
         for name, registries in self.registries.items():
             fractional = (registries[:, None] + wholes).reshape(-1, 2) @ inverse
-            fractional -= np.floor(fractional + 1e-6)
-            inside = np.unique(np.round(fractional[(fractional < 1 - 1e-6).all(axis=1)], 9), axis=0)
-            found[name] = inside @ cell
+            inside = ((fractional > -1e-6) & (fractional < 1 - 1e-6)).all(axis=1)
+            found[name] = np.unique(np.round(fractional[inside], 9), axis=0) @ cell
         return found
 
     def nearest(self, registry: FloatArray) -> npt.NDArray[np.int64]:
@@ -189,11 +187,10 @@ def stackings(
         named["SP"] = start + np.array(SADDLES)
     else:
         start = (lower[0].place - upper[0].place)[None]
-        displaced = ((1 / 3, 1 / 3), (2 / 3, 2 / 3)) if hexagonal else ()
-        names = {"(1/3,1/3)": displaced[:1], "(2/3,2/3)": displaced[1:]} if hexagonal else {}
+        threefold = {"(1/3,1/3)": [(1 / 3, 1 / 3)], "(2/3,2/3)": [(2 / 3, 2 / 3)], "SP": SADDLES}
         halves = {"(1/2,0)": SADDLES[:1], "(0,1/2)": SADDLES[1:2], "(1/2,1/2)": SADDLES[2:]}
-        names |= {"SP": SADDLES} if hexagonal else halves
-        named = {"AA": start} | {name: start + np.array(by) for name, by in names.items()}
+        others = threefold if hexagonal else halves
+        named = {"AA": start} | {name: start + np.array(by) for name, by in others.items()}
     return Stackings(rows, named)
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import jv
 
 from moireio.errors import MoireioError
-from moireio.moire import build, cells, layers, search
+from moireio.moire import build, cells, layers, search, supercells
 from moireio.relax.analysis import WIDTH, analyse
 
 ALL = {"AA": 1, "AB": 1, "BA": 1, "SP": 3}
@@ -193,3 +193,17 @@ def test_corrugation_of_a_relaxed_cell_can_be_built(name, index, highest, lowest
     assert places[second].distance == pytest.approx(lowest, abs=small)
     bond = layers.named(name).bond
     assert bond - 0.03 < structure.closest_pair(1.01 * bond)[0] <= bond
+
+
+def test_a_ribbon_has_the_stackings_of_its_cells_only():
+    structure, moire = bilayer()
+    whole = {place.name: len(place.points) for place in analyse(structure, structure, moire).places}
+    ribbon, record = supercells.ribbon(structure, moire, 3, 1)
+    result = analyse(ribbon, ribbon, record)
+    counts = {place.name: len(place.points) for place in result.places}
+    assert all(2 * whole[name] <= counts[name] <= 4 * whole[name] for name in whole)
+    assert all(place.distance == pytest.approx(3.35) for place in result.places)
+    assert sum(result.domains.values()) == pytest.approx(1)
+    wide, record = supercells.repeat(structure, moire, (2, 2))
+    counts = {p.name: len(p.points) for p in analyse(wide, wide, record).places}
+    assert counts == {name: 4 * n for name, n in whole.items()}
