@@ -102,7 +102,7 @@ def dp(python, folder, *words):
     """Run dp; return its seconds and its output."""
     begin = time.perf_counter()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "DP_INTRA_OP_PARALLELISM_THREADS": "1"}
-    environment |= {"DP_INTER_OP_PARALLELISM_THREADS": "1"}
+    environment |= {"DP_INTER_OP_PARALLELISM_THREADS": "1", "NUM_WORKERS": "0"}
     done = subprocess.run(
         [python, "-c", DP, *words], cwd=folder, capture_output=True, text=True, env=environment
     )
@@ -128,7 +128,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", required=True)
     parser.add_argument("--dp-python", required=True)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=3000)
     options = parser.parse_args()
     folder, python = os.path.abspath(options.folder), os.path.abspath(options.dp_python)
     os.makedirs(folder)
