@@ -1,10 +1,11 @@
 """What a relaxation did to a twisted bilayer: distances, local twist, strain, stacking domains.
 
 All fields are those of smooth layers: at a point, the atoms of a layer at distances r in the plane
-have the weights exp(−r²/w²), w = `WIDTH`. Heights are weighted means; the deformation is the
-least-squares fit of an affine map to the displacements (Falk, Langer, Phys. Rev. E 57, 7192 (1998),
-with weights). The rotation and the strain at a stacking are fitted to all atoms within `DISC`, in
-small cells within a quarter of the moiré length.
+have the weights exp(−r²/w²), w = `WIDTH`. Heights are weighted means, of the atoms in the middle of
+a layer where it has such: the metals of MoTe2, all atoms of graphene or, as none lies there, of
+phosphorene. The deformation is the least-squares fit of an affine map to the displacements (Falk,
+Langer, Phys. Rev. E 57, 7192 (1998), with weights). The rotation and the strain at a stacking are
+fitted to all atoms within `DISC`, in small cells within a quarter of the moiré length.
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from moireio.system.structure import Structure
 WIDTH = 1.6  # Å
 DISC = 12.0  # Å; radius about a stacking within which its rotation is fitted
 REACH = 3.5  # widths
+MIDDLE = 0.5  # Å; atoms that are no farther from the middle of their layer lie in it
 GRID = 1.2  # Å
 MOST_GRID = 140  # points along a lattice vector
 
@@ -38,7 +40,7 @@ class Fields:
     points : (..., 2) array
         In the relaxed structure, Å.
     heights : (2, ...) array
-        Mean heights of the layers, Å.
+        Heights of the middles of the layers, Å.
     displacements : (2, ..., 3) array
         From the structure before, in which the cell is deformed as a whole to that after, Å.
     strains : (2, ..., 2, 2) array
@@ -169,10 +171,12 @@ def analyse(
     moved = displacements(before, after)
     whole = np.linalg.solve(before.cell[:2, :2], after.cell[:2, :2])
 
+    middle = _middle_atoms(before, pair)
+
     def fields(points, rigid=False, disc=None):
         if rigid:
-            return _fields(before, np.zeros_like(moved), np.eye(2), known, pair, points)
-        return _fields(after, moved, whole, known, pair, points, disc)
+            return _fields(before, np.zeros_like(moved), np.eye(2), known, middle, points)
+        return _fields(after, moved, whole, known, middle, points, disc)
 
     places = []
     where = {} if known is None else known.places(before.cell[:2, :2])
@@ -276,14 +280,27 @@ def _shares(known, fields):
     return {name: float(n) for name, n in zip(known.domains, counts, strict=True)}
 
 
-def _fields(structure, moved, whole, known, pair, points, disc=None):
+def _middle_atoms(structure, pair):
+    """Return the atoms of two layers, and those in the middle of each: (chosen, middle) masks."""
+    found = []
+    for number in pair:
+        chosen = structure.layer == number
+        still = np.zeros((len(structure), 3))
+        points = structure.positions[chosen, :2]
+        mean = _layer_fields(structure, still, (chosen, chosen), points, None)[0]
+        middle = np.zeros(len(structure), dtype=bool)
+        middle[chosen] = np.abs(structure.positions[chosen, 2] - mean) < MIDDLE
+        found.append((chosen, middle if middle.any() else chosen))
+    return found
+
+
+def _fields(structure, moved, whole, known, masks, points, disc=None):
     """Return the fields of two layers at points of a structure whose atoms were displaced.
 
     With `disc` (Å) all atoms within that radius have the same weight.
     """
     flat = points.reshape(-1, 2)
-    chosen = [structure.layer == number for number in pair]
-    parts = [_layer_fields(structure, moved, atoms, flat, disc) for atoms in chosen]
+    parts = [_layer_fields(structure, moved, layer, flat, disc) for layer in masks]
     heights, displaced, gradients = (np.stack(values) for values in zip(*parts, strict=True))
     # The gradient is that of u(r) in the relaxed structure: F = (1 − ∇u)⁻¹, then the whole cell's.
     strains, rotations = plane.polar(np.linalg.inv(np.eye(2) - gradients) @ whole.T)
@@ -302,8 +319,9 @@ def _fields(structure, moved, whole, known, pair, points, disc=None):
     )
 
 
-def _layer_fields(structure, moved, chosen, points, disc):
+def _layer_fields(structure, moved, masks, points, disc):
     """Return height, displacement and in-plane gradient of one layer at points."""
+    chosen, middle = masks
     from scipy.spatial import cKDTree
 
     reach = REACH * WIDTH if disc is None else disc
@@ -323,14 +341,14 @@ def _layer_fields(structure, moved, chosen, points, disc):
     apart = (images @ cell)[column] - (base @ cell)[row]
     atom = atoms[which[column]]
 
-    def mean(values):
+    def mean(values, w=w):
         summed = np.stack(
             [np.bincount(row, w * v, len(points)) for v in values.reshape(len(w), -1).T], -1
         )
         with np.errstate(invalid="ignore", divide="ignore"):
             return summed / np.bincount(row, w, len(points))[:, None]
 
-    height = mean(structure.positions[atom, 2])[:, 0]
+    height = mean(structure.positions[atom, 2], w * middle[atom])[:, 0]
     u = moved[atom]
     mean_u, mean_x = mean(u), mean(apart)
     spread = mean(apart[:, :, None] * apart[:, None]).reshape(-1, 2, 2)

@@ -207,3 +207,15 @@ def test_a_ribbon_has_the_stackings_of_its_cells_only():
     wide, record = supercells.repeat(structure, moire, (2, 2))
     counts = {p.name: len(p.points) for p in analyse(wide, wide, record).places}
     assert counts == {name: 4 * n for name, n in whole.items()}
+
+
+def test_distances_of_mx2_are_those_of_the_metals():
+    structure, moire = bilayer("MoTe2", (4, 5), interlayer=(7.0,))
+    positions = structure.positions.copy()
+    positions[(structure.numbers == 52) & (structure.layer == 1), 2] += 0.1
+    moved = replace(structure, positions=positions)
+    result = analyse(structure, moved, moire)
+    assert all(d == pytest.approx(7.0, abs=1e-9) for d in result.distances.values())
+    positions[(structure.numbers == 42) & (structure.layer == 1), 2] += 0.2
+    lifted = analyse(structure, replace(structure, positions=positions), moire)
+    assert all(d == pytest.approx(7.2, abs=1e-9) for d in lifted.distances.values())
