@@ -13,6 +13,7 @@ import numpy.typing as npt
 from moireio.blockfile.calculation import Calculation, Operators
 from moireio.errors import DamagedError, MoireioError, naming
 from moireio.formats.deeph.blocks import BlockFile
+from moireio.formats.deeph.direction import Reversed, is_reversed
 from moireio.formats.deeph.source import FolderOperator
 from moireio.operators.catalogue import operator_type
 from moireio.operators.views import ArraySource
@@ -67,6 +68,8 @@ class DataFolder(ABC):
     notes: list[str] = field(default_factory=list)
     lists: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    #: Whether all R are taken with the opposite sign.
+    backwards = False
     names: ClassVar[dict[str, str]] = {}
     described: ClassVar[tuple[str, ...]] = ()
     first_atom: ClassVar[int]  # from which the names of blocks count atoms
@@ -109,11 +112,19 @@ class DataFolder(ABC):
                 remedy += "; with `predicted` the predicted one is read"
             raise MoireioError(f"has no {wanted}", path=label or self.path, remedy=remedy)
 
+        notes = list(self.notes)
+        if self._is_reversed(present):
+            self.backwards = True
+            notes.append(
+                "S fits the atoms with -R, not with R: all R are taken with the opposite sign "
+                "(DeepH-dock had them so in conversions of FHI-aims before 2026)"
+            )
+        sign = -1 if self.backwards else 1
         lists = []
         for name in present:
             with naming(self.files[files[name]][0]):
                 pairs = self._listed(files[name])
-            lists.append((pairs.i, pairs.j, pairs.R))
+            lists.append((pairs.i, pairs.j, sign * pairs.R))
         with naming(label or self.path):
             structure, moves, note = settle_blocks(self.structure, lists, pbc)
 
@@ -137,7 +148,7 @@ class DataFolder(ABC):
             self.basis,
             Operators(present, load),
             electrons=self.electrons,
-            notes=self.notes if note is None else [*self.notes, note],
+            notes=notes if note is None else [*notes, note],
             usual_residual=usual,
             digest=digest,
         )
@@ -180,6 +191,7 @@ class DataFolder(ABC):
         sizes = self.basis.sizes(self.structure) * (2 if spinor else 1)
         with naming(path):
             blocks = self._blocks(name, sizes, spinor)
+            blocks = Reversed(blocks) if self.backwards else blocks
         meta = row.meta(
             spin="spinor" if spinor else "none",
             dtype=blocks.dtype.name,
@@ -201,6 +213,15 @@ class DataFolder(ABC):
                 LIMITS[name],
                 symmetrise,
             )
+
+    def _is_reversed(self, present: Sequence[str]) -> bool:
+        """Return whether S shows that all R have the wrong sign."""
+        if "overlap" not in present or self.basis.orthogonal:
+            return False
+        try:
+            return is_reversed(self.structure, self.basis, self.stored("overlap"))
+        except MoireioError:  # what is damaged is found where it is used
+            return False
 
     def block_name(self, i: int, j: int, R: npt.NDArray[np.int32]) -> str:
         """Return how the file calls the block of a pair, with the two elements.

@@ -1,0 +1,80 @@
+"""Cells R of the wrong sign, as DeepH-dock's conversions of FHI-aims had them before 2026.
+
+H(k) is that of −k then, which levels of crystals with time reversal do not show. S does: its blocks
+are two-centre integrals along the vectors between the atoms.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from moireio.formats.deeph.blocks import BlockFile
+from moireio.formats.deeph.source import FolderOperator
+from moireio.formats.twocentre import MOST_PAIRS, violation
+from moireio.system.basis import Basis
+from moireio.system.pairs import Pairs
+from moireio.system.structure import Structure
+
+RIGHT, WRONG = 0.01, 0.1  # violations
+MOST_LOOKED_AT = 4000
+
+
+class Reversed:
+    """Blocks whose R have the opposite sign.
+
+    Parameters
+    ----------
+    blocks : BlockFile
+        As stored.
+    """
+
+    def __init__(self, blocks: BlockFile) -> None:
+        pairs = blocks.pairs
+        self.pairs, self._order = Pairs.sort(pairs.n_atoms, pairs.i, pairs.j, -pairs.R)
+        self.dtype, self.in_order, self._blocks = blocks.dtype, blocks.in_order, blocks
+
+    def take(
+        self, members: npt.NDArray[np.int64], shape: tuple[int, int]
+    ) -> npt.NDArray[np.inexact]:
+        """Return the blocks of some pairs of one shape, (p, rows, columns)."""
+        return self._blocks.take(self._order[members], shape)
+
+
+def is_reversed(structure: Structure, basis: Basis, overlap: FolderOperator) -> bool:
+    """Return whether S fits the atoms with −R, and not with R.
+
+    Parameters
+    ----------
+    structure : Structure
+        The atoms, as in the file.
+    basis : Basis
+        Their orbitals.
+    overlap : FolderOperator
+        S.
+
+    Returns
+    -------
+    bool
+        False also where S does not show it.
+    """
+    pairs, sizes = overlap.pairs, overlap.sizes
+    end = int(np.searchsorted(pairs.indptr, MOST_LOOKED_AT, "right"))
+    end = max(1, min(end, pairs.n_atoms))
+    span = pairs.rows(0, end)
+    i, j, R = pairs.i[span], pairs.j[span], pairs.R[span].astype(np.int64)
+    between = np.flatnonzero((i != j) & R.any(axis=1))
+    if len(between) == 0:
+        return False
+    data = overlap.rows(0, end)
+    starts = np.concatenate([[0], np.cumsum(sizes[i] * sizes[j])])
+    norms = np.array([np.abs(data[starts[p] : starts[p + 1]]).max() for p in between])
+    chosen = between[np.argsort(-norms, kind="stable")][:MOST_PAIRS]
+    names = structure.species_of_atoms
+    blocks = [data[starts[p] : starts[p + 1]].reshape(sizes[i[p]], -1).real for p in chosen]
+    momenta = [(basis[names[i[p]]].l, basis[names[j[p]]].l) for p in chosen]
+    apart = structure.positions[j[chosen]] - structure.positions[i[chosen]]
+    steps = R[chosen] @ structure.cell
+    if violation(blocks, apart + steps, momenta) < WRONG:
+        return False
+    return violation(blocks, apart - steps, momenta) < RIGHT

@@ -1,0 +1,46 @@
+"""Data folders whose R have the wrong sign."""
+
+import h5py
+import numpy as np
+import pytest
+from deeph_systems import LAYOUTS, system
+
+from moireio.blockfile.calculation import read as read_blocks
+from moireio.formats.deeph import dock
+
+
+@pytest.fixture
+def calculation(made):
+    with read_blocks(str(made["gr_ab"])) as file:
+        yield file
+
+
+def reverse(folder):
+    for name in ("hamiltonian", "overlap"):
+        with h5py.File(folder / f"{name}.h5", "r+") as file:
+            file["atom_pairs"][:, :3] = -file["atom_pairs"][:, :3]
+
+
+def test_reversed_cells_are_found(tmp_path, calculation):
+    """S between atoms of known direction shows them; H is turned with it."""
+    LAYOUTS["dock"][0](calculation, str(tmp_path / "a"))
+    with dock.read(str(tmp_path / "a")) as good:
+        assert not any("-R" in note for note in good.notes)
+    reverse(tmp_path / "a")
+    with dock.read(str(tmp_path / "a")) as found:
+        (note,) = [note for note in found.notes if "-R" in note]
+        assert note.startswith("S fits the atoms with -R")
+        for name in ("hamiltonian", "overlap"):
+            one, other = getattr(found, name), getattr(calculation, name)
+            np.testing.assert_array_equal(one.pairs.keys(), other.pairs.keys())
+            np.testing.assert_array_equal(one.rows(0, 4), other.rows(0, 4))
+
+
+def test_made_up_overlaps_show_nothing(tmp_path):
+    made = system()
+    LAYOUTS["dock"][0](made, str(tmp_path / "a"))
+    reverse(tmp_path / "a")
+    with dock.read(str(tmp_path / "a"), pbc=(True, True, False)) as found:
+        assert not any("-R" in note for note in found.notes)
+        R = [np.sort(o.pairs.R[:, 0]) for o in (found.overlap, made.overlap)]
+        np.testing.assert_array_equal(R[0], -R[1][::-1])
