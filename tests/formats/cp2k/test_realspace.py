@@ -48,6 +48,27 @@ def test_atoms_are_those_of_the_matrices(shared):
     assert not calculation.structure.pbc[2]
 
 
+def test_overlap_is_that_of_pyscf(shared):
+    """The same basis between the same atoms, at k where the phase of a wrong cell would show."""
+    gto = pytest.importorskip("pyscf.pbc.gto")
+    calculation = realspace.read(str(shared / "foreign" / "cp2k_graphene" / "gr.out.gz"))
+    structure = calculation.structure
+    cell = gto.M(
+        a=structure.cell,
+        atom=[("C", place) for place in structure.positions],
+        basis="gth-szv",
+        pseudo="gth-pade",
+        unit="A",
+        verbose=0,
+        precision=1e-10,
+    )
+    order = [0, 2, 3, 1, 4, 6, 7, 5]  # s, x, y, z there; s, y, z, x here
+    for k in ((0, 0, 0), (0.13, 0.27, 0), (-0.21, 0.37, 0)):
+        expected = cell.pbc_intor("int1e_ovlp", kpts=cell.get_abs_kpts([k]))[0]
+        found = matrices_at(calculation.overlap, k)[0]
+        assert np.abs(found - expected[np.ix_(order, order)]).max() < 2e-7
+
+
 @pytest.mark.parametrize("form", ["text", "upper", "binary", "archive"])
 @pytest.mark.parametrize("spins", [1, 2])
 def test_every_form_gives_the_same_blocks(tmp_path, form, spins):
