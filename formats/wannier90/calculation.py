@@ -340,10 +340,12 @@ def _spinor_order(one: OneSpin, given: str | None, notes: list[str]) -> Spinor:
                 f"functions 1 and 2, 3 and 4 … count as up and down of one orbital, but are "
                 f"{mean['interleaved']:.2f} Å apart on average"
             )
-    elif one.win is not None and one.win.one_spin_projections:
+    else:
+        named = one.win is not None and one.win.one_spin_projections
         notes.append(
-            "the projections name single spins; up and down are taken to alternate "
-            "(`spinor_order` can be blocks, if all up functions come first)"
+            "functions 1 and 2, 3 and 4 … are read as up and down of one orbital"
+            + (", although projections name single spins" if named else "")
+            + " (`spinor_order` can be blocks, if all up functions come first)"
         )
     return "interleaved"
 

@@ -1,14 +1,21 @@
 """Overlaps of neighbouring states against Gaussians with exact integrals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from helpers import write_file
 from topology_runs import RandomPhases, bands_of
 from toymodels import gaussians, haldane
+from wannier_files import at_k, random_model
 
+import moireio
 from moireio.errors import MoireioError
+from moireio.formats.dense import source_from_dense
+from moireio.formats.sites import sites
 from moireio.system.structure import Structure
 from moireio.topology.curvature import curvature_at
-from moireio.topology.links import plane_of
+from moireio.topology.links import Links, plane_of
 
 K = np.array([[0.6, 0.3, 0], [0.1, 0.2, 0], [0.45, 0.05, 0]])
 
@@ -95,3 +102,23 @@ def test_the_plane_has_the_right_handed_orientation():
         assert plane.orientation == sign
         assert np.isclose(plane.area, 4 * np.pi**2 / 6)
         assert np.allclose(plane.in_plane([[1, 2, 5]]), [[1, 2]])
+
+
+def test_complex_position_matrices(tmp_path):
+    """Those of Wannier functions keep their imaginary parts."""
+    structure, basis, orbitals = sites(np.diag([3.0, 4, 20]), [[0, 0, 0], [1, 1, 0]], 2)
+    cells, h = random_model(1, 2)
+    flat = cells[:, 2] == 0
+    along = [random_model(seed, 2)[1][flat] for seed in (2, 3, 4)]
+    operators = [
+        source_from_dense("hamiltonian", cells[flat], [h[flat]], orbitals),
+        source_from_dense("position", cells[flat], along, orbitals),
+    ]
+    structure = replace(structure, pbc=[True, True, False])
+    write_file(tmp_path / "x.h5", structure, basis, *operators)
+    states = np.array([[1.0, 2.0], [0.5j, 1.0]])
+    k = np.array([0.13, 0.29, 0.0])
+    with moireio.open(str(tmp_path / "x.h5")) as file:
+        found = Links.from_file(file).dipoles_times(k, states)
+    expected = [at_k(cells[flat], matrices, k) @ states for matrices in along[:2]]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
