@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, first_line
 from moireio.relax import serve
 from moireio.runtime.files import digest_files
 from moireio.runtime.memory import size_text, usable_memory
@@ -197,8 +198,10 @@ def _elsewhere(name: str, python: str | None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _as_errors() -> Iterator[None]:
+    """Make errors of calculators those of moireio; what they print goes to standard error."""
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     except serve.CalculatorError as error:
         raise MoireioError(str(error)) from error
 
@@ -220,7 +223,7 @@ def _with_dispersion(evaluate: Evaluate, functional: str) -> Evaluate:
         from dftd3.ase import DFTD3
     except ImportError as error:
         raise MoireioError(
-            "needs the package dftd3", remedy="pip install 'moireio[relax]'"
+            f"needs the package dftd3: {first_line(error)}", remedy="pip install 'moireio[relax]'"
         ) from error
     dispersion = DFTD3(method=functional.upper(), damping="d3bj")
 

@@ -66,9 +66,14 @@ def make_record(
         cell=cell,
         symmetry=symmetry,
         displacements=moved,
-        distances={} if analysis is None else analysis.distances,
-        local_twist={} if analysis is None else analysis.local_twist,
+        distances={} if analysis is None else _known(analysis.distances),
+        local_twist={} if analysis is None else _known(analysis.local_twist),
         inplane=np.array(inplane),
         **groups,
     )
     return record, analysis
+
+
+def _known(values: dict[str, float]) -> dict[str, float]:
+    """Return the numbers of stackings where both layers have atoms."""
+    return {name: float(value) for name, value in values.items() if np.isfinite(value)}

@@ -130,6 +130,16 @@ def test_processes_that_end(tmp_path, monkeypatch, how, message):
         evaluations(field, 5)
 
 
+def test_what_calculators_print_is_not_on_standard_output(tmp_path, monkeypatch, capsys):
+    (tmp_path / "factory_x.py").write_text(FACTORY)
+    monkeypatch.syspath_prepend(tmp_path)
+    with open_calculator("factory_x:fail", STRUCTURE) as field:
+        evaluations(field, 2)
+    sys.modules.pop("factory_x")
+    captured = capsys.readouterr()
+    assert (captured.out, "no message" in captured.err) == ("", True)
+
+
 def test_packages_that_lack(tmp_path, monkeypatch):
     (tmp_path / "factory_x.py").write_text(FACTORY)
     monkeypatch.chdir(tmp_path)
