@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import h5py
@@ -177,6 +178,28 @@ def test_page(invoke, registry, tmp_path):
     assert text.count("Bands of gr_ab") == 3
     assert "prefers-color-scheme: dark" in text
     assert invoke("models", "page", tmp_path / "site", "--registry", registry).exit_code == 1
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium")
+def test_page_in_a_browser(invoke, registry, tmp_path):
+    """Drawn from the file, in light and dark."""
+    from matplotlib.image import imread
+
+    invoke("models", "page", tmp_path / "site", "--registry", registry)
+    page = f"file://{tmp_path}/site/index.html"
+    brightness = {}
+    for scheme, number in (("light", 1), ("dark", 0)):
+        target = tmp_path / f"{scheme}.png"
+        words = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=900,1500"]
+        words.append(f"--blink-settings=preferredColorScheme={number}")
+        words.append(f"--user-data-dir={tmp_path}/{scheme}")
+        command = ["chromium", *words, f"--screenshot={target}", page]
+        subprocess.run(command, check=True, capture_output=True, timeout=100)
+        picture = imread(target)[..., :3]
+        brightness[scheme] = float(picture[3, 3].mean())
+        assert picture.reshape(-1, 3).std(axis=0).max() > 0.02  # there is something on it
+    assert brightness["light"] > 0.9
+    assert brightness["dark"] < 0.2
 
 
 def test_a_trilayer_by_pairs(invoke, shared, tmp_path):

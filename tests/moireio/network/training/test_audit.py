@@ -1,5 +1,6 @@
 """Planted faults of a training set are all named, and nothing else."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -66,7 +67,7 @@ def write(path, atoms, own, fermi=0.0, noise=0.0, written=None):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder, own = tmp_path_factory.mktemp("set"), basis()
-    for n in range(8):
+    for n in range(6):
         write(folder / f"good{n}.h5", monolayer(n), own)
     moved = monolayer(3)
     moved = replace(moved, positions=moved.positions + np.array([0.3, 0.2, -1.0]))
@@ -104,6 +105,17 @@ def test_planted_faults(data):
     assert "good3.h5" in named["twice.h5"]["details"][0]["text"]
     for row in named.values():
         assert row["value"] > row["limit"] or row["reasons"] in (["duplicate"], ["settings"])
+
+
+def test_the_command(data, invoke):
+    files = [data / f"{name}.h5" for name in ("good0", "good1", "good2", "fermi")]
+    done = invoke("build-dataset", "audit", *files, "--json", "-q")
+    assert done.exit_code == 1
+    (row,) = json.loads(done.stdout)
+    assert row["structure"].endswith("fermi.h5")
+    assert row["reasons"] == ["fermi"]
+    done = invoke("build-dataset", "audit", *files[:2], "-q")
+    assert (done.exit_code, done.stdout) == (0, "0 of 2 structures have faults\n")
 
 
 def test_broken_symmetry(tmp_path):
