@@ -5,6 +5,7 @@ file is binary or the name is unmistakable. A file that could be another's is gi
 """
 
 import lzma
+import os
 import re
 import zlib
 from collections.abc import Callable
@@ -109,6 +110,8 @@ def describe_file(path: str) -> str | None:
     str or None
         As `describe`; None also for what cannot be read.
     """
+    if not os.path.isfile(path):
+        return None  # a pipe would lose what is read of it
     try:
         with open(path, "rb") as stream:
             head = stream.read(HEAD_BYTES)

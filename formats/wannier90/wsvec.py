@@ -119,7 +119,7 @@ def _places(
 ) -> npt.NDArray[np.int64]:
     """Return where each R stands among the cells of the Hamiltonian."""
     bound = int(np.abs(cells).max(initial=0)) + 1
-    inside: npt.NDArray[np.bool_] = (np.abs(given) < bound).all(axis=1)
+    inside = np.abs(given).max(axis=1, initial=0) < bound
     keys = cell_keys(cells, bound)
     order = np.argsort(keys)
     wanted = cell_keys(np.where(inside[:, None], given, 0), bound)

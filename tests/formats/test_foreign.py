@@ -1,8 +1,11 @@
 """Files of other programs are named by what their programs write."""
 
+import gzip
+import os
+
 import pytest
 
-from moireio.formats.foreign import describe
+from moireio.formats.foreign import describe, describe_file
 
 TEXTS = {
     " written on 1Jan2026\n 2\n 17\n"
@@ -48,3 +51,15 @@ def test_names_and_bytes():
 )
 def test_what_could_be_anything_has_no_name(text):
     assert describe("any.dat", text.encode()) is None
+
+
+def test_files_compressed_or_not_but_no_pipes(tmp_path):
+    text = b" written on\n 2\n 3\n 1 1 1\n"
+    (tmp_path / "x_hr.dat").write_bytes(text)
+    (tmp_path / "x_hr.dat.gz").write_bytes(gzip.compress(text))
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(text)[:15])
+    for name in ("x_hr.dat", "x_hr.dat.gz"):
+        assert describe_file(str(tmp_path / name)) == "a Hamiltonian of Wannier90 (_hr.dat)"
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("cut.gz", "pipe", "absent", "."):
+        assert describe_file(str(tmp_path / name)) is None
