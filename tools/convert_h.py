@@ -33,6 +33,12 @@ BLOCK = "moireio"
     help="An option of a format; --list --json has them. Repeatable.",
 )
 @click.option(
+    "--orthogonalise",
+    metavar="N1xN2xN3",
+    help="For formats without an overlap: Löwdin's orthogonal orbitals, at each k of a mesh; the "
+    "largest error of bands between its points is noted.",
+)
+@click.option(
     "--kpoints",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False),
@@ -77,6 +83,8 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
     if opts["soc"] and kind != "structure":
         raise click.UsageError("--soc is for OpenMX inputs: -o FILE.dat.")
     reader = _source(source, source_format)
+    if opts["orthogonalise"]:
+        words = (*words, f"orthogonalise={opts['orthogonalise']}")
     reading, writing = _format_options(words, reader, writer)
     if reader.name == BLOCK:
         _refuse(ctx, companions, reading)

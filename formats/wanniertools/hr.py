@@ -28,7 +28,7 @@ from moireio.formats.sites import NO_CENTRES, sites
 from moireio.formats.structures import files as structure_files
 from moireio.formats.structures.text import plain_name
 from moireio.formats.tables import NumberFile
-from moireio.formats.wannier90 import hr as wannier90_hr
+from moireio.formats.wannier90 import files as wannier90_files
 from moireio.formats.wannier90.matrices import read_hr
 from moireio.formats.wanniertools.orbitals import system_of
 from moireio.formats.wanniertools.sparse import (
@@ -66,7 +66,7 @@ def detect(path: str) -> bool:
     kind = describe_file(path)
     if kind in (SPARSE, INPUT) or (kind is None and _looks_sparse(path)):
         return True
-    if kind != wannier90_hr.KIND:
+    if kind != wannier90_files.HR:
         return False
     folder = os.path.dirname(path)
     return _input_of(path) is not None and not glob.glob(os.path.join(glob.escape(folder), "*.win"))
@@ -251,7 +251,7 @@ def _input_of(path: str) -> str | None:
 
 def _read_hamiltonian(path: str, wt: WtIn | None) -> tuple[SparseMatrices, bool, int]:
     """Return H, whether the file is dense, and its number of orbitals."""
-    if describe_file(path) == wannier90_hr.KIND and not (
+    if describe_file(path) == wannier90_files.HR and not (
         wt is not None and wt.flag("is_sparse_hr", "is_sparse") and _looks_sparse(path)
     ):
         from scipy.sparse import csr_array

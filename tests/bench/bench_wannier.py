@@ -20,10 +20,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 N = 60  # functions
 READERS = {
     "moireio": """
-from moireio.formats.wannier90 import hr
+from moireio.formats.wannier90 import files
 import moireio.formats.dense, moireio.formats.sites, scipy.spatial, scipy.sparse.csgraph
 start()
-found = hr.read(path)
+found = files.read(path)
 """,
     "TBmodels": """
 import tbmodels

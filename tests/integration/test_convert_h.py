@@ -47,8 +47,7 @@ HOLDS_NOT = {
     "hamgnn": dict.fromkeys(SITES, "lacks H or S"),
     "siesta": {"sites": "complex"},
     "tbmodels": dict.fromkeys(NOT_ORTHOGONAL, "overlap"),
-    "wannier90-hr": dict.fromkeys(NOT_ORTHOGONAL, "overlap is not 1"),
-    "wannier90-tb": dict.fromkeys(NOT_ORTHOGONAL, "overlap is not 1"),
+    "wannier90": dict.fromkeys(NOT_ORTHOGONAL, "overlap is not 1"),
     "wanniertools": dict.fromkeys(COLLINEAR, "collinear"),
 }
 #: Options for systems with a spin that the format has no name for.

@@ -135,4 +135,4 @@ def write_wannier90(folder):
     (folder / "wt").mkdir()
     (folder / "wt" / "wt.in").write_text(WT_IN)
     (folder / "wt" / "x.dat").write_text(sparse_text(cells, matrices))
-    return {"wanniertools": "wt/x.dat", "wannier90-hr": "w_hr.dat", "wannier90-tb": "w_tb.dat"}
+    return {"wanniertools": "wt/x.dat", "wannier90": "w_tb.dat"}

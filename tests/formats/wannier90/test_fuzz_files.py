@@ -43,7 +43,7 @@ def make(kind, folder):
     ]
     (folder / "w_wsvec.dat").write_text("## written\n" + "".join(rows))
     (folder / ("w_tb.dat" if kind == "hr" else "w_hr.dat")).unlink()
-    return f"wannier90-{kind}"
+    return "wannier90"
 
 
 @pytest.mark.filterwarnings("ignore")

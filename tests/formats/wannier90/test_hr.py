@@ -10,7 +10,7 @@ from wannier_files import at_k, bands, hr_text, random_model, reference, win_tex
 from moireio.errors import DamagedError, MoireioError
 from moireio.formats.elements import matrices_from_source
 from moireio.formats.sites import sites
-from moireio.formats.wannier90 import hr
+from moireio.formats.wannier90 import files
 from moireio.operators.bloch import BlochSum
 
 K = np.random.default_rng(5).uniform(-0.5, 0.5, (5, 3))
@@ -35,8 +35,8 @@ def model(tmp_path):
 def test_bands_of_wannier90_with_images(shared, folder, name, tolerance):
     known = reference(shared / "foreign" / folder)
     path = str(shared / "foreign" / folder / f"{name}_hr.dat")
-    assert hr.detect(path)
-    calculation = hr.read(path)
+    assert files.detect(path)
+    calculation = files.read(path)
     found = bands(calculation, known["k"])
     np.testing.assert_allclose(found, known["eV_use_ws_distance_true"], atol=tolerance)
     assert calculation.notes == []
@@ -48,7 +48,7 @@ def test_without_images_the_note_names_the_file_and_the_bands_are_the_plain_ones
     folder = shared / "foreign" / "qe_w90_si"
     for name in ("si_hr.dat", "si.win"):
         shutil.copy(folder / name, tmp_path / name)
-    calculation = hr.read(str(tmp_path / "si_hr.dat"))
+    calculation = files.read(str(tmp_path / "si_hr.dat"))
     known = reference(folder)
     found = bands(calculation, known["k"])
     np.testing.assert_allclose(found, known["eV_use_ws_distance_false"], atol=1.3e-5)
@@ -62,20 +62,20 @@ def test_two_files_of_one_spin_each(shared):
     folder = shared / "foreign" / "w90_fe_collinear_tb2j"
     known = reference(folder)
     up, down = (str(folder / f"Fe_{spin}_hr.dat.gz") for spin in ("up", "down"))
-    calculation = hr.read(up, companions=[down])
+    calculation = files.read(up, companions=[down])
     assert calculation.hamiltonian.meta.spin == "collinear"
     for spin in (0, 1):
         np.testing.assert_allclose(
             bands(calculation, known["k"], spin), known["eV"][spin], atol=1e-10
         )
     assert calculation.structure.species_of_atoms == ["X9"]
-    alone = hr.read(up)
+    alone = files.read(up)
     assert any("Fe_down_hr.dat.gz" in note for note in alone.notes)
 
 
 def test_sign_of_k(shared):
     folder = shared / "foreign" / "tbmodels_haldane"
-    calculation = hr.read(str(folder / "haldane_hr.dat"))
+    calculation = files.read(str(folder / "haldane_hr.dat"))
     known = reference(folder)
     np.testing.assert_allclose(bands(calculation, known["k"]), known["eV"], atol=1e-12)
     assert np.abs(bands(calculation, -np.array(known["k"])) - known["eV"]).max() > 0.2
@@ -85,13 +85,13 @@ def test_sign_of_k(shared):
 def test_counts_with_comments_and_degeneracies_beyond_their_number(shared):
     folder = shared / "foreign" / "w90_bhz_wanniertools"
     known = reference(folder)
-    found = bands(hr.read(str(folder / "BHZ_hr.dat")), known["k"])
+    found = bands(files.read(str(folder / "BHZ_hr.dat")), known["k"])
     np.testing.assert_allclose(found, known["eV"], atol=1e-12)
 
 
 def test_matrices_are_those_of_the_file(model):
     path, cells, matrices = model
-    calculation = hr.read(str(path))
+    calculation = files.read(str(path))
     structure, _, orbitals = sites(CELL, CENTRES, 4)
     np.testing.assert_allclose(calculation.structure.positions, structure.positions)
     listed, (found,) = matrices_from_source(calculation.hamiltonian, orbitals)
@@ -105,7 +105,7 @@ def test_degeneracies_divide(tmp_path):
     cells, matrices = random_model(2, 2)
     degeneracy = 1 + np.abs(cells).sum(axis=1)
     (tmp_path / "x_hr.dat").write_text(hr_text(cells, matrices, degeneracy, "a model"))
-    calculation = hr.read(str(tmp_path / "x_hr.dat"))
+    calculation = files.read(str(tmp_path / "x_hr.dat"))
     for k in K:
         expected = np.linalg.eigvalsh(at_k(cells, matrices / degeneracy[:, None, None], k))
         np.testing.assert_allclose(bands(calculation, [k])[0], expected, atol=1e-12)
@@ -120,7 +120,7 @@ def test_spinors(tmp_path, order):
     (tmp_path / "x_hr.dat").write_text(hr_text(cells, matrices, comment="model"))
     (tmp_path / "x.win").write_text(win_text(CELL, 6, "Spinors : T"))
     (tmp_path / "x_centres.xyz").write_text(xyz_text(every))
-    calculation = hr.read(str(tmp_path / "x_hr.dat"))
+    calculation = files.read(str(tmp_path / "x_hr.dat"))
     assert calculation.hamiltonian.meta.spin == "spinor"
     np.testing.assert_allclose(calculation.structure.positions, centres)
     up = np.arange(3) if order == "blocks" else np.arange(0, 6, 2)
@@ -139,13 +139,13 @@ def test_spinor_order_can_be_said(tmp_path):
     (tmp_path / "x_hr.dat").write_text(hr_text(cells, matrices, comment="model"))
     (tmp_path / "x.win").write_text(win_text(CELL, 4, "spinors = true"))
     path = str(tmp_path / "x_hr.dat")
-    total = BlochSum.from_source(hr.read(path, spinor_order="blocks").hamiltonian)
+    total = BlochSum.from_source(files.read(path, spinor_order="blocks").hamiltonian)
     np.testing.assert_allclose(total.dense(K[0]), at_k(cells, matrices, K[0]), atol=1e-12)
     swapped = at_k(cells, matrices, K[0])[np.ix_([0, 2, 1, 3], [0, 2, 1, 3])]
-    total = BlochSum.from_source(hr.read(path).hamiltonian)
+    total = BlochSum.from_source(files.read(path).hamiltonian)
     np.testing.assert_allclose(total.dense(K[0]), swapped, atol=1e-12)
     with pytest.raises(MoireioError, match="alternating or blocks"):
-        hr.read(path, spinor_order="up")
+        files.read(path, spinor_order="up")
 
 
 def test_a_slab_is_not_periodic_along_its_vacuum(tmp_path):
@@ -153,19 +153,19 @@ def test_a_slab_is_not_periodic_along_its_vacuum(tmp_path):
     flat = cells[:, 2] == 0
     (tmp_path / "x_hr.dat").write_text(hr_text(cells[flat], matrices[flat], comment="model"))
     (tmp_path / "x.win").write_text(win_text(np.diag([3, 3, 20]), 2))
-    calculation = hr.read(str(tmp_path / "x_hr.dat"))
+    calculation = files.read(str(tmp_path / "x_hr.dat"))
     assert calculation.structure.pbc.tolist() == [True, True, False]
-    assert hr.read(str(tmp_path / "x_hr.dat"), pbc=[True] * 3).structure.pbc.all()
+    assert files.read(str(tmp_path / "x_hr.dat"), pbc=[True] * 3).structure.pbc.all()
 
 
 def test_the_lattice_may_come_from_a_structure_file(model, tmp_path):
     path, _, _ = model
     (tmp_path / "x.win").unlink()
     with pytest.raises(MoireioError, match=r"no x\.win beside it: the lattice vectors"):
-        hr.read(str(path))
+        files.read(str(path))
     rows = "\n".join(" ".join(map(str, row)) for row in CELL)
     (tmp_path / "POSCAR").write_text(f"x\n1.0\n{rows}\nC\n1\nDirect\n0 0 0\n")
-    calculation = hr.read(str(path), companions=[str(tmp_path / "POSCAR")])
+    calculation = files.read(str(path), companions=[str(tmp_path / "POSCAR")])
     np.testing.assert_allclose(calculation.structure.cell, CELL)
 
 
@@ -175,7 +175,7 @@ def test_companions_elsewhere_and_compressed(model, tmp_path):
     other.mkdir()
     (other / "x_hr.dat.gz").write_bytes(gzip.compress(path.read_bytes()))
     given = [str(tmp_path / name) for name in ("x.win", "x_centres.xyz")]
-    one, two = hr.read(str(path)), hr.read(str(other / "x_hr.dat.gz"), companions=given)
+    one, two = files.read(str(path)), files.read(str(other / "x_hr.dat.gz"), companions=given)
     np.testing.assert_array_equal(one.hamiltonian.data, two.hamiltonian.data)
     np.testing.assert_array_equal(one.structure.positions, two.structure.positions)
     assert one.digest([]) != two.digest([])
@@ -209,14 +209,14 @@ def test_damage_is_named(model, change, words):
     path, _, _ = model
     path.write_text(change(path.read_text()))
     with pytest.raises(DamagedError, match=words) as caught:
-        hr.read(str(path))
+        files.read(str(path))
     assert str(path) in str(caught.value)
 
 
 def test_centres_moved_to_the_home_cell_are_not_used(model, tmp_path):
     path, _, _ = model
     (tmp_path / "x.win").write_text(win_text(CELL, 4, "translate_home_cell = true"))
-    calculation = hr.read(str(path))
+    calculation = files.read(str(path))
     assert not calculation.structure.positions.any()
     assert any("translate_home_cell" in note for note in calculation.notes)
     rows = [
@@ -224,7 +224,7 @@ def test_centres_moved_to_the_home_cell_are_not_used(model, tmp_path):
         for i, (x, y, z) in enumerate(CENTRES, 1)
     ]
     (tmp_path / "x.wout").write_text(" Final State\n" + "".join(rows))
-    positions = hr.read(str(path)).structure.positions
+    positions = files.read(str(path)).structure.positions
     np.testing.assert_array_equal(positions, [[0, 0, 0], [1, 1, 1], [2, 1, 0]])
 
 
@@ -232,12 +232,12 @@ def test_files_of_other_runs_are_refused(model, tmp_path):
     path, _, _ = model
     (tmp_path / "x.win").write_text(win_text(CELL, 7))
     with pytest.raises(MoireioError, match="num_wann = 7"):
-        hr.read(str(path))
+        files.read(str(path))
     (tmp_path / "x.win").write_text(win_text(CELL, 4, "mp_grid = 4 4 4"))
-    assert any("add up to 27 cells" in note for note in hr.read(str(path)).notes)
+    assert any("add up to 27 cells" in note for note in files.read(str(path)).notes)
     (tmp_path / "x_centres.xyz").write_text(xyz_text(CENTRES[:3]))
     with pytest.raises(MoireioError, match="has 3 centres, but there are 4"):
-        hr.read(str(path))
+        files.read(str(path))
 
 
 def test_tbmodels_reads_the_same(shared):
@@ -248,5 +248,5 @@ def test_tbmodels_reads_the_same(shared):
         wsvec_file=str(folder / "si_wsvec.dat"),
         win_file=str(folder / "si.win"),
     )
-    ours = bands(hr.read(str(folder / "si_hr.dat")), K)
+    ours = bands(files.read(str(folder / "si_hr.dat")), K)
     np.testing.assert_allclose(ours, [theirs.eigenval(k) for k in K], atol=1e-10)

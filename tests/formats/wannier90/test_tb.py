@@ -7,7 +7,7 @@ import pytest
 from wannier_files import bands, reference
 
 from moireio.errors import DamagedError, MoireioError
-from moireio.formats.wannier90 import hr, tb
+from moireio.formats.wannier90 import files
 from moireio.system.pairs import Pairs
 
 
@@ -35,9 +35,8 @@ def naive(path):
 def test_bands_and_centres(shared, folder, name):
     path = shared / "foreign" / folder / f"{name}_tb.dat"
     known = reference(path.parent)
-    assert tb.detect(str(path))
-    assert not hr.detect(str(path))
-    calculation = tb.read(str(path))
+    assert files.detect(str(path))
+    calculation = files.read(str(path))
     found = bands(calculation, known["k"])
     np.testing.assert_allclose(found, known["eV_use_ws_distance_true"], atol=1e-5)
     cell, cells, _, _, r = naive(path)
@@ -50,7 +49,7 @@ def test_bands_and_centres(shared, folder, name):
 def test_position_is_the_hermitian_part_about_the_site_of_the_first(shared, tmp_path):
     folder = shared / "foreign" / "qe_w90_si"
     shutil.copy(folder / "si_tb.dat", tmp_path / "si_tb.dat")
-    calculation = tb.read(str(tmp_path / "si_tb.dat"))
+    calculation = files.read(str(tmp_path / "si_tb.dat"))
     position = calculation.operators["position"]
     _, cells, weights, _, r = naive(folder / "si_tb.dat")
     r = r / weights[:, None, None]
@@ -73,8 +72,8 @@ def test_position_is_the_hermitian_part_about_the_site_of_the_first(shared, tmp_
 
 def test_hamiltonian_is_that_of_the_other_file(shared):
     folder = shared / "foreign" / "siesta_w90_si"
-    one = tb.read(str(folder / "silicon_tb.dat")).hamiltonian
-    two = hr.read(str(folder / "silicon_hr.dat")).hamiltonian
+    one = files.read(str(folder / "silicon_tb.dat")).hamiltonian
+    two = files.read(str(folder / "silicon_hr.dat")).hamiltonian
     place = one.pairs.find(two.pairs.i, two.pairs.j, two.pairs.R)
     assert (place >= 0).all()
     np.testing.assert_allclose(one.data[place], two.data, atol=6e-7)
@@ -96,10 +95,10 @@ def test_damage_is_named(shared, tmp_path, old, new, words):
     path = tmp_path / "si_tb.dat"
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(DamagedError, match=words):
-        tb.read(str(path))
+        files.read(str(path))
     path.write_text(text[: len(text) // 3])
     with pytest.raises(DamagedError, match="cut short"):
-        tb.read(str(path))
+        files.read(str(path))
 
 
 def test_an_input_with_another_lattice_is_refused(shared, tmp_path):
@@ -107,4 +106,4 @@ def test_an_input_with_another_lattice_is_refused(shared, tmp_path):
     shutil.copy(folder / "si_tb.dat", tmp_path / "si_tb.dat")
     (tmp_path / "si.win").write_text((folder / "si.win").read_text().replace("5.1000", "5.2000"))
     with pytest.raises(MoireioError, match="lattice vectors differ"):
-        tb.read(str(tmp_path / "si_tb.dat"))
+        files.read(str(tmp_path / "si_tb.dat"))

@@ -12,7 +12,7 @@ from wannier_files import at_k, bands, hr_text, random_model, reference, sparse_
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, ExistingFileError, MissingFileError, MoireioError
 from moireio.formats.calculations import open_calculation
-from moireio.formats.wannier90 import hr as wannier90
+from moireio.formats.wannier90 import files as wannier90
 from moireio.formats.wanniertools import hr
 from moireio.operators.bloch import BlochSum
 from moireio.system.basis import Basis

@@ -1,13 +1,18 @@
-"""Wannier90's ``X_hr.dat``: H(R) in Wannier functions.
+"""Wannier90's ``X_hr.dat`` and ``X_tb.dat``: H(R) in Wannier functions, and their positions.
 
-Layout: a comment; the number of functions n; the number of lattice vectors; their degeneracies, 15
-a line; then ``R1 R2 R3 m n Re Im`` for every element, eV, six decimals. Read with it, where they
-are beside it or given: ``X.win`` (lattice, atoms, whether functions are spinors), ``X_wsvec.dat``
-(which images elements belong to), ``X_centres.xyz`` or ``X.wout`` (centres). A second Hamiltonian
-among the companions is that of the down spin.
+Layout of ``X_hr.dat``: a comment; the number of functions n; the number of lattice vectors; their
+degeneracies, 15 a line; then ``R1 R2 R3 m n Re Im`` for every element, eV, six decimals. Layout of
+``X_tb.dat``: a comment; the lattice vectors as rows, Å; n; the number of lattice vectors; their
+degeneracies; then for every R a blank line, ``R1 R2 R3`` and lines ``m n Re Im`` of H, eV; then the
+same with ``m n`` and x, y, z of the position matrices, Å, whose diagonal has the centres.
 
-Kept: all of these; the atoms in the group ``x_wannier90``. Lost: spreads, the k mesh, the
-projections. What is not known there: Fermi level, number of electrons.
+Read with them, where they are beside or given: ``X.win`` (lattice, atoms, whether functions are
+spinors), ``X_wsvec.dat`` (which images elements belong to), ``X_centres.xyz`` or ``X.wout``
+(centres). A second Hamiltonian among the companions is that of the down spin.
+
+Kept: all of these, position matrices where there is no spin; the atoms in the group
+``x_wannier90``. Lost: spreads, the k mesh, the projections. What is not known there: Fermi level,
+number of electrons.
 """
 
 from __future__ import annotations
@@ -19,11 +24,11 @@ from moireio.formats.foreign import describe_file
 from moireio.formats.wannier90.calculation import read_calculation
 from moireio.formats.wannier90.write import write_calculation
 
-KIND = "a Hamiltonian of Wannier90 (_hr.dat)"
+HR, TB = (f"a Hamiltonian of Wannier90 ({end})" for end in ("_hr.dat", "_tb.dat"))
 
 
 def detect(path: str) -> bool:
-    """Return whether a file is a ``_hr.dat``.
+    """Return whether a file is a Hamiltonian of Wannier90.
 
     Parameters
     ----------
@@ -35,7 +40,7 @@ def detect(path: str) -> bool:
     bool
         By its first lines.
     """
-    return describe_file(path) == KIND
+    return describe_file(path) in (HR, TB)
 
 
 def read(
@@ -46,7 +51,7 @@ def read(
     pbc: Sequence[bool] | None = None,
     spinor_order: str | None = None,
 ) -> Calculation:
-    """Read ``X_hr.dat`` and the files beside it.
+    """Read ``X_hr.dat`` or ``X_tb.dat`` and the files beside it.
 
     Parameters
     ----------
@@ -88,15 +93,16 @@ def write(
     orthogonalise: str | None = None,
     digits: int | None = None,
 ) -> None:
-    """Write ``X_hr.dat`` with ``X.win`` and ``X_centres.xyz`` beside it.
+    """Write ``X_hr.dat`` or ``X_tb.dat`` with ``X.win`` and ``X_centres.xyz`` beside it.
 
     Parameters
     ----------
     calculation : Calculation
         With H; remarks are added to its notes.
     path : str
-        ``X_hr.dat``. Where spin is collinear ``X_up_hr.dat`` and ``X_dn_hr.dat`` are
-        written; rows of spinors alternate between up and down.
+        ``X_hr.dat`` or ``X_tb.dat``, which has positions too. Where spin is collinear
+        ``X_up_hr.dat`` and ``X_dn_hr.dat`` are written; rows of spinors alternate between up and
+        down.
     force : bool
         Replace what exists.
     orthogonalise : str, optional
@@ -109,6 +115,7 @@ def write(
     MoireioError
         If S is not 1 and no mesh is given, or a file exists.
     """
+    kind = "tb" if path.endswith("_tb.dat") else "hr"
     write_calculation(
-        calculation, path, "hr", force=force, orthogonalise=orthogonalise, digits=digits
+        calculation, path, kind, force=force, orthogonalise=orthogonalise, digits=digits
     )
