@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.shells import SHELLS_HELP
+from moireio.formats.assembly.shells import SHELLS_HELP
 from moireio.runtime import plugins
 
 GROUP = "moireio.formats"

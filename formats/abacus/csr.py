@@ -29,8 +29,8 @@ from moireio.formats.abacus.matrices import (
     RealSpaceMatrices,
     cell_name,
 )
-from moireio.formats.streams import first_bytes, opened
 from moireio.formats.structures.text import MAGIC, shown
+from moireio.formats.text.streams import first_bytes, opened
 
 HEAD = 4096
 #: What deflate can expand to at most. A header that announces more than fits is damaged.

@@ -31,12 +31,12 @@ from moireio.formats.abacus.orbitals import (
     shells_of_orbital_file,
 )
 from moireio.formats.abacus.stru import Stru, read_stru, species_number
-from moireio.formats.assemble import assemble
-from moireio.formats.elements import OrbitalMap, source_from_matrices
-from moireio.formats.orders import ABACUS
-from moireio.formats.shells import parse_shells_option
-from moireio.formats.streams import beside
+from moireio.formats.assembly.assemble import assemble
+from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
+from moireio.formats.assembly.orders import ABACUS
+from moireio.formats.assembly.shells import parse_shells_option
 from moireio.formats.structures.text import plain_name
+from moireio.formats.text.streams import beside
 from moireio.operators.blocks import block_offsets, read_pairs
 from moireio.operators.views import ArraySource
 from moireio.results.electrons import Electrons

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from moireio.formats.abacus.stru import BOHR
-from moireio.formats.shells import parse_shells
-from moireio.formats.streams import lines
+from moireio.formats.assembly.shells import parse_shells
+from moireio.formats.text.streams import lines
 from moireio.system.basis import MOST_FUNCTIONS, SHELL_LETTERS
 
 _NAME = re.compile(r"_((?:\d{1,2}[spdfgh])+)(?:\.orb)?$")

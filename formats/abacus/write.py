@@ -16,12 +16,12 @@ from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
 from moireio.formats.abacus.files import RYDBERG_EV
 from moireio.formats.abacus.stru import gathered, into_cell, stru_text
-from moireio.formats.elements import (
+from moireio.formats.assembly.elements import (
     OrbitalMap,
     has_imaginary_parts,
     matrices_from_source,
 )
-from moireio.formats.orders import ABACUS
+from moireio.formats.assembly.orders import ABACUS
 from moireio.operators.blocks import OperatorSource
 from moireio.operators.views import ArraySource
 from moireio.runtime.files import write_folder

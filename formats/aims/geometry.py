@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, MoireioError, naming
-from moireio.formats.streams import lines
 from moireio.formats.structures.text import atomic_number, labelled_element, shown
+from moireio.formats.text.streams import lines
 
 
 @dataclass(frozen=True, eq=False)

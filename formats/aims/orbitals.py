@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 
 from moireio.errors import DamagedError, MoireioError, naming
-from moireio.formats.shells import shells_of_m
-from moireio.formats.streams import lines
+from moireio.formats.assembly.shells import shells_of_m
 from moireio.formats.structures.text import shown
+from moireio.formats.text.streams import lines
 from moireio.results.electrons import Electrons
 
 _FERMI = re.compile(r"Chemical potential \(Fermi level\)(?: in eV)?\s*:\s*([-+.\dEe]+)")

@@ -25,15 +25,15 @@ from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, MissingFileError, MoireioError, naming
 from moireio.formats.aims.geometry import Geometry, read_geometry
 from moireio.formats.aims.orbitals import read_log, read_orbitals
-from moireio.formats.assemble import assemble
+from moireio.formats.assembly.assemble import assemble
+from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
+from moireio.formats.assembly.orders import AIMS
+from moireio.formats.assembly.placing import on_faces, settled_by_overlap, wrapped
+from moireio.formats.assembly.shells import structure_and_basis
 from moireio.formats.deeph.files import open_hdf5
-from moireio.formats.elements import OrbitalMap, source_from_matrices
-from moireio.formats.orders import AIMS
-from moireio.formats.placing import on_faces, settled_by_overlap, wrapped
-from moireio.formats.shells import structure_and_basis
-from moireio.formats.streams import beside
 from moireio.formats.structures.text import plain_name, shown
-from moireio.formats.tables import NumberFile
+from moireio.formats.text.streams import beside
+from moireio.formats.text.tables import NumberFile
 from moireio.store.hdf5_guard import own_dataset
 from moireio.system.basis import Basis
 from moireio.system.boxes import complete_cell

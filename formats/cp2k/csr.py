@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, MissingFileError, MoireioError, first_line
-from moireio.formats.streams import opened
 from moireio.formats.structures.text import COMPRESSED, plain_name
-from moireio.formats.tables import NumberFile
+from moireio.formats.text.streams import opened
+from moireio.formats.text.tables import NumberFile
 
 NAME = re.compile(
     r"(?P<project>.+)-(?P<matrix>KS|S)_SPIN_(?P<spin>[12])(?:_(?P<of>[RK])_(?P<cell>\d{1,6}))?"

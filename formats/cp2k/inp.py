@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.formats.cp2k.out import cell_of_lengths
-from moireio.formats.streams import first_bytes, lines
 from moireio.formats.structures.text import labelled_element
+from moireio.formats.text.streams import first_bytes, lines
 from moireio.system.basis import MOST_FUNCTIONS, SHELL_LETTERS
 
 UNITS = {"angstrom": 1.0, "bohr": 0.52917720859, "nm": 10.0, "pm": 0.01}

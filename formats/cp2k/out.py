@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, naming
-from moireio.formats.streams import first_bytes, lines
 from moireio.formats.structures.text import atomic_number, shown
+from moireio.formats.text.streams import first_bytes, lines
 from moireio.system.basis import SHELL_LETTERS
 
 _HEAD = re.compile(rb"^ (?:DBCSR|CP2K)\| ", re.M)

@@ -22,15 +22,15 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MissingFileError, MoireioError, naming
-from moireio.formats.assemble import assemble
+from moireio.formats.assembly.assemble import assemble
+from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
+from moireio.formats.assembly.images import at_nearest_images
+from moireio.formats.assembly.orders import NATURAL
+from moireio.formats.assembly.placing import on_faces, settled_by_overlap, wrapped
+from moireio.formats.assembly.shells import parse_shells_option, shells_of_m, structure_and_basis
 from moireio.formats.cp2k import inp
 from moireio.formats.cp2k.csr import NAME, CsrFiles, Elements, find_matrices, has_matrices
 from moireio.formats.cp2k.out import Output, is_output, read_output
-from moireio.formats.elements import OrbitalMap, source_from_matrices
-from moireio.formats.images import at_nearest_images
-from moireio.formats.orders import NATURAL
-from moireio.formats.placing import on_faces, settled_by_overlap, wrapped
-from moireio.formats.shells import parse_shells_option, shells_of_m, structure_and_basis
 from moireio.formats.structures.text import plain_name
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis

@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
+from moireio.formats.assembly.elements import OrbitalMap, has_imaginary_parts, matrices_from_source
+from moireio.formats.assembly.orders import NATURAL
+from moireio.formats.assembly.orthogonal import unit_overlap
+from moireio.formats.assembly.placing import wrapped
 from moireio.formats.cp2k.csr import NAME
 from moireio.formats.cp2k.realspace import HARTREE_EV
-from moireio.formats.elements import OrbitalMap, has_imaginary_parts, matrices_from_source
-from moireio.formats.orders import NATURAL
-from moireio.formats.orthogonal import unit_overlap
-from moireio.formats.placing import wrapped
 from moireio.operators.blocks import OperatorSource
 from moireio.operators.views import ArraySource, stored_as
 from moireio.runtime.files import write_folder

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from moireio.errors import DamagedError, MoireioError, naming
 from moireio.formats.deeph.blocks import NUMBERS, StoredBlocks, can_map, map_file, offset_in_file
 from moireio.formats.deeph.files import open_hdf5
-from moireio.formats.npz import open_npz
+from moireio.formats.text.npz import open_npz
 from moireio.store.hdf5_guard import own_dataset
 from moireio.system.pairs import Pairs
 

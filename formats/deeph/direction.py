@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from moireio.formats.assembly.twocentre import MOST_PAIRS, violation
 from moireio.formats.deeph.blocks import BlockFile
 from moireio.formats.deeph.source import FolderOperator
-from moireio.formats.twocentre import MOST_PAIRS, violation
 from moireio.system.basis import Basis
 from moireio.system.pairs import Pairs
 from moireio.system.structure import Structure

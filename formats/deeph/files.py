@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, MissingFileError, MoireioError, first_line, unreadable
-from moireio.formats.streams import expanded
 from moireio.formats.structures.text import read_text
+from moireio.formats.text.streams import expanded
 
 if TYPE_CHECKING:
     import h5py

@@ -18,6 +18,7 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, MoireioError, naming
+from moireio.formats.assembly.orders import OPENMX
 from moireio.formats.deeph.blocks import NUMBERS
 from moireio.formats.deeph.common import DataFolder, files_of, pieces_of, sorted_pairs
 from moireio.formats.deeph.datasets import Collector, block_list, key_of
@@ -32,8 +33,7 @@ from moireio.formats.deeph.files import (
 )
 from moireio.formats.deeph.local import LocalBlocks, frame_file, local_files, read_frames
 from moireio.formats.deeph.split import require_known
-from moireio.formats.npz import open_npz
-from moireio.formats.orders import OPENMX
+from moireio.formats.text.npz import open_npz
 from moireio.results.electrons import Electrons
 from moireio.store.hdf5_guard import own_dataset
 from moireio.system.basis import Basis, SpeciesBasis

@@ -16,6 +16,7 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import naming
+from moireio.formats.assembly.orders import OPENMX
 from moireio.formats.deeph.folder import DeepHFolder
 from moireio.formats.deeph.write_common import (
     FolderContents,
@@ -24,7 +25,6 @@ from moireio.formats.deeph.write_common import (
     runs,
     text_of,
 )
-from moireio.formats.orders import OPENMX
 from moireio.operators.blocks import OperatorSource, by_shape, scatter, take_blocks
 from moireio.runtime.files import write_folder
 

@@ -24,19 +24,19 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, MissingFileError, MoireioError, naming
-from moireio.formats.assemble import assemble
-from moireio.formats.deeph.blocks import can_map, map_file, offset_in_file
-from moireio.formats.deeph.files import open_hdf5, read_json, read_table
-from moireio.formats.elements import (
+from moireio.formats.assembly.assemble import assemble
+from moireio.formats.assembly.elements import (
     OrbitalMap,
     Partners,
     source_from_matrices,
 )
-from moireio.formats.orders import NATURAL
-from moireio.formats.placing import settled_by_overlap
-from moireio.formats.shells import parse_shells, parse_shells_option, structure_and_basis
-from moireio.formats.streams import beside, first_bytes
+from moireio.formats.assembly.orders import NATURAL
+from moireio.formats.assembly.placing import settled_by_overlap
+from moireio.formats.assembly.shells import parse_shells, parse_shells_option, structure_and_basis
+from moireio.formats.deeph.blocks import can_map, map_file, offset_in_file
+from moireio.formats.deeph.files import open_hdf5, read_json, read_table
 from moireio.formats.structures.text import plain_name, read_text, shown
+from moireio.formats.text.streams import beside, first_bytes
 from moireio.operators.blocks import block_offsets
 from moireio.operators.views import ArraySource
 from moireio.store.containers import HDF5_SIGNATURE

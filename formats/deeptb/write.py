@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
+from moireio.formats.assembly.orthogonal import unit_overlap
 from moireio.formats.deeph.write_common import new_hdf5
 from moireio.formats.deeptb.h5 import FILES
-from moireio.formats.orthogonal import unit_overlap
 from moireio.operators.blocks import OperatorSource
 from moireio.operators.views import stored_as
 from moireio.runtime.files import write_folder

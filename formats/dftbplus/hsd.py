@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, MissingFileError, MoireioError, naming
-from moireio.formats.shells import parse_shells
+from moireio.formats.assembly.shells import parse_shells
 from moireio.formats.structures import poscar, xyz
 from moireio.formats.structures.text import labelled_element, read_text, shown
 

@@ -22,15 +22,15 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, MissingFileError, MoireioError, naming
-from moireio.formats.assemble import assemble
+from moireio.formats.assembly.assemble import assemble
+from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
+from moireio.formats.assembly.orders import NATURAL
+from moireio.formats.assembly.placing import on_faces, settled_by_overlap, wrapped
+from moireio.formats.assembly.shells import parse_shells_option, structure_and_basis
 from moireio.formats.dftbplus.hsd import Geometry, Input, read_gen, read_input
-from moireio.formats.elements import OrbitalMap, source_from_matrices
-from moireio.formats.orders import NATURAL
-from moireio.formats.placing import on_faces, settled_by_overlap, wrapped
-from moireio.formats.shells import parse_shells_option, structure_and_basis
-from moireio.formats.streams import beside, first_bytes, lines
 from moireio.formats.structures.text import plain_name, read_text, shown
-from moireio.formats.tables import NumberFile
+from moireio.formats.text.streams import beside, first_bytes, lines
+from moireio.formats.text.tables import NumberFile
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis
 from moireio.system.boxes import complete_cell

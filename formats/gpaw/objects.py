@@ -3,7 +3,7 @@
 Units are eV and Å; orbitals of a shell are m = −l … l without the Condon–Shortley sign. GPAW's
 phase is e^{−2πi k·R}: its matrices are the conjugates of moireio's. Kept: atoms, shells, H, S,
 Fermi level, number of electrons. Lost: projectors and pseudopotentials. H(R) follows from the mesh
-(`formats.meshes`), beyond which GPAW keeps nothing.
+(`formats.assembly.meshes`), beyond which GPAW keeps nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.meshes import calculation_on_mesh
-from moireio.formats.orders import NATURAL
+from moireio.formats.assembly.meshes import calculation_on_mesh
+from moireio.formats.assembly.orders import NATURAL
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure

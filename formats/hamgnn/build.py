@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, MoireioError, naming
-from moireio.formats.assemble import assemble
+from moireio.formats.assembly.assemble import assemble
+from moireio.formats.assembly.twocentre import MOST_PAIRS, violation
 from moireio.formats.hamgnn.graphs import Graph, field
 from moireio.formats.hamgnn.slots import CODES, HARTREE, Slots, codes_of
-from moireio.formats.twocentre import MOST_PAIRS, violation
 from moireio.operators.blocks import adjoint, block_offsets, by_shape, scatter, take_blocks
 from moireio.operators.catalogue import operator_type
 from moireio.operators.views import ArraySource, require_partners, symmetrised

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from moireio.errors import DamagedError, MissingFileError, MoireioError, first_line, unreadable
 from moireio.formats.hamgnn.pickles import CLASSES, REMEDY, Instance, read_pickle
-from moireio.formats.npz import HEADER_BYTES, npy_header
+from moireio.formats.text.npz import HEADER_BYTES, npy_header
 
 MEMBER = "graph.npy"
 FREE_BYTES = 64 << 20

@@ -20,7 +20,7 @@ from moireio.errors import MissingFileError, MoireioError, unreadable
 from moireio.formats.hamgnn import graph_data
 from moireio.formats.hamgnn.build import Blocks, calculation
 from moireio.formats.hamgnn.graphs import choose, field, read_graphs
-from moireio.formats.npz import HEADER_BYTES, MAGIC, npy_header
+from moireio.formats.text.npz import HEADER_BYTES, MAGIC, npy_header
 
 NAMES = ("prediction_hamiltonian.npy", "hamiltonian.npy")
 BESIDE = "graph_data.npz"

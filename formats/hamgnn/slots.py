@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import MoireioError
-from moireio.formats.orders import ABACUS, OPENMX, SIESTA, OrbitalOrder
+from moireio.formats.assembly.orders import ABACUS, OPENMX, SIESTA, OrbitalOrder
 from moireio.system.basis import SHELL_LETTERS, SpeciesBasis
 from moireio.units import HARTREE_EV
 

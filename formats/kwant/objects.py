@@ -16,8 +16,8 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.hoppings import Hoppings, calculation_of_model
-from moireio.formats.orthogonal import one_spin, require_orthogonal
+from moireio.formats.assembly.hoppings import Hoppings, calculation_of_model
+from moireio.formats.assembly.orthogonal import one_spin, require_orthogonal
 from moireio.operators.blocks import block_offsets, components
 
 

@@ -13,15 +13,15 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.assemble import assemble
-from moireio.formats.elements import (
+from moireio.formats.assembly.assemble import assemble
+from moireio.formats.assembly.elements import (
     OrbitalMap,
     Partners,
     Spinor,
     matrices_from_source,
     source_from_matrices,
 )
-from moireio.formats.sites import NO_CENTRES, sites
+from moireio.formats.assembly.sites import NO_CENTRES, sites
 from moireio.operators.views import stored_as
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis, SpeciesBasis

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError
+from moireio.formats.assembly.orders import OPENMX
 from moireio.formats.openmx.header import VERSIONS
-from moireio.formats.orders import OPENMX
 from moireio.operators.blocks import block_offsets, gather, scatter
 from moireio.operators.catalogue import operator_type
 from moireio.system.pairs import pair_name

@@ -14,7 +14,7 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.hoppings import Hoppings, calculation_of_model
+from moireio.formats.assembly.hoppings import Hoppings, calculation_of_model
 from moireio.operators.blocks import block_offsets
 
 ANGSTROM = 10.0  # of a nm

@@ -3,7 +3,8 @@
 Units are Hartree and Bohr; p orbitals are x, y, z, others m = −l … l without the Condon–Shortley
 sign; H is (nk, n, n), with two spins (2, nk, n, n), for spinors (nk, 2n, 2n) with all up orbitals
 of the cell before the down ones. Kept: cell, shells, H, S, Fermi level, number of electrons. Lost:
-exponents, pseudopotentials, density matrices. H(R) follows from the mesh (`formats.meshes`).
+exponents, pseudopotentials, density matrices. H(R) follows from the mesh
+(`formats.assembly.meshes`).
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.meshes import calculation_on_mesh
-from moireio.formats.orders import PYSCF
+from moireio.formats.assembly.meshes import calculation_on_mesh
+from moireio.formats.assembly.orders import PYSCF
 from moireio.results.electrons import Electrons
 from moireio.system.basis import SHELL_LETTERS, Basis, SpeciesBasis
 from moireio.system.structure import Structure

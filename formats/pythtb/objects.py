@@ -12,7 +12,7 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.hoppings import Hoppings, calculation_of_model
+from moireio.formats.assembly.hoppings import Hoppings, calculation_of_model
 
 # Names of the same quantity in 2.x and in 1.8.
 NAMES = {

@@ -20,14 +20,14 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, MissingFileError, MoireioError, naming
-from moireio.formats.assemble import assemble
+from moireio.formats.assembly.assemble import assemble
+from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
+from moireio.formats.assembly.orders import NATURAL
+from moireio.formats.assembly.placing import settled_by_overlap
+from moireio.formats.assembly.shells import shells_of_m, structure_and_basis
 from moireio.formats.deeph.files import open_hdf5
-from moireio.formats.elements import OrbitalMap, source_from_matrices
-from moireio.formats.orders import NATURAL
-from moireio.formats.placing import settled_by_overlap
-from moireio.formats.shells import shells_of_m, structure_and_basis
-from moireio.formats.streams import beside, first_bytes
 from moireio.formats.structures.text import atomic_number, plain_name, shown
+from moireio.formats.text.streams import beside, first_bytes
 from moireio.results.electrons import Electrons
 from moireio.store.containers import HDF5_SIGNATURE
 from moireio.store.hdf5_guard import own_dataset

@@ -11,8 +11,8 @@ import numpy as np
 
 from moireio.errors import DamagedError, MoireioError
 from moireio.formats.siesta.stored import BOHR, Species, shells_of
-from moireio.formats.streams import beside
 from moireio.formats.structures.text import plain_name, read_text, shown
+from moireio.formats.text.streams import beside
 from moireio.system.structure import HIGHEST_NUMBER
 
 ION_SUFFIXES = (".ion.xml", ".ion")

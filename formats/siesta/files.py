@@ -20,15 +20,15 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, MoireioError, naming, unreadable
-from moireio.formats.assemble import assemble
-from moireio.formats.shells import parse_shells_option
+from moireio.formats.assembly.assemble import assemble
+from moireio.formats.assembly.shells import parse_shells_option
 from moireio.formats.siesta.beside import Beside, look_beside
 from moireio.formats.siesta.hsx import read_hsx
 from moireio.formats.siesta.netcdf import read_netcdf
 from moireio.formats.siesta.stored import Species, Stored
 from moireio.formats.siesta.tshs import read_tshs
-from moireio.formats.streams import expanded
 from moireio.formats.structures.text import labelled_element, plain_name
+from moireio.formats.text.streams import expanded
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure

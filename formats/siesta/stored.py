@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, MoireioError
-from moireio.formats.elements import OrbitalMap, source_from_matrices
-from moireio.formats.orders import SIESTA
+from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
+from moireio.formats.assembly.orders import SIESTA
 from moireio.formats.siesta.records import Records
 from moireio.operators.views import ArraySource
 from moireio.system.basis import SHELL_LETTERS, Basis

@@ -14,7 +14,7 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import ExistingFileError, MoireioError, first_line
-from moireio.formats.elements import has_imaginary_parts
+from moireio.formats.assembly.elements import has_imaginary_parts
 from moireio.formats.siesta.records import Records
 from moireio.formats.siesta.stored import BOHR, RYDBERG_EV
 from moireio.formats.sisl import objects

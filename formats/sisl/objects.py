@@ -15,9 +15,9 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.assemble import assemble
-from moireio.formats.elements import OrbitalMap, matrices_from_source
-from moireio.formats.orders import SIESTA
+from moireio.formats.assembly.assemble import assemble
+from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
+from moireio.formats.assembly.orders import SIESTA
 from moireio.formats.siesta.stored import Elements
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis, SpeciesBasis

@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, ExistingFileError, MoireioError, naming
+from moireio.formats.assembly.hoppings import FARTHEST_CELL
 from moireio.formats.deeph.files import open_hdf5
-from moireio.formats.hoppings import FARTHEST_CELL
 from moireio.formats.tbmodels.objects import calculation_of_parts, occupied_states, parts_of
 from moireio.runtime.files import write_whole
 from moireio.store.hdf5_guard import own_dataset, own_object

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.elements import OrbitalMap, matrices_from_source
-from moireio.formats.hoppings import calculation_of_model
-from moireio.formats.orthogonal import one_spin, require_orthogonal
+from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
+from moireio.formats.assembly.hoppings import calculation_of_model
+from moireio.formats.assembly.orthogonal import one_spin, require_orthogonal
 from moireio.results.electrons import Electrons
 
 ARRANGEMENTS = ("blocks", "interleaved")

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError, naming
-from moireio.formats.assemble import assemble
-from moireio.formats.dense import source_from_dense, symmetrise_matrices
-from moireio.formats.elements import OrbitalMap, Spinor
-from moireio.formats.sites import NO_CENTRES, sites
+from moireio.formats.assembly.assemble import assemble
+from moireio.formats.assembly.dense import source_from_dense, symmetrise_matrices
+from moireio.formats.assembly.elements import OrbitalMap, Spinor
+from moireio.formats.assembly.sites import NO_CENTRES, sites
 from moireio.formats.structures.text import plain_name
 from moireio.formats.wannier90.beside import (
     Beside,

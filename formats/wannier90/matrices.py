@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from moireio.formats.tables import NumberFile, Run
+from moireio.formats.text.tables import NumberFile, Run
 from moireio.formats.wannier90.wsvec import FARTHEST, Images, cell_keys
 
 HR_ROW = "R1 R2 R3 m n and the real and imaginary part of H"

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from moireio import __version__
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import ExistingFileError, MoireioError
-from moireio.formats.elements import OrbitalMap, matrices_from_source
-from moireio.formats.plain import PlainHamiltonian, is_orthogonal, plain_hamiltonian
+from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
+from moireio.formats.assembly.plain import PlainHamiltonian, is_orthogonal, plain_hamiltonian
 from moireio.formats.wannier90.beside import seed_of
 from moireio.formats.wannier90.calculation import GROUP
 from moireio.runtime.files import write_text

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, MoireioError
-from moireio.formats.tables import NumberFile
+from moireio.formats.text.tables import NumberFile
 
 MOST_IMAGES = 64  # of one function; at the corners of the cell there are 8
 FARTHEST = 1000  # cells

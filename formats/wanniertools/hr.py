@@ -21,13 +21,13 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MissingFileError, MoireioError, naming
-from moireio.formats.assemble import assemble
-from moireio.formats.elements import OrbitalMap, Spinor, source_from_matrices
+from moireio.formats.assembly.assemble import assemble
+from moireio.formats.assembly.elements import OrbitalMap, Spinor, source_from_matrices
+from moireio.formats.assembly.sites import NO_CENTRES, sites
 from moireio.formats.foreign import describe_file
-from moireio.formats.sites import NO_CENTRES, sites
 from moireio.formats.structures import files as structure_files
 from moireio.formats.structures.text import plain_name
-from moireio.formats.tables import NumberFile
+from moireio.formats.text.tables import NumberFile
 from moireio.formats.wannier90 import files as wannier90_files
 from moireio.formats.wannier90.matrices import read_hr
 from moireio.formats.wanniertools.orbitals import system_of

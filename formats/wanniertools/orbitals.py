@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from moireio.formats.elements import OrbitalMap
+from moireio.formats.assembly.elements import OrbitalMap
 from moireio.formats.wanniertools.wt_in import ORBITALS, WtIn
 from moireio.operators.blocks import block_offsets
 from moireio.system.basis import Basis, SpeciesBasis

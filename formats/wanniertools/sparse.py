@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError
-from moireio.formats.elements import OrbitalMap
-from moireio.formats.tables import NumberFile
+from moireio.formats.assembly.elements import OrbitalMap
+from moireio.formats.text.tables import NumberFile
 from moireio.formats.wannier90.wsvec import FARTHEST
 
 ROW = "R1 R2 R3 i j and the real and imaginary part"

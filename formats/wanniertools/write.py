@@ -17,8 +17,8 @@ import numpy.typing as npt
 from moireio import __version__
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import ExistingFileError, MoireioError
-from moireio.formats.elements import OrbitalMap, matrices_from_source
-from moireio.formats.plain import is_orthogonal, plain_hamiltonian
+from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
+from moireio.formats.assembly.plain import is_orthogonal, plain_hamiltonian
 from moireio.formats.wannier90.write import write_hr
 from moireio.formats.wanniertools.orbitals import orbital_names
 from moireio.operators.views import stored_as

@@ -21,7 +21,8 @@ N = 60  # functions
 READERS = {
     "moireio": """
 from moireio.formats.wannier90 import files
-import moireio.formats.dense, moireio.formats.sites, scipy.spatial, scipy.sparse.csgraph
+import moireio.formats.assembly.dense, moireio.formats.assembly.sites
+import scipy.spatial, scipy.sparse.csgraph
 start()
 found = files.read(path)
 """,

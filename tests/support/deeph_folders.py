@@ -69,7 +69,7 @@ def write_dock_folder(folder, spin=False, basis=True, noise=NOISE):
 def folder_of(source, folder, layout="deeph-dock"):
     """Write H, S and the structure of a block file as a data folder of DeepH; return the folder."""
     import moireio
-    from moireio.formats.orders import OPENMX
+    from moireio.formats.assembly.orders import OPENMX
     from moireio.operators.views import stored_as
 
     os.makedirs(folder)

@@ -10,9 +10,9 @@ from e3_runs import export
 from systems import hamiltonian, random_structure, small_model
 
 from moireio.errors import MoireioError
+from moireio.formats.assembly.orders import OPENMX
 from moireio.formats.deeph import e3 as deephe3
 from moireio.formats.deeph import folder as deeph
-from moireio.formats.orders import OPENMX
 from moireio.network.graph import Graph
 from moireio.network.inference.hamiltonian import HamiltonianSource
 from moireio.network.inference.passes import Predictor

@@ -9,8 +9,8 @@ from scipy.linalg import eigh
 
 import moireio
 from moireio.errors import DamagedError
+from moireio.formats.assembly.orders import OPENMX
 from moireio.formats.openmx.scfout import open_scfout
-from moireio.formats.orders import OPENMX
 from moireio.units import BOHR_ANGSTROM, HARTREE_EV
 
 

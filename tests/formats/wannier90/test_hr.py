@@ -8,8 +8,8 @@ import pytest
 from wannier_files import at_k, bands, hr_text, random_model, reference, win_text, xyz_text
 
 from moireio.errors import DamagedError, MoireioError
-from moireio.formats.elements import matrices_from_source
-from moireio.formats.sites import sites
+from moireio.formats.assembly.elements import matrices_from_source
+from moireio.formats.assembly.sites import sites
 from moireio.formats.wannier90 import files
 from moireio.operators.bloch import BlochSum
 

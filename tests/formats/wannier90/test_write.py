@@ -8,8 +8,8 @@ from wannier_files import bands
 from moireio.blockfile.calculation import Calculation
 from moireio.blockfile.convert import Conversion, convert
 from moireio.errors import ExistingFileError, MoireioError
+from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
 from moireio.formats.calculations import open_calculation
-from moireio.formats.elements import OrbitalMap, matrices_from_source
 from moireio.formats.wannier90 import files
 from moireio.formats.wannier90.win import read_win
 from moireio.operators.bloch import BlochSum

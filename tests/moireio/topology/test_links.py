@@ -11,8 +11,8 @@ from wannier_files import at_k, random_model
 
 import moireio
 from moireio.errors import MoireioError
-from moireio.formats.dense import source_from_dense
-from moireio.formats.sites import sites
+from moireio.formats.assembly.dense import source_from_dense
+from moireio.formats.assembly.sites import sites
 from moireio.system.structure import Structure
 from moireio.topology.curvature import curvature_at
 from moireio.topology.links import Links, plane_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moireio.errors import MoireioError
-from moireio.formats.shells import (
+from moireio.formats.assembly.shells import (
     parse_shells,
     parse_shells_option,
     shells_of_m,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from moireio.errors import DamagedError, MissingFileError, MoireioError
-from moireio.formats import tables
-from moireio.formats.tables import NumberFile
+from moireio.formats.text import tables
+from moireio.formats.text.tables import NumberFile
 
 
 def whole(path, count, columns):

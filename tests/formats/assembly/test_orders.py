@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moireio.errors import MoireioError
-from moireio.formats.orders import OPENMX
+from moireio.formats.assembly.orders import OPENMX
 from moireio.system.harmonics import harmonics, unit_vectors
 
 

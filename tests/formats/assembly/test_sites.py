@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from moireio.errors import MoireioError
-from moireio.formats.elements import matrices_from_source, source_from_matrices
-from moireio.formats.sites import MOST_AT_ONE_SITE, sites
+from moireio.formats.assembly.elements import matrices_from_source, source_from_matrices
+from moireio.formats.assembly.sites import MOST_AT_ONE_SITE, sites
 
 CELL = np.diag([3.0, 4.0, 5.0])
 CENTRES = [[1, 1, 1], [0, 0, 0], [1, 1, 1 + 1e-6], [-7, 0, 0], [0, 0, 0]]

@@ -5,9 +5,9 @@ import pytest
 from wannier_files import random_model
 
 from moireio.errors import DamagedError
-from moireio.formats.dense import source_from_dense, symmetrise_matrices
-from moireio.formats.elements import source_from_matrices
-from moireio.formats.sites import sites
+from moireio.formats.assembly.dense import source_from_dense, symmetrise_matrices
+from moireio.formats.assembly.elements import source_from_matrices
+from moireio.formats.assembly.sites import sites
 
 CENTRES = np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0], [2, 1, 0], [0, 0, 0], [1, 1, 1]], dtype=float)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moireio.errors import MoireioError
-from moireio.formats.hoppings import GAP, Hoppings, three_vectors
+from moireio.formats.assembly.hoppings import GAP, Hoppings, three_vectors
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moireio.formats.columns import numbers, table_of, word_ends
+from moireio.formats.text.columns import numbers, table_of, word_ends
 
 
 def column(lines):

@@ -1,7 +1,7 @@
 """Tables of numbers in large text files, compressed or not, in bounded memory.
 
 Programs print tables with fixed widths. Where all lines of a run are as long as the first, a column
-is read at once (`moireio.formats.columns`); anything else is read word by word.
+is read at once (`moireio.formats.text.columns`); anything else is read word by word.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, MissingFileError, MoireioError, unreadable
-from moireio.formats.columns import BLANK, NEWLINE, numbers, table_of, word_ends
 from moireio.formats.structures.text import MAGIC, shown
+from moireio.formats.text.columns import BLANK, NEWLINE, numbers, table_of, word_ends
 
 PIECE = 4 << 20  # bytes
 LONGEST = 1 << 20  # bytes of a line

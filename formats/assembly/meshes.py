@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.assemble import assemble
-from moireio.formats.elements import OrbitalMap, Spinor, source_from_matrices
-from moireio.formats.orders import OrbitalOrder
+from moireio.formats.assembly.assemble import assemble
+from moireio.formats.assembly.elements import OrbitalMap, Spinor, source_from_matrices
+from moireio.formats.assembly.orders import OrbitalOrder
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis
 from moireio.system.structure import Structure

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from moireio.formats.elements import OrbitalMap
+from moireio.formats.assembly.elements import OrbitalMap
 from moireio.operators.blocks import block_offsets
 from moireio.system.periodicity import USUAL_REACH
 from moireio.system.structure import Structure

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import MoireioError
-from moireio.formats.elements import OrbitalMap, Spinor
+from moireio.formats.assembly.elements import OrbitalMap, Spinor
 from moireio.operators.blocks import block_offsets
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure

@@ -8,7 +8,7 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import naming
-from moireio.formats.elements import with_zeros
+from moireio.formats.assembly.elements import with_zeros
 from moireio.operators.views import ArraySource
 from moireio.results.electrons import Electrons
 from moireio.runtime.files import digest_files

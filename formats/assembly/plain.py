@@ -12,7 +12,7 @@ import numpy.typing as npt
 from moireio.blockfile.calculation import Calculation
 from moireio.downfold.lowdin import orthogonalise, parse_mesh
 from moireio.errors import MoireioError
-from moireio.formats.elements import OrbitalMap, matrices_from_source
+from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
 from moireio.operators.blocks import components, row_bytes, slab_bounds
 
 UNIT = 1e-8  # deviation of S from 1 that does not count

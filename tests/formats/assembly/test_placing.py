@@ -7,8 +7,8 @@ import pytest
 from foreign_cells import CELL, Example
 
 from moireio.errors import MoireioError
-from moireio.formats.elements import OrbitalMap, source_from_matrices
-from moireio.formats.placing import on_faces, settled_by_overlap, wrapped
+from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
+from moireio.formats.assembly.placing import on_faces, settled_by_overlap, wrapped
 
 
 @pytest.fixture(scope="module")

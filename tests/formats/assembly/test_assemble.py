@@ -3,7 +3,7 @@
 import numpy as np
 from helpers import random_operator, random_system
 
-from moireio.formats.assemble import assemble
+from moireio.formats.assembly.assemble import assemble
 from moireio.operators.views import ArraySource
 
 

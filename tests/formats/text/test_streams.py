@@ -7,7 +7,7 @@ import lzma
 import pytest
 
 from moireio.errors import MissingFileError, MoireioError
-from moireio.formats.streams import beside, expanded, first_bytes, lines
+from moireio.formats.text.streams import beside, expanded, first_bytes, lines
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])

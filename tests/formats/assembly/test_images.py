@@ -4,8 +4,8 @@ import numpy as np
 from foreign_cells import CELL, Example
 from scipy.sparse import coo_array
 
-from moireio.formats.elements import OrbitalMap
-from moireio.formats.images import at_nearest_images
+from moireio.formats.assembly.elements import OrbitalMap
+from moireio.formats.assembly.images import at_nearest_images
 
 
 def cut(pbc=None):

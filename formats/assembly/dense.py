@@ -1,8 +1,8 @@
 """Blocks of an operator from dense matrices of the whole cell, many at once.
 
-`moireio.formats.elements` does the same from sparse matrices of any number of partners, element by
-element; this is for files in which every element of every R is printed, where both partners are
-there and time counts.
+`moireio.formats.assembly.elements` does the same from sparse matrices of any number of partners,
+element by element; this is for files in which every element of every R is printed, where both
+partners are there and time counts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError
-from moireio.formats.elements import OrbitalMap
+from moireio.formats.assembly.elements import OrbitalMap
 from moireio.operators.blocks import block_offsets
 from moireio.operators.catalogue import operator_type
 from moireio.operators.views import ArraySource

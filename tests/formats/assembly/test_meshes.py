@@ -5,8 +5,8 @@ import pytest
 from foreign_levels import matrices_at
 
 from moireio.errors import MoireioError
-from moireio.formats.meshes import Images, RegularMesh, calculation_on_mesh
-from moireio.formats.orders import NATURAL
+from moireio.formats.assembly.meshes import Images, RegularMesh, calculation_on_mesh
+from moireio.formats.assembly.orders import NATURAL
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
 

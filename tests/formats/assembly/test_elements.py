@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moireio.errors import DamagedError, MoireioError
-from moireio.formats.elements import OrbitalMap, matrices_from_source, source_from_matrices
-from moireio.formats.orders import ABACUS, NATURAL, OPENMX, SIESTA
+from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source, source_from_matrices
+from moireio.formats.assembly.orders import ABACUS, NATURAL, OPENMX, SIESTA
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
 

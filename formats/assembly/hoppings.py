@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError, naming
-from moireio.formats.assemble import assemble
-from moireio.formats.elements import Partners, Spinor, source_from_matrices
-from moireio.formats.sites import NO_CENTRES, sites
+from moireio.formats.assembly.assemble import assemble
+from moireio.formats.assembly.elements import Partners, Spinor, source_from_matrices
+from moireio.formats.assembly.sites import NO_CENTRES, sites
 from moireio.results.electrons import Electrons
 from moireio.system.structure import FARTHEST
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, MoireioError
-from moireio.formats.orders import NATURAL, OrbitalOrder
+from moireio.formats.assembly.orders import NATURAL, OrbitalOrder
 from moireio.operators.blocks import OperatorSource, block_offsets, components, scatter
 from moireio.operators.catalogue import operator_type
 from moireio.operators.views import ArraySource, stored_as, symmetrised

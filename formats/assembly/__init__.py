@@ -1,0 +1,1 @@
+"""How matrices of other programs become operators of a calculation, and the way back."""

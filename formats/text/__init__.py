@@ -1,0 +1,1 @@
+"""Files of numbers, read fast and within bounds."""
