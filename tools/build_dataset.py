@@ -404,17 +404,26 @@ def _variation(forces, copies, twisted, settings):
 def audit(ctx, sources, as_json):
     """Name structures that do not belong into a training set, and why.
 
-    DATA are as for train-h. The reasons are outlier (blocks of H or S are not those of the other
-    structures at the same distances), exchanged (two unlike atoms were), symmetry (H breaks the
-    symmetry of its structure), unconverged (by OpenMX's .out beside a file), fermi (E_F does not
-    hold the electrons), settings (of OpenMX's input, basis or spin, that most do not have), and
-    duplicate. The exit code is 1 if there are any.
+    DATA are as for train-h, or DIR, whose .scfout are looked at. The reasons are outlier (blocks of
+    H or S are not those of the other structures at the same distances), exchanged (two unlike atoms
+    were), symmetry (H breaks the symmetry of its structure), unconverged (by OpenMX's .out beside
+    a file), fermi (E_F does not hold the electrons), settings (of OpenMX's input, basis or spin,
+    that most do not have), and duplicate. The exit code is 1 if there are any.
     """
     from moireio.formats.calculations import find_calculations, open_calculation
     from moireio.formats.openmx.runs import settings_of, unconverged
+    from moireio.moire import dataset
     from moireio.network.training.audit import audit
 
-    paths = find_calculations(sources)
+    paths = []
+    for source in sources:
+        if os.path.isdir(source) and dataset.is_dataset(source):
+            results = [entry.file(".scfout") for entry in dataset.read(source)]
+            paths += [path for path in results if os.path.exists(path)]
+        else:
+            paths += find_calculations([source])
+    if not paths:
+        fail(f"{sources[0]}: holds no finished calculations")
     with show_progress(ctx, "audit") as progress:
         findings = audit(paths, open_calculation, unconverged, settings_of, progress)
     plain = [finding.to_plain() for finding in findings]

@@ -33,8 +33,8 @@ READS = {
     "collect": (("dataset",), "folders made by build-dataset make"),
     "relax": (STRUCTURES, "block files and structure files"),
     "audit": (
-        (*CALCULATIONS, "folder"),
-        "block files, OpenMX's .scfout, data folders of DeepH",
+        (*CALCULATIONS, "folder", "dataset"),
+        "block files, OpenMX's .scfout, data folders of DeepH, folders of build-dataset make",
     ),
     "suggest": (
         (*CALCULATIONS, *STRUCTURES),
