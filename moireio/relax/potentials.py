@@ -20,7 +20,7 @@ from moireio.system.layers import assign_layers, joined_positions, layer_normal
 from moireio.system.structure import Structure
 
 WAYS = (
-    "train a force field (docs/howto-forces.md) and relax with `calculator` deepmd:FILE or "
+    "train a force field (docs/howto-force-field.md) and relax with `calculator` deepmd:FILE or "
     "mace:FILE, bring LAMMPS parameters with lammps:FILE.in, or take a universal model such as "
     "chgnet with `d3` pbe"
 )

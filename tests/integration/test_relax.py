@@ -137,7 +137,7 @@ def test_killed_and_resumed(tmp_path):
 
     def relax(target, *words, kill_at=0):
         command = [sys.executable, "-m", "moireio", "relax", cell, "-o", target, *words]
-        command += ["-c", "killed:make", "--fmax", "1e-3"]
+        command += ["-c", "killed:make", "--fmax", "1e-2"]
         environment = os.environ | {"KILL_AT": str(kill_at)}
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
 
