@@ -24,7 +24,7 @@ DISC = 12.0  # Å; radius about a stacking within which its rotation is fitted
 REACH = 3.5  # widths
 MIDDLE = 0.5  # Å; atoms that are no farther from the middle of their layer lie in it
 GRID = 1.2  # Å
-MOST_GRID = 140  # points along a lattice vector
+LEAST_GRID, MOST_GRID = 72, 140  # points along a lattice vector
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -268,7 +268,8 @@ def _both(values):
 
 def _mesh(cell):
     """Return fractional points of a mesh of a cell; shape (nx, ny, 2)."""
-    counts = np.clip(np.ceil(np.linalg.norm(cell, axis=1) / GRID), 24, MOST_GRID).astype(int)
+    wanted = np.ceil(np.linalg.norm(cell, axis=1) / GRID).astype(int)
+    counts = np.clip(wanted, LEAST_GRID, MOST_GRID)
     axes = [(np.arange(n) + 0.5) / n for n in counts]
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1)
 

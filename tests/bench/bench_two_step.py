@@ -70,16 +70,16 @@ def settings(train, valid, steps, start, frozen):
             "descriptor": {
                 "type": "se_e2_a",
                 "sel": [110],
-                "rcut_smth": 2.0,
+                "rcut_smth": 0.5,
                 "rcut": 6.0,
-                "neuron": [8, 16, 32],
+                "neuron": [16, 32, 64],
                 "axis_neuron": 8,
                 "seed": 1,
                 "trainable": not frozen,
             },
             "fitting_net": {"neuron": [48, 48, 48], "seed": 1},
         },
-        "learning_rate": {"type": "exp", "start_lr": start, "stop_lr": 1e-6},
+        "learning_rate": {"type": "exp", "start_lr": start, "stop_lr": start / 100},
         "loss": {
             "type": "ener",
             "start_pref_e": 0.02,
@@ -88,7 +88,7 @@ def settings(train, valid, steps, start, frozen):
             "limit_pref_f": 1,
         },
         "training": {
-            "training_data": {"systems": train, "batch_size": 1},
+            "training_data": {"systems": train, "batch_size": 6},
             "validation_data": {"systems": valid, "batch_size": 1},
             "numb_steps": steps,
             "disp_freq": 200,
@@ -128,7 +128,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", required=True)
     parser.add_argument("--dp-python", required=True)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2000)
     options = parser.parse_args()
     folder, python = os.path.abspath(options.folder), os.path.abspath(options.dp_python)
     os.makedirs(folder)
@@ -148,7 +148,7 @@ def main():
         formula = write(frames, os.path.join(folder, name))[0]
         where[name] = f"{name}/deepmd/{formula}"
         print(f"{name}: {len(frames)} structures of {len(frames[0].symbols)} atoms", flush=True)
-    jobs = [("pre", "untwisted", options.steps, 4e-3, False)]
+    jobs = [("pre", "untwisted", options.steps, 3e-3, False)]
     jobs += [("fine", "twisted", options.steps // 4, 1e-3, True)]
     for name, data, steps, start, frozen in jobs:
         os.makedirs(os.path.join(folder, name))
