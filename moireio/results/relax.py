@@ -138,14 +138,17 @@ class RelaxKind(ResultKind[RelaxRecord]):
             return {str(k): convert(v) for k, v in zip(keys, values, strict=True)}
 
         try:
+            values: dict[str, Any] = {
+                name: kind(attributes[name]) for name, kind in NUMBERS.items()
+            }
+            values |= {name: str(attributes[name]) for name in GROUPS if name in attributes}
             record = RelaxRecord(
-                **{name: kind(attributes[name]) for name, kind in NUMBERS.items()},
+                **values,
                 files=mapping("files", str),
                 distances=mapping("distances", float),
                 local_twist=mapping("local_twist", float),
                 displacements=read("displacements"),
                 inplane=read("inplane"),
-                **{name: str(attributes[name]) for name in GROUPS if name in attributes},
             )
             sound = record.displacements.ndim == 2 and record.displacements.shape[1] == 3
             sound = sound and record.inplane.ndim == 1

@@ -89,8 +89,8 @@ def point_group(structure: Structure, symprec: float = SYMPREC) -> list[Symmetry
     seen = {operations[0].rotation.tobytes()}
     upright = np.eye((~pbc).sum(), dtype=int)
 
-    def turns_over(operation):
-        return (operation[0][np.ix_(~pbc, ~pbc)] != upright).any()
+    def turns_over(operation: Any) -> bool:
+        return bool((operation[0][np.ix_(~pbc, ~pbc)] != upright).any())
 
     # Of two operations with the same effect on k, keep the one that leaves the layer upright.
     pairs = zip(space_group["rotations"], space_group["translations"], strict=True)
@@ -111,7 +111,7 @@ def point_group(structure: Structure, symprec: float = SYMPREC) -> list[Symmetry
     return operations if _is_group(operations) else operations[:1]
 
 
-def _with_vacuum(structure):
+def _with_vacuum(structure: Structure) -> npt.NDArray[np.float64]:
     """Return a cell whose vectors along open axes are long and at right angles to the others."""
     cell, pbc = structure.cell.copy(), structure.pbc
     if pbc.all():
@@ -125,7 +125,13 @@ def _with_vacuum(structure):
     return cell
 
 
-def _match(moved, fractional, cell, species, tolerance):
+def _match(
+    moved: npt.NDArray[np.float64],
+    fractional: npt.NDArray[np.float64],
+    cell: npt.NDArray[np.float64],
+    species: npt.NDArray[np.int32],
+    tolerance: float,
+) -> npt.NDArray[np.int64] | None:
     """Return which atom every moved atom lies on, or None if one lies on none."""
     from scipy.spatial import cKDTree
 
@@ -138,7 +144,7 @@ def _match(moved, fractional, cell, species, tolerance):
     return nearest if close and alike and len(np.unique(nearest)) == len(species) else None
 
 
-def _is_group(operations):
+def _is_group(operations: Sequence[Symmetry]) -> bool:
     keys = {o.rotation.tobytes() for o in operations}
     return all((a.rotation @ b.rotation).tobytes() in keys for a in operations for b in operations)
 
@@ -215,7 +221,7 @@ def generated_group(identity: Symmetry, operations: Sequence[Symmetry]) -> list[
     return list(members.values())
 
 
-def _order(rotation):
+def _order(rotation: npt.NDArray[np.int64]) -> int:
     """Return the smallest n with rotationⁿ = 1, or 0 if there is none up to `HIGHEST_ORDER`."""
     power = rotation
     for n in range(1, HIGHEST_ORDER + 1):

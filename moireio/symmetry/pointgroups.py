@@ -9,6 +9,7 @@ double-valued representations are E1/2, E3/2 … by the angular momentum about t
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,9 @@ class PointGroup:
         """Schoenflies' symbol and, in parentheses, that of Hermann and Mauguin."""
         import spglib
 
-        symbol = spglib.get_pointgroup(self.lattice)[0].strip()
+        found = spglib.get_pointgroup(self.lattice)
+        assert found is not None
+        symbol = found[0].strip()
         return f"{SCHOENFLIES[symbol]} ({symbol})"
 
     @cached_property
@@ -170,7 +173,7 @@ class _Marks:
             elif self.second is None and abs(angle - np.pi) < 1e-3 and abs(axis @ main) < 1e-2:
                 self.second = at
 
-    def _flat(self, kinds):
+    def _flat(self, kinds: Sequence[Any]) -> bool:
         """Return whether the main axis so far is not z."""
         return self.main is None or abs(kinds[self.main][1][2]) < 0.99
 
@@ -201,7 +204,7 @@ class _Marks:
         if self.main is not None:
             turns = np.angle(chi[self.main]) if dimension == 1 else None
             if dimension == 1:
-                j = round(abs(float(turns)) * self.order / np.pi)
+                j = round(abs(float(turns or 0)) * self.order / np.pi)
             elif self.order > 2:
                 values = [2 * np.cos(np.pi * m / self.order) for m in (1, 3, 5)]
                 j = (1, 3, 5)[int(np.abs(np.array(values) - chi[self.main].real).argmin())]
@@ -262,7 +265,7 @@ def common_origin(
         origin = np.zeros(3)
         if rows:
             matrix, target = np.concatenate(rows), np.concatenate(values)
-            origin = np.linalg.lstsq(matrix, target, rcond=1e-6)[0]
+            origin[:] = np.linalg.lstsq(matrix, target, rcond=1e-6)[0]
             if np.abs(matrix @ origin - target).max() > tolerance:
                 continue
         needed = [

@@ -8,11 +8,13 @@ movers, a_b along the ribbon and a_open across it; the high edge has the opposit
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import MoireioError, naming
+from moireio.operators.bloch import BlochSum
 from moireio.results.edges import EdgeCount, EdgeGap, EdgeStates
 from moireio.runtime.progress import Progress
 from moireio.spectrum.choice import SolverChoice
@@ -217,7 +219,12 @@ class _Run:
         half = self.bands // 2
         return max(min(counts) - half, 0), min(max(counts) + half, n_orbitals) - 1
 
-    def _gathered(self, k, kept, crossings) -> EdgeStates:
+    def _gathered(
+        self,
+        k: npt.NDArray[np.float64],
+        kept: Sequence[Sequence[RibbonStates]],
+        crossings: Sequence[Sequence[Crossing]],
+    ) -> EdgeStates:
         def joined(name: str) -> npt.NDArray[np.float64] | None:
             arrays = [[getattr(s, name) for s in found] for found in kept]
             if arrays[0][0] is None:
@@ -234,7 +241,9 @@ class _Run:
             for energy, found in zip(self.energies, crossings, strict=True)
         )
         ribbon = self.ribbon
-        values = {name: joined(name) for name in ("energies", "low", "high", "spin", "layers")}
+        values: dict[str, Any] = {
+            name: joined(name) for name in ("energies", "low", "high", "spin", "layers")
+        }
         return EdgeStates(
             k,
             gaps=gaps,
@@ -385,7 +394,12 @@ class _Path:
 class _Step:
     """Two neighbouring k points."""
 
-    def __init__(self, matrices, left: RibbonStates, right: RibbonStates) -> None:
+    def __init__(
+        self,
+        matrices: tuple[BlochSum, BlochSum | None],
+        left: RibbonStates,
+        right: RibbonStates,
+    ) -> None:
         self.left, self.right = left, right
         hamiltonian, overlap = matrices
         images = right.states
@@ -416,7 +430,7 @@ class _Step:
         for a in np.flatnonzero(sure):
             b = partner[a]
             if (e_left[a] < 0) != (e_right[b] < 0):
-                found.append(self._crossing(a, b, e_left[a], e_right[b]))
+                found.append(self._crossing(int(a), int(b), e_left[a], e_right[b]))
         if left.below(energy) - right.below(energy) != sum(c.direction for c in found):
             return None
         if any(1 - c.low - c.high > INSIDE for c in found):
@@ -439,7 +453,12 @@ class _Step:
         )
 
 
-def _moved(there: RibbonStates, k: npt.NDArray[np.float64], hamiltonian, overlap):
+def _moved(
+    there: RibbonStates,
+    k: npt.NDArray[np.float64],
+    hamiltonian: BlochSum,
+    overlap: BlochSum | None,
+) -> npt.NDArray[np.float64]:
     """Return the expectation values of H at another k, in eV: energies to first order in it."""
     c = there.states
     norms = (np.abs(c) ** 2).sum(axis=0)
@@ -448,6 +467,8 @@ def _moved(there: RibbonStates, k: npt.NDArray[np.float64], hamiltonian, overlap
     return (c.conj() * (hamiltonian.csr(k) @ c)).sum(axis=0).real / norms
 
 
-def _may_pass(here: npt.NDArray[np.float64], there: npt.NDArray[np.float64]):
+def _may_pass(
+    here: npt.NDArray[np.float64], there: npt.NDArray[np.float64]
+) -> npt.NDArray[np.bool_]:
     """Return which levels, counted from an energy, may reach it in a step."""
     return (np.sign(here) * (here - there) * REACH >= np.abs(here)) | (here == 0)

@@ -148,7 +148,7 @@ def plane_of(structure: Structure, label: str | None = None) -> Plane:
             remedy="Chern numbers and curvature are those of layers",
         )
     lattice = structure.cell[axes]
-    reciprocal = 2 * np.pi * np.linalg.pinv(lattice).T
+    reciprocal = np.asarray(2 * np.pi * np.linalg.pinv(lattice).T, dtype=np.float64)
     return Plane((int(axes[0]), int(axes[1])), reciprocal)
 
 

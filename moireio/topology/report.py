@@ -89,10 +89,10 @@ def edges_json(edges: EdgeStates, agreement: Agreement | None = None) -> str:
         modulo 3, fukui, wilson, edges) and z2 (wilson, edges).
     """
     spin = edges.spin
-    weights = {"low": _numbers(edges.low), "high": _numbers(edges.high)}
+    weights: dict[str, Any] = {"low": _numbers(edges.low), "high": _numbers(edges.high)}
     weights["middle"] = _numbers(1 - edges.low - edges.high)
     weights["layers"] = None if edges.layers is None else _numbers(edges.layers)
-    values = {
+    values: dict[str, Any] = {
         "open": edges.open + 1,
         "periodic": edges.periodic + 1,
         "width": edges.width,
@@ -125,7 +125,9 @@ def edges_json(edges: EdgeStates, agreement: Agreement | None = None) -> str:
 
 def _numbers(array: npt.NDArray[np.float64]) -> list[Any]:
     """Return an array as lists, with None where there is no state."""
-    return np.where(np.isfinite(array), array, None).tolist()
+    listed = array.astype(object)
+    listed[~np.isfinite(array)] = None
+    return list(listed.tolist())
 
 
 def _four(agreement: Agreement) -> dict[str, int | None]:

@@ -112,7 +112,7 @@ def chern_of_row(result: RotationEigenvalues, axis: int, channel: int, row: int)
         −1, 0 or 1; None in a group of several bands, unless it is a pair of opposite spins.
     """
     members = np.flatnonzero(result.group[channel] == result.group[channel, row])
-    spins = {spin_of_row(result, channel, m) for m in members}
+    spins = {spin_of_row(result, channel, int(m)) for m in members}
     if len(members) > 1 and not (len(members) == 2 and spins == {"up", "down"}):
         return None
     return chern_of(result, axis, channel, [row])
@@ -175,8 +175,8 @@ def warning(result: RotationEigenvalues) -> str | None:
         return None
     _, point, row = np.unravel_index(result.deviation.argmax(), result.deviation.shape)
     sign = "+ 1" if result.spinor else "− 1"
-    band, point = result.first_band + row, _greek(POINTS[point])
-    return f"|ξ³ {sign}| is {worst:.1e} for band {band} at {point}: H breaks C3 (see `symmetrise`)"
+    band, label = result.first_band + row, _greek(POINTS[point])
+    return f"|ξ³ {sign}| is {worst:.1e} for band {band} at {label}: H breaks C3 (see `symmetrise`)"
 
 
 def _greek(label: str) -> str:

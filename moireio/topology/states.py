@@ -104,7 +104,7 @@ class RibbonStates:
         RibbonStates
             At the same k.
         """
-        some = {
+        some: dict[str, Any] = {
             name: None if value is None else value[..., begin:end]
             for name, value in vars(self).items()
             if name not in ("k", "first")
@@ -185,7 +185,7 @@ def of_one_edge(
     energies = found.energies
     bulk = np.flatnonzero(inside)
     lowest, highest = limits or (energies[0], energies[-1])
-    groups = []
+    groups: list[npt.NDArray[np.integer]] = []
     for at in np.flatnonzero(mixed & ~inside):
         above = bulk[bulk > at]
         below = bulk[bulk < at]

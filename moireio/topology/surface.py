@@ -331,10 +331,18 @@ class _Poles:
             if crossing is not None and not any(_same(crossing, c) for c in found):
                 found.append(crossing)
 
-    def _around(self, left, middle, right, weights, broadening, edge):
+    def _around(
+        self,
+        left: float,
+        middle: float,
+        right: float,
+        weights: dict[float, Any],
+        broadening: float,
+        edge: int,
+    ) -> tuple[float, float]:
         """Return an interval of k that is a few times as wide as a maximum of the weight."""
 
-        def weight(k):
+        def weight(k: float) -> float:
             if k not in weights:
                 weights[k] = self._weights(k, broadening)
             return weights[k][edge]

@@ -150,7 +150,7 @@ def symmetry_group(
         if collinear and any(o.time_reversal for o in chosen):
             raise MoireioError("collinear spin does not allow time reversal", path=file.label)
         return generated_operations(chosen), {o.name: o for o in chosen}
-    reported = {}
+    reported: dict[str, Operation] = {}
     for operation in spatial:
         name = operation.name
         if name == "E" and operation is not spatial[0]:
