@@ -186,10 +186,11 @@ def verify(ctx, names, data, registries, as_json):
 
     The exit code is 1 if a model is damaged, of another version, or has other errors now.
     """
+    from moireio.errors import MoireioError
     from moireio.formats.calculations import find_calculations, open_calculation
     from moireio.formats.models import load_model
     from moireio.models.registry import entries, find, registry_folders
-    from moireio.network.register import digests_of, verify
+    from moireio.network.register import Check, digests_of, verify
 
     folders = registry_folders(registries)
     found = [find(name, folders) for name in names] if names else entries(folders)
@@ -197,8 +198,11 @@ def verify(ctx, names, data, registries, as_json):
     rows, bad = [], 0
     with show_progress(ctx, "verify") as progress:
         for entry in found:
-            model = load_model(entry.path) if entry.usable else None
-            checks = verify(entry, model, known)
+            try:
+                model = load_model(entry.path) if entry.usable else None
+                checks = verify(entry, model, known)
+            except MoireioError as error:  # the others are still verified
+                checks = [Check("", None, None, False, " ".join(error.what.split()))]
             progress(1, len(found))
             bad += not all(check.agrees for check in checks)
             rows.append({"name": entry.name, "path": entry.path, "checks": checks})

@@ -86,6 +86,11 @@ def test_verify(invoke, registry, tmp_path):
     done = invoke("models", "verify", "--registry", tmp_path)
     assert done.exit_code == 1
     assert "gr_ab DIFFERS: 0.38" in done.stdout
+    with h5py.File(tmp_path / "wrong.h5", "a") as file:
+        del file["model/cells/0/blocks"]
+    done = invoke("models", "verify", "--registry", tmp_path)
+    assert done.exit_code == 1
+    assert "wrong " in done.stdout
     (tmp_path / "wrong.h5").write_bytes(b"\x89HDF\r\n\x1a\n and nothing")
     done = invoke("models", "verify", "--registry", tmp_path)
     assert done.exit_code == 1
