@@ -30,7 +30,7 @@ from moireio.formats.abacus.orbitals import (
     read_log,
     shells_of_orbital_file,
 )
-from moireio.formats.abacus.stru import Stru, read_stru, species_number
+from moireio.formats.abacus.stru import BOHR, Stru, read_stru, species_number
 from moireio.formats.assembly.assemble import assemble
 from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
 from moireio.formats.assembly.orders import ABACUS
@@ -44,6 +44,7 @@ from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.pairs import Pairs
 from moireio.system.periodicity import moved_cells
 from moireio.system.structure import Structure
+from moireio.units import Constants
 
 #: As in ABACUS and pyatb.
 RYDBERG_EV = 13.605698066
@@ -186,6 +187,7 @@ def read(
         files=[name for name in files.read if name],
         pbc=pbc,
         usual_residual=USUAL_RESIDUAL,
+        constants=Constants(BOHR, 2 * RYDBERG_EV),
     )
 
 

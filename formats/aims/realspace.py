@@ -38,8 +38,9 @@ from moireio.store.hdf5_guard import own_dataset
 from moireio.system.basis import Basis
 from moireio.system.boxes import complete_cell
 from moireio.system.structure import Structure
+from moireio.units import Constants
 
-HARTREE_EV = 27.2113845
+BOHR_ANGSTROM, HARTREE_EV = 0.52917721, 27.2113845
 LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-5}
 INDICES = "rs_indices.out"
 _SOURCE = re.compile(r"rs_(?:indices\.out|(?:overlap|hamiltonian(?:_up|_dn|_down)?)\.(?:out|h5))")
@@ -218,6 +219,7 @@ def read(
         notes=notes,
         files=used,
         pbc=(False,) * 3 if geometry.cell is None else pbc,
+        constants=Constants(BOHR_ANGSTROM, HARTREE_EV),
     )
 
 

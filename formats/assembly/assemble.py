@@ -16,6 +16,7 @@ from moireio.system.basis import Basis
 from moireio.system.pairs import Pairs
 from moireio.system.periodicity import moved_cells, settle_blocks
 from moireio.system.structure import Structure
+from moireio.units import Constants
 
 
 def assemble(
@@ -29,6 +30,7 @@ def assemble(
     files: Sequence[str] = (),
     pbc: Sequence[bool] | None = None,
     usual_residual: Mapping[str, float] | None = None,
+    constants: Constants | None = None,
 ) -> Calculation:
     """Put structure, basis and operators together, and decide along which vectors it is periodic.
 
@@ -52,6 +54,8 @@ def assemble(
         Whether the structure is periodic along each vector; by default where pairs cross it.
     usual_residual : mapping of str to float, optional
         How far each operator of an intact file is from Hermitian at most, in its unit.
+    constants : Constants, optional
+        With which the program's numbers became Å and eV.
 
     Returns
     -------
@@ -89,6 +93,7 @@ def assemble(
         electrons=electrons,
         notes=[*notes, *([] if note is None else [note])],
         usual_residual=usual_residual or {},
+        constants=constants or Constants(),
         digest=lambda names: digest_files(*paths),
     )
 

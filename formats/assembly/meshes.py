@@ -24,6 +24,7 @@ from moireio.formats.assembly.orders import OrbitalOrder
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis
 from moireio.system.structure import Structure
+from moireio.units import Constants
 
 TOLERANCE = 1e-5  # in steps of the mesh; codes print six digits
 MOST_ALONG_AXIS = 512
@@ -275,6 +276,7 @@ def calculation_on_mesh(
     electrons: Electrons | None = None,
     notes: Iterable[str] = (),
     pbc: Sequence[bool] | None = None,
+    constants: Constants | None = None,
 ) -> Calculation:
     """Return H(k) and S(k) on a mesh as a calculation.
 
@@ -370,7 +372,16 @@ def calculation_on_mesh(
             limit=LIMIT,
         ),
     }
-    return assemble(label, structure, basis, operators, electrons=electrons, notes=notes, pbc=pbc)
+    return assemble(
+        label,
+        structure,
+        basis,
+        operators,
+        electrons=electrons,
+        notes=notes,
+        pbc=pbc,
+        constants=constants,
+    )
 
 
 def _error(

@@ -35,8 +35,9 @@ from moireio.formats.structures.text import plain_name
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis
 from moireio.system.structure import Structure
+from moireio.units import Constants
 
-HARTREE_EV = 27.21138386
+BOHR_ANGSTROM, HARTREE_EV = 0.52917720859, 27.21138386
 OPERATORS = {"hamiltonian": "KS", "overlap": "S"}
 LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-5}
 #: Deviations of the output's numbers from the input's: half of their last digits, and rounding.
@@ -183,6 +184,7 @@ def read(
         notes=notes,
         files=[file, *used, *_paths(matrices)],
         pbc=pbc,
+        constants=Constants(BOHR_ANGSTROM, HARTREE_EV),
     )
 
 

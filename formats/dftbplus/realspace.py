@@ -27,7 +27,7 @@ from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
 from moireio.formats.assembly.orders import NATURAL
 from moireio.formats.assembly.placing import on_faces, settled_by_overlap, wrapped
 from moireio.formats.assembly.shells import parse_shells_option, structure_and_basis
-from moireio.formats.dftbplus.hsd import Geometry, Input, read_gen, read_input
+from moireio.formats.dftbplus.hsd import BOHR_ANGSTROM, Geometry, Input, read_gen, read_input
 from moireio.formats.structures.text import plain_name, read_text, shown
 from moireio.formats.text.streams import beside, first_bytes, lines
 from moireio.formats.text.tables import NumberFile
@@ -35,6 +35,7 @@ from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis
 from moireio.system.boxes import complete_cell
 from moireio.system.structure import Structure
+from moireio.units import Constants
 
 HARTREE_EV = 27.2113845
 LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-5}
@@ -199,6 +200,7 @@ def read(
         notes=notes,
         files=files,
         pbc=(False,) * 3 if geometry.cell is None else pbc,
+        constants=Constants(BOHR_ANGSTROM, HARTREE_EV),
     )
 
 

@@ -23,6 +23,7 @@ from moireio.formats.assembly.orders import PYSCF
 from moireio.results.electrons import Electrons
 from moireio.system.basis import SHELL_LETTERS, Basis, SpeciesBasis
 from moireio.system.structure import Structure
+from moireio.units import Constants
 
 BOHR = 0.52917721092  # Å; PySCF's own, so that coordinates come back digit for digit
 HARTREE = 27.211386245988  # eV, CODATA 2018; PySCF's energies are Hartree
@@ -198,6 +199,7 @@ def from_arrays(
         notes=notes,
         real=real,
         pbc=pbc,
+        constants=Constants(BOHR, HARTREE),
     )
 
 

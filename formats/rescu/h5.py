@@ -33,6 +33,7 @@ from moireio.store.containers import HDF5_SIGNATURE
 from moireio.store.hdf5_guard import own_dataset
 from moireio.system.basis import Basis
 from moireio.system.structure import Structure
+from moireio.units import Constants
 
 if TYPE_CHECKING:
     import h5py
@@ -141,6 +142,7 @@ def read(
         notes=notes,
         files=[matrices, described],
         pbc=pbc,
+        constants=Constants(BOHR_ANGSTROM, HARTREE_EV),
     )
 
 

@@ -25,13 +25,14 @@ from moireio.formats.assembly.shells import parse_shells_option
 from moireio.formats.siesta.beside import Beside, look_beside
 from moireio.formats.siesta.hsx import read_hsx
 from moireio.formats.siesta.netcdf import read_netcdf
-from moireio.formats.siesta.stored import Species, Stored
+from moireio.formats.siesta.stored import BOHR, RYDBERG_EV, Species, Stored
 from moireio.formats.siesta.tshs import read_tshs
 from moireio.formats.structures.text import labelled_element, plain_name
 from moireio.formats.text.streams import expanded
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
+from moireio.units import Constants
 
 USUAL_RESIDUAL = {"hamiltonian": 1e-4, "overlap": 1e-6}
 READERS = {".hsx": read_hsx, ".tshs": read_tshs, ".onlys": read_tshs}
@@ -128,6 +129,7 @@ def read(
         files=(path, *beside.files),
         pbc=pbc,
         usual_residual=USUAL_RESIDUAL,
+        constants=Constants(BOHR, 2 * RYDBERG_EV),
     )
 
 

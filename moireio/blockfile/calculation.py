@@ -20,6 +20,7 @@ from moireio.operators.views import stored_as
 from moireio.store.containers import kind_of_file, kind_of_name
 from moireio.system.basis import Basis
 from moireio.system.structure import Structure
+from moireio.units import Constants
 
 if TYPE_CHECKING:
     from moireio.results.electrons import Electrons
@@ -87,6 +88,8 @@ class Calculation:
         How the cell was built.
     kpath : KPathSegments, optional
         The band path of its input.
+    constants : Constants
+        With which the numbers became Å and eV.
     extra : dict of str to mapping of str to array
         Groups of other programs, called ``x_…``: their arrays by name.
     notes : list of str
@@ -106,6 +109,7 @@ class Calculation:
     electrons: Electrons | None = None
     moire: Moire | None = None
     kpath: KPathSegments | None = None
+    constants: Constants = field(default_factory=Constants)
     extra: dict[str, Mapping[str, npt.NDArray[Any]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     usual_residual: Mapping[str, float] = field(default_factory=dict)
@@ -230,6 +234,7 @@ def read(path: str, *, label: str | None = None) -> Calculation:
             electrons=file.electrons if "electrons" in file else None,
             moire=file.moire,
             kpath=file.kpath,
+            constants=file.constants,
             extra=_extra(file),
             digest=lambda operators: file.digest(),
             close=file.close,

@@ -19,6 +19,7 @@ from moireio.operators.views import stored_as
 from moireio.runtime.processes import worker_pool
 from moireio.runtime.progress import Progress
 from moireio.runtime.threads import cores
+from moireio.units import Constants
 
 SUFFIX = {"h5": ".h5", "zarr": ".zarr", "zip": ".zarr.zip"}
 SLAB_BYTES = 1 << 20  # small slabs stay in the processor's cache
@@ -102,6 +103,8 @@ def convert(
             container=settings.container,
             compression=settings.compression,
         ) as writer:
+            if calculation.constants != Constants():
+                writer.constants(calculation.constants)
             writer.structure(calculation.structure)
             writer.basis(calculation.basis)
             if calculation.moire is not None:

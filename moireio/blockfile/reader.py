@@ -25,6 +25,7 @@ from moireio.store.base import Container, verify
 from moireio.store.containers import open_container
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
+from moireio.units import Constants
 
 if TYPE_CHECKING:
     from moireio.results.bands import BandStructure
@@ -103,6 +104,12 @@ class BlockFile:
     def __repr__(self) -> str:
         """Return the file's name and its groups."""
         return f"<block file {self.label}: {', '.join(self._groups)}>"
+
+    @property
+    def constants(self) -> Constants:
+        """The constants with which the numbers became Å and eV."""
+        values = (self.attributes.get(name) for name in Constants._fields)
+        return Constants(*(float(value) for value in values if value is not None))
 
     @property
     def container(self) -> Container:

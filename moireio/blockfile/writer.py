@@ -31,7 +31,7 @@ from moireio.runtime.progress import Progress, share
 from moireio.store.base import CHUNK_BYTES, SHARD_CHUNKS, Container, seal, write_array
 from moireio.system.basis import Basis
 from moireio.system.structure import Structure
-from moireio.units import BOHR_ANGSTROM, HARTREE_EV
+from moireio.units import Constants
 
 if TYPE_CHECKING:
     from moireio.results.bands import BandStructure
@@ -58,6 +58,11 @@ class BlockWriter:
         if container.attributes().get("format") != FORMAT:
             container.create_group("", root_attributes())
             seal(container, "")
+
+    def constants(self, constants: Constants) -> None:
+        """Record the constants with which the numbers became Å and eV, by default OpenMX's."""
+        self.container.set_attributes("", constants._asdict())
+        seal(self.container, "")
 
     def structure(self, structure: Structure) -> None:
         """Write ``/structure``.
@@ -456,6 +461,5 @@ def root_attributes() -> dict[str, Any]:
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "creator": f"moireio {__version__}",
-        "bohr_angstrom": BOHR_ANGSTROM,
-        "hartree_ev": HARTREE_EV,
+        **Constants()._asdict(),
     }

@@ -15,6 +15,7 @@ from moireio.blockfile.convert import Conversion, convert, convert_all, convert_
 from moireio.errors import MoireioError
 from moireio.results.electrons import Electrons
 from moireio.results.kpath import KPathSegments
+from moireio.units import Constants
 
 BOTH = Conversion("test", ("hamiltonian", "overlap"))
 
@@ -160,3 +161,17 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path, sources):
 def test_a_missing_source_is_one_error(tmp_path):
     with pytest.raises(MoireioError, match="no such file"):
         convert_file(str(tmp_path / "x"), str(tmp_path / "x.h5"), BOTH, blockfile.read)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".zarr", ".zarr.zip"])
+def test_the_constants_are_those_of_the_program(calculation, tmp_path, suffix):
+    """Bohr and Hartree with which its numbers became Å and eV stand at the root."""
+    target = str(tmp_path / f"x{suffix}")
+    convert(replace(calculation, constants=Constants(0.5, 27.0)), target, BOTH)
+    with moireio.open(target) as file:
+        assert (file.attributes["bohr_angstrom"], file.attributes["hartree_ev"]) == (0.5, 27.0)
+    with blockfile.read(target) as again:
+        assert again.constants == (0.5, 27.0)
+    convert(calculation, str(tmp_path / "y.h5"), BOTH)
+    with moireio.open(tmp_path / "y.h5") as file:
+        assert file.constants == Constants()
