@@ -312,6 +312,7 @@ def _count(text: NumberFile, name: str) -> int:
 
 
 def _heading(text: NumberFile, name: str) -> str:
+    text.skip_blank()
     line = text.line(name)
     if name not in line:
         text.fail(f"{name} expected, found {shown(line)}")

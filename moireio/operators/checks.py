@@ -20,7 +20,7 @@ from moireio.operators.blocks import (
 )
 from moireio.operators.blocks import take_blocks as take
 from moireio.operators.catalogue import operator_type
-from moireio.operators.partners import TOLERANCE
+from moireio.operators.partners import LARGEST, TOLERANCE
 from moireio.runtime.progress import Progress, share
 from moireio.store.finding import Finding
 from moireio.system.pairs import Pairs, pair_name
@@ -130,7 +130,7 @@ def _check_operator(operator: StoredOperator, progress: Progress | None) -> list
         if not closed:
             text = f"{_name(pairs, alone[0])} has no partner ({len(alone)} such pairs)"
             findings.append(Finding(where, text))
-    altered, not_finite, worst, asymmetric = [], [], (0.0, -1), 0
+    altered, not_finite, too_large, worst, asymmetric = [], [], [], (0.0, -1), 0
     limit, nbytes = TOLERANCE[operator.meta.dtype], row_bytes(operator)
     offsets = block_offsets(pairs.block_elements(operator.sizes))
     try:
@@ -144,6 +144,8 @@ def _check_operator(operator: StoredOperator, progress: Progress | None) -> list
                     altered.append(atom)
                 if not np.isfinite(row).all():
                     not_finite.append(atom)
+                elif np.abs(row).max(initial=0) > LARGEST:
+                    too_large.append(atom)
             if closed and not stored_half and operator.meta.parity:
                 gaps = operator.deviation(i0, i1)
                 asymmetric += int((gaps > limit).sum())
@@ -160,6 +162,9 @@ def _check_operator(operator: StoredOperator, progress: Progress | None) -> list
     if not_finite:
         text = f"{len(not_finite)} atoms have numbers that are not finite (NaN), as atom"
         findings.append(Finding(where, f"{text} {not_finite[0]}"))
+    if too_large:
+        text = f"{len(too_large)} atoms have numbers beyond {LARGEST:.0e}, as atom"
+        findings.append(Finding(where, f"{text} {too_large[0]}"))
     if asymmetric:
         rule = "adjoint" if operator.meta.parity > 0 else "negative adjoint"
         text = f"{_name(pairs, worst[1])} differs from its partner's {rule} by {worst[0]:.1e}"

@@ -66,12 +66,15 @@ def test_a_large_overlap_is_checked_by_its_pivots(good, monkeypatch):
     test_an_overlap_that_is_not_positive(good)
 
 
-def test_a_nan(good):
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(np.nan, "not finite (NaN), as atom 0"), (-1e300, "numbers beyond 1e+12, as atom 0")],
+)
+def test_numbers_that_mean_nothing(good, value, words):
     with h5py.File(good, "r+") as file:
-        file["hamiltonian/data"][100] = np.nan
+        file["hamiltonian/data"][100] = value
         rewrite_checksums(file, "hamiltonian")
-    found = findings(good)
-    assert any("not finite (NaN), as atom 0" in f for f in found)
+    assert any(words in f for f in findings(good))
 
 
 def test_a_position_that_breaks_its_rule(good):
