@@ -268,6 +268,8 @@ class _Text(MatrixFile):
             number = text.split("#")[0].strip()
             if level := _FERMI.search(text):
                 found.fermi = float(level[1])
+            if "number of spin directions" in text and number.isdigit():
+                found.spins = int(number[:2])
             if "number of localized basis" in text and number.isdigit():
                 found.orbitals = int(number[:12])
         self.require_room(found.orbitals, 1)

@@ -29,6 +29,7 @@ from moireio.formats.abacus.orbitals import (
     Log,
     read_log,
     shells_of_orbital_file,
+    spins_of_input,
 )
 from moireio.formats.abacus.stru import BOHR, Stru, read_stru, species_number
 from moireio.formats.assembly.assemble import assemble
@@ -149,6 +150,7 @@ def read(
         notes.append(f"the last of {hamiltonian.steps} ionic steps is read")
     log = read_log(files.log) if files.log else Log()
     notes += log.notes
+    _require_both_spins(hamiltonian, files, log, label)
     fermi = log.fermi if hamiltonian.fermi is None else hamiltonian.fermi
     if hamiltonian.folded:
         notes.append("ABACUS used only Γ: all R are summed into R = 0")
@@ -236,6 +238,7 @@ class _Files:
                     return one
             return None
 
+        self.expected_down = downs[0] if downs else "a file of H of spin down"
         self.overlap = named(overlaps) or of_letter("S") or beside(folder, *overlaps)
         self.down = named(downs) or of_letter("H") or (beside(folder, *downs) if downs else None)
         above = os.path.join(folder, os.pardir)
@@ -246,10 +249,34 @@ class _Files:
         self.stru = named(STRUCTURES, start="STRU") or next(
             filter(None, (beside(place, *STRUCTURES) for place in (folder, above, further))), None
         )
+        places = (folder, above) if os.path.basename(folder).startswith("OUT.") else (folder,)
+        self.input = named(["INPUT"]) or next(
+            filter(None, (beside(place, "INPUT") for place in places)), None
+        )
         self.position = beside(folder, "data-rR-sparse.csr", "rr.csr")
         self.orbitals = [os.path.dirname(one) or "." for one in rest if one.endswith(".orb")]
         self.folders = [*self.orbitals, folder or ".", above, further]
         self.read = (path, self.overlap, self.down, self.stru, self.log)
+
+
+def _require_both_spins(
+    hamiltonian: RealSpaceMatrices, files: _Files, log: Log, label: str
+) -> None:
+    """Raise if the calculation has two spins, and H of spin down is missing."""
+    if files.down or hamiltonian.is_complex:
+        return
+    spins, where = hamiltonian.spins, files.path
+    if spins is None and files.log:
+        spins, where = log.spins, files.log
+    if spins is None and files.input:
+        spins, where = spins_of_input(files.input), files.input
+    if spins == 2:
+        raise MissingFileError(
+            f"is of spin up alone: {os.path.basename(where)} has two spins, and "
+            f"{files.expected_down} is not beside it",
+            path=label,
+            remedy="give it in `companions`",
+        )
 
 
 def _structure(

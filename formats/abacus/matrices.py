@@ -40,6 +40,8 @@ class RealSpaceMatrices:
         Fermi level of this spin, eV.
     folded : bool
         Whether all R are summed into R = 0, as in a run at Γ only.
+    spins : int, optional
+        Number of spins of the calculation, where the file has it: 2 with nspin 2.
     """
 
     path: str
@@ -51,6 +53,7 @@ class RealSpaceMatrices:
     steps: int = 1
     fermi: float | None = None
     folded: bool = False
+    spins: int | None = None
 
     @property
     def is_complex(self) -> bool:

@@ -16,6 +16,7 @@ from moireio.system.basis import MOST_FUNCTIONS, SHELL_LETTERS
 _NAME = re.compile(r"_((?:\d{1,2}[spdfgh])+)(?:\.orb)?$")
 _RADIUS = re.compile(r"_(\d+(?:\.\d+)?)au_")
 _IN_FILE = re.compile(r"Number of ([SPDFGH])orbital-->\s*(\d+)")
+_SPINS = re.compile(r"nspin\s*(?:=|\s)\s*([124])(?!\d)", re.I)
 _CUTOFF_IN_FILE = re.compile(r"Radius Cutoff\(a\.u\.\)\s+(\S+)")
 HEADER_LINES = 40
 
@@ -50,6 +51,8 @@ class Log:
         By species.
     valence : dict of str to float
         Electrons of each species.
+    spins : int, optional
+        The setting nspin.
     notes : list of str
         What is left out.
     """
@@ -58,6 +61,7 @@ class Log:
     electrons: float | None = None
     shells: dict[str, AbacusShells] = field(default_factory=dict)
     valence: dict[str, float] = field(default_factory=dict)
+    spins: int | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -147,6 +151,8 @@ def read_log(path: str) -> Log:
                 by_spin[words[0]] = number
             else:
                 log.fermi = number
+        elif found := _SPINS.match(text):
+            log.spins = int(found[1])
         elif text.startswith("electron number of element"):
             words = text.split("=")
             number = _number(words[-1].strip())
@@ -159,6 +165,23 @@ def read_log(path: str) -> Log:
         levels = " and ".join(f"{level:.6g} eV" for level in by_spin.values())
         log.notes.append(f"up and down have Fermi levels of their own, {levels}: left out")
     return log
+
+
+def spins_of_input(path: str) -> int | None:
+    """Return the setting nspin of an ``INPUT``.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Returns
+    -------
+    int or None
+        None where it is not set.
+    """
+    found = [_SPINS.match(line.strip()) for line in lines(path)]
+    return next((int(match[1]) for match in found if match is not None), None)
 
 
 def _number(text: str) -> float | None:

@@ -159,7 +159,7 @@ def read(
         found = find(*names)
         if found is None:
             raise MissingFileError(
-                f"has no {names[0]} beside it, {what}", path=label, remedy="name it as a companion"
+                f"has no {names[0]} beside it, {what}", path=label, remedy="give it in `companions`"
             )
         return found
 
@@ -205,6 +205,8 @@ def read(
             "control.in has include_spin_orbit, which FHI-aims adds later: its H is without "
             "spin-orbit coupling"
         )
+    if not files["hamiltonian"]:
+        notes.append("no rs_hamiltonian.out: H is not known")
     if not files["overlap"]:
         notes.append("no rs_overlap.out: S is not known")
     log = find("aims.out")

@@ -230,7 +230,7 @@ def find_matrices(places: Sequence[str], project: str, label: str) -> CsrFiles:
         "has no CSR files beside it, as PROJECT-KS_SPIN_1_R_1-1_0.csr",
         path=label,
         remedy="they are written with &KS_CSR_WRITE and &S_CSR_WRITE, REAL_SPACE T; name their "
-        "folder or .tar.gz as a companion",
+        "folder or .tar.gz in `companions`",
     )
 
 

@@ -171,6 +171,8 @@ def read(
             f"the run is a {output.run_type}: coordinates are those that the output prints last, "
             "which may not be those of the matrices"
         )
+    if "hamiltonian" not in operators:
+        notes.append("no KS files (&KS_CSR_WRITE): H is not known")
     if "overlap" not in operators:
         notes.append("no S files (&S_CSR_WRITE): S is not known")
     fermi = None if output.fermi is None else output.fermi * HARTREE_EV
@@ -214,7 +216,7 @@ def _output_of(places: Sequence[str], label: str) -> str:
     raise MissingFileError(
         "needs CP2K's output, whose table KS CSR write| gives the cell of each CSR file",
         path=label,
-        remedy="name the output as SOURCE or as a companion",
+        remedy="name the output as the source or in `companions`",
     )
 
 
@@ -372,9 +374,9 @@ def _momenta(
             raise MissingFileError(
                 f"does not print the {what}",
                 path=file,
-                remedy="give the basis file as a companion"
+                remedy="give the basis file in `companions`"
                 + ("" if name else ", and the input")
-                + f", or the shells as `shells` = {kind}=s2p2d1",
+                + f", or the shells with `shells` as in {kind}=s2p2d1",
             )
         momenta.append(sets[holding[0]][symbol, name.upper()])
         used += [holding[0]] if holding[0] not in used else []

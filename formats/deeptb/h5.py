@@ -48,6 +48,10 @@ FILES = {
     "hamiltonian": ("hamiltonians.h5", "hamiltonian.h5", "predicted_hamiltonians.h5"),
     "overlap": ("overlaps.h5", "overlap.h5", "predicted_overlaps.h5"),
 }
+STRUCTURE_FILES = (
+    ("positions.dat", "position.dat"),
+    ("atomic_numbers.dat", "atomic_number.dat"),
+)
 LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-5}
 #: Elements below which dftio leaves out a block, with a margin for float32.
 DROPPED = 1e-6
@@ -75,7 +79,7 @@ def detect(path: str) -> bool:
     """
     if os.path.isdir(path):
         there = any(beside(path, *names) for names in FILES.values())
-        return there and beside(path, "positions.dat", "position.dat") is not None
+        return there and any(beside(path, *names) for names in STRUCTURE_FILES)
     names = [name for listed in FILES.values() for name in listed]
     if plain_name(path) not in names or not first_bytes(path, 8).startswith(HDF5_SIGNATURE):
         return False
@@ -163,6 +167,8 @@ def read(
         structure, operators.get("overlap", operators.get("hamiltonian")), label
     )
     notes += [note] if note else []
+    if "hamiltonian" not in operators:
+        notes.append("no hamiltonians.h5: H is not known")
     if "overlap" not in operators:
         notes.append("no overlaps.h5: S is not known")
     elif len(structure) > 1 and _is_unit(operators["overlap"]):
@@ -376,7 +382,7 @@ def _structure(
         found = find(*names)
         if found is None:
             raise MissingFileError(
-                f"has no {names[0]} beside it", path=label, remedy="name it as a companion"
+                f"has no {names[0]} beside it", path=label, remedy="give it in `companions`"
             )
         return found
 
@@ -387,7 +393,7 @@ def _structure(
             raise DamagedError(f"holds {values.size} numbers, {columns} a line expected", path=path)
         return values.reshape(-1, columns)
 
-    used = [need("positions.dat", "position.dat"), need("atomic_numbers.dat", "atomic_number.dat")]
+    used = [need(*names) for names in STRUCTURE_FILES]
     positions, numbers = table(used[0], 3), table(used[1], 1)[:, 0]
     info_file, cell_file, pbc_file = find("info.json"), find("cell.dat"), find("pbc.dat")
     info = read_json(info_file) if info_file else {}
@@ -417,7 +423,9 @@ def _structure(
     ):
         raise DamagedError(f"does not hold the atomic numbers of {count} atoms", path=used[1])
     if cells is None:
-        raise MissingFileError("has no cell.dat beside it", path=label)
+        raise MissingFileError(
+            "has no cell.dat beside it", path=label, remedy="give it in `companions`"
+        )
     cell = cells[:3] if len(cells) == 3 else cells[3 * frame : 3 * frame + 3]
     if info.get("pos_type") == "frac":
         positions = positions @ cell
@@ -436,7 +444,7 @@ def _structure(
             raise MissingFileError(
                 what,
                 path=basis_file or label,
-                remedy=f"name basis.dat as a companion, or give `shells` = {name}=s2p2d1",
+                remedy=f"give basis.dat in `companions`, or `shells` as in {name}=s2p2d1",
             )
     with naming(used[0]):
         structure, basis = structure_and_basis(

@@ -86,6 +86,8 @@ class Input:
         Angular momentum of each radial function by type.
     reads_charges : bool
         Whether the calculation began from given charges.
+    collinear : bool
+        Whether the calculation has up and down electrons.
     files : list of str
         Files that it includes.
     """
@@ -93,6 +95,7 @@ class Input:
     geometry: Geometry | None = None
     shells: dict[str, tuple[int, ...]] = field(default_factory=dict)
     reads_charges: bool = False
+    collinear: bool = False
     files: list[str] = field(default_factory=list)
 
 
@@ -188,6 +191,8 @@ def _hamiltonian(body: str, found: Input) -> None:
     for entry in entries(body):
         if entry.name == "readinitialcharges":
             found.reads_charges = entry.value.strip("\"'").lower() in ("yes", "true", "1")
+        elif entry.name in ("spinpolarisation", "spinpolarization"):
+            found.collinear = entry.value.lower() in ("colinear", "collinear")
         elif entry.name == "maxangularmomentum" and entry.body is not None:
             for line in re.split(r"[\n;]", entry.body):
                 name, equals, value = line.partition("=")

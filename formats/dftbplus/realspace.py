@@ -145,6 +145,13 @@ def read(
     if find("hamreal2.dat") and not find("hamreal1.dat"):
         raise MissingFileError("has hamreal2.dat, but not hamreal1.dat", path=label)
     geometry, given_input, used = _input(find, companions, folder, label)
+    if given_input and given_input.collinear and len(found["hamiltonian"]) == 1:
+        raise MissingFileError(
+            "is of the up electrons alone: the input has SpinPolarisation = Colinear, and no "
+            "hamreal2.dat is beside it",
+            path=label,
+            remedy="give it in `companions`",
+        )
     matrices = {
         name: [read_matrix(file) for file in files] for name, files in found.items() if files
     }
@@ -182,6 +189,8 @@ def read(
         faces = on_faces(structure, 0.0)
         structure, note = settled_by_overlap(structure, checked, label, faces)
         notes += [note] if note else []
+    if "hamiltonian" not in operators:
+        notes.append("no hamreal1.dat: H is not known")
     if "overlap" not in operators:
         notes.append("no overreal.dat: S is not known")
     if "hamiltonian" in operators and not (given_input and given_input.reads_charges):
@@ -227,7 +236,7 @@ def _input(
         raise MissingFileError(
             "has no dftb_in.hsd with the geometry beside it",
             path=label,
-            remedy="name dftb_in.hsd or a geometry in the gen format as a companion",
+            remedy="give dftb_in.hsd or a geometry in the gen format in `companions`",
         )
     return given.geometry, given, [named, *given.files]
 
@@ -260,7 +269,7 @@ def _structure(
             raise MoireioError(
                 f"atom {atom + 1} ({name}) has {size} orbitals in the matrices; {what}",
                 path=path,
-                remedy=f"give its shells as `shells` = {name}=spd",
+                remedy=f"give its shells with `shells` as in {name}=spd",
             )
         momenta.append(found)
     if guessed:

@@ -131,6 +131,8 @@ def read(
     checked = operators.get("overlap", operators.get("hamiltonian"))
     structure, note = settled_by_overlap(structure, checked, label)
     notes = [note] if note else []
+    if "hamiltonian" not in operators:
+        notes.append("no LCAO/hamiltonian1: H is not known")
     if "overlap" not in operators:
         notes.append("no LCAO/overlap1: S is not known")
     return assemble(
@@ -158,7 +160,7 @@ def _two_files(path: str, companions: Sequence[str], label: str) -> tuple[str, s
         raise MissingFileError(
             f"has no {stem}{wanted} beside it, which holds {what}",
             path=label,
-            remedy="name it as a companion",
+            remedy="give it in `companions`",
         )
     return (path, other) if of_matrices else (other, path)
 

@@ -250,9 +250,11 @@ def write_dftbplus(folder, example, *, shifts=((0, 0, 0),) * 3):
     (folder / "geo.gen").write_text("\n".join(gen) + "\n")
     letters = {name: "spdf"[max(shells)] for name, shells in example.shells.items()}
     momenta = "\n".join(f'    {name} = "{letter}"' for name, letter in letters.items())
+    spin = "  SpinPolarisation = Colinear {}\n" if example.spins == 2 else ""
     (folder / "dftb_in.hsd").write_text(
         'Geometry = GenFormat {\n  <<< "geo.gen"  # the atoms\n}\nHamiltonian = DFTB {\n'
-        f"  Scc = Yes\n  ReadInitialCharges = Yes\n  MaxAngularMomentum {{\n{momenta}\n  }}\n}}\n"
+        f"  Scc = Yes\n{spin}  ReadInitialCharges = Yes\n"
+        f"  MaxAngularMomentum {{\n{momenta}\n  }}\n}}\n"
     )
     (folder / "detailed.out").write_text("Fermi level:    -0.1000000000 H   -2.7211 eV\n")
     return folder

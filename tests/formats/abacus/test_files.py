@@ -333,6 +333,22 @@ def test_what_is_missing_is_named(foreign, tmp_path):
         read(str(folder / S))
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("INPUT", "INPUT_PARAMETERS\nnspin\t2 # up, down\n"), ("running_scf.log", "   nspin = 2\n")],
+)
+def test_spin_down_is_missing(tmp_path, name, text):
+    folder = tmp_path / "out"
+    write(system(["C", "H"], "collinear"), str(folder))
+    (folder / "running_scf.log").unlink()
+    with read(str(folder)) as calculation:
+        assert calculation.hamiltonian.meta.spin == "collinear"
+    (folder / DOWN).unlink()
+    (folder / name).write_text(text)
+    with pytest.raises(MoireioError, match=f"is of spin up alone: {name} has .*and {DOWN} is not"):
+        read(str(folder))
+
+
 def test_folder_of_a_run(tmp_path):
     """OUT.… with H and log, STRU above; S under the name of 2025."""
     made = system(["C", "H"], "none")

@@ -97,7 +97,7 @@ def _nan(group):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda f: (f / "basis.dat").unlink(), r"no basis.dat .*`shells` = C=s2p2d1"),
+        (lambda f: (f / "basis.dat").unlink(), r"no basis.dat .*`shells` as in C=s2p2d1"),
         (lambda f: (f / "positions.dat").unlink(), "no positions.dat beside it"),
         (lambda f: (f / "positions.dat").write_text("1 2\n"), "positions.dat"),
         (lambda f: (f / "atomic_numbers.dat").write_text("6 42"), "for|of 3 atoms"),
@@ -114,3 +114,12 @@ def test_damage_is_named(tmp_path, damage, message):
     damage(tmp_path)
     with pytest.raises(MoireioError, match=message):
         h5.read(str(tmp_path))
+
+
+def test_files_that_are_missing(tmp_path):
+    write_deeptb(tmp_path, Example())
+    (tmp_path / "hamiltonians.h5").unlink()
+    with h5.read(str(tmp_path)) as found:
+        assert "no hamiltonians.h5: H is not known" in found.notes
+    (tmp_path / "positions.dat").unlink()
+    assert h5.detect(str(tmp_path))  # so that the message names the file

@@ -110,6 +110,7 @@ def _replace(name, old, new):
     [
         (lambda f: (f / "geo.gen").unlink(), "geo.gen: is included, but there is no such file"),
         (lambda f: (f / "hamreal1.dat").unlink(), "hamreal2.dat, but not hamreal1"),
+        (lambda f: (f / "hamreal2.dat").unlink(), "up electrons alone: .* no hamreal2.dat"),
         (lambda f: (f / "hamimag1.dat").write_text(""), "hamimag1.dat is of .* non-collinear"),
         (_replace("hamreal1.dat", "E+00", "E+y0"), r"hamreal1.dat: line \d+: \d numbers expected"),
         (_replace("hamreal1.dat", "E+00", "E+99 1"), r"hamreal1.dat: line \d+: \d numbers"),
