@@ -7,6 +7,7 @@ A format is one row here and one module with `detect`, `read` and, where moireio
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
 from moireio.formats.assembly.shells import SHELLS_HELP
+from moireio.formats.structures.text import plain_name
 from moireio.runtime import plugins
 
 GROUP = "moireio.formats"
@@ -416,14 +418,35 @@ def writable_format(path: str) -> Format | None:
         The one with the longest suffix that fits, of those that are written; None if there is none.
     """
     rows = [named_format(name) for name in format_names() if name != "moireio"]
+    return _longest_suffix(path, [row for row in rows if row.write is not None])
+
+
+def _longest_suffix(path: str, rows: Iterable[Format]) -> Format | None:
     fitting = [
         (len(suffix), row)
         for row in rows
-        if row.write is not None
         for suffix in row.suffixes
         if path.lower().endswith(suffix.lower())
     ]
     return max(fitting, key=lambda one: one[0])[1] if fitting else None
+
+
+def format_by_suffix(path: str) -> Format | None:
+    """Return the format that the name of a file promises, whatever its contents.
+
+    Parameters
+    ----------
+    path : str
+        A file; compressed ones end with a further suffix.
+
+    Returns
+    -------
+    Format or None
+        The one with the longest suffix that fits, block files aside, as many programs have the
+        suffix ``.h5``; None if there is none.
+    """
+    rows = [row for row in map(named_format, format_names()) if row.name != "moireio"]
+    return _longest_suffix(plain_name(path), rows) if os.path.isfile(path) else None
 
 
 def detect_format(path: str, names: Iterable[str] | None = None) -> Format | None:

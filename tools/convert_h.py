@@ -190,7 +190,7 @@ def _target(target, name, container):
 def _source(source, name):
     """Return the Format of SOURCE; a stream is a block file unless another format is named."""
     from moireio.errors import MissingFileError, MoireioError
-    from moireio.formats.registry import detect_format, named_format
+    from moireio.formats.registry import detect_format, format_by_suffix, named_format
 
     if name is not None:
         return named_format(name)
@@ -198,7 +198,9 @@ def _source(source, name):
         return named_format(BLOCK)
     if not os.path.exists(source):
         raise MissingFileError("no such file or folder", path=source)
-    row = detect_format(source)
+    if os.path.isfile(source) and os.path.getsize(source) == 0:
+        raise MoireioError("is empty", path=source, remedy="make it again")
+    row = detect_format(source) or format_by_suffix(source)
     if row is None:
         raise MoireioError(
             "is of no known format",

@@ -17,6 +17,8 @@ from moireio.operators.blocks import block_offsets
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
 
+#: Largest coordinate of a centre, Å.
+FARTHEST = 1e6
 #: Centres that are closer are one, Å: programs print six digits or more.
 SAME = 1e-4
 #: Orbitals without centres are on one site up to this number. Each has its own site at 0 beyond it,
@@ -71,8 +73,8 @@ def sites(
         points = np.zeros((n, 3))
     else:
         points = np.asarray(centres, dtype=np.float64).reshape(n, 3)
-        if not np.isfinite(points).all():
-            raise MoireioError("a centre is not finite")
+        if not (np.abs(points) < FARTHEST).all():
+            raise MoireioError(f"a centre is not finite, or farther than {FARTHEST:.0e} Å away")
         site = _grouped(points)
     counts = np.bincount(site)
     kinds = list(dict.fromkeys(counts.tolist()))

@@ -113,6 +113,9 @@ class DataFolder(ABC):
             raise MoireioError(f"has no {wanted}", path=label or self.path, remedy=remedy)
 
         notes = list(self.notes)
+        for name, letter in (("hamiltonian", "H"), ("overlap", "S")):
+            if name not in present:
+                notes.append(f"no {self.names[name]}: {letter} is not known")
         if self._is_reversed(present):
             self.backwards = True
             notes.append(

@@ -8,6 +8,7 @@ down ones: moireio's own order. Kept: all of these, and the names of bases under
 folder has them. What is not known there: cutoffs beyond such names, radial functions.
 """
 
+import glob
 import os
 import reprlib
 from collections.abc import Sequence
@@ -204,12 +205,15 @@ def detect(path: str) -> bool:
     bool
         By the names of its files.
     """
+    described = os.path.exists(os.path.join(path, "info.json"))
+    blocks = files_of(path, DockFolder.names)
     if not os.path.isfile(os.path.join(path, "POSCAR")):
-        return False
-    if files_of(path, DockFolder.names):
+        # also without it, so that the message names it; not DeePTB's folders
+        return bool(blocks) and described and not glob.glob(os.path.join(path, "*.dat"))
+    if blocks:
         return True
     legacy = files_of(path, DeepHFolder.names, pieces=True)
-    return not legacy and os.path.exists(os.path.join(path, "info.json"))
+    return not legacy and described
 
 
 def read(

@@ -147,7 +147,8 @@ def detect(path: str) -> bool:
     bool
         By the names of its files.
     """
-    return os.path.exists(os.path.join(path, "lat.dat"))
+    names = ("lat.dat", "site_positions.dat", "orbital_types.dat")
+    return any(os.path.exists(os.path.join(path, name)) for name in names)
 
 
 def read(

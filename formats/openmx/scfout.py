@@ -27,6 +27,8 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -41,6 +43,8 @@ from moireio.formats.openmx.header import VERSIONS, Header, read_header
 from moireio.formats.openmx.kpath import BandSegment
 from moireio.formats.openmx.matrices import USUAL_RESIDUAL, ScfoutOperator
 from moireio.formats.openmx.verify import check_positions, fitting_basis
+from moireio.formats.structures.text import MAGIC, plain_name
+from moireio.formats.text.streams import PIECE, opened
 from moireio.operators.blocks import block_offsets
 from moireio.results.electrons import Electrons
 from moireio.results.kpath import KPathSegments
@@ -206,9 +210,9 @@ def detect(path: str) -> bool:
     Returns
     -------
     bool
-        By its suffix.
+        By its suffix; compressed ones too.
     """
-    return path.lower().endswith(".scfout") and os.path.isfile(path)
+    return plain_name(path).lower().endswith(".scfout") and os.path.isfile(path)
 
 
 def read(
@@ -291,7 +295,7 @@ def open_scfout(
     path = os.fspath(path)
     label = label or path
     try:
-        with open(path, "rb") as stream:
+        with _uncompressed(path) as stream:
             if os.fstat(stream.fileno()).st_size == 0:
                 raise DamagedError("is empty", path=label, remedy="OpenMX did not write it")
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
@@ -302,6 +306,24 @@ def open_scfout(
     except BaseException:
         mapped.close()
         raise
+
+
+def _uncompressed(path):
+    """Return a file that can be mapped: itself, or a temporary one with what it unpacks to."""
+    stream = open(path, "rb")  # noqa: SIM115
+    start = stream.read(6)
+    if not any(start.startswith(magic) for magic in MAGIC):
+        return stream
+    stream.close()
+    unpacked = tempfile.TemporaryFile()  # noqa: SIM115
+    try:
+        with opened(path) as packed:
+            shutil.copyfileobj(packed, unpacked, PIECE)
+        unpacked.flush()
+    except BaseException:
+        unpacked.close()
+        raise
+    return unpacked
 
 
 def _open(path, mapped, dat, check_coordinates, pbc):

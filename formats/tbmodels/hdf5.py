@@ -22,6 +22,7 @@ from moireio.errors import DamagedError, ExistingFileError, MoireioError, naming
 from moireio.formats.assembly.hoppings import FARTHEST_CELL
 from moireio.formats.deeph.files import open_hdf5
 from moireio.formats.tbmodels.objects import calculation_of_parts, occupied_states, parts_of
+from moireio.formats.text.streams import first_bytes
 from moireio.runtime.files import write_whole
 from moireio.store.hdf5_guard import own_dataset, own_object
 
@@ -49,9 +50,8 @@ def detect(path: str) -> bool:
     """
     if not os.path.isfile(path):
         return False
-    with open(path, "rb") as stream:
-        if stream.read(8) != SIGNATURE:
-            return False
+    if first_bytes(path, 8) != SIGNATURE:
+        return False
     try:
         with open_hdf5(path) as file:
             root = file.get("tb_model", file)

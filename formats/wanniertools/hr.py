@@ -196,16 +196,22 @@ def _files(
 ) -> tuple[str, WtIn | None, str | None, Structure | None]:
     """Return the Hamiltonian, its input, its overlap and a structure given for the lattice."""
     given: dict[str, str] = {}
+    wt = read_wt_in(path) if describe_file(path) == INPUT else None
+    named = None if wt is None else wt.values.get("hrfile", "wannier90_hr.dat")
     for companion in companions:
         if not os.path.exists(companion):
             raise MissingFileError(path=companion)
+        if named and os.path.basename(named) in (
+            plain_name(companion),
+            os.path.basename(companion),
+        ):
+            given["hamiltonian"] = companion
+            continue
         kind = describe_file(companion)
         sparse = kind == SPARSE or (kind is None and _looks_sparse(companion))
         given["input" if kind == INPUT else "overlap" if sparse else "structure"] = companion
-    if describe_file(path) == INPUT:
-        wt = read_wt_in(path)
-        name = wt.values.get("hrfile", "wannier90_hr.dat")
-        path = _beside(wt.path, name)
+    if wt is not None and named is not None:
+        path = given.get("hamiltonian") or _beside(path, named)
     else:
         found = given.get("input") or _input_of(path)
         wt = None if found is None else read_wt_in(found)
@@ -229,7 +235,9 @@ def _beside(path: str, name: str) -> str:
         if os.path.isfile(whole + suffix):
             return whole + suffix
     raise MissingFileError(
-        f"names {name}, which is not there", path=path, remedy="put it beside this file"
+        f"names {name}, which is not there",
+        path=path,
+        remedy="put it beside this file, or give it in `companions`",
     )
 
 

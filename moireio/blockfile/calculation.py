@@ -198,7 +198,7 @@ def _has_format(path: str) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return "format" in file.attrs
-    except OSError:
+    except (OSError, KeyError, RuntimeError):  # KeyError: a damaged header of an object
         return True
 
 

@@ -104,6 +104,14 @@ def test_of_no_known_format(invoke, tmp_path):
     done = invoke("convert-h", tmp_path / "notes.txt", "-o", tmp_path / "x.h5")
     assert done.exit_code == 1
     assert "notes.txt: is of no known format (convert-h --list prints them" in done.stderr
+    for name in ("model_hr.dat", "hamreal1.dat", "x.txt"):
+        (tmp_path / name).write_text("")
+        done = invoke("convert-h", tmp_path / name, "-o", tmp_path / "x.h5")
+        assert done.exit_code == 1
+        assert f"{name}: is empty" in done.stderr
+    (tmp_path / "model_hr.dat").write_text("nothing\n")  # the format that its name promises
+    done = invoke("convert-h", tmp_path / "model_hr.dat", "-o", tmp_path / "x.h5")
+    assert "model_hr.dat: line 1: the file ends where" in done.stderr
     done = invoke("convert-h", tmp_path / "absent", "-o", tmp_path / "x.h5")
     assert "absent: no such file or folder" in done.stderr
 

@@ -58,5 +58,7 @@ def test_without_centres_orbitals_are_on_one_site_at_0():
 def test_what_cannot_be_placed_is_refused():
     with pytest.raises(MoireioError, match="not finite"):
         sites(CELL, [[np.nan, 0, 0]], 1)
+    with pytest.raises(MoireioError, match=r"farther than 1e\+06 Å"):
+        sites(CELL, [[0, 0, 0], [0, -1e300, 0]], 2)
     with pytest.raises(MoireioError, match="no orbitals"):
         sites(CELL, None, 0)

@@ -231,3 +231,13 @@ def test_packed_files(tmp_path):
         packed.write_bytes(damaged)
         with pytest.raises(MoireioError, match=complaint):
             dock.open_folder(str(tmp_path / "a")).operator("hamiltonian")
+
+
+def test_files_that_are_missing_are_named(tmp_path):
+    write_dock_folder(tmp_path / "a")
+    with dock.read(str(tmp_path / "a")) as found:
+        assert "no overlap.h5: S is not known" in found.notes
+    (tmp_path / "a" / "POSCAR").unlink()
+    assert dock.detect(str(tmp_path / "a"))
+    with pytest.raises(MoireioError, match="has no POSCAR"):
+        dock.read(str(tmp_path / "a"))

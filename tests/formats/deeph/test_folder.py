@@ -138,7 +138,7 @@ def test_spin_follows_from_the_blocks(tmp_path, spin, info):
         assert calculation.hamiltonian.meta.spin == ("spinor" if spin else "none")
         expected = with_info.operator("hamiltonian").data
         np.testing.assert_array_equal(calculation.hamiltonian.rows(0, 2), expected)
-        note, periodicity = calculation.notes
+        note, _, periodicity = calculation.notes
         assert periodicity.startswith("not periodic along a, b and c, where no pair")
     assert ("blocks have 8 = 2 x 4 rows: spinors" if spin else "have 4 rows: no spin") in note
     assert ("no info.json" if info is None else "has no isspinful") in note

@@ -1,5 +1,6 @@
 """OpenMX's .scfout: its bands against OpenMX's own, and what is kept of it."""
 
+import gzip
 import re
 
 import numpy as np
@@ -146,3 +147,15 @@ def test_pbc_of_the_user(data):
         assert calculation.structure.pbc.all()
     with pytest.raises(MoireioError, match=r"gr_ab\.scfout: is periodic along a: pair .* crosses"):
         scfout.read(data / "gr_ab.scfout", pbc=(False, True, False))
+
+
+def test_a_compressed_file(tmp_path, data):
+    packed = tmp_path / "x.scfout.gz"
+    packed.write_bytes(gzip.compress((data / "gr_ab.scfout").read_bytes(), 1))
+    assert scfout.detect(str(packed))
+    with scfout.read(str(packed)) as one, scfout.read(str(data / "gr_ab.scfout")) as two:
+        assert one.digest(["hamiltonian"]) == two.digest(["hamiltonian"])
+        np.testing.assert_array_equal(one.overlap.rows(0, 1), two.overlap.rows(0, 1))
+    packed.write_bytes(packed.read_bytes()[:-1000])
+    with pytest.raises(DamagedError, match=r"x\.scfout\.gz: its compressed data is damaged"):
+        scfout.read(str(packed))

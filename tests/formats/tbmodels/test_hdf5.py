@@ -1,5 +1,6 @@
 """TBmodels' HDF5 files."""
 
+import gzip
 import json
 import shutil
 import sys
@@ -45,6 +46,13 @@ def test_haldane(shared, haldane):
     for k, energies in zip(reference["k"], reference["eV"], strict=True):
         np.testing.assert_allclose(levels(calculation, k)[0], energies, atol=1e-14)
     assert calculation.structure.pbc.tolist() == [True, True, False]
+    packed = f"{haldane}.gz"
+    with open(haldane, "rb") as whole, gzip.open(packed, "wb") as stream:
+        shutil.copyfileobj(whole, stream)
+    assert hdf5.detect(packed)
+    np.testing.assert_array_equal(
+        levels(hdf5.read(packed), [0.1, 0.2, 0]), levels(calculation, [0.1, 0.2, 0])
+    )
 
 
 @pytest.mark.parametrize(("spinor", "n"), [(None, 3), ("blocks", 4), ("interleaved", 4), (None, 7)])

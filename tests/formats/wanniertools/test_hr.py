@@ -221,8 +221,12 @@ def test_missing_companions_are_named(shared, tmp_path):
     write_input(other, package="Overlapfile = 'S.dat', Orthogonal_Basis = F")
     with pytest.raises(MissingFileError, match=r"S\.dat"):
         hr.read(str(tmp_path / "x.dat"), companions=[str(other / "wt.in")])
-    with pytest.raises(MissingFileError, match=r"x\.dat"):
+    with pytest.raises(MissingFileError, match=r"names x\.dat, which is not there .*`companions`"):
         hr.read(str(other / "wt.in"))
+    write_input(other)
+    named = hr.read(str(other / "wt.in"), companions=[str(tmp_path / "x.dat")])
+    assert list(named.operators) == ["hamiltonian"]
+    np.testing.assert_allclose(bands(named, K), exact, atol=1e-10)
     shutil.copy(shared / "foreign/wanniertools_sparse_tbg244/TG_hr.dat-sparse.gz", other)
     poscar = str(shared / "foreign/wanniertools_sparse_tbg244/POSCAR-rigid")
     two = hr.read(str(other / "TG_hr.dat-sparse.gz"), companions=[poscar])

@@ -1,5 +1,6 @@
 """Calculations: operators that are read late, full storage, closing."""
 
+import h5py
 import numpy as np
 import pytest
 from helpers import overlap_like, random_operator, random_system, write_file
@@ -74,3 +75,9 @@ def test_block_files_are_told_by_name_and_contents(tmp_path, system):
     assert not is_block_file(str(tmp_path / "text"))
     assert not is_block_file(str(tmp_path))
     assert not is_block_file(str(tmp_path / "absent"))
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 1.0
+    whole = (tmp_path / "other.h5").read_bytes()
+    for at in range(800):  # h5py has errors of several kinds for damaged headers
+        (tmp_path / "other.h5").write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
+        assert isinstance(is_block_file(str(tmp_path / "other.h5")), bool)
