@@ -223,7 +223,16 @@ def _labels(stored: Stored, beside: Beside) -> list[str]:
     if stored.species is not None and stored.kinds is not None:
         return [stored.species[kind].label for kind in stored.kinds]
     if beside.labels is None:
-        raise _no_shells(stored.path, "its atoms")
+        if beside.numbers is None or not all(beside.numbers):
+            stem = os.path.splitext(plain_name(stored.path))[0]
+            raise MoireioError(
+                f"does not give the species of its atoms, and no {stem}.ORB_INDX is beside it",
+                path=stored.path,
+                remedy=f"give it in `companions`; or {stem}.XV, and `shells` as in C=s2p1",
+            )
+        from ase.data import chemical_symbols
+
+        return [chemical_symbols[number] for number in beside.numbers]
     if beside.sizes != stored.sizes.tolist():
         raise MoireioError(
             "has other numbers of orbitals on its atoms than the ORB_INDX file",

@@ -171,6 +171,11 @@ def test_tshs_needs_the_shells(foreign, tmp_path):
     index = str(folder / "electrode.ORB_INDX.gz")
     with read(str(tmp_path / "moved.TSHS"), companions=[index]) as calculation:
         assert calculation.structure.formula == "C6"
+        expected = calculation.hamiltonian.rows(0, 6)
+    shutil.copy(folder / "electrode.XV", tmp_path / "moved.XV")  # elements, but no shells
+    with read(str(tmp_path / "moved.TSHS"), shells="C=sp") as calculation:
+        assert calculation.structure.formula == "C6"
+        assert np.array_equal(calculation.hamiltonian.rows(0, 6), expected)
 
 
 def test_shells_of_a_model(tmp_path):
