@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import contextmanager
 
 import click
 
@@ -63,7 +64,7 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
         return
     if opts["as_json"]:
         raise click.UsageError("--json belongs to --list.")
-    from moireio.blockfile.stream import check_outputs, source_file
+    from moireio.blockfile.stream import check_outputs
     from moireio.errors import MoireioError
 
     target = "-" if output is None else output
@@ -95,7 +96,7 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
             _structure_of_block_file(ctx, source, target, opts["soc"])
             return
     read = _reader(reader, companions, reading, opts["pbc"])
-    with source_file(source) as (path, label), read(path, label=label) as calculation:
+    with _opened(source, read) as calculation:
         if kind == "block":
             _to_block_file(ctx, calculation, target, opts)
         elif kind == "structure":
@@ -104,6 +105,23 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
             _to_matrices_at_k(ctx, calculation, target, target_format, opts)
         else:
             _to_format(ctx, calculation, target, writer, writing, opts["force"])
+
+
+@contextmanager
+def _opened(source, read):
+    """Open SOURCE; errors name it, also where it is a pipe."""
+    from moireio.blockfile.stream import source_file
+    from moireio.errors import MoireioError
+
+    with source_file(source) as (path, label):
+        try:
+            calculation = read(path, label=label)
+        except MoireioError as error:
+            if error.path == path:
+                error.path = label
+            raise
+        with calculation:
+            yield calculation
 
 
 def _given(ctx, name):

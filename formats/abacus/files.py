@@ -54,6 +54,7 @@ RYDBERG_EV = 13.605698066
 LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-4}
 USUAL_RESIDUAL = {"hamiltonian": 1e-4, "overlap": 1e-5}
 NAMES = ("hrs1_nao.csr", "data-HR-sparse_SPIN0.csr", "hrs1_nao.dat")
+OVERLAPS = ("srs1_nao.csr", "sr_nao.csr", "data-SR-sparse_SPIN0.csr")
 RUNS = ("scf", "nscf", "relax", "cell-relax", "md")
 LOGS = tuple(f"running_{run}.log" for run in RUNS)
 STRUCTURES = ("STRU_ION_D", "STRU")
@@ -71,10 +72,11 @@ def detect(path: str) -> bool:
     Returns
     -------
     bool
-        By its first bytes, folders by the names in them.
+        By its first bytes, folders by the names in them, also of S alone, so that the message
+        names what is missing.
     """
     if os.path.isdir(path):
-        return _in_folder(path) is not None
+        return _in_folder(path) is not None or beside(path, *OVERLAPS) is not None
     return plain_name(path).endswith((".csr", "_nao.dat")) and letter_of(path) is not None
 
 

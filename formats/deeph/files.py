@@ -241,9 +241,12 @@ def open_hdf5(path: str) -> "Iterator[h5py.File]":
     if not os.path.isfile(path):
         raise MissingFileError(path=path)
     image = expanded(path)
+    if image is None and path.startswith("/proc/self/fd/"):  # of a pipe: HDF5 looks for a real path
+        with open(path, "rb") as stream:
+            image = stream.read()
     try:
         file = h5py.File(path if image is None else h5py.h5f.open_file_image(image), "r")
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # ValueError: of an image
         text = first_line(error)
         if "truncated" in text:
             raise DamagedError("is cut short", path=path, remedy="make it again") from error

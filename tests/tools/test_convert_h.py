@@ -1,12 +1,17 @@
 """``convert-h``: formats by name, suffix and content, and structure files."""
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import moireio
+from moireio.formats import matrices
 from moireio.formats.structures import files as structure_files
+from moireio.formats.tbmodels import hdf5 as tbmodels
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -138,3 +143,22 @@ def test_the_error_of_a_folder_is_that_of_its_format(invoke, tmp_path):
     done = invoke("convert-h", tmp_path, "-o", tmp_path / "x.h5")
     assert done.exit_code == 1
     assert "has no geometry.in beside it" in done.stderr
+
+
+def test_another_format_through_a_pipe(invoke, tmp_path):
+    """HDF5 too, which is read at any place; errors name the pipe."""
+    hoppings = {(n, 0, 0): np.array([[value]]) for n, value in ((0, 0.5), (1, -1.0), (-1, -1.0))}
+    with matrices.read(hoppings, cell=3 * np.eye(3)) as model:
+        tbmodels.write(model, str(tmp_path / "x.hdf5"))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for content, code in (((tmp_path / "x.hdf5").read_bytes(), 0), (b"rubbish" * 9, 1)):
+        writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+        writer.start()
+        done = invoke("convert-h", pipe, "--from", "tbmodels", "--force", "-o", tmp_path / "y.h5")
+        writer.join()
+        assert done.exit_code == code, done.stderr
+        assert "/proc/" not in done.stderr
+    assert f"{pipe}: is not an HDF5 file" in done.stderr
+    with moireio.open(tmp_path / "y.h5") as file:
+        assert file.operator("hamiltonian").at_k([0.5, 0, 0], dense=True)[0, 0] == 2.5

@@ -347,6 +347,10 @@ def test_spin_down_is_missing(tmp_path, name, text):
     (folder / name).write_text(text)
     with pytest.raises(MoireioError, match=f"is of spin up alone: {name} has .*and {DOWN} is not"):
         read(str(folder))
+    (folder / H).unlink()
+    assert detect_format(str(folder)).name == "abacus"
+    with pytest.raises(MoireioError, match=f"has no .*{H}"):
+        read(str(folder))
 
 
 def test_folder_of_a_run(tmp_path):
