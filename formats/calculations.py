@@ -40,6 +40,7 @@ def open_calculation(
     MoireioError
         If it is of none of these formats, or cannot be read.
     """
+    path = os.fspath(path)
     row = detect_format(path, formats)
     if row is None:  # the reader says what is wrong
         row = named_format("moireio" if formats is None else formats[-1])

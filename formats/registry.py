@@ -465,6 +465,7 @@ def detect_format(path: str, names: Iterable[str] | None = None) -> Format | Non
         The first that it is of, moireio's own formats before those of other packages; None if it
         is of none.
     """
+    path = os.fspath(path)
     for name in format_names() if names is None else names:
         row = named_format(name)
         if row.detect(path):

@@ -182,7 +182,7 @@ def is_block_file(path: str) -> bool:
         return True
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         return True
-    if path.lower().endswith(".npz"):  # a zip too, of arrays
+    if os.fspath(path).lower().endswith(".npz"):  # a zip too, of arrays
         return False
     try:
         kind = kind_of_file(path)
