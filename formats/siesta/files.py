@@ -208,7 +208,7 @@ def _structure_and_basis(stored: Stored, beside: Beside) -> tuple[Structure, Bas
     basis = {
         name: SpeciesBasis(
             species[name].shells,
-            cutoff=species[name].cutoff,
+            cutoff=_positive(species[name].cutoff),
             valence=species[name].valence,
             radial=species[name].radial,
         )
@@ -216,6 +216,11 @@ def _structure_and_basis(stored: Stored, beside: Beside) -> tuple[Structure, Bas
     }
     orthogonal = stored.overlap is not None and _is_one(stored)
     return structure, Basis(basis, orthogonal=orthogonal)
+
+
+def _positive(cutoff: float | None) -> float | None:
+    """Return a cutoff; None where the file has 0 or less, as sisl writes for an unknown one."""
+    return cutoff if cutoff is not None and cutoff > 0 else None
 
 
 def _labels(stored: Stored, beside: Beside) -> list[str]:

@@ -11,9 +11,11 @@ from foreign_levels import blocks_of, levels, overlap_misfit
 from siesta_files import random_hsx
 
 from moireio.errors import DamagedError, MoireioError
+from moireio.formats import matrices
 from moireio.formats.registry import detect_format
 from moireio.formats.siesta.files import read
 from moireio.formats.siesta.write import write
+from moireio.system.structure import Structure
 
 FILES = [
     ("siesta_c2_unpolarised", "siesta.HSX", 5e-8),
@@ -297,3 +299,17 @@ def test_what_is_not_hermitian_is_damaged(foreign, tmp_path):
     (tmp_path / "x.HSX").write_bytes(whole)
     with pytest.raises(DamagedError, match="partner differ"):
         read(str(tmp_path / "x.HSX"))
+
+
+def test_a_basis_without_cutoffs_comes_back(tmp_path):
+    """As of FHI-aims or a model; SIESTA's files have a number for the cutoff all the same."""
+    pytest.importorskip("sisl")
+    hoppings = {(n, 0, 0): np.array([[value]]) for n, value in ((0, 0.5), (1, -1.0), (-1, -1.0))}
+    structure = Structure(3 * np.eye(3), np.zeros((1, 3)), [6], [0], ["C"], [True, False, False])
+    unit = {(0, 0, 0): np.eye(1)}
+    model = matrices.read(hoppings, unit, structure=structure, shells={"C": [0]})
+    assert model.basis["C"].cutoff is None
+    write(model, str(tmp_path / "x.HSX"))
+    with read(str(tmp_path / "x.HSX")) as calculation:
+        assert calculation.basis["C"].cutoff is None
+        assert np.allclose(levels(calculation, [0.5, 0, 0]), 2.5)
