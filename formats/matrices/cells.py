@@ -92,6 +92,7 @@ def read(
     notes = []
     spin = "spinor" if spinor else "none"
     given = list(hamiltonian) if isinstance(hamiltonian, (tuple, list)) else [hamiltonian]
+    given, overlap = [_arrays(matrices) for matrices in given], _arrays(overlap)
     first = next((matrices for matrices in (*given, overlap) if matrices), None)
     if first is None:
         raise MoireioError("has no matrices", path=label)
@@ -210,6 +211,13 @@ def _basis(shells: Mapping[str, Sequence[int]] | Basis | None, label: str) -> Ba
     if isinstance(shells, Basis):
         return shells
     return Basis({name: SpeciesBasis(l=tuple(momenta)) for name, momenta in shells.items()})
+
+
+def _arrays(matrices: Matrices | None) -> Matrices | None:
+    """Return matrices by cell, nested lists among them as arrays."""
+    if matrices is None:
+        return None
+    return {R: one if hasattr(one, "shape") else np.asarray(one) for R, one in matrices.items()}
 
 
 def _key(cell: Sequence[int]) -> tuple[int, ...]:

@@ -85,3 +85,13 @@ def test_what_does_not_fit_is_refused():
         matrices.read({(0, 0): np.eye(2)}, cell=np.eye(3))
     with pytest.raises(MoireioError, match="not finite"):
         matrices.read({(0, 0, 0): np.full((2, 2), np.nan)}, cell=np.eye(3))
+
+
+def test_nested_lists_are_matrices():
+    whole = {(0, 0, 0): [[1.0, 2.0], [2.0, 3.0]], (1, 0, 0): [[0, 0.5], [0, 0]]}
+    arrays = {R: np.array(one) for R, one in whole.items()}
+    one, two = (
+        matrices.read(given, cell=np.eye(3), centres=[[0, 0, 0], [0.5, 0, 0]], partners="missing")
+        for given in (whole, arrays)
+    )
+    assert np.array_equal(one.hamiltonian.rows(0, 2), two.hamiltonian.rows(0, 2))
