@@ -357,9 +357,9 @@ def _basis(
     basis = Basis(species)
     orbitals = int(basis.sizes(structure).sum()) * spins
     if orbitals != hamiltonian.orbitals:
-        told = ", ".join(f"{name} {one.label}" for name, one in species.items())
+        shells = ", ".join(f"{name} {one.label}" for name, one in species.items())
         raise MoireioError(
-            f"has {hamiltonian.orbitals} orbitals; the {len(structure)} atoms with {told} have "
+            f"has {hamiltonian.orbitals} orbitals; the {len(structure)} atoms with {shells} have "
             f"{orbitals}",
             path=files.path,
             remedy="STRU, orbital files or `shells` are of another calculation",

@@ -131,6 +131,27 @@ def damage_text(data, rng):
     return b"\n".join(lines), f"{kind} {row + 1}"
 
 
+def survives(path, whole, damage, call, trials=200):
+    """Read damaged versions of one file; return how many were refused.
+
+    A message is one line and names the file or its folder.
+    """
+    from moireio.errors import MoireioError
+
+    refused = 0
+    for seed in range(trials):
+        content, what = damage(whole, random.Random(seed))
+        path.write_bytes(content)
+        try:
+            call()
+        except MoireioError as error:
+            refused += 1
+            text = str(error)
+            assert str(path.parent) in text, f"{what}: {text}"
+            assert "\n" not in text, what
+    return refused
+
+
 def damage_file(path, seed, missing=False):
     """Damage one file, or one file of a folder, where it is.
 

@@ -1,6 +1,5 @@
 """Damaged files of ABACUS: one line, or a calculation."""
 
-import random
 import sys
 from pathlib import Path
 
@@ -8,14 +7,13 @@ import numpy as np
 import pytest
 from abacus_files import write_binary, write_csr
 
-from moireio.errors import MoireioError
 from moireio.formats.abacus.files import read
 from moireio.formats.abacus.orbitals import read_log
 from moireio.formats.abacus.stru import read_stru
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fuzz"))
 
-from mutations import damage_bytes, damage_text
+from mutations import damage_bytes, damage_text, survives
 
 TRIALS = 200
 STRU = """ATOMIC_SPECIES
@@ -37,23 +35,6 @@ H
 0.4 0.5 0.6 1 1 1
 """
 HEADER = "user\n5.0\n1 0 0\n0 1 0\n0 0 1\nH\n2\nDirect\n0.1 0.2 0.3\n0.4 0.5 0.6"
-
-
-def survives(path, whole, damage, call):
-    refused = 0
-    for seed in range(TRIALS):
-        content, what = damage(whole, random.Random(seed))
-        path.write_bytes(content)
-        try:
-            call()
-        except MoireioError as error:
-            refused += 1
-            text = str(error)
-        else:
-            text = str(path.parent)
-        assert str(path.parent) in text, f"{what}: {text}"
-        assert "\n" not in text, what
-    return refused
 
 
 @pytest.mark.parametrize("form", ["old", "2025", "complex", "binary", "binary 2025"])

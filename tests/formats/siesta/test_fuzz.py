@@ -1,7 +1,6 @@
 """Damaged files of SIESTA: one line, or a calculation."""
 
 import gzip
-import random
 import shutil
 import sys
 from pathlib import Path
@@ -9,33 +8,14 @@ from pathlib import Path
 import pytest
 from siesta_files import ion_plain, ion_xml, random_hsx
 
-from moireio.errors import MoireioError
 from moireio.formats.siesta.beside import read_ion, read_numbers, read_orbital_index
 from moireio.formats.siesta.files import read
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fuzz"))
 
-from mutations import damage_bytes, damage_text
+from mutations import damage_bytes, damage_text, survives
 
 TRIALS = 200
-
-
-def survives(path, whole, damage, call, trials=TRIALS):
-    """Read damaged versions of one file; return how many were refused."""
-    refused = 0
-    for seed in range(trials):
-        content, what = damage(whole, random.Random(seed))
-        path.write_bytes(content)
-        try:
-            call()
-        except MoireioError as error:
-            refused += 1
-            text = str(error)
-        else:
-            text = str(path.parent)
-        assert str(path.parent) in text, f"{what}: {text}"
-        assert "\n" not in text, what
-    return refused
 
 
 @pytest.mark.parametrize("spin", ["collinear", "spinor"])
