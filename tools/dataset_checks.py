@@ -61,7 +61,8 @@ def audit(ctx, sources, as_json):
     required=True,
     type=click.Path(),
     metavar="MODEL",
-    help="The network whose features count.",
+    help="The network whose features count: a model of a registry, a model file, or a result "
+    "folder of DeepH-E3.",
 )
 @click.option(
     "--data",
@@ -77,9 +78,9 @@ def audit(ctx, sources, as_json):
     show_default=True,
     help="Number of structures to name.",
 )
-@options("json")
+@options("registry", "json")
 @click.pass_context
-def suggest(ctx, sources, model, data, count, as_json):
+def suggest(ctx, sources, model, data, count, registries, as_json):
     """Name the structures that a network should learn next: those farthest in its features.
 
     CANDIDATES are structure files, block files or calculations. One after another, the candidate is
@@ -88,10 +89,11 @@ def suggest(ctx, sources, model, data, count, as_json):
     """
     from moireio.formats.calculations import find_calculations
     from moireio.formats.models import load_model
+    from moireio.models.registry import registry_folders
     from moireio.network.training.suggest import suggest
     from moireio.tools.models import question_of
 
-    network = load_model(model)
+    network = load_model(model, folders=registry_folders(registries))
     with show_progress(ctx, "features") as progress:
         known = [question_of(path).structure for path in find_calculations(data)]
         candidates = [question_of(path).structure for path in sources]

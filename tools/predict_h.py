@@ -31,8 +31,8 @@ NAMED = 3  # ghosts that are named
     "-m",
     type=Suggested(lambda _: package_files("moireio.models", ".h5")),
     metavar="NAME|FILE|FOLDER",
-    help="A model of a registry (models list), a model file, or a result folder of DeepH-E3 (with "
-    "best_model.pkl).  [default: the one of the registries that expects the smallest error]",
+    help="A model of a registry (model-db list), a model file, or a result folder of DeepH-E3 "
+    "(with best_model.pkl).  [default: the one of the registries that expects the smallest error]",
 )
 @expert_options
 @options("registry")
@@ -249,7 +249,7 @@ def _chosen(ctx, file, registries, memory):
         raise MoireioError(
             f"no model of the registries knows {', '.join(symbols)}",
             path=file.label,
-            remedy="give one with --model, or put one into a registry with models add",
+            remedy="give one with --model, or put one into a registry with model-db add",
         )
     if len(known) == 1:
         say(ctx, f"model {known[0].name}")

@@ -74,7 +74,7 @@ def page(entries: Sequence[Entry]) -> str:
         _errors(entries),
     ]
     parts += [_article(entry, anchors[id(entry)]) for entry in entries]
-    parts.append('<p class="note">Made by moireio models page.</p></body></html>')
+    parts.append('<p class="note">Made by model-db page.</p></body></html>')
     return "\n".join(parts) + "\n"
 
 

@@ -115,6 +115,30 @@ def test_choose(invoke, registry, data, tmp_path):
         assert "chosen: none fits" in done.stdout
 
 
+def test_choose_before_there_is_a_basis(invoke, tmp_path):
+    """What build-twist writes is chosen for as the same structure in a POSCAR."""
+    found = []
+    for name in ("s.h5", "s.vasp"):
+        cell = tmp_path / name
+        assert invoke("build-twist", "graphene", "--index", "1", "2", "-o", cell).exit_code == 0
+        found.append(listed(invoke, "shipped", "choose", cell))
+    block_file, poscar = found
+    assert (block_file[0], block_file[1]["chosen"]) == (0, "graphene-bilayer")
+    error = [f[1]["ranking"][0]["expected_error_meV"] for f in found]
+    assert poscar[0] == 0
+    np.testing.assert_allclose(error[0], error[1], rtol=1e-4)
+
+
+def test_suggest_takes_a_model_of_a_registry(invoke, registry, tmp_path):
+    cells = [tmp_path / "near.vasp", tmp_path / "far.vasp"]
+    for cell, distance in zip(cells, ("3.35", "3.0"), strict=True):
+        words = ["--index", "1", "2", "--interlayer", distance, "-o", cell]
+        assert invoke("build-twist", "graphene", *words).exit_code == 0
+    words = ["--data", cells[0], "--model", "twin", "--registry", registry, "-n", "1", "--json"]
+    done = invoke("build-dataset", "suggest", *cells, *words)
+    assert [row["structure"] for row in json.loads(done.stdout)] == [str(cells[1])]
+
+
 def test_predict_h_takes_what_the_gate_chooses(invoke, registry, made, tmp_path, monkeypatch):
     monkeypatch.setenv("MOIREIO_MODELS", str(registry))
     done = invoke("predict-h", made["gr_ab"], "-o", tmp_path / "h.h5")
