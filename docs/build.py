@@ -53,6 +53,7 @@ CONTENTS = {
         "Block files <blockfile>",
         "Model files <modelfile>",
         "trust",
+        "papers",
     ],
     "Development": ["house", "contributing", "extending", "changelog"],
 }
