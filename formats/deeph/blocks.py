@@ -91,6 +91,8 @@ class StoredBlocks:
         self, members: npt.NDArray[np.int64], shape: tuple[int, int]
     ) -> npt.NDArray[np.inexact]:
         """Return the blocks of some pairs of one shape, (p, rows, columns)."""
+        if len(self._buffers) == len(self._dtypes) == 1:
+            return self._take(0, members, shape)
         places = self._where[members] * len(self._dtypes) + self._kind[members]
         groups = np.unique(places)
         if len(groups) == 1:

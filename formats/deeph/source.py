@@ -63,6 +63,7 @@ class FolderOperator:
         self.residual = 0.0
         self._blocks, self._path, self._name, self._limit = blocks, path, name, limit
         self._orders, self._species = orders, species.astype(np.int64)
+        self._in_order = [np.array_equal(order, np.arange(len(order))) for order in orders]
         self._named = blocks.pairs  # names in messages are those of the file
         self._partner = require_partners(blocks.pairs, path) if symmetrise else None
         self._norms = self._diagonals() if meta.name == "overlap" else None
@@ -96,33 +97,42 @@ class FolderOperator:
             shape = int(self.sizes[i[group[0]]]), int(self.sizes[j[group[0]]])
             step = max(1, BATCH_BYTES // (shape[0] * shape[1] * out.itemsize))
             for places in np.split(group, range(step, len(group), step)):
-                blocks = self._mean(places + span.start, shape)
-                flat = blocks.reshape(len(places), -1)
-                if not self._blocks.in_order:
+                in_order = self._blocks.in_order
+                if in_order or (self._in_order[first] and self._in_order[second]):
+                    if len(group) == len(i):  # they lie one after another
+                        target = out[offsets[places[0]] : offsets[places[-1] + 1]]
+                        self._mean(places + span.start, shape, target.reshape(-1, *shape))
+                        continue
+                    flat = self._mean(places + span.start, shape).reshape(len(places), -1)
+                else:
                     rows, columns = self._orders[first], self._orders[second]
+                    flat = self._mean(places + span.start, shape).reshape(len(places), -1)
                     flat = flat[:, (rows[:, None] * shape[1] + columns).ravel()]
                 scatter(out, offsets[places], flat)
         return out
 
-    def _mean(self, members, shape):
-        """Return the finished blocks of some pairs, in the file's order of orbitals."""
+    def _mean(self, members, shape, out=None):
+        """Return (in `out`) the finished blocks of some pairs, in the file's order of orbitals."""
         blocks = self._blocks.take(members, shape)
         check_elements(blocks, self._named, members, self._path, self._name)
         if self._norms is not None:
             self._norms.check(blocks, self._named, members)
         if self._partner is None:
+            if out is not None:
+                out[...] = blocks
             return blocks
         partners = self._partner[members]
         theirs = adjoint(self._blocks.take(partners, shape[::-1]))
         gap = blocks - theirs
-        gap = np.abs(gap, out=gap if gap.dtype.kind == "f" else None)
-        top = float(gap.max(initial=0.0))
+        if gap.dtype.kind == "f":
+            top = float(np.maximum(gap.max(initial=0.0), -gap.min(initial=0.0)))
+        else:
+            top = float(np.abs(gap).max(initial=0.0))
         if not top <= self._limit:
-            self._compare(gap, blocks, members, partners)
+            self._compare(np.abs(gap), blocks, members, partners)
         self.residual = max(self.residual, top)
         blocks += theirs
-        blocks *= 0.5
-        return blocks
+        return np.multiply(blocks, 0.5, out=blocks if out is None else out)
 
     def _compare(self, gap, blocks, members, partners):
         """Raise if blocks and their partners differ by more than rounding explains."""

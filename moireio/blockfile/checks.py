@@ -1,5 +1,7 @@
 """Checks of a block file: the schema, the parts, results and operators."""
 
+from collections.abc import Collection
+
 from moireio.blockfile.operator import Operator
 from moireio.blockfile.reader import FORMAT_VERSION, BlockFile
 from moireio.blockfile.schema import is_foreign, violations
@@ -11,7 +13,12 @@ from moireio.store.finding import Finding
 from moireio.system.structure import Structure
 
 
-def validate(file: BlockFile, samples: int = 4, progress: Progress | None = None) -> list[Finding]:
+def validate(
+    file: BlockFile,
+    samples: int = 4,
+    progress: Progress | None = None,
+    checked: Collection[str] = (),
+) -> list[Finding]:
     """Check everything that a block file promises.
 
     Parameters
@@ -22,6 +29,9 @@ def validate(file: BlockFile, samples: int = 4, progress: Progress | None = None
         k points at which the overlap must be positive definite: Γ, and pseudo-random ones.
     progress : Progress, optional
         Called with bytes of blocks that were checked, and those of all operators.
+    checked : collection of str
+        Operators whose blocks were compared one by one as they were written, and are not read
+        for that again.
 
     Returns
     -------
@@ -47,7 +57,7 @@ def validate(file: BlockFile, samples: int = 4, progress: Progress | None = None
         except MoireioError as error:
             findings.append(Finding(f"/{name}", error.what.removeprefix(f"/{name}: ")))
     if operators:
-        findings += check_operators(operators, file.structure, samples, progress)
+        findings += check_operators(operators, file.structure, samples, progress, checked)
     computed = "overlap" in operators or "hamiltonian" not in operators
     if not computed and "basis" in file and not file.basis.orthogonal:
         findings.append(Finding("/overlap", "not computed yet", "note"))

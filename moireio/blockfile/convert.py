@@ -15,6 +15,7 @@ from moireio.blockfile.stream import check_stdout, source_file, write_target
 from moireio.blockfile.writer import BlockWriter
 from moireio.errors import MoireioError, first_line
 from moireio.operators.blocks import OperatorSource, residual_of
+from moireio.operators.partners import CheckedView
 from moireio.operators.views import stored_as
 from moireio.runtime.processes import worker_pool
 from moireio.runtime.progress import Progress
@@ -48,7 +49,8 @@ class Conversion:
     arguments : sequence of str
         Command line, for the history.
     check : bool
-        Check what was written, as `h5-validate` does, before it gets its name.
+        Check what is written, as `h5-validate` does: blocks as they pass, the rest before the
+        file gets its name.
     """
 
     command: str
@@ -94,6 +96,8 @@ def convert(
     names = list(calculation.operators if settings.operators is None else settings.operators)
     sources = [calculation.operator(name) for name in names]
     views = [stored_as(source, settings.storage, settings.precision) for source in sources]
+    if settings.check:
+        views = [CheckedView(view, calculation.label) for view in views]
     with ThreadPoolExecutor(1) as thread:
         # The digest reads the input once more, beside the conversion.
         digest = thread.submit(calculation.digest, names)
@@ -118,16 +122,16 @@ def convert(
             writer.operators(views, progress, SLAB_BYTES)
             notes = calculation.notes + _residual_notes(calculation, sources)
             if settings.check:
-                notes += _findings(writer, calculation.label)
+                notes += _findings(writer, names, calculation.label)
             inputs = [(os.path.basename(os.path.normpath(calculation.label)), digest.result())]
             writer.history(settings.command, settings.arguments, inputs, notes)
     return notes
 
 
-def _findings(writer: BlockWriter, label: str) -> list[str]:
+def _findings(writer: BlockWriter, checked: Sequence[str], label: str) -> list[str]:
     """Return the remarks of a block file's checks; raise at the first error."""
     remarks = []
-    for finding in validate(BlockFile(writer.container)):
+    for finding in validate(BlockFile(writer.container), checked=checked):
         text = f"{finding.where}: {finding.what}"
         if finding.level == "error":
             raise MoireioError(f"makes no valid block file: {text}", path=label)

@@ -14,18 +14,14 @@ from moireio.errors import DamagedError, MoireioError
 from moireio.operators.blocks import (
     OperatorMeta,
     OperatorSource,
-    adjoint,
     block_offsets,
-    by_shape,
     checksum,
-    components,
     read_pairs,
     row_bytes,
     slab_bounds,
-    take_blocks,
 )
 from moireio.operators.catalogue import SPINS, operator_type
-from moireio.operators.partners import TOLERANCE, PartnerCheck
+from moireio.operators.partners import PartnerCheck, deviations
 from moireio.operators.views import FullView, require_partners
 from moireio.runtime.progress import Progress
 from moireio.store.base import Container, verify
@@ -260,20 +256,12 @@ class Operator:
                         remedy="the file was altered; make it again",
                     )
             suspects = self._partner_check.add(i0, i1, data, offsets)
-            if len(suspects):
-                self._require_partner_rule(suspects)
+            self._partner_check.require(_Unchecked(self), suspects)
         return Slab(i0, i1, i, j, R, data, offsets, self.sizes)
 
     @cached_property
     def _partner_check(self) -> PartnerCheck:
         return PartnerCheck(self.meta, self.sizes, self.pairs, self.label)
-
-    def _require_partner_rule(self, suspects: npt.NDArray[np.integer]) -> None:
-        """Raise if one of some pairs is not the adjoint of its partner."""
-        gaps = self._deviation(suspects)
-        worst = int(gaps.argmax())
-        if gaps[worst] > TOLERANCE[self.meta.dtype]:
-            raise self._partner_check.refuse(int(suspects[worst]), float(gaps[worst]))
 
     def _read_data(
         self, begin: npt.NDArray[np.integer], length: npt.NDArray[np.integer]
@@ -421,24 +409,9 @@ class Operator:
             Largest element of |O_ij(R) − parity · O_ji(−R)†| of each pair of the run.
         """
         span = self.pairs.rows(i0, i1)
-        return self._deviation(np.arange(span.start, span.stop))
-
-    def _deviation(self, indices: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-        """Return how far the blocks of some pairs are from their partners' adjoints."""
-        pairs, source = self.pairs, _Unchecked(self)
-        own, offsets = read_pairs(source, indices)
         # Of "upper" storage only on-site blocks, their own partners, can be asked for.
-        partner = self.partner[indices] if self.meta.storage == "full" else indices
-        other, places = read_pairs(source, partner)
-        out = np.zeros(len(indices))
-        rows = self.sizes[np.searchsorted(pairs.indptr, indices, side="right") - 1]
-        for shape, group in by_shape(rows, self.sizes[pairs.j[indices]]):
-            for mine, theirs in zip(components(own), components(other), strict=True):
-                a = take_blocks(mine, offsets[:-1][group], shape)
-                b = take_blocks(theirs, places[:-1][group], shape[::-1])
-                gap = np.abs(a - adjoint(b, self.meta.parity)).max(axis=(1, 2), initial=0)
-                out[group] = np.fmax(out[group], np.where(np.isnan(gap), np.inf, gap))
-        return out
+        partner = self.partner if self.meta.storage == "full" else None
+        return deviations(_Unchecked(self), partner, np.arange(span.start, span.stop))
 
 
 class _Unchecked:

@@ -23,6 +23,7 @@ from moireio.errors import DamagedError, MoireioError, first_line
 from moireio.store.base import ArrayInfo, axis_slice, chunk_shape, fill_value, long_axis, plain
 from moireio.store.bounds import METADATA_BYTES, require_name, require_sound_heap
 from moireio.store.changes import State, state_of
+from moireio.store.fletcher import write_whole_chunks
 from moireio.store.hdf5_guard import on_heap, own_dataset, own_object
 
 LAYOUT = ("v110", "v110")
@@ -273,7 +274,10 @@ class Hdf5Container:
         if start is None:
             dataset[...] = values
         else:
-            dataset[axis_slice(start, start + values.shape[axis], axis)] = values
+            written = write_whole_chunks(dataset, values, start) if axis == -1 else 0
+            if written < values.shape[axis]:
+                rest = values[axis_slice(written, None, axis)]
+                dataset[axis_slice(start + written, start + values.shape[axis], axis)] = rest
         self._check_space()
 
     def copy_group(self, source: Hdf5Container, name: str) -> None:

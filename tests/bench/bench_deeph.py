@@ -1,13 +1,15 @@
 """Data folders of DeepH: reading against h5py's bare loop and against cp.
 
-Rerun: python tests/bench/bench_deeph.py [MB]
+Rerun: python tests/bench/bench_deeph.py [MB] [--only dock|older] [--before PYTHON]
 
 A chain of atoms with 26 orbitals is written in both layouts: 20,000 blocks in the older one, MB
-(by default 500) in DeepH-dock's. Printed are wall and CPU seconds, the least of three.
+(by default 500) in DeepH-dock's. Printed are wall and CPU seconds, the least of three; files are
+in the page cache. PYTHON is the interpreter of another installation, whose convert-h is timed
+in turn with this one's.
 """
 
+import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,15 +51,17 @@ def chain(n_atoms, reach):
     return Calculation("made", Structure.from_ase(atoms), basis, {"hamiltonian": H})
 
 
-def timed(name, function, *arguments):
-    """Print the least wall and CPU seconds of a function, children included."""
-    walls, cpus = [], []
-    for _ in range(ROUNDS):
-        before, start = os.times(), time.perf_counter()
-        function(*arguments)
-        walls.append(time.perf_counter() - start)
-        cpus.append(sum(os.times()[:4]) - sum(before[:4]))
-    print(f"{name:<58} {min(walls):8.2f} {min(cpus):8.2f}", flush=True)
+def timed(*runs):
+    """Print the least wall and CPU seconds of functions, taken in turn, children included."""
+    walls, cpus = np.zeros((2, len(runs), ROUNDS))
+    for turn in range(ROUNDS):
+        for n, (_, function, *arguments) in enumerate(runs):
+            before, start = os.times(), time.perf_counter()
+            function(*arguments)
+            walls[n, turn] = time.perf_counter() - start
+            cpus[n, turn] = sum(os.times()[:4]) - sum(before[:4])
+    for (name, *_), wall, cpu in zip(runs, walls, cpus, strict=True):
+        print(f"{name:<58} {wall.min():8.2f} {cpu.min():8.2f}", flush=True)
 
 
 def bare_loop(path):
@@ -74,30 +78,56 @@ def read_all(read, folder):
             calculation.operator("hamiltonian").rows(begin, min(begin + 50, n))
 
 
-def convert(folder, target):
+def convert(folder, target, python=sys.executable):
     """The command, from its start to its end."""
-    words = [sys.executable, "-m", "moireio", "convert-h", folder, "-o", target, "-q", "--force"]
-    subprocess.run(words, check=True)
+    words = [python, "-m", "moireio", "convert-h", folder, "-o", target, "-q", "--force"]
+    subprocess.run(words, check=True, cwd="/")
+
+
+def copy_to_disk(source, target):
+    """What cp does, until the disk has it."""
+    subprocess.run(["cp", source, target], check=True)
+    with open(target, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def main():
     from moireio.formats.deeph import dock, dock_write, folder, folder_write
 
-    megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+    parser = argparse.ArgumentParser()
+    parser.add_argument("megabytes", nargs="?", type=int, default=500)
+    parser.add_argument("--only", choices=("dock", "older"))
+    parser.add_argument("--before")
+    words = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         older, newer = os.path.join(work, "older"), os.path.join(work, "dock")
         target = os.path.join(work, "out.h5")
+
+        def conversions(folder):
+            runs = [("the same, convert-h to a block file", convert, folder, target)]
+            if words.before:
+                runs.append(("  the same, before", convert, folder, target, words.before))
+            return runs
+
         print(f"{'':<58} {'wall, s':>8} {'CPU, s':>8}")
-        folder_write.write(chain(800, 12), older)
-        timed("h5py opens and reads 20,000 datasets", bare_loop, f"{older}/hamiltonians.h5")
-        timed("20,000 blocks of 26 x 26 from the older layout", read_all, folder.read, older)
-        timed("the same, convert-h to a block file", convert, older, target)
-        dock_write.write(chain(max(60, megabytes * 1_000_000 // (51 * 26**2 * 8)), 25), newer)
-        file = f"{newer}/hamiltonian.h5"
-        size = f"{os.path.getsize(file) / 1e6:.0f} MB"
-        timed(f"cp of {size}", shutil.copy, file, f"{work}/copy.h5")
-        timed(f"{size} from DeepH-dock's layout", read_all, dock.read, newer)
-        timed("the same, convert-h to a block file", convert, newer, target)
+        if words.only != "dock":
+            folder_write.write(chain(800, 12), older)
+            timed(
+                ("h5py opens and reads 20,000 datasets", bare_loop, f"{older}/hamiltonians.h5"),
+                ("20,000 blocks of 26 x 26, older layout", read_all, folder.read, older),
+                *conversions(older),
+            )
+        if words.only != "older":
+            n_atoms = max(60, words.megabytes * 1_000_000 // (51 * 26**2 * 8))
+            dock_write.write(chain(n_atoms, 25), newer)
+            file = f"{newer}/hamiltonian.h5"
+            size = f"{os.path.getsize(file) / 1e6:.0f} MB"
+            timed(
+                (f"cp of {size}", subprocess.run, ["cp", file, f"{work}/copy.h5"]),
+                ("the same, until the disk has it", copy_to_disk, file, f"{work}/copy.h5"),
+                (f"{size} from DeepH-dock's layout", read_all, dock.read, newer),
+                *conversions(newer),
+            )
 
 
 if __name__ == "__main__":

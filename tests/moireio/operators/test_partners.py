@@ -8,8 +8,8 @@ from helpers import random_operator, random_system, write_file
 
 import moireio
 from moireio.errors import DamagedError
-from moireio.operators.partners import PartnerCheck
-from moireio.operators.views import stored_as
+from moireio.operators.partners import LARGEST, CheckedView, PartnerCheck
+from moireio.operators.views import ArraySource, stored_as
 
 CASES = [
     ("hamiltonian", "none"),
@@ -178,3 +178,34 @@ def test_every_command_refuses(tmp_path, made, invoke, storage):
             assert len(result.stderr.splitlines()) == 1, result.stderr
             assert f"bad.h5: /{name}: pair (1, 1, R = 0 0 0) " in result.stderr, (command, words)
             assert not list(tmp_path.glob("o.*"))
+
+
+@pytest.mark.parametrize(("name", "spin"), CASES)
+@pytest.mark.parametrize("storage", ["full", "upper"])
+def test_blocks_are_compared_as_they_pass(name, spin, storage):
+    """Sound ones pass as they are, one by one and together; a changed one is named by its pair."""
+    _, basis = random_system(3)
+    sizes = basis.sizes(random_system(3)[0])
+    source = stored_as(random_operator(3, sizes, name=name, spin=spin)[0], storage, "float32")
+    data = source.rows(0, 4)
+    view = CheckedView(source, "x")
+    parts = [view.rows(a, a + 1) for a in range(4)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=-1), data)
+    ends = np.cumsum(source.pairs.block_elements(source.sizes))
+    for value, words in ((np.nan, "not finite"), (np.inf, "not finite"), (2 * LARGEST, "large")):
+        wrong = data.copy()
+        wrong[..., -1] = value
+        changed = ArraySource(source.meta, source.sizes, source.pairs, wrong)
+        pair = len(ends) - 1
+        where = f"({int(source.pairs.i[pair])}, {int(source.pairs.j[pair])}, R = "
+        with pytest.raises(DamagedError, match=words) as caught:
+            CheckedView(changed, "x").rows(0, 4)
+        assert where in str(caught.value)
+    if storage == "upper":
+        return
+    pair = int(np.flatnonzero(source.pairs.i != source.pairs.j)[0])
+    wrong = data.copy()
+    wrong[..., ends[pair] - 1] += 0.01
+    changed = CheckedView(ArraySource(source.meta, source.sizes, source.pairs, wrong), "x")
+    with pytest.raises(DamagedError, match=r"differs from its partner's .*adjoint by 1.0e-02"):
+        [changed.rows(atom, atom + 1) for atom in (3, 1, 0, 2)]
