@@ -96,7 +96,7 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
             _structure_of_block_file(ctx, source, target, opts["soc"])
             return
     read = _reader(reader, companions, reading, opts["pbc"])
-    with _opened(source, read) as calculation:
+    with _opened(source, read, reader.name == BLOCK) as calculation:
         if kind == "block":
             _to_block_file(ctx, calculation, target, opts)
         elif kind == "structure":
@@ -108,12 +108,13 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
 
 
 @contextmanager
-def _opened(source, read):
+def _opened(source, read, is_block):
     """Open SOURCE; errors name it, also where it is a pipe."""
     from moireio.blockfile.stream import source_file
     from moireio.errors import MoireioError
+    from moireio.store.containers import kind_of_bytes
 
-    with source_file(source) as (path, label):
+    with source_file(source, kind_of_bytes if is_block else None) as (path, label):
         try:
             calculation = read(path, label=label)
         except MoireioError as error:
@@ -207,6 +208,7 @@ def _target(target, name, container):
 
 def _source(source, name):
     """Return the Format of SOURCE; a stream is a block file unless another format is named."""
+    from moireio.blockfile.stream import is_compressed_block
     from moireio.errors import MissingFileError, MoireioError
     from moireio.formats.registry import detect_format, format_by_suffix, named_format
 
@@ -219,6 +221,8 @@ def _source(source, name):
     if os.path.isfile(source) and os.path.getsize(source) == 0:
         raise MoireioError("is empty", path=source, remedy="make it again")
     row = detect_format(source) or format_by_suffix(source)
+    if row is None and is_compressed_block(source):
+        return named_format(BLOCK)
     if row is None:
         raise MoireioError(
             "is of no known format",

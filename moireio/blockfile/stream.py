@@ -7,18 +7,20 @@ past 256 MiB to a file in ``$TMPDIR``; a writer makes the file and copies it.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import shutil
 import stat
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from moireio.blockfile.reader import BlockFile, open_blockfile
 from moireio.blockfile.schema import naming_misfits
 from moireio.blockfile.writer import BlockWriter
-from moireio.errors import MissingFileError, MoireioError, unreadable, unwritable
+from moireio.errors import DamagedError, MissingFileError, MoireioError, unreadable, unwritable
 from moireio.results.registry import usable_kind
 from moireio.runtime.files import copy_to_stream, descriptor, is_device, is_stream
 from moireio.runtime.workdirs import work_folder
@@ -28,6 +30,7 @@ from moireio.store.transaction import check_target, write_container
 SPOOL_BYTES = 256 << 20
 PIECE_BYTES = 1 << 20
 STDIN_NAME = "standard input"
+GZIP = b"\x1f\x8b"
 
 
 @contextlib.contextmanager
@@ -41,7 +44,8 @@ def source_file(
     source : str
         A path, or "-" for standard input.
     check : callable, optional
-        Called with the first bytes of a stream and its name; may refuse it.
+        Called with the first bytes of a stream and its name; may refuse it. With it, block files
+        compressed by gzip are unpacked.
 
     Yields
     ------
@@ -58,6 +62,10 @@ def source_file(
     if source != "-":
         if not os.path.exists(source):
             raise MissingFileError("no such file or folder", path=source)
+        if check is not None and is_compressed_block(source):
+            with _unpacked(source) as stream, _spool(stream, source, check) as path:
+                yield path, source
+            return
         if os.path.isfile(source) or os.path.isdir(source):
             yield source, source
             return
@@ -86,6 +94,46 @@ def source_file(
         return
     with _spool(stdin, STDIN_NAME, check) as path:
         yield path, STDIN_NAME
+
+
+def is_compressed_block(path: str) -> bool:
+    """Return whether a file may be a block file compressed by gzip.
+
+    Parameters
+    ----------
+    path : str
+        Any path.
+
+    Returns
+    -------
+    bool
+        By the first bytes of what it holds.
+    """
+    if not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as raw:
+            if raw.read(2) != GZIP:
+                return False
+        with gzip.open(path, "rb") as stream:
+            kind_of_bytes(stream.read(8), path)
+    except (MoireioError, OSError, EOFError, zlib.error):
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _unpacked(path: str) -> Iterator[BinaryIO]:
+    """Open what a file holds that gzip has compressed."""
+    try:
+        with gzip.open(path, "rb") as stream:
+            yield cast(BinaryIO, stream)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DamagedError(
+            f"its compressed data is damaged or cut short ({error})",
+            path=path,
+            remedy="make it again",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -194,6 +242,11 @@ def write_target(
         if base is None or base.label == STDIN_NAME:
             raise MoireioError(
                 "cannot be changed in place", path=STDIN_NAME, remedy="name the file"
+            )
+        if os.path.realpath(base.container.path) != os.path.realpath(base.label):
+            # Compressed, or a pipe with a name.
+            raise MoireioError(
+                "cannot be changed in place", path=base.label, remedy="unpack it first, or use -o"
             )
         path = base.container.path
         with write_container(

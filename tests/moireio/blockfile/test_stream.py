@@ -1,5 +1,6 @@
 """Spools, outputs that must not be made, and files that appear whole or not at all."""
 
+import gzip
 import io
 import os
 import threading
@@ -92,3 +93,27 @@ def test_a_structure_in_a_pipe_is_refused_with_what_to_do(tmp_path):
     ):
         pass
     writer.join()
+
+
+def test_a_compressed_block_file_is_unpacked(tmp_path, made):
+    path = tmp_path / "x.h5.gz"
+    whole = made["gr_ab"].read_bytes()
+    path.write_bytes(gzip.compress(whole, 1))
+    with stream.open_source(str(path)) as file:
+        assert (file.label, file.hamiltonian.n_pairs) == (str(path), 330)
+        assert moireio.validate(file) == []
+        with (
+            pytest.raises(MoireioError, match=r"x\.h5\.gz: cannot be changed in place \(unpack it"),
+            stream.write_target(None, base=file, in_place=True),
+        ):
+            pass
+    packed = path.read_bytes()
+    for damaged in (packed[: len(packed) // 2], packed[:-8] + bytes(8)):
+        path.write_bytes(damaged)
+        with (
+            pytest.raises(MoireioError, match=r"x\.h5\.gz: its compressed data is damaged"),
+            stream.open_source(str(path)),
+        ):
+            pass
+    path.write_bytes(gzip.compress(b"text"))
+    assert not stream.is_compressed_block(str(path))
