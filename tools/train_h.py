@@ -142,6 +142,30 @@ PRESETS = {
     help="Mean of |ΔH|² (eV²) or of |ΔH| (eV).",
 )
 @click.option(
+    "--band-weight",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Weight of the error of bands near the Fermi level in the loss: with 0.01, 30 meV of the "
+    "bands count as much as 3 meV of the elements of H. For a last step with --init-from.",
+)
+@click.option(
+    "--band-window",
+    nargs=2,
+    type=float,
+    default=(-1.5, 1.5),
+    show_default=True,
+    metavar="LOW HIGH",
+    help="Energies of these bands, eV from the Fermi level.",
+)
+@click.option(
+    "--band-points",
+    type=click.IntRange(1),
+    default=12,
+    show_default=True,
+    help="k points of each structure; they take turns.",
+)
+@click.option(
     "--seed",
     type=click.IntRange(0),
     default=42,
@@ -281,9 +305,12 @@ def main(ctx, sources, output, force, processes, calibrate_only, **settings):
 
 def _optimisation(settings):
     """Return the settings of the optimisation, completed from the preset."""
+    from moireio.network.training.windowstates import BandWindow
+
     preset = PRESETS[settings["preset"]]
     names = ("epochs", "learning_rate", "min_learning_rate", "clip", "ema_decay", "loss", "seed")
-    chosen = {name: settings[name] for name in (*names, "schedule")}
+    chosen = {name: settings[name] for name in (*names, "schedule", "band_weight")}
+    chosen["band_window"] = BandWindow(*settings["band_window"], settings["band_points"])
     for name in ("batch", "patience", "cooldown"):
         chosen[name] = preset[name] if settings[name] is None else settings[name]
     if chosen["min_learning_rate"] is None:

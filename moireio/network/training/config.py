@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from moireio.errors import MoireioError
 from moireio.network.irreps import Irreps
+from moireio.network.training.windowstates import BandWindow
 
 # Field names under which model files store a `TrainingConfig`, where they differ.
 STORED_NAMES = {"learning_rate": "rate", "min_learning_rate": "least_rate", "ema_decay": "average"}
@@ -49,6 +50,12 @@ class TrainingConfig:
     schedule : {"plateau", "cosine"}
         Lower the learning rate when validation no longer improves, or along half a cosine down to
         `min_learning_rate` in the last of `epochs`.
+    band_weight : float
+        Weight of the mean square error of the bands in `band_window` beside that of the elements
+        of H; 0 for none. With a weight of 0.01, 30 meV of the bands count as much as 3 meV of the
+        elements.
+    band_window : BandWindow
+        Which bands, at how many k points.
 
     Raises
     ------
@@ -72,6 +79,8 @@ class TrainingConfig:
     loss: Literal["mse", "mae"] = "mse"
     seed: int = 42
     schedule: Literal["plateau", "cosine"] = "plateau"
+    band_weight: float = 0.0
+    band_window: BandWindow = field(default_factory=BandWindow)
 
     def __post_init__(self) -> None:
         """Check the learning rates."""
@@ -100,7 +109,13 @@ class TrainingConfig:
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values under the names that model files use."""
-        return {STORED_NAMES.get(f.name, f.name): getattr(self, f.name) for f in fields(self)}
+        values = {STORED_NAMES.get(f.name, f.name): getattr(self, f.name) for f in fields(self)}
+        window = values.pop("band_window")
+        if self.band_weight:
+            values["band_window"] = asdict(window)
+        else:  # as before there were any
+            values.pop("band_weight")
+        return values
 
 
 @dataclass(frozen=True)

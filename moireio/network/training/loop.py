@@ -14,7 +14,7 @@ from moireio.errors import MoireioError
 from moireio.network.model import NetworkModel
 from moireio.network.training.cache import Samples, to_device
 from moireio.network.training.config import TrainingConfig
-from moireio.network.training.loss import LossModule, block_errors, mean_loss
+from moireio.network.training.loss import LossModule, as_loss, block_errors, mean_loss
 from moireio.network.training.parallel import Workers
 from moireio.network.training.samples import TrainingSample
 from moireio.network.training.state import STATE_FILE, TrainingState, read_state, write_state
@@ -65,7 +65,8 @@ class Training:
         if folder is not None:
             self._claim()
             self._load()
-        self._loss = self.workers.wrap(LossModule(model, config.loss))
+        self._module = LossModule(model, config.loss, config.band_weight)
+        self._loss = self.workers.wrap(self._module)
 
     @property
     def learning_rate(self) -> float:
@@ -107,6 +108,7 @@ class Training:
             If the loss is not finite.
         """
         self.optimiser.zero_grad()
+        self._module.turn = self.state.steps
         workers = self.workers
         sizes = [s.elements for s in samples]
         if counted is not None:
@@ -169,7 +171,7 @@ class Training:
             elements = [s.elements for s, c in zip(samples, counted, strict=True) if c]
             sizes.append(self.workers.total([sum(elements)])[0])
         with self.averaged():
-            loss, mean = self.validate(self.validation)
+            loss, mean, bands = self.validate(self.validation)
         state.epoch += 1
         row = {
             "epoch": state.epoch,
@@ -180,6 +182,8 @@ class Training:
             "best_epoch": state.best_epoch,
             "seconds": time.monotonic() - begin,
         }
+        if config.band_weight:
+            row["validation_bands_meV"] = bands * 1e3
         self.update_schedule(loss)
         row["best_epoch"] = state.best_epoch
         state.history.append(row)
@@ -214,8 +218,8 @@ class Training:
             _set(self.weights, weights)
 
     @torch.no_grad()
-    def validate(self, samples: Samples | Sequence[TrainingSample]) -> tuple[float, float]:
-        """Return loss and mean absolute error of some structures.
+    def validate(self, samples: Samples | Sequence[TrainingSample]) -> tuple[float, float, float]:
+        """Return loss and errors of some structures.
 
         Parameters
         ----------
@@ -228,16 +232,24 @@ class Training:
             Loss over all elements together.
         mean : float
             Mean of |ΔH|, eV.
+        bands : float
+            Root of the mean square error of the bands in the window, at all their k points, eV; 0
+            without `band_weight`.
         """
-        head, total, mean, count = self.model.prepare(), 0.0, 0.0, 0
+        config = self.config
+        head, sums = self.model.prepare(), np.zeros(4)
         samples = Samples.of(samples)
         for sample in samples.in_order(self.workers.share(range(len(samples)))):
             errors = block_errors(self.model, to_device(sample, self.workers.device), head)
-            total += float(mean_loss(errors, self.config.loss)) * sample.elements
-            mean += sum(float(difference.abs().sum()) for _, difference in errors)
-            count += sample.elements
-        total, mean, count = self.workers.total([total, mean, count])
-        return total / count, mean / count
+            loss, bands, n = float(mean_loss(errors, config.loss)), 0.0, sample.elements
+            if config.band_weight and sample.states is not None:
+                found = to_device(sample.states, self.workers.device).mean_loss(errors)
+                loss += config.band_weight * float(as_loss(found, config.loss))
+                bands = float(found)
+            mean = sum(float(difference.abs().sum()) for _, difference in errors)
+            sums += loss * n, mean, bands * n, n
+        loss, mean, bands, count = self.workers.total(sums.tolist())
+        return loss / count, mean / count, math.sqrt(bands / count)
 
     def update_schedule(self, loss: float) -> None:
         """Keep the best weights, lower the learning rate or go back, as DeepH-E3 does.

@@ -120,12 +120,44 @@ class LossModule(nn.Module):
         The model.
     kind : {"mse", "mae"}
         Mean square or mean absolute error.
+    band_weight : float
+        Weight of the error of the bands near the Fermi level (`WindowStates.loss`; with "mae" its
+        root).
+
+    Attributes
+    ----------
+    turn : int
+        Which of a structure's k points counts in `forward`; they take turns.
     """
 
-    def __init__(self, model: NetworkModel, kind: str) -> None:
+    def __init__(self, model: NetworkModel, kind: str, band_weight: float = 0.0) -> None:
         super().__init__()
         self.network, self._model, self._kind = model.network, model, kind
+        self._band_weight, self.turn = band_weight, 0
 
     def forward(self, sample: TrainingSample) -> torch.Tensor:
-        """Return the loss of a sample."""
-        return mean_loss(block_errors(self._model, sample), self._kind)
+        """Return the loss of a sample, with the error of its bands at one k point."""
+        errors = block_errors(self._model, sample)
+        loss = mean_loss(errors, self._kind)
+        if not self._band_weight or sample.states is None:
+            return loss
+        bands = sample.states.loss(errors, self.turn % len(sample.states))
+        return loss + self._band_weight * as_loss(bands, self._kind)
+
+
+def as_loss(mean_square: torch.Tensor, kind: str) -> torch.Tensor:
+    """Return a mean square as it enters a loss.
+
+    Parameters
+    ----------
+    mean_square : tensor
+        eV².
+    kind : {"mse", "mae"}
+        Kind of the loss.
+
+    Returns
+    -------
+    tensor
+        Itself (eV²), or its root (eV).
+    """
+    return mean_square if kind == "mse" else torch.sqrt(mean_square + 1e-12)

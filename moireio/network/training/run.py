@@ -40,6 +40,7 @@ from moireio.network.training.sets import (
     find_sets,
 )
 from moireio.network.training.species import CollectedSpecies
+from moireio.network.training.windowstates import BandWindow
 from moireio.runtime.threads import torch_threads
 from moireio.system.basis import Basis
 
@@ -109,7 +110,8 @@ def train(
         _freeze(model.network, freeze, model.label)
         level = _zero_of_energy(model, sets)
         memory = compute.memory / int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        samples = _samples(sets, model, open_calculation, level, memory)
+        window = config.band_window if config.band_weight else None
+        samples = _samples(sets, model, open_calculation, level, memory, window)
         if model.network.settings.calibrated and fresh != set():
             calibrate(model, samples["training"], fresh)
         model.network.to(team.device)
@@ -274,6 +276,7 @@ def _samples(
     open_calculation: OpenCalculation,
     level: float,
     memory: float,
+    window: BandWindow | None = None,
 ) -> dict[str, Samples]:
     """Return the samples of every set, which share the memory."""
     # geometry is made on the CPU, with a network that stays there
@@ -282,7 +285,14 @@ def _samples(
     return {
         name: Samples(
             [
-                partial(_sample, path, summary.level - level, on_cpu, open_calculation)
+                partial(
+                    _sample,
+                    path,
+                    summary.level - level,
+                    on_cpu,
+                    open_calculation,
+                    window if name != "test" else None,
+                )
                 for path, summary in group.items()
             ],
             memory * len(group) / total,
@@ -292,10 +302,14 @@ def _samples(
 
 
 def _sample(
-    path: str, mu: float, model: NetworkModel, open_calculation: OpenCalculation
+    path: str,
+    mu: float,
+    model: NetworkModel,
+    open_calculation: OpenCalculation,
+    window: BandWindow | None,
 ) -> TrainingSample:
     with open_calculation(path) as calculation:
-        return make_sample(calculation, model.network, model.targets, mu=mu)
+        return make_sample(calculation, model.network, model.targets, mu=mu, window=window)
 
 
 class _Geometry:
@@ -331,8 +345,8 @@ def _run_epochs(training: Training, compute: ComputeSettings, note: Note) -> Non
             note(
                 f"epoch {row['epoch']}: training {_in_mev(row['training_loss'], config)}, "
                 f"validation {_in_mev(row['validation_loss'], config)} (mean "
-                f"{row['validation_mae_meV']:.2f} meV), best at {row['best_epoch']}, learning rate "
-                f"{row['rate']:.1e}, at most {left / 60:.0f} min left"
+                f"{row['validation_mae_meV']:.2f} meV{_bands(row)}), best at {row['best_epoch']}, "
+                f"learning rate {row['rate']:.1e}, at most {left / 60:.0f} min left"
             )
             noted = now
     training.save()
@@ -352,6 +366,11 @@ def _tensorboard(training: Training) -> Any:
     return SummaryWriter(
         os.path.join(training.folder, "tensorboard"), purge_step=training.state.epoch + 1
     )
+
+
+def _bands(row: Mapping[str, float]) -> str:
+    error = row.get("validation_bands_meV")
+    return "" if error is None else f", bands {error:.1f} meV"
 
 
 def _in_mev(loss: float, config: TrainingConfig) -> str:

@@ -13,7 +13,9 @@ from moireio.network.ends import Edges
 from moireio.network.graph import Graph
 from moireio.network.head import Targets
 from moireio.network.net import Network
+from moireio.network.training.windowstates import BandWindow, WindowStates, window_states
 from moireio.operators.blocks import OperatorSource, by_shape, read_pairs, take_blocks
+from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis
 from moireio.system.structure import Structure
 
@@ -28,6 +30,7 @@ class LabelledStructure(Protocol):
     basis: Basis
     hamiltonian: OperatorSource
     overlap: OperatorSource | None
+    electrons: Electrons | None
 
 
 @dataclass(eq=False)
@@ -76,6 +79,8 @@ class TrainingSample:
         μ of the term μ·S that was subtracted from H, eV.
     elements : int
         Number of matrix elements of all blocks.
+    states : WindowStates or None
+        States near the Fermi level, if errors of bands count.
     """
 
     label: str
@@ -85,6 +90,7 @@ class TrainingSample:
     pair_blocks: dict[tuple[int, int], list[SpeciesPairBlocks]]
     mu: float
     elements: int
+    states: WindowStates | None = None
 
     def all_blocks(self) -> Iterator[SpeciesPairBlocks]:
         """Go through the blocks of every pair of species.
@@ -125,7 +131,11 @@ def mean_level(calculation: LabelledStructure) -> float:
 
 
 def make_sample(
-    calculation: LabelledStructure, network: Network, targets: Targets, mu: float = 0.0
+    calculation: LabelledStructure,
+    network: Network,
+    targets: Targets,
+    mu: float = 0.0,
+    window: BandWindow | None = None,
 ) -> TrainingSample:
     """Turn a calculation into a training sample.
 
@@ -139,6 +149,8 @@ def make_sample(
         Species and shells of the model.
     mu : float
         μ·S is subtracted from H; eV.
+    window : BandWindow, optional
+        Which states are found, for errors of bands.
 
     Returns
     -------
@@ -197,7 +209,12 @@ def make_sample(
                 network.edges(*ends, species_tensor, own_vectors, for_layers=False),
             )
         )
-    return TrainingSample(label, graph, species_tensor, groups, pair_blocks, mu, elements)
+    sample = TrainingSample(label, graph, species_tensor, groups, pair_blocks, mu, elements)
+    if window is not None:
+        fermi = None if calculation.electrons is None else calculation.electrons.fermi
+        kind = torch.complex64 if network.dtype == torch.float32 else torch.complex128
+        sample.states = window_states(H, S, structure.pbc, fermi, window, edge_of_pair, kind, label)
+    return sample
 
 
 def _members(
