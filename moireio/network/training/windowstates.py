@@ -59,7 +59,7 @@ class WindowStates:
     Parameters
     ----------
     coefficients : list of (orbitals, m) tensors
-        S-orthonormal states in lattice gauge, by k point; m differs, and may be 0.
+        S-orthonormal states in lattice gauge, by k point; m differs.
     phases : (nk, edges) tensor
         e^{2πi k·R} of every edge: bonds, then the atoms' own.
     rows, columns : (edges,) tensors of int
@@ -117,10 +117,10 @@ class WindowStates:
         Returns
         -------
         tensor
-            eV²; 0 where no state lies in the window.
+            eV².
         """
         matrix = self.projected(errors, number)
-        return torch.view_as_real(matrix).square().sum() / max(1, len(matrix))
+        return torch.view_as_real(matrix).square().sum() / len(matrix)
 
     def mean_loss(self, errors: "BlockErrors") -> torch.Tensor:
         """Return the mean of `loss` over all k points.
@@ -190,7 +190,7 @@ def window_states(
     fermi : float or None
         Fermi level, eV.
     window : BandWindow
-        Energies and number of k points.
+        Energies and number of k points; those without states in the window are left out.
     edge_of_pair : (p,) array of int
         Edge of every pair of H.
     dtype : torch.dtype
@@ -220,24 +220,26 @@ def window_states(
     H = BlochSum.from_source(hamiltonian)
     S = BlochSum.from_source(overlap, spinor=hamiltonian.meta.spin == "spinor")
     points = spread_points(periodic, window.points)
-    states = []
-    for k in points:
+    states, kept = [], []
+    for number, k in enumerate(points):
         _, vectors = eigh(
             H.dense(k),
             S.dense(k),
             subset_by_value=(fermi + window.low, fermi + window.high),
             check_finite=False,
         )
-        states.append(torch.as_tensor(vectors).to(dtype))
-    if not any(c.shape[1] for c in states):
+        if vectors.shape[1]:
+            states.append(torch.as_tensor(vectors).to(dtype))
+            kept.append(number)
+    if not states:
         raise MoireioError(
             f"has no states between {window.low:g} and {window.high:g} eV around its Fermi level",
             path=label,
             remedy="give a wider `band_window`",
         )
     pairs = hamiltonian.pairs
-    phases = np.empty((len(points), len(pairs)), dtype=complex)
-    phases[:, edge_of_pair] = np.exp(2j * np.pi * points @ pairs.R.T)
+    phases = np.empty((len(kept), len(pairs)), dtype=complex)
+    phases[:, edge_of_pair] = np.exp(2j * np.pi * points[kept] @ pairs.R.T)
     rows, columns = (np.empty(len(pairs), dtype=np.int64) for _ in range(2))
     rows[edge_of_pair] = H.atom_start[pairs.i]
     columns[edge_of_pair] = H.atom_start[pairs.j]
