@@ -25,6 +25,28 @@ pp_pi = -3.033
 overlap = { pp_pi = 0.129 }
 """
 
+# Rudenko, Yuan, Katsnelson, Phys. Rev. B 92, 085419 (2015): hoppings (eV) of the shells of
+# black phosphorus, inside a layer and between two, as `above`, `cutoff` (Å).
+INSIDE = {
+    1: (-1.486, 2.0, 2.2307),
+    2: (3.729, 2.2307, 2.4),
+    3: (-0.252, 3.2, 3.324),
+    4: (-0.071, 3.324, 3.4),
+    5: (0.019, 3.4, 3.53),
+    6: (0.186, 4.1, 4.31),
+    7: (-0.063, 4.31, 4.5),
+    8: (0.101, 5.13, 5.28),
+    9: (-0.042, 5.28, 5.41),
+    10: (0.073, 5.47, 5.492),
+}
+BETWEEN = [
+    (0.524, 3.53, 3.7),
+    (0.180, 3.7, 3.9),
+    (-0.123, 4.9, 5.065),
+    (-0.168, 5.065, 5.13),
+    (0.005, 5.41, 5.47),
+]
+
 
 @pytest.fixture(scope="module")
 def graphene(tmp_path_factory):
@@ -105,6 +127,32 @@ def test_one_layer_by_formula(run, tmp_path, graphene):
             expected = [-3.033 * w / (1 + 0.129 * w), 3.033 * w / (1 - 0.129 * w)]
             np.testing.assert_allclose(levels(b, k), expected, atol=1e-9)
     assert run("h5-validate", tmp_path / "b.h5").code == 0
+
+
+def test_phosphorene_by_shells(run, tmp_path):
+    """Levels at Γ of a layer by formula; the gap of two layers is that of the table by cells."""
+    model = tmp_path / "phosphorene.toml"
+    lines = ['name = "rudenko"', "[species.P]", 'orbitals = ["s"]', "valence = 1"]
+    for t, above, cutoff in [*INSIDE.values(), *BETWEEN]:
+        lines += ["[[bond]]", 'species = ["P", "P"]', f"above = {above}", f"cutoff = {cutoff}"]
+        lines.append(f"ss_sigma = {t}")
+    model.write_text("\n".join(lines))
+    found = []
+    for words in (["--interlayer", "15"], ["--shift", "2", "0.5", "0"]):
+        done = run("build-twist", "phosphorene", "phosphorene", "--angle", "0", *words)
+        run("tb-h", "-m", model, "-o", tmp_path / "h.h5", "--force", stdin=done.stdout)
+        with moireio.open(tmp_path / "h.h5") as file:
+            found.append(levels(file, [0, 0, 0]))
+    t = {n: shell[0] for n, shell in INSIDE.items()}
+    own = 2 * t[3] + 2 * t[7] + 4 * t[10]  # translations
+    up = t[2] + t[6] + 2 * t[9]  # to the other half of the layer, by the steep bond
+    along = 2 * t[1] + 2 * t[4] + 2 * t[8]  # in the same half
+    signs = [(a, b) for a in (1, -1) for b in (1, -1)]
+    expected = sorted(own + a * up + b * along + a * b * 4 * t[5] for a, b in signs)
+    np.testing.assert_allclose(found[0][::2], expected, atol=1e-9)
+    np.testing.assert_allclose(found[0][1::2], expected, atol=1e-9)
+    assert expected[2] - expected[1] == pytest.approx(1.838)
+    assert found[1][4] - found[1][3] == pytest.approx(1.1504315, abs=1e-7)
 
 
 def test_storage_container_precision_and_processes(invoke, tmp_path, monkeypatch):
