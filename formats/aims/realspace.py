@@ -111,7 +111,7 @@ def detect(path: str) -> bool:
         By its name.
     """
     if os.path.isdir(path):
-        return beside(path, INDICES) is not None
+        return any(_SOURCE.fullmatch(plain_name(name)) for name in os.listdir(path))
     return _SOURCE.fullmatch(plain_name(path)) is not None and os.path.isfile(path)
 
 

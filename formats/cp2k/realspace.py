@@ -61,7 +61,9 @@ def detect(path: str) -> bool:
         return True
     if os.path.isdir(path):
         names = [os.path.join(path, name) for name in sorted(os.listdir(path))]
-        return has_matrices(path) or any(has_matrices(name) for name in names)
+        outputs = (name for name in names if plain_name(name).endswith((".out", ".log")))
+        found = has_matrices(path) or any(has_matrices(name) for name in names)
+        return found or any(is_output(name) for name in outputs)  # it names what is missing
     return has_matrices(path) or is_output(path)
 
 

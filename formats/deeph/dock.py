@@ -8,7 +8,6 @@ down ones: moireio's own order. Kept: all of these, and the names of bases under
 folder has them. What is not known there: cutoffs beyond such names, radial functions.
 """
 
-import glob
 import os
 import reprlib
 from collections.abc import Sequence
@@ -208,12 +207,21 @@ def detect(path: str) -> bool:
     described = os.path.exists(os.path.join(path, "info.json"))
     blocks = files_of(path, DockFolder.names)
     if not os.path.isfile(os.path.join(path, "POSCAR")):
-        # also without it, so that the message names it; not DeePTB's folders
-        return bool(blocks) and described and not glob.glob(os.path.join(path, "*.dat"))
+        # Also without it, so that the message names it; not DeePTB's folders.
+        return described and any(_has_pairs(file) for (file, *_) in blocks.values())
     if blocks:
         return True
     legacy = files_of(path, DeepHFolder.names, pieces=True)
     return not legacy and described
+
+
+def _has_pairs(path):
+    """Return whether a file lists its blocks as DeepH-dock's do."""
+    try:
+        with open_hdf5(path) as file:
+            return "atom_pairs" in file
+    except MoireioError:
+        return False
 
 
 def read(

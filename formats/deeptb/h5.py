@@ -78,8 +78,9 @@ def detect(path: str) -> bool:
         By names, and for files by their first block.
     """
     if os.path.isdir(path):
-        there = any(beside(path, *names) for names in FILES.values())
-        return there and any(beside(path, *names) for names in STRUCTURE_FILES)
+        there = [file for names in FILES.values() if (file := beside(path, *names))]
+        described = any(beside(path, *names) for names in STRUCTURE_FILES)
+        return bool(there) and (described or detect(there[0]))
     names = [name for listed in FILES.values() for name in listed]
     if plain_name(path) not in names or not first_bytes(path, 8).startswith(HDF5_SIGNATURE):
         return False

@@ -177,3 +177,11 @@ def test_damage_is_named(tmp_path, damage, message):
     damage(tmp_path)
     with pytest.raises(MoireioError, match=message):
         realspace.read(str(tmp_path))
+
+
+def test_a_folder_without_its_indices_is_known(tmp_path):
+    write_aims(tmp_path, Example())
+    (tmp_path / "rs_indices.out").unlink()
+    assert realspace.detect(str(tmp_path))
+    with pytest.raises(MoireioError, match=r"has no rs_indices.out beside it"):
+        realspace.read(str(tmp_path))

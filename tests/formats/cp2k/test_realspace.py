@@ -258,6 +258,11 @@ def test_detection(tmp_path, example):
     (tmp_path / "x.out.gz").write_bytes(gzip.compress(path.read_bytes()))
     for name in ("x.out", "x.out.gz", "csr.tar.gz"):
         assert realspace.detect(str(tmp_path / name))
+    (tmp_path / "csr.tar.gz").unlink()
+    (tmp_path / "x.out").unlink()
+    assert realspace.detect(str(tmp_path))  # so that the message names what is missing
+    with pytest.raises(MoireioError, match="has no CSR files beside it"):
+        realspace.read(str(tmp_path))
     (tmp_path / "y.out").write_text("something else")
     assert not realspace.detect(str(tmp_path / "y.out"))
 

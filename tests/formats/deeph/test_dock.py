@@ -238,6 +238,7 @@ def test_files_that_are_missing_are_named(tmp_path):
     with dock.read(str(tmp_path / "a")) as found:
         assert "no overlap.h5: S is not known" in found.notes
     (tmp_path / "a" / "POSCAR").unlink()
+    (tmp_path / "a" / "openmx.dat").write_text("System.Name a")  # of the run before it
     assert dock.detect(str(tmp_path / "a"))
     with pytest.raises(MoireioError, match="has no POSCAR"):
         dock.read(str(tmp_path / "a"))

@@ -123,3 +123,5 @@ def test_files_that_are_missing(tmp_path):
         assert "no hamiltonians.h5: H is not known" in found.notes
     (tmp_path / "positions.dat").unlink()
     assert h5.detect(str(tmp_path))  # so that the message names the file
+    (tmp_path / "atomic_numbers.dat").unlink()
+    assert h5.detect(str(tmp_path))
