@@ -76,7 +76,9 @@ def solver_names() -> list[str]:
     return [*SOLVERS, *entries(GROUP, SOLVERS)]
 
 
-def automatic(n_orbitals: int, bands: int | None, device: str = "cpu") -> str:
+def automatic(
+    n_orbitals: int, bands: int | None, device: str = "cpu", smallest: int = SPARSE_SIZE
+) -> str:
     """Return the solver that "auto" means.
 
     Parameters
@@ -87,13 +89,15 @@ def automatic(n_orbitals: int, bands: int | None, device: str = "cpu") -> str:
         How many bands are wanted; None for all.
     device : str
         Where to compute.
+    smallest : int
+        Size from which on the sparse solver is worth while.
 
     Returns
     -------
     {"dense", "sparse"}
         The sparse solver for a few bands of a large matrix, on the CPU.
     """
-    few = bands is not None and FEW * bands < n_orbitals and n_orbitals >= SPARSE_SIZE
+    few = bands is not None and FEW * bands < n_orbitals and n_orbitals >= smallest
     return "sparse" if few and device == "cpu" and can_count(n_orbitals) else "dense"
 
 

@@ -23,6 +23,9 @@ from moireio.topology.mesh_states import Gap, MeshStates
 LEAST_LINK = 0.7  # smallest singular value of a link that counts
 MOST_FLUX = np.pi / 2
 DEPTH = 10  # how often a plaquette may be divided
+MOST_DIVISIONS = (
+    1500  # beside one for each plaquette: enough for two bands that nearly meet on a line
+)
 CLOSED = 1e-6  # eV
 FINER = 1.5
 
@@ -38,6 +41,11 @@ class Subspace(Protocol):
 
     def at(self, k: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
         """Return S-orthonormal states at a k point that was prepared, (n_orbitals, nb)."""
+
+    def link(
+        self, links: Links, k: npt.NDArray[np.float64], k2: npt.NDArray[np.float64]
+    ) -> npt.NDArray[Any]:
+        """Return ⟨u_m(k)|u_n(k')⟩ between two k points that were prepared, (nb, nb)."""
 
     def smallest_gap(self) -> Gap:
         """Return the smallest gap that separates them, over all k points so far."""
@@ -68,6 +76,13 @@ class BandSpace:
     def at(self, k: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
         """Return the states at a k point."""
         return self.states.group(k, self.group, self.channel)
+
+    def link(
+        self, links: Links, k: npt.NDArray[np.float64], k2: npt.NDArray[np.float64]
+    ) -> npt.NDArray[Any]:
+        """Return the overlaps of the states at two k points."""
+        part = self.states.columns(self.group)
+        return self.states.overlaps(k, k2, links, self.channel)[part, part]
 
     def smallest_gap(self) -> Gap:
         """Return the smallest direct gap to the neighbouring bands."""
@@ -134,7 +149,7 @@ class FluxMesh:
         self._space.prepare(self.points())
         whole = [(a * unit, b * unit) for a in range(self.shape[0]) for b in range(self.shape[1])]
         squares: list[Square] = [(x, y, unit) for x, y in whole]
-        most = len(squares) + 100
+        most = len(squares) + MOST_DIVISIONS
         while True:
             found = {square: self._flux_of(square) for square in squares}
             poor = [s for s, (flux, link) in found.items() if not _counts(flux, link)]
@@ -182,7 +197,7 @@ class FluxMesh:
         x, y, direction, length = self._wrapped(edge)
         k = self._k(x, y)
         k2 = self._k(x + length, y) if direction == 0 else self._k(x, y + length)
-        return self._links.between(k, self._space.at(k), k2, self._space.at(k2))
+        return self._space.link(self._links, k, k2)
 
     def _phase(self, edge: Edge) -> tuple[complex, float]:
         """Return det U/|det U| along an edge, and the smallest singular value of its parts."""

@@ -97,6 +97,22 @@ class Plane:
         """
         return np.asarray(k, dtype=float)[..., list(self.axes)] @ self.reciprocal
 
+    def distance(self, k: npt.ArrayLike, k2: npt.ArrayLike) -> float:
+        """Return how far two k points are apart, the shortest way round, Å⁻¹.
+
+        Parameters
+        ----------
+        k, k2 : (3,) arrays
+            Fractional.
+
+        Returns
+        -------
+        float
+            With the 2π.
+        """
+        difference = np.asarray(k, dtype=float) - k2
+        return float(np.linalg.norm(self.cartesian(difference - np.rint(difference))))
+
     def in_plane(self, vectors: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return two components of Cartesian vectors inside the plane.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,20 +12,39 @@ import numpy.typing as npt
 from moireio.errors import MoireioError
 from moireio.projection.groups import flipped_rows
 from moireio.runtime.progress import Progress
+from moireio.solvers.registry import automatic
 from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.irreducible import obeys_time_reversal
 from moireio.spectrum.states import BlochStates, solve_states
 from moireio.spectrum.sums import bloch_sums
 from moireio.topology.bandgroups import BandGroup
-from moireio.topology.links import Links
+from moireio.topology.links import Links, plane_of
+from moireio.topology.nearby import Found, NearbyStates
 
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
 
-EXACT = 1e-9  # eV: below, T may replace solutions
+EXACT = 1e-6  # eV: below, T may replace solutions
+SMALL, LARGE = 800, 2500  # orbitals between which states follow from those at k points nearby
+HELPING = 4  # bands beyond each end that are solved too, for these
+SPARSE = 1000  # orbitals from which on the sparse solver is quicker for a few bands
+NEARER = 0.7  # as close the next trial must be as the one before
+FIRST_SPACING = 0.08  # Å⁻¹, of the k points that are solved first
 DIGITS = 10**10
 HALVINGS = 8  # of the steps towards the smallest gap
 Key = tuple[int, ...]
+
+
+def _longest(file: BlockFile) -> float:
+    """Return the largest distance between two atoms that H or S has a block of, Å."""
+    structure, longest = file.structure, 0.0
+    for operator in (file.hamiltonian, file.overlap):
+        if operator is not None:
+            pairs = operator.pairs
+            ends = structure.positions[pairs.j] + pairs.R @ structure.cell
+            away = np.linalg.norm(ends - structure.positions[pairs.i], axis=1)
+            longest = max(longest, float(away.max(initial=0.0)))
+    return longest
 
 
 def key_of(k: npt.NDArray[np.float64]) -> Key:
@@ -84,7 +103,7 @@ class MeshStates:
     ) -> None:
         self.file, self._solver = file, solver or SolverChoice()
         self._progress, self._note = progress, note
-        sums, _, self.spin = bloch_sums(file)
+        sums, overlap, self.spin = bloch_sums(file)
         self.n_orbitals, self.channels = sums[0].n_orbitals, len(sums)
         self.low = max(min(g.first for g in groups) - 2, 0)
         self.high = min(max(g.last for g in groups), self.n_orbitals - 1)
@@ -94,8 +113,30 @@ class MeshStates:
             obeys_time_reversal(s, spinor, tolerance=EXACT) for s in sums
         )
         self._flipped = flipped_rows(sums[0].sizes, spinor)
-        self._known: dict[tuple[int, Key], tuple[npt.NDArray[np.float64], npt.NDArray[Any]]] = {}
+        self._known: dict[tuple[int, Key], Found] = {}
+        self._overlaps: dict[tuple[int, Key, Key], npt.NDArray[Any]] = {}
         self.solves = 0
+        self._range, self._nearby = (self.low, self.high), None
+        choice = self._solver
+        bands = self.high - self.low + 1 + 2 * HELPING
+        kind = choice.resolved(self.n_orbitals, bands)
+        by_anchors = kind == "sparse" and choice.name == "auto"
+        if SMALL < self.n_orbitals <= LARGE and not (by_anchors or choice.anchoring.direct):
+            low = max(self.low - HELPING, 0)
+            high = min(self.high + HELPING, self.n_orbitals - 1)
+            self._range = low, high
+            self._nearby = NearbyStates(
+                np.repeat(file.structure.positions, file.hamiltonian.sizes, axis=0),
+                plane_of(file.structure, file.label),
+                sums,
+                overlap,
+                slice(self.low - low, self.high - low + 1),
+                (low == 0, high == self.n_orbitals - 1),
+                _longest(file),
+            )
+            few = automatic(self.n_orbitals, bands, choice.device, SPARSE) == "sparse"
+            if choice.name == "auto" and few:
+                self._solver = replace(choice, name="sparse")
 
     def _count(self, solved: int) -> None:
         self.solves += solved
@@ -110,17 +151,24 @@ class MeshStates:
         """
         wanted: dict[Key, npt.NDArray[np.float64]] = {}
         for point in k:
-            key = key_of(point)
-            there = (0, key) in self._known
-            if not there and not (self._exactly and key_of(-point) in wanted):
+            key, back = key_of(point), key_of(-point)
+            if (0, key) not in self._known:
+                if self._exactly and back < key:
+                    key, point = back, -point
                 wanted.setdefault(key, np.asarray(point, dtype=float) % 1.0)
         if not wanted:
             return
-        points = np.array(list(wanted.values()))
+        if self._nearby is None:
+            self._solve(list(wanted.values()))
+        else:
+            self._prepare_nearby(list(wanted.values()), self._nearby)
+
+    def _solve(self, points: list[npt.NDArray[np.float64]]) -> None:
+        """Solve some k points."""
         states = solve_states(
             self.file,
-            points,
-            band_range=(self.low, self.high),
+            np.array(points),
+            band_range=self._range,
             solver=self._solver,
             progress=None if self.solves else self._progress,
             note=self._note,
@@ -129,19 +177,63 @@ class MeshStates:
         for found in states:
             self._keep(found)
 
+    def _prepare_nearby(self, missing: list[npt.NDArray[np.float64]], nearby: NearbyStates) -> None:
+        """Find states from those at k points close by; solve those that are far from all."""
+        spacing, tried = FIRST_SPACING, dict.fromkeys(map(key_of, missing), np.inf)
+        while missing:
+            rest = []
+            for k in missing:
+                distance = nearby.distance(0, k)
+                closer = distance < NEARER * tried[key_of(k)]
+                if closer:
+                    tried[key_of(k)] = distance
+                if not closer or not self._follow(k, nearby):
+                    rest.append(k)
+            first: list[npt.NDArray[np.float64]] = []
+            missing = []
+            for k in rest:  # those that are solved now are not close to each other
+                alone = all(nearby.plane.distance(k, other) > spacing for other in first)
+                (first if alone else missing).append(k)
+            if first:
+                self._solve(first)
+            spacing *= 0.5
+
+    def _follow(self, k: npt.NDArray[np.float64], nearby: NearbyStates) -> bool:
+        """Find the states at a k point from those close by, if they follow from them."""
+        whole = []
+        for channel in range(self.channels):
+            found = nearby.find(channel, k)
+            if found is None:
+                return False
+            whole.append(found)
+        for channel, found in enumerate(whole):
+            self._put(channel, k, found)
+        return True
+
+    def _put(self, channel: int, k: npt.NDArray[np.float64], found: Found) -> None:
+        """Keep the bands of the groups at k, and where T holds at −k."""
+        self._known[channel, key_of(k)] = found
+        back = channel, key_of(-k)
+        if self._exactly and back not in self._known:
+            self._known[back] = Found(found.energies, self.reversed(found.states), reversed=True)
+
     def _keep(self, found: BlochStates) -> None:
-        part = slice(self.low - found.first_band, self.high + 1 - found.first_band)
+        """Keep states that were solved."""
+        low, high = self._range
+        part = slice(low - found.first_band, high + 1 - found.first_band)
         energies, states = found.energies[part], found.coefficients[:, part]
-        if len(energies) != self.high + 1 - self.low:
+        if len(energies) < self.high + 1 - low:
             raise MoireioError(
                 f"only {len(found.energies)} bands were found of {self.low + 1} to {self.high + 1}",
                 path=self.file.label,
                 remedy="near-dependent orbitals were left out: choose lower bands",
             )
-        self._known[found.channel, key_of(found.k)] = energies, states
-        back = found.channel, key_of(-found.k)
-        if self._exactly and back not in self._known:
-            self._known[back] = energies, self.reversed(states)
+        inner = slice(self.low - low, self.high + 1 - low)
+        self._put(found.channel, found.k, Found(energies[inner], states[:, inner]))
+        if self._nearby is not None and len(energies) == high + 1 - low:
+            self._nearby.add(found.channel, found.k, energies, states)
+            if self._exactly:
+                self._nearby.add(found.channel, -found.k, energies, self.reversed(states))
 
     def reversed(self, states: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the time-reversed states, K or −iσ_y K; they belong to −k.
@@ -204,8 +296,51 @@ class MeshStates:
         (n_orbitals, nb) array
             S-orthonormal.
         """
-        _, states = self._known[channel, key_of(k)]
-        return states[:, group.first - 1 - self.low : group.last - self.low]
+        return self._known[channel, key_of(k)].states[:, self.columns(group)]
+
+    def columns(self, group: BandGroup) -> slice:
+        """Return which of the bands that are kept are those of a group."""
+        return slice(group.first - 1 - self.low, group.last - self.low)
+
+    def overlaps(
+        self,
+        k: npt.NDArray[np.float64],
+        k2: npt.NDArray[np.float64],
+        links: Links,
+        channel: int = 0,
+    ) -> npt.NDArray[Any]:
+        """Return ⟨u(k)|u(k')⟩ of the bands of all groups, each pair of k points once.
+
+        Parameters
+        ----------
+        k, k2 : (3,) array
+            Fractional, next to each other; both were prepared.
+        links : Links
+            How overlaps are found.
+        channel : int
+            Spin channel.
+
+        Returns
+        -------
+        (nb, nb) array
+            The matrix.
+        """
+        first, second, back, back2 = (key_of(v) for v in (k, k2, -k, -k2))
+        key = channel, first, second
+        if key not in self._overlaps:
+            one, two = self._known[channel, first], self._known[channel, second]
+            matrix = None
+            if self._exactly and first != back and second != back2:
+                turned = self._overlaps.get((channel, back2, back))
+                if turned is not None:  # ⟨Ta|Tb⟩ = ⟨b|a⟩, and T² = −1 of spinors
+                    twice = self.spin == "spinor" and one.reversed != two.reversed
+                    matrix = -turned.T if twice else turned.T
+            if matrix is None and self._nearby is not None and links.kind == "midpoint":
+                matrix = self._nearby.link(one, k, two, k2)
+            if matrix is None:
+                matrix = links.between(k, one.states, k2, two.states)
+            self._overlaps[key] = matrix
+        return self._overlaps[key]
 
     def gap(self, k: npt.NDArray[np.float64], group: BandGroup, channel: int = 0) -> float:
         """Return the direct gap of a group to its neighbours at a k point that was prepared.
@@ -224,7 +359,7 @@ class MeshStates:
         float
             eV; infinite where the group is the whole spectrum.
         """
-        energies, _ = self._known[channel, key_of(k)]
+        energies = self._known[channel, key_of(k)].energies
         first, end = group.first - 1 - self.low, group.last - self.low
         gaps = [np.inf]
         if first > 0:

@@ -33,7 +33,7 @@ from moireio.topology.threefold import (
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
 
-MARGIN = 8  # bands beyond both ends that are looked at first
+MARGIN = 10  # bands beyond both ends that are looked at first: multiplets next to flat bands
 NEAR = 2  # those of them that decide which levels are one group
 MOST_MORE = 32  # bands by which a group may reach beyond those asked for
 ROUNDING = 1e-6  # eV: levels closer than this are one group
@@ -253,6 +253,7 @@ class _Work:
         self._action = BlochAction(axes.operation, structure, basis, spinor)
         self._reverse = BlochAction(time_reversal(structure), structure, basis, spinor)
         self.notes: dict[str, None] = {}
+        self._done = 0
 
     def channel(self, channel: int, bands: BandGroup) -> tuple[int, int, list[list[_State]]]:
         """Return first and last band (from 0) of whole groups, and their states at each point."""
@@ -304,19 +305,23 @@ class _Work:
                 points.append(
                     self._point(channel, wanted[0], self.points[at], energies, states, count, asked)
                 )
-                if self._progress:
-                    self._progress(1, 3)
+                self._step()
             k = self.points[1]
             turned = self._reverse.turn(k, states)
             broken = turned.conj().T @ (self._sums[channel].csr(-k) @ turned) - np.diag(energies)
             if np.abs(broken).max() >= REVERSIBLE:
                 ((_, energies, turned),) = problems.levels([(0, 2)], wanted)
             points.append(self._point(channel, wanted[0], -k, energies, turned, count, asked))
-            if self._progress:
-                self._progress(1, 3)
+            self._step()
             for line in problems.notes():
                 self.notes.setdefault(line)
         return points
+
+    def _step(self) -> None:
+        """Count a k point; more than three where bands are looked at again."""
+        if self._progress:
+            self._progress(1, 3 * (self._done // 3 + 1))
+        self._done += 1
 
     def _point(
         self,

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MESH = (12, 12)
 CHEAP = 300  # orbitals up to which the smallest gap is looked for between the k points
+FEW_HALVINGS = 3  # of a step between Wilson loops, of more orbitals
 
 
 def solve_chern(
@@ -144,10 +145,13 @@ def _solve_group(
         name += f", spin {('up', 'down')[channel]}"
     space = BandSpace(states, group, channel)
     coarse, fine = chern_number(space, links, mesh, name)
-    loops = WilsonLoops(space, links, fine.shape[0])
+    cheap = states.n_orbitals <= CHEAP
+    halvings = {} if cheap else {"depth": FEW_HALVINGS}
+    loops = WilsonLoops(space, links, fine.shape[0], **halvings)
     rows = fine.shape[1]
     winding = loops.winding(rows)
-    if winding != coarse.chern:  # on too few rows the sum of the centres may pass half a cell
+    if winding != coarse.chern and (cheap or winding is not None):
+        # on too few rows the sum of the centres may pass half a cell
         winding = loops.winding(2 * rows)
     if winding is not None and winding != coarse.chern:
         why = f"the Wannier centres wind {winding} times, but C = {coarse.chern} by plaquettes"
@@ -161,7 +165,7 @@ def _solve_group(
             parts["z2"] = loops.z2((rows + 1) // 2)[0]
             if parts["z2"] is None and note:
                 note(f"{name}: no Z2, the Wannier centres move too fast; take a finer `mesh`")
-    if states.n_orbitals <= CHEAP:
+    if cheap:
         plane = links.plane
         steps = plane.k(1 / fine.shape[0], 0)[0], plane.k(0, 1 / fine.shape[1])[0]
         states.approach_gap(group, steps, channel)

@@ -44,11 +44,24 @@ class SpinSpace:
 
     def at(self, k: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
         """Return the part's states at a k point."""
-        states, key = self._states.group(k, self._group), key_of(k)
+        return self._states.group(k, self._group) @ self._turn(k)
+
+    def _turn(self, k: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+        """Return the part's coefficients in the bands."""
+        key = key_of(k)
         if key not in self._turns:  # eigenvectors of equal spins would differ at k and k + G
+            states = self._states.group(k, self._group)
             values, turn = np.linalg.eigh(self._states.spin_matrix(k, states, self._links))
             self._turns[key] = turn[:, (values > 0) == self._up]
-        return states @ self._turns[key]
+        return self._turns[key]
+
+    def link(
+        self, links: Links, k: npt.NDArray[np.float64], k2: npt.NDArray[np.float64]
+    ) -> npt.NDArray[Any]:
+        """Return the overlaps of the part's states at two k points."""
+        part = self._states.columns(self._group)
+        matrix = self._states.overlaps(k, k2, links)[part, part]
+        return self._turn(k).conj().T @ matrix @ self._turn(k2)
 
     def smallest_gap(self) -> Gap:
         """Return the smallest direct gap of the bands."""

@@ -49,10 +49,13 @@ class WilsonLoops:
         Their overlaps.
     points : int
         k points along a loop; steps with poor links are divided.
+    depth : int
+        How often a step between rows may be halved.
     """
 
-    def __init__(self, space: Subspace, links: Links, points: int) -> None:
+    def __init__(self, space: Subspace, links: Links, points: int, depth: int = DEPTH) -> None:
         self._space, self._links, self._points = space, links, points
+        self._depth = depth
         self._known: dict[float, npt.NDArray[np.float64]] = {}
 
     def prepare(self, rows: npt.ArrayLike) -> None:
@@ -82,8 +85,7 @@ class WilsonLoops:
 
     def _step(self, x: float, x2: float, k2: float, depth: int = DEPTH) -> npt.NDArray[Any]:
         k, k_next = self._links.plane.k([x, x2], k2)
-        states, states2 = self._space.at(k), self._space.at(k_next)
-        unitary, singular = unitary_part(self._links.between(k, states, k_next, states2))
+        unitary, singular = unitary_part(self._space.link(self._links, k, k_next))
         if singular[-1] > LEAST_LINK or depth == 0:
             return unitary
         middle = 0.5 * (x + x2)
@@ -113,7 +115,7 @@ class WilsonLoops:
         self.prepare(places[:-1])
         total = 0.0
         for low, high in pairwise(places):
-            moved = self._moved(float(low), float(high))
+            moved = self._moved(float(low), float(high), self._depth)
             if moved is None:
                 return None
             total += moved
@@ -122,7 +124,7 @@ class WilsonLoops:
     def _sum(self, k2: float) -> float:
         return float(self.centres(k2 % 1.0).sum())
 
-    def _moved(self, low: float, high: float, depth: int = DEPTH) -> float | None:
+    def _moved(self, low: float, high: float, depth: int) -> float | None:
         """Return by how much the sum of the centres moves between two rows."""
         change = self._sum(high) - self._sum(low)
         change -= round(change)
@@ -154,7 +156,7 @@ class WilsonLoops:
         self.prepare(places)
         crossings, smallest = 0, 1.0
         for low, high in pairwise(places):
-            found = self._crossings(float(low), float(high))
+            found = self._crossings(float(low), float(high), self._depth)
             if found is None:
                 return None, 0.0
             crossings += found
@@ -163,7 +165,7 @@ class WilsonLoops:
                 smallest = min(smallest, largest_gap(self.centres(row))[1])
         return crossings % 2, smallest
 
-    def _crossings(self, low: float, high: float, depth: int = DEPTH) -> int | None:
+    def _crossings(self, low: float, high: float, depth: int) -> int | None:
         first, second = self.centres(low), self.centres(high)
         middle, width = largest_gap(first)
         if _motion(first, second, middle) < 0.5 * width:

@@ -26,6 +26,9 @@ class RandomPhases:
             self._turns[key] = np.linalg.qr(z)[0]
         return states @ self._turns[key]
 
+    def link(self, links, k, k2):
+        return links.between(k, self.at(k), k2, self.at(k2))
+
 
 @contextmanager
 def bands_of(model, path, first=1, last=None, position=True):

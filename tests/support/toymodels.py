@@ -113,6 +113,11 @@ class ToyModel:
         structure = replace(self.structure, cell=self.structure.cell[[1, 0, 2]])
         return self._renamed(lambda i, j, R: (i, j, (R[1], R[0], R[2])), structure)
 
+    def conjugated(self):
+        """The time-reversed model without spin: Chern numbers change their sign."""
+        assert self.spin == "none"
+        return replace(self, hamiltonian={k: np.conj(b) for k, b in self.hamiltonian.items()})
+
     def _renamed(self, rename, structure):
         parts = {
             name: None if blocks is None else {rename(*key): b for key, b in blocks.items()}

@@ -39,12 +39,15 @@ def test_net_numbers_are_those_of_the_chern_number(model, chern, width, axis, tm
     assert gap.low.up is None
 
 
-def test_of_a_random_model_that_is_not_orthogonal(tmp_path):
+@pytest.mark.parametrize("sign", [1, -1])
+def test_of_a_random_model_that_is_not_orthogonal(sign, tmp_path):
+    """C = −3, and 3 of the conjugate."""
     model = toymodels.random_c3(119, filled=1)
+    model = model if sign == 1 else model.conjugated()
     _, edges = followed(model, tmp_path, -3.706, axis=1, points=21, width=9, bands=40)
     (gap,) = edges.gaps
     assert toymodels.GAPPED[119, False, 1] == -3
-    assert (gap.low.net, gap.high.net) == (3, -3)
+    assert (gap.low.net, gap.high.net) == (3 * sign, -3 * sign)
     assert np.all(edges.low > -0.01)
     assert np.all(edges.low + edges.high < 1.01)
 

@@ -5,6 +5,7 @@ from toymodels import haldane, haldane_boundary, kane_mele
 
 import moireio
 from moireio.topology.bandgroups import BandGroup
+from moireio.topology.links import Links
 from moireio.topology.mesh_states import MeshStates
 
 K = np.array([[0.2, 0.1, 0], [0.8, 0.9, 0], [1.2, 0.1, 0], [0.5, 0, 0]])
@@ -32,6 +33,21 @@ def test_time_reversal_gives_the_states_at_minus_k(tmp_path):
             assert np.allclose(c.conj().T @ c, np.eye(2))
             residual = H @ c - c @ (c.conj().T @ H @ c)
             assert np.abs(residual).max() < 1e-12
+
+
+def test_overlaps_by_time_reversal(tmp_path):
+    """The overlap of −k' and −k is that of k and k', whichever of each pair was solved."""
+    rng = np.random.default_rng(0)
+    with moireio.open(kane_mele().write(tmp_path / "x.h5")) as file:
+        links = Links.from_file(file)
+        states = MeshStates(file, [BandGroup(1, 1)])
+        for k in rng.random((20, 3)) * [1, 1, 0]:
+            k2 = k + rng.normal(size=3) * [0.05, 0.05, 0]
+            states.prepare(np.array([k, k2]))
+            for one, two in ((k, k2), (-k2, -k)):
+                ends = [states.group(p, BandGroup(1, 2)) for p in (one, two)]
+                expected = links.between(one, ends[0], two, ends[1])
+                assert np.abs(states.overlaps(one, two, links)[:2, :2] - expected).max() < 1e-12
 
 
 def test_the_smallest_gap_and_its_k(tmp_path):

@@ -57,6 +57,15 @@ def test_plaquettes_centres_and_c3_agree(case, tmp_path):
     assert (one.chern - one.c3_mod3) % 3 == 0
 
 
+@pytest.mark.parametrize(("seed", "last"), [(119, 1), (85, 2)])
+def test_a_chern_number_of_three(seed, last, tmp_path):
+    """Shells s, p, d and s, p, not orthogonal: the conjugates of models with −3."""
+    model = random_c3(seed).conjugated()
+    with moireio.open(model.write(tmp_path / "x.h5")) as file:
+        one = solve_chern(file, [BandGroup(1, last)], (6, 6)).groups[0]
+    assert (one.chern, one.winding, one.c3_mod3) == (3, 3, 0)
+
+
 def test_without_a_threefold_axis_c3_is_not_compared(tmp_path):
     notes = []
     with moireio.open(haldane(M=0.3, strain=0.01).write(tmp_path / "x.h5")) as file:

@@ -55,6 +55,7 @@ def test_counts_of_chern_insulators(axis, tmp_path):
         (toymodels.haldane(M=0.1), 0.0, -1),
         (toymodels.haldane(M=0.8), 0.0, 0),
         (toymodels.random_c3(119, filled=1), -3.706, -3),
+        (toymodels.random_c3(119, filled=1).conjugated(), -3.706, 3),
     ):
         with moireio.open(model.write(tmp_path / "x.h5")) as file:
             (gap,) = semi_infinite_edges(file, axis, [energy], points=11).gaps
