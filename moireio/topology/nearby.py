@@ -50,7 +50,7 @@ class NearbyStates:
     Parameters
     ----------
     positions : (n_orbitals, 3) array
-        Of the atom of every row of H, Å.
+        Positions of the atoms of all rows of H, Å.
     plane : Plane
         The k points' plane.
     hamiltonians : sequence of BlochSum
@@ -337,7 +337,7 @@ class _Patch:
         return None if weights is None else np.tensordot(weights, self._s, 1)
 
     def find(self, k: npt.NDArray[np.float64]) -> Found | None:
-        """Return the bands that are wanted at a k point; None if they cannot be told apart."""
+        """Return the bands that are wanted at a k point; None if they cannot be numbered."""
         step = self.folded(k)
         weights = self._weights(step)
         if weights is None:
