@@ -43,6 +43,8 @@ class ChernGroup:
         Chern numbers of the two parts that P·σz·P has.
     c3_mod3 : int, optional
         −1, 0 or 1: the Chern number modulo 3 from C3 eigenvalues, where C3 holds.
+    c3_mod3_up, c3_mod3_down : int, optional
+        The same of the states of either spin, where there are as many up at Γ, K and K′.
     direct_gap : float, optional
         Smallest direct gap to a neighbouring band on all k points, eV; None where there is none.
     direct_gap_k : (3,) tuple of float, optional
@@ -74,6 +76,8 @@ class ChernGroup:
     chern_up: int | None = None
     chern_down: int | None = None
     c3_mod3: int | None = None
+    c3_mod3_up: int | None = None
+    c3_mod3_down: int | None = None
     direct_gap: float | None = None
     direct_gap_k: tuple[float, ...] | None = None
     strain: float | None = None
@@ -136,7 +140,8 @@ class ChernNumbers:
 
 
 ARRAYS = ("curvature", "metric", "centres", "centres_k2")
-WHOLE = ("chern", "solves", "winding", "z2", "chern_up", "chern_down", "c3_mod3", "channel")
+OF_SPINS = ("chern_up", "chern_down", "c3_mod3_up", "c3_mod3_down")
+WHOLE = ("chern", "solves", "winding", "z2", *OF_SPINS, "c3_mod3", "channel")
 REAL = ("min_link", "max_flux", "direct_gap", "strain")
 LISTS = ("bands", "mesh", "refined_mesh")
 REQUIRED = (*LISTS, "chern", "solves", "min_link", "max_flux", "link")

@@ -23,9 +23,7 @@ from moireio.topology.mesh_states import Gap, MeshStates
 LEAST_LINK = 0.7  # smallest singular value of a link that counts
 MOST_FLUX = np.pi / 2
 DEPTH = 10  # how often a plaquette may be divided
-MOST_DIVISIONS = (
-    1500  # beside one for each plaquette: enough for two bands that nearly meet on a line
-)
+MOST_DIVISIONS = 4000  # of plaquettes: enough for bands that nearly meet along a line
 CLOSED = 1e-6  # eV
 FINER = 1.5
 

@@ -66,6 +66,9 @@ def group_object(one: ChernGroup, file: str) -> dict[str, Any]:
         "chern_down": one.chern_down,
         "winding": one.winding,
         "c3_mod3": one.c3_mod3,
+        "c3_mod3_up": one.c3_mod3_up,
+        "c3_mod3_down": one.c3_mod3_down,
+        "agreement": agreement_object(one),
         "mesh": list(one.mesh),
         "refined_mesh": list(one.refined_mesh),
         "solves": one.solves,
@@ -76,6 +79,32 @@ def group_object(one: ChernGroup, file: str) -> dict[str, Any]:
         "link": one.link,
         "strain": one.strain,
     }
+
+
+def agreement_object(one: ChernGroup) -> dict[str, int | None]:
+    """Return the ways to the Chern number of one group beside each other, for JSON.
+
+    Parameters
+    ----------
+    one : ChernGroup
+        The group.
+
+    Returns
+    -------
+    dict
+        `c3` (modulo 3), `fukui`, `wilson` and `edges`, which is None; for spinors that have spins
+        also those of ↑ and ↓.
+    """
+    ways: dict[str, int | None] = {
+        "c3": one.c3_mod3,
+        "fukui": one.chern,
+        "wilson": one.winding,
+        "edges": None,
+    }
+    if one.chern_up is not None:
+        ways |= {"c3_up": one.c3_mod3_up, "fukui_up": one.chern_up}
+        ways |= {"c3_down": one.c3_mod3_down, "fukui_down": one.chern_down}
+    return ways
 
 
 def chern_json(rows: Sequence[tuple[str, ChernNumbers]]) -> str:
@@ -119,9 +148,20 @@ def chern_table(rows: Sequence[tuple[str, ChernNumbers]]) -> str:
     for name, numbers in rows:
         for one in numbers.groups:
             lines.append(_line(one, name))
+            if one.chern_up is not None:
+                lines.append(_spin_line(one))
     for change in transitions(rows):
         lines.append(f"# {transition_text(change)}")
     return "\n".join(lines) + "\n"
+
+
+def _spin_line(one: ChernGroup) -> str:
+    """Return the Chern numbers of both spins, and those modulo 3 by C3."""
+    text = "# bands {}:{}: C↑ = {}, C↓ = {}".format(*one.bands, one.chern_up, one.chern_down)
+    modulo = one.c3_mod3_up, one.c3_mod3_down
+    if None not in modulo:
+        text += ", by C3 {} and {} modulo 3".format(*modulo)
+    return text
 
 
 def _line(one: ChernGroup, name: str) -> str:

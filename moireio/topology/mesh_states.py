@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EXACT = 1e-6  # eV: below, T may replace solutions
 SMALL, LARGE = 800, 2500  # orbitals between which states follow from those at k points nearby
-HELPING = 4  # bands beyond each end that are solved too, for these
+HELPING = 6  # bands beyond each end that are solved too, for these
 SPARSE = 1000  # orbitals from which on the sparse solver is quicker for a few bands
 NEARER = 0.7  # as close the next trial must be as the one before
 FIRST_SPACING = 0.08  # Å⁻¹, of the k points that are solved first

@@ -30,7 +30,7 @@ PART = 0.07  # Å⁻¹, edge of a part of the zone
 OFTEN = 10  # k points of one part that are found before its matrices are interpolated
 RIGHT = 1e-7  # error of the interpolated matrices, in the largest element
 INSIDE = 0.5  # of a state that is a level in the levels of the nearest node
-FASTEST = 6.0  # eV Å: no band moves faster with k
+FASTEST = 3.0  # eV Å: by which bands move towards each other at most
 DROPPED = 1e-9  # eigenvalue of the states' overlaps, in the largest
 CLEAR = 0.3  # misfit of the right numbers, in that of any other
 

@@ -25,6 +25,7 @@ from moireio.topology.curvature import curvature_of
 from moireio.topology.links import Links
 from moireio.topology.mesh_states import MeshStates
 from moireio.topology.rotation import threefold_eigenvalues
+from moireio.topology.rotation_report import chern_of_spin
 from moireio.topology.spin import LEAST_SPIN, SpinSpace, spin_gap
 from moireio.topology.threefold import chern_mod3
 from moireio.topology.wilson import WilsonLoops
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
 
 MESH = (12, 12)
+Modulo = tuple[int | None, int | None, int | None]  # of all states, of ↑, of ↓
 CHEAP = 300  # orbitals up to which the smallest gap is looked for between the k points
 FEW_HALVINGS = 3  # of a step between Wilson loops, of more orbitals
 
@@ -92,7 +94,7 @@ def solve_chern(
             modulo = _from_c3(states, group, solver, note)
             for channel in range(states.channels):
                 one = _solve_group(states, links, group, channel, mesh, note)
-                found.append(_beside_c3(one, modulo[channel], states))
+                found.append(_beside_c3(one, modulo[channel], states, note))
         found.sort(key=lambda one: one.channel or 0)
     return ChernNumbers(tuple(replace(one, solves=states.solves) for one in found))
 
@@ -102,9 +104,9 @@ def _from_c3(
     group: BandGroup,
     solver: SolverChoice | None,
     note: Callable[[str], object] | None,
-) -> list[int | None]:
+) -> list[Modulo]:
     """Return C modulo 3 of each spin channel from eigenvalues of C3; None where C3 is broken."""
-    unknown: list[int | None] = [None] * states.channels
+    unknown: list[Modulo] = [(None, None, None)] * states.channels
     try:
         found = threefold_eigenvalues(states.file, group, solver=solver)
     except MoireioError as error:
@@ -119,17 +121,34 @@ def _from_c3(
                 f"bands {found.first_band}:{last}"
             )
         return unknown
-    return [chern_mod3(n[0], found.spinor) for n in found.n]
+    spins = (None, None)
+    if found.spinor:
+        spins = chern_of_spin(found, 0, 1), chern_of_spin(found, 0, -1)
+    return [(chern_mod3(n[0], found.spinor), *spins) for n in found.n]
 
 
-def _beside_c3(one: ChernGroup, modulo: int | None, states: MeshStates) -> ChernGroup:
+def _beside_c3(
+    one: ChernGroup,
+    modulo: Modulo,
+    states: MeshStates,
+    note: Callable[[str], object] | None,
+) -> ChernGroup:
     """Return a group with C modulo 3, which must agree."""
-    if modulo is not None and (one.chern - modulo) % 3:
-        name = f"bands {one.bands[0]}:{one.bands[1]}"
-        why = f"C = {one.chern} by plaquettes, but {modulo} modulo 3 by eigenvalues of C3"
+    name = f"bands {one.bands[0]}:{one.bands[1]}"
+    if modulo[0] is not None and (one.chern - modulo[0]) % 3:
+        why = f"C = {one.chern} by plaquettes, but {modulo[0]} modulo 3 by eigenvalues of C3"
         gap = states.smallest_gap(BandGroup(*one.bands), one.channel or 0)
         raise unresolved(name, gap, why)
-    return replace(one, c3_mod3=modulo)
+    one = replace(one, c3_mod3=modulo[0], c3_mod3_up=modulo[1], c3_mod3_down=modulo[2])
+    for number, other in ((one.chern_up, modulo[1]), (one.chern_down, modulo[2])):
+        if number is not None and other is not None and (number - other) % 3:
+            if note:
+                note(
+                    f"{name}: no Chern numbers of the spins, P·σz·P has {one.chern_up} and "
+                    f"{one.chern_down}, eigenvalues of C3 {modulo[1]} and {modulo[2]} modulo 3"
+                )
+            return replace(one, chern_up=None, chern_down=None)
+    return one
 
 
 def _solve_group(

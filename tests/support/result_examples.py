@@ -101,6 +101,8 @@ def example_chern():
         chern_up=-1,
         chern_down=0,
         c3_mod3=1,
+        c3_mod3_up=-1,
+        c3_mod3_down=-1,
         direct_gap=0.25,
         direct_gap_k=(0.5, 0.25, 0.0),
         strain=-0.003,

@@ -56,7 +56,7 @@ def test_spinors_without_an_orthogonal_basis(reversible, tmp_path, every_size):
 
 
 def test_twisted_graphene_with_bands_that_nearly_touch(tmp_path, invoke, every_size):
-    """244 orbitals, sublattices apart: links are divided where the gap is a few meV."""
+    """244 orbitals, every second one higher: links are divided where the gap is a few meV."""
     cell, plain, path = (tmp_path / f"{name}.h5" for name in "abc")
     words = ["graphene", "--index", "5", "4", "-q", "-o", cell]
     assert invoke("build-twist", *words).exit_code == 0

@@ -7,6 +7,7 @@ from toymodels import GAPPED, gaussians, haldane, kane_mele, random_c3
 import moireio
 from moireio.errors import MoireioError
 from moireio.topology.bandgroups import BandGroup
+from moireio.topology.chern_report import agreement_object
 from moireio.topology.solve import solve_chern
 
 
@@ -29,6 +30,10 @@ def test_kane_and_meles_model(tmp_path):
         one = solve_chern(file, [BandGroup(1, 2)], (4, 4), note=notes.append).groups[0]
     assert (one.chern, one.winding, one.z2, one.spin_chern) == (0, 0, 1, -1)
     assert one.c3_mod3 == 0
+    assert (one.chern_up - one.c3_mod3_up) % 3 == (one.chern_down - one.c3_mod3_down) % 3 == 0
+    ways = agreement_object(one)
+    assert (ways["c3_up"], ways["fukui_up"]) == (one.c3_mod3_up, one.chern_up)
+    assert one.chern_up == -one.chern_down != 0
     assert notes == []
 
 
