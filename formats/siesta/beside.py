@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
 import numpy as np
+import numpy.typing as npt
 
 from moireio.errors import DamagedError, MoireioError
 from moireio.formats.siesta.stored import BOHR, Species, shells_of
@@ -20,6 +21,7 @@ MOST_POINTS = 4000  # of the common grid of radial functions
 FEWEST = 8  # points that a radial function has at least
 FARTHEST = 100.0  # Bohr
 COLUMNS_OF_ORBITAL = 16
+SMALLEST_CELL = 1e-3  # Bohr³
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,59 @@ class Beside:
     files: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Vectors:
+    """Contents of an ``XV`` file.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    cell : (3, 3) array
+        Rows, Bohr.
+    positions : (N, 3) array
+        Bohr.
+    numbers : list of int
+        Atomic numbers; 0 for ghosts and mixed species.
+    """
+
+    path: str
+    cell: npt.NDArray[np.float64]
+    positions: npt.NDArray[np.float64]
+    numbers: list[int]
+
+
+def _finder(path: str, companions: Sequence[str]) -> Callable[[str], str | None]:
+    """Return a function that finds a file by its name, or a companion by its suffix."""
+    given = {plain_name(name): name for name in companions}
+
+    def find(name: str) -> str | None:
+        ending = os.path.splitext(name)[1]
+        like = (place for known, place in given.items() if known.endswith(ending))
+        return given.get(name) or next(like, None) or beside(os.path.dirname(path), name)
+
+    return find
+
+
+def find_vectors(path: str, companions: Sequence[str]) -> Vectors | None:
+    """Read the ``XV`` file of a calculation.
+
+    Parameters
+    ----------
+    path : str
+        The file of matrices.
+    companions : sequence of str
+        Files named by the user, which come first.
+
+    Returns
+    -------
+    Vectors or None
+        None where there is none.
+    """
+    found = _finder(path, companions)(f"{os.path.splitext(plain_name(path))[0]}.XV")
+    return None if found is None else read_vectors(found)
+
+
 def look_beside(path: str, companions: Sequence[str], labels: Sequence[str] | None) -> Beside:
     """Read the files beside one of matrices.
 
@@ -72,21 +127,16 @@ def look_beside(path: str, companions: Sequence[str], labels: Sequence[str] | No
     folder = os.path.dirname(path)
     stem = os.path.splitext(plain_name(path))[0]
     given = {plain_name(name): name for name in companions}
-
-    def find(name: str) -> str | None:
-        ending = os.path.splitext(name)[1]
-        like = (place for known, place in given.items() if known.endswith(ending))
-        return given.get(name) or next(like, None) or beside(folder, name)
-
+    find = _finder(path, companions)
     files: list[str] = []
     of_atoms = sizes = numbers = None
     species: dict[str, Species] = {}
     if index := find(f"{stem}.ORB_INDX"):
         of_atoms, sizes, species = read_orbital_index(index)
         files.append(index)
-    if vectors := find(f"{stem}.XV"):
-        numbers = read_numbers(vectors)
-        files.append(vectors)
+    if vectors := find_vectors(path, companions):
+        numbers = vectors.numbers
+        files.append(vectors.path)
     for label in dict.fromkeys([*(labels or []), *species]):
         names = [label + ending for ending in ION_SUFFIXES]
         named = (given[name] for name in names if name in given)
@@ -157,8 +207,8 @@ def read_orbital_index(path: str) -> tuple[list[str], list[int], dict[str, Speci
     return labels, sizes, species
 
 
-def read_numbers(path: str) -> list[int]:
-    """Read the atomic numbers of an ``XV`` file.
+def read_vectors(path: str) -> Vectors:
+    """Read an ``XV`` file.
 
     Parameters
     ----------
@@ -167,8 +217,8 @@ def read_numbers(path: str) -> list[int]:
 
     Returns
     -------
-    list of int
-        One for each atom; 0 for ghosts and mixed species.
+    Vectors
+        Lattice, positions, atomic numbers.
 
     Raises
     ------
@@ -178,12 +228,18 @@ def read_numbers(path: str) -> list[int]:
     lines = read_text(path).rstrip().split("\n")
     try:
         count = int(lines[3])
-        numbers = [int(line.split()[1]) for line in lines[4 : 4 + count]]
-    except (ValueError, IndexError):
-        count, numbers = -1, []
-    if len(numbers) != count:
-        raise DamagedError("is no XV file with as many atoms as it announces", path=path)
-    return [n if 0 < n <= HIGHEST_NUMBER else 0 for n in numbers]
+        rows = [line.split() for line in lines[4 : 4 + count]]
+        numbers = [int(row[1]) for row in rows]
+        cell = np.array([line.split()[:3] for line in lines[:3]], dtype=np.float64)
+        positions = np.array([row[2:5] for row in rows], dtype=np.float64)
+        if len(rows) != count or not np.isfinite(cell).all() or not np.isfinite(positions).all():
+            raise ValueError
+        if abs(np.linalg.det(cell)) < SMALLEST_CELL:
+            raise ValueError
+    except (ValueError, IndexError) as error:
+        raise DamagedError("is no XV file with as many atoms as it announces", path=path) from error
+    numbers = [n if 0 < n <= HIGHEST_NUMBER else 0 for n in numbers]
+    return Vectors(path, cell, positions.reshape(count, 3), numbers)
 
 
 def read_ion(path: str) -> Species:

@@ -19,11 +19,12 @@ from dataclasses import replace
 import numpy as np
 
 from moireio.blockfile.calculation import Calculation
-from moireio.errors import DamagedError, MoireioError, naming, unreadable
+from moireio.errors import DamagedError, MissingFileError, MoireioError, naming, unreadable
 from moireio.formats.assembly.assemble import assemble
 from moireio.formats.assembly.shells import parse_shells_option
-from moireio.formats.siesta.beside import Beside, look_beside
+from moireio.formats.siesta.beside import Beside, find_vectors, look_beside
 from moireio.formats.siesta.hsx import read_hsx
+from moireio.formats.siesta.hsx_old import is_old, read_hsx_old
 from moireio.formats.siesta.netcdf import read_netcdf
 from moireio.formats.siesta.stored import BOHR, RYDBERG_EV, Species, Stored
 from moireio.formats.siesta.tshs import read_tshs
@@ -107,7 +108,7 @@ def read(
     DamagedError
         If it is cut short or contradicts itself.
     """
-    stored = read_stored(path, label or path)
+    stored = read_stored(path, label or path, companions)
     beside = look_beside(path, companions, [one.label for one in stored.species or []] or None)
     for name, momenta in parse_shells_option(shells).items():
         beside.species.setdefault(name, Species(name, momenta))
@@ -133,7 +134,7 @@ def read(
     )
 
 
-def read_stored(path: str, label: str) -> Stored:
+def read_stored(path: str, label: str, companions: Sequence[str] = ()) -> Stored:
     """Read a file of matrices as it is.
 
     Parameters
@@ -142,6 +143,8 @@ def read_stored(path: str, label: str) -> Stored:
         The file.
     label : str
         The name that messages show.
+    companions : sequence of str
+        Among them ``X.XV``, which HSX files of SIESTA 4 need.
 
     Returns
     -------
@@ -158,7 +161,19 @@ def read_stored(path: str, label: str) -> Stored:
             raise DamagedError("is empty", path=label) from error
         except OSError as error:
             raise unreadable(error, label) from error
-    return READERS.get(kind_of(path), read_hsx)(content, label)
+    reader = READERS.get(kind_of(path), read_hsx)
+    if reader is not read_hsx or not is_old(content, label):
+        return reader(content, label)
+    vectors = find_vectors(path, companions)
+    if vectors is None:
+        stem = os.path.splitext(plain_name(path))[0]
+        raise MissingFileError(
+            f"is an HSX file of SIESTA 4, without lattice and positions, and no {stem}.XV is "
+            "beside it",
+            path=label,
+            remedy="give it in `companions`",
+        )
+    return read_hsx_old(content, label, vectors)
 
 
 def _structure_and_basis(stored: Stored, beside: Beside) -> tuple[Structure, Basis]:

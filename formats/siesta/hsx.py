@@ -5,7 +5,7 @@ spin components and species, cells of the supercell; lattice vectors (Bohr), Fer
 electrons, temperature; the cell of each supercell index, positions, species and last orbital of
 every atom; label, valence and number of orbitals of each species; n, l, zeta of its orbitals;
 (version 2: k mesh); elements of every row; then row by row columns, H of every spin component (Ry),
-S. Version 0 (SIESTA 4) has neither lattice nor positions and is refused.
+S. Version 0 (SIESTA 4) is another layout: `hsx_old`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from moireio.formats.siesta.stored import (
 LABEL = 20  # characters
 #: SIESTA writes the largest number where the Fermi level has not been calculated.
 NO_FERMI = 1e30
-VERSION_0 = 16  # bytes of the first record
 
 
 def read_hsx(content: bytes | memoryview, path: str) -> Stored:
@@ -59,13 +58,8 @@ def read_hsx(content: bytes | memoryview, path: str) -> Stored:
     first = records.next("the version")
     version = int(np.frombuffer(first, f"{records.order}i4")[0]) if len(first) == 4 else None
     if version not in (1, 2):
-        old = len(first) == VERSION_0
         raise MoireioError(
-            "is an HSX file of SIESTA 4, without lattice and positions"
-            if old
-            else "is no HSX file of version 1 or 2",
-            path=path,
-            remedy="run SIESTA 5, or give the .TSHS of SIESTA 4" if old else "SIESTA 5 writes them",
+            "is no HSX file of version 0, 1 or 2", path=path, remedy="SIESTA writes them"
         )
     double = bool(records.numbers("its precision", "i4", 1)[0])
     head = records.numbers("its sizes", "i4", 7).astype(np.int64)
@@ -81,7 +75,7 @@ def read_hsx(content: bytes | memoryview, path: str) -> Stored:
         "the atoms", ("i4", 3 * n_cells), ("f8", 3 * atoms), ("i4", atoms), ("i4", atoms)
     )
     written_by_siesta = float(charge[0]) != 0.0
-    species = _species(records, kinds, written_by_siesta)
+    species = read_species(records, kinds, with_valence=written_by_siesta)
     if not (isa.min() >= 1 and isa.max() <= kinds):
         raise records.damaged(f"names a species outside 1..{kinds}")
     if version == 2:
@@ -122,8 +116,27 @@ def read_hsx(content: bytes | memoryview, path: str) -> Stored:
     return stored
 
 
-def _species(records: Records, kinds: int, with_valence: bool) -> list[Species]:
-    """Return labels, valences and shells."""
+def read_species(
+    records: Records, kinds: int, *, with_valence: bool, by_orbital: bool = False
+) -> list[Species]:
+    """Read labels, valences and shells.
+
+    Parameters
+    ----------
+    records : Records
+        The file.
+    kinds : int
+        Number of species.
+    with_valence : bool
+        Whether valences are those of a calculation.
+    by_orbital : bool
+        Whether every orbital has a record of its own.
+
+    Returns
+    -------
+    list of Species
+        In the order of the file.
+    """
     entry = np.dtype([("label", f"S{LABEL}"), ("valence", "f8"), ("orbitals", "i4")])
     record = records.next("the species")
     if len(record) != kinds * entry.itemsize:
@@ -135,11 +148,14 @@ def _species(records: Records, kinds: int, with_valence: bool) -> list[Species]:
         count = int(row["orbitals"])
         if not label.isprintable() or not label or count < 1:
             raise records.damaged(f"has a species called {label!r} with {count} orbitals")
-        quantum = records.next(f"the orbitals of {label}")
+        if 12 * count > records.left:
+            raise records.damaged(f"announces {count} orbitals of {label}")
+        pieces = range(count if by_orbital else 1)
+        quantum = b"".join(bytes(records.next(f"the orbitals of {label}")) for _ in pieces)
         if len(quantum) != 12 * count:
             raise records.damaged(f"has {len(quantum)} bytes for the {count} orbitals of {label}")
-        quantum = np.frombuffer(quantum, f"{records.order}i4").reshape(count, 3)
-        shells = shells_of(quantum, label, records.path)
+        numbers = np.frombuffer(quantum, f"{records.order}i4").reshape(count, 3)
+        shells = shells_of(numbers, label, records.path)
         valence = float(row["valence"]) if with_valence else None
         species.append(Species(label, shells, valence=valence))
     return species

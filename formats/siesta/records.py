@@ -8,6 +8,8 @@ import numpy.typing as npt
 from moireio.errors import DamagedError
 
 MARK = 4  # bytes before and after a record
+#: Lengths of first records, the most significant byte first.
+FIRST_MARKS = (b"\0\0\0\4", b"\0\0\0\x10")
 
 
 class Records:
@@ -36,7 +38,7 @@ class Records:
         self._at = 0
         self.path = path
         self.order = "<"
-        if len(self._content) >= MARK and bytes(self._content[:MARK]) == b"\0\0\0\4":
+        if len(self._content) >= MARK and bytes(self._content[:MARK]) in FIRST_MARKS:
             self.order = ">"
 
     @property

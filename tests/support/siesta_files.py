@@ -24,8 +24,11 @@ def signs_of(basis, structure):
     return np.array(out)
 
 
-def random_hsx(path, *, seed=1, spin="none", reach=1, double=True, fermi=-0.31):
-    """Write an HSX; return structure, basis and the blocks {(i, j, R): array} of H (eV) and S."""
+def random_hsx(path, *, seed=1, spin="none", reach=1, double=True, fermi=-0.31, old=False):
+    """Write an HSX; return structure, basis and the blocks {(i, j, R): array} of H (eV) and S.
+
+    With `old` it is of SIESTA 4, and an XV is written beside it.
+    """
     structure, basis = random_system(seed)
     sizes = basis.sizes(structure)
     _, h = random_operator(seed, sizes, spin=spin, reach=reach)
@@ -77,12 +80,18 @@ def random_hsx(path, *, seed=1, spin="none", reach=1, double=True, fermi=-0.31):
         np.flatnonzero(np.any([rows(m)[a] for m in [*channels, overlap]], axis=0)) for a in range(n)
     ]
     names = list(dict.fromkeys(structure.species_of_atoms))
+    kinds = np.array([names.index(name) + 1 for name in structure.species_of_atoms], dtype="i4")
+    if old:
+        contents = [
+            (present, rows(m), u) for m, u in [*((m, RYDBERG) for m in channels), (overlap, 1)]
+        ]
+        _write_old(path, structure, basis, names, kinds, cells, contents)
+        return structure, basis, h, s
     with open(path, "wb") as stream:
         record(stream, np.int32(2))
         record(stream, np.int32(double))
         record(stream, np.array([len(sizes), n, len(channels), len(names), *nsc], dtype="i4"))
         record(stream, structure.cell / BOHR, np.array([fermi, 12.0, 0.01]))
-        kinds = np.array([names.index(name) + 1 for name in structure.species_of_atoms], dtype="i4")
         record(
             stream,
             np.array(cells, dtype="i4"),
@@ -110,6 +119,57 @@ def random_hsx(path, *, seed=1, spin="none", reach=1, double=True, fermi=-0.31):
             for at, row in zip(present, rows(matrix), strict=True):
                 record(stream, (row[at] / unit).astype(real))
     return structure, basis, h, s
+
+
+def _write_old(path, structure, basis, names, kinds, cells, contents):
+    """Write H and S in single precision, with x_j − x_i instead of lattice and positions."""
+    sizes = basis.sizes(structure)
+    n, present = int(sizes.sum()), contents[0][0]
+    atom = np.repeat(np.arange(len(sizes)), sizes)
+    images = structure.positions + (np.array(cells) @ structure.cell)[:, None]
+    images = (images[:, atom] / BOHR).reshape(-1, 3)
+    gamma = len(cells) == 1
+    with open(path, "wb") as stream:
+        count = sum(len(row) for row in present)
+        record(stream, np.array([n, n * len(cells), len(contents) - 1, count], dtype="i4"))
+        record(stream, np.int32(gamma))
+        if not gamma:
+            record(stream, np.tile(np.arange(1, n + 1, dtype="i4"), len(cells)))
+        record(stream, np.array([len(row) for row in present], dtype="i4"))
+        for row in present:
+            record(stream, (row + 1).astype("i4"))
+        for _, rows, unit in contents:
+            for at, row in zip(present, rows, strict=True):
+                record(stream, (row[at] / unit).astype("f4"))
+        record(stream, np.array([12.0, 0.01]))
+        for orbital, at in enumerate(present):
+            own = structure.positions[atom[orbital]] / BOHR
+            record(stream, (images[at] - own).astype("f4"))
+        record(stream, np.int32(len(names)))
+        record(
+            stream,
+            *(
+                part
+                for name in names
+                for part in (name.ljust(20).encode(), np.float64(4), np.int32(basis[name].size))
+            ),
+        )
+        for name in names:
+            for l in basis[name].l:  # noqa: E741
+                for _ in range(2 * l + 1):
+                    record(stream, np.array([l + 1, l, 1], dtype="i4"))
+        record(stream, np.int32(len(sizes)))
+        record(stream, kinds)
+        within = np.concatenate([np.arange(1, size + 1) for size in sizes])
+        record(stream, np.stack([atom + 1, within], axis=1).astype("i4"))
+    rows = [*structure.cell / BOHR, len(sizes)]
+    with open(path.with_suffix(".XV"), "w") as stream:
+        for row in rows[:3]:
+            stream.write("{:18.12f}{:18.12f}{:18.12f} 0.0 0.0 0.0\n".format(*row))
+        stream.write(f"{len(sizes)}\n")
+        for kind, number, place in zip(kinds, structure.numbers, structure.positions, strict=True):
+            words = " ".join(f"{v:.12f}" for v in place / BOHR)
+            stream.write(f"{kind} {number} {words} 0.0 0.0 0.0\n")
 
 
 SHELLS = ((0, 5.0), (1, 4.5), (2, 4.0))  # l, cutoff (Bohr)

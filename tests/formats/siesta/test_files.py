@@ -144,6 +144,64 @@ def test_random_blocks_come_back(tmp_path, spin, double):
             assert not any(np.abs(found[key]).max() for key in set(found) - set(blocks))
 
 
+@pytest.mark.parametrize("reach", [0, 1])
+@pytest.mark.parametrize("spin", ["none", "collinear", "spinor"])
+def test_hsx_of_siesta_4(tmp_path, spin, reach):
+    """R follows from distances; lattice and positions are those of XV, beside it or named."""
+    path = tmp_path / "x.HSX"
+    structure, basis, h, s = random_hsx(path, seed=3, spin=spin, reach=reach, old=True)
+    with read(str(path)) as calculation:
+        assert np.allclose(calculation.structure.positions, structure.positions, atol=1e-9)
+        assert np.allclose(calculation.structure.cell, structure.cell, atol=1e-9)
+        assert calculation.structure.numbers.tolist() == list(structure.numbers)
+        assert calculation.electrons.fermi is None
+        assert all(b.l == basis[n].l for n, b in calculation.basis.species.items())
+        for operator, blocks in (("hamiltonian", h), ("overlap", s)):
+            found = {
+                (i, j, tuple(R)): b for i, j, R, b in blocks_of(calculation.operator(operator))
+            }
+            assert all(np.abs(found[key] - block).max() < 1e-5 for key, block in blocks.items())
+            assert not any(np.abs(found[key]).max() for key in set(found) - set(blocks))
+    vectors = tmp_path / "elsewhere.XV"
+    path.with_suffix(".XV").rename(vectors)
+    with pytest.raises(MoireioError, match=r"HSX file of SIESTA 4.* no x\.XV is beside it"):
+        read(str(path))
+    read(str(path), companions=[str(vectors)]).close()
+    if reach:
+        words = vectors.read_text().split()
+        words[0] = f"{float(words[0]) * 1.05}"
+        lines = [" ".join(words[6 * n : 6 * n + 6]) for n in range(3)]
+        vectors.write_text("\n".join([*lines, *vectors.read_text().split("\n")[3:]]))
+        with pytest.raises(MoireioError, match=r"elsewhere\.XV: its atoms are not at the"):
+            read(str(path), companions=[str(vectors)])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_hsx_of_siesta_4_is_what_sisl_reads(tmp_path):
+    sisl = pytest.importorskip("sisl")
+    path = tmp_path / "x.HSX"
+    structure, basis, *_ = random_hsx(path, seed=3, old=True)
+    with read(str(path)) as calculation:
+        atoms = [
+            sisl.Atom(
+                int(number),
+                [
+                    sisl.SphericalOrbital(l, None, 2.0).toAtomicOrbital(m=m, n=l + 1)
+                    for l in basis[name].l  # noqa: E741
+                    for m in range(-l, l + 1)
+                ],
+                tag=name,
+            )
+            for number, name in zip(structure.numbers, structure.species_of_atoms, strict=True)
+        ]
+        lattice = sisl.Lattice(calculation.structure.cell, nsc=[3, 3, 1])
+        geometry = sisl.Geometry(calculation.structure.positions, atoms, lattice=lattice)
+        theirs = sisl.get_sile(str(path)).read_hamiltonian(geometry=geometry)
+        k = np.random.default_rng(0).uniform(-0.5, 0.5, (5, 3)) * [1, 1, 0]
+        for one in k:
+            assert np.abs(theirs.eigh(one) - levels(calculation, one)[0]).max() < 1e-5
+
+
 def test_what_is_known_of_the_basis(foreign):
     with read(str(foreign / "siesta_fe_polarised" / "fe.HSX")) as calculation:
         iron = calculation.basis["Fe"]

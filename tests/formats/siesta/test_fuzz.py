@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from siesta_files import ion_plain, ion_xml, random_hsx
 
-from moireio.formats.siesta.beside import read_ion, read_numbers, read_orbital_index
+from moireio.formats.siesta.beside import read_ion, read_orbital_index, read_vectors
 from moireio.formats.siesta.files import read
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fuzz"))
@@ -18,10 +18,12 @@ from mutations import damage_bytes, damage_text, survives
 TRIALS = 200
 
 
-@pytest.mark.parametrize("spin", ["collinear", "spinor"])
-def test_hsx(tmp_path, spin):
+@pytest.mark.parametrize(
+    ("spin", "old"), [("collinear", False), ("spinor", False), ("collinear", True)]
+)
+def test_hsx(tmp_path, spin, old):
     path = tmp_path / "x.HSX"
-    random_hsx(path, spin=spin)
+    random_hsx(path, spin=spin, old=old)
     refused = survives(path, path.read_bytes(), damage_bytes, lambda: read(str(path)), TRIALS // 2)
     assert refused > TRIALS / 6
 
@@ -41,7 +43,7 @@ def test_netcdf(shared, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "read_one"), [("ORB_INDX", read_orbital_index), ("XV", read_numbers)]
+    ("name", "read_one"), [("ORB_INDX", read_orbital_index), ("XV", read_vectors)]
 )
 def test_files_beside(shared, tmp_path, name, read_one):
     place = next((shared / "foreign" / "siesta_graphene_tshs").glob(f"electrode.{name}*"))
