@@ -430,7 +430,10 @@ def _structure(
     cell = cells[:3] if len(cells) == 3 else cells[3 * frame : 3 * frame + 3]
     if info.get("pos_type") == "frac":
         positions = positions @ cell
-    along = [bool(value) for value in table(pbc_file, 1)[:3, 0]] if pbc_file else [True] * 3
+    flags = table(pbc_file, 1)[:, 0] if pbc_file else np.ones(3)
+    if len(flags) == 0 or len(flags) % 3:
+        raise DamagedError(f"holds {len(flags)} numbers, three a frame expected", path=pbc_file)
+    along = [bool(value) for value in flags[:3]]
     used += [name for name in (info_file, cell_file, pbc_file) if name]
     from ase.data import chemical_symbols
 
@@ -454,7 +457,7 @@ def _structure(
             [int(number) for number in numbers],
             labels,
             [known[name] for name in labels],
-            pbc=along if len(along) == 3 else [True] * 3,
+            pbc=along,
         )
     return structure, basis, used
 

@@ -286,9 +286,12 @@ def read_gen(text: str) -> Geometry:
         try:
             kind_of_atom, x = int(row[1]), [float(word) for word in row[2:5]]
         except (ValueError, IndexError):
-            raise DamagedError(f"atom {number}: {shown(' '.join(row))}") from None
+            kind_of_atom, x = 0, []
         if not 1 <= kind_of_atom <= len(types) or len(x) != 3 or not np.isfinite(x).all():
-            raise DamagedError(f"atom {number}: {shown(' '.join(row))}")
+            raise DamagedError(
+                f"atom {number}: its number, a species 1 to {len(types)} and three coordinates "
+                f"expected, found {shown(' '.join(row))}"
+            )
         species.append(types[kind_of_atom - 1])
         places.append(x)
     positions, cell = np.array(places), None

@@ -191,16 +191,17 @@ def _cell(
     cell = stated if stated is not None else beside.lattice()
     if cell is not None:
         return cell
-    missing = f"no {beside.name_of('.win')} beside it: the lattice vectors are not known"
+    unknown = "beside it: the lattice vectors are not known"
     if native:
         raise MoireioError(
-            missing,
+            f"no {beside.name_of('.win')} {unknown}",
             path=path,
             remedy="put it there, or give it or a structure file with `companions`",
         )
     notes.append(
-        f"{missing}, cubic ones of 1 Å stand for them: k is right, lengths and curvature mean "
-        "nothing (give it or a structure file with `companions`)"
+        f"no {beside.name_of('.win')}, and no wt.in that names it, {unknown}, cubic ones of 1 Å "
+        "stand for them: k is right, lengths and curvature mean nothing (give it or a structure "
+        "file with `companions`)"
     )
     return np.eye(3)
 
