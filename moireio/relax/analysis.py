@@ -8,6 +8,7 @@ Langer, Phys. Rev. E 57, 7192 (1998), with weights). The rotation and the strain
 fitted to all atoms within `DISC`, in small cells within a quarter of the moiré length.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,7 @@ GRID = 1.2  # Å
 LEAST_GRID, MOST_GRID = 72, 140  # points along a lattice vector
 
 FloatArray = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,18 +171,20 @@ def analyse(
         known = stackings(before, (moire.layers[lower], moire.layers[lower + 1]), pair)
     angle = 0.0 if moire is None else _twist(moire, lower)
     moved = displacements(before, after)
-    whole = np.linalg.solve(before.cell[:2, :2], after.cell[:2, :2])
+    whole = np.asarray(np.linalg.solve(before.cell[:2, :2], after.cell[:2, :2]), np.float64)
 
     middle = _middle_atoms(before, pair)
 
-    def fields(points, rigid=False, disc=None):
+    def fields(points: FloatArray, rigid: bool = False, disc: float | None = None) -> Fields:
         if rigid:
             return _fields(before, np.zeros_like(moved), np.eye(2), known, middle, points)
         return _fields(after, moved, whole, known, middle, points, disc)
 
     places = []
     where = {} if known is None else known.places(before.cell[:2, :2])
-    disc = None if not where else float(np.clip(known.period / 4, *_disc_limits(known)))
+    disc = None
+    if known is not None and where:
+        disc = float(np.clip(known.period / 4, *_disc_limits(known)))
     for name, points in where.items():
         there = np.isfinite(fields(points, rigid=True).distances)
         if not there.any():
@@ -241,7 +245,7 @@ def displacements(before: Structure, after: Structure) -> FloatArray:
     return np.asarray(moved - moved.mean(axis=0))
 
 
-def _check(before, after, lower):
+def _check(before: Structure, after: Structure, lower: int) -> None:
     if len(before) != len(after) or not np.array_equal(before.numbers, after.numbers):
         raise MoireioError("the structures before and after have different atoms")
     if before.layer is None or int(before.layer.max(initial=0)) < lower + 1:
@@ -251,22 +255,22 @@ def _check(before, after, lower):
         )
 
 
-def _disc_limits(known):
+def _disc_limits(known: Stackings) -> tuple[float, float]:
     """Return the smallest radius that holds atoms in every direction, and the largest, Å."""
     return min(1.05 * float(np.linalg.norm(known.rows[0], axis=1).max()), DISC), DISC
 
 
-def _twist(moire, lower):
+def _twist(moire: Moire, lower: int) -> float:
     angles = [layer.angle for layer in moire.layers]
     return angles[lower + 1] - angles[lower]
 
 
-def _both(values):
+def _both(values: Iterable[float]) -> tuple[float, float]:
     first, second = (float(value) for value in values)
     return first, second
 
 
-def _mesh(cell):
+def _mesh(cell: FloatArray) -> FloatArray:
     """Return fractional points of a mesh of a cell; shape (nx, ny, 2)."""
     wanted = np.ceil(np.linalg.norm(cell, axis=1) / GRID).astype(int)
     counts = np.clip(wanted, LEAST_GRID, MOST_GRID)
@@ -274,18 +278,21 @@ def _mesh(cell):
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1)
 
 
-def _shares(known, fields):
+def _shares(known: Stackings | None, fields: Fields) -> dict[str, float]:
+    """Return the share of the area that is nearest to each stacking; none without stackings."""
+    if known is None or fields.registry is None:
+        return {}
     registry = fields.registry[np.isfinite(fields.registry).all(axis=-1)]
     nearest = known.nearest(registry)
     counts = np.bincount(nearest, minlength=len(known.domains)) / nearest.size
     return {name: float(n) for name, n in zip(known.domains, counts, strict=True)}
 
 
-def _middle_atoms(structure, pair):
+def _middle_atoms(structure: Structure, pair: tuple[int, int]) -> list[tuple[Mask, Mask]]:
     """Return the atoms of two layers, and those in the middle of each: (chosen, middle) masks."""
     found = []
     for number in pair:
-        chosen = structure.layer == number
+        chosen = np.asarray(structure.layer == number)
         still = np.zeros((len(structure), 3))
         points = structure.positions[chosen, :2]
         mean = _layer_fields(structure, still, (chosen, chosen), points, None)[0]
@@ -295,7 +302,15 @@ def _middle_atoms(structure, pair):
     return found
 
 
-def _fields(structure, moved, whole, known, masks, points, disc=None):
+def _fields(
+    structure: Structure,
+    moved: FloatArray,
+    whole: FloatArray,
+    known: Stackings | None,
+    masks: list[tuple[Mask, Mask]],
+    points: FloatArray,
+    disc: float | None = None,
+) -> Fields:
     """Return the fields of two layers at points of a structure whose atoms were displaced.
 
     With `disc` (Å) all atoms within that radius have the same weight.
@@ -320,7 +335,13 @@ def _fields(structure, moved, whole, known, masks, points, disc=None):
     )
 
 
-def _layer_fields(structure, moved, masks, points, disc):
+def _layer_fields(
+    structure: Structure,
+    moved: FloatArray,
+    masks: tuple[Mask, Mask],
+    points: FloatArray,
+    disc: float | None,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return height, displacement and in-plane gradient of one layer at points."""
     chosen, middle = masks
     from scipy.spatial import cKDTree
@@ -342,7 +363,7 @@ def _layer_fields(structure, moved, masks, points, disc):
     apart = (images @ cell)[column] - (base @ cell)[row]
     atom = atoms[which[column]]
 
-    def mean(values, w=w):
+    def mean(values: FloatArray, w: FloatArray = w) -> FloatArray:
         summed = np.stack(
             [np.bincount(row, w * v, len(points)) for v in values.reshape(len(w), -1).T], -1
         )
@@ -363,7 +384,9 @@ def _layer_fields(structure, moved, masks, points, disc):
     return height, mean_u, joint @ np.linalg.inv(spread)
 
 
-def _images(fractional, margin, pbc):
+def _images(
+    fractional: FloatArray, margin: FloatArray, pbc: Mask
+) -> tuple[FloatArray, npt.NDArray[np.intp]]:
     """Return the atoms of a cell and their images within a margin, and which atom each one is."""
     images, which = fractional, np.arange(len(fractional))
     for axis in (0, 1):

@@ -44,9 +44,10 @@ class Journal:
         **state : array or number
             What is to be kept.
         """
-        keys = {f"key_{name}": np.array(value) for name, value in self._keys.items()}
+        arrays: dict[str, Any] = {f"key_{k}": np.array(v) for k, v in self._keys.items()}
+        arrays |= {name: np.asarray(value) for name, value in state.items()}
         with write_whole(self.path) as part, open(part, "wb") as stream:
-            np.savez(stream, **keys, **{name: np.asarray(v) for name, v in state.items()})
+            np.savez(stream, **arrays)
 
     def load(self) -> dict[str, Any]:
         """Read the state.

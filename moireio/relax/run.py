@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,8 +73,6 @@ class Relaxation:
 class _Watched(Calculator):
     """A force field whose answers are counted, checked, and averaged over a group."""
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
-
     def __init__(
         self,
         field: ForceField,
@@ -84,6 +82,7 @@ class _Watched(Calculator):
         evaluations: int = 0,
     ) -> None:
         super().__init__()
+        self.implemented_properties = ["energy", "free_energy", "forces", "stress"]
         self._field, self._start, self._group = field, start, group
         self._with_stress = with_stress
         self.evaluations = evaluations
@@ -273,7 +272,8 @@ def _minimiser(target: Any, structure: Structure) -> Any:
     class Factored(Exp):
         """The preconditioner, whose factors serve until the matrix is made anew."""
 
-        factored = factors = None
+        factored: Any = None
+        factors: Any = None
 
         def solve(self, x: Any) -> Any:
             if self.factored is not self.P:

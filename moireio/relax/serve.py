@@ -5,10 +5,13 @@ numpy, ase and the force field, but not moireio: it imports nothing else. It rea
 messages on its standard input and output: 8 letters, a length (8 bytes, little-endian), and npz.
 """
 
+from __future__ import annotations
+
 import io
 import os
 import struct
 import sys
+from typing import IO, Any
 
 import numpy as np
 
@@ -26,7 +29,7 @@ class CalculatorError(Exception):
     """What is wrong with a calculator, in one line."""
 
 
-def make_calculator(name):
+def make_calculator(name: str) -> tuple[Any, str]:
     """Return a calculator of ASE, and the versions of its packages.
 
     Parameters
@@ -69,7 +72,7 @@ def make_calculator(name):
     return calculator, version
 
 
-def evaluate(calculator, atoms, with_stress):
+def evaluate(calculator: Any, atoms: Any, with_stress: bool) -> dict[str, Any]:
     """Return energy, forces and stress of atoms.
 
     Parameters
@@ -104,7 +107,7 @@ def evaluate(calculator, atoms, with_stress):
     return {key: np.asarray(value, dtype=np.float64) for key, value in values.items()}
 
 
-def known_elements(calculator):
+def known_elements(calculator: Any) -> list[str] | None:
     """Return the symbols of the elements that a calculator knows; None if it does not say."""
     from ase.data import chemical_symbols
 
@@ -120,19 +123,19 @@ def known_elements(calculator):
     return list(names) if isinstance(names, dict) else None  # nequip
 
 
-def _chgnet(kind, argument):
+def _chgnet(kind: str, argument: str) -> Any:
     from chgnet.model.dynamics import CHGNetCalculator
 
     return CHGNetCalculator(use_device="cpu", on_isolated_atoms="ignore")
 
 
-def _sevenn(kind, argument):
+def _sevenn(kind: str, argument: str) -> Any:
     from sevenn.calculator import SevenNetCalculator
 
     return SevenNetCalculator(argument or "7net-0", device="cpu")
 
 
-def _deepmd(kind, argument):
+def _deepmd(kind: str, argument: str) -> Any:
     _require_file(argument)
     import deepmd.env
 
@@ -143,21 +146,21 @@ def _deepmd(kind, argument):
     return DP(model=argument)
 
 
-def _mace(kind, argument):
+def _mace(kind: str, argument: str) -> Any:
     _require_file(argument)
     from mace.calculators import MACECalculator
 
     return MACECalculator(model_paths=argument, device="cpu", default_dtype="float64")
 
 
-def _nequip(kind, argument):
+def _nequip(kind: str, argument: str) -> Any:
     _require_file(argument)
     from nequip.ase import NequIPCalculator
 
     return NequIPCalculator.from_compiled_model(argument, device="cpu")
 
 
-def _foreign(kind, argument):
+def _foreign(kind: str, argument: str) -> Any:
     import importlib
 
     if os.getcwd() not in sys.path:
@@ -178,23 +181,23 @@ _FACTORIES = {
 }
 
 
-def _require_file(path):
+def _require_file(path: str) -> None:
     if not os.path.exists(path):
         raise CalculatorError(f"{path}: there is no such file")
 
 
-def _is_there(module):
+def _is_there(module: str) -> bool:
     from importlib.util import find_spec
 
     return find_spec(module) is not None
 
 
-def _line(error):
+def _line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def send(stream, **arrays):
+def send(stream: IO[bytes], **arrays: Any) -> None:
     """Write a message of arrays."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -203,7 +206,7 @@ def send(stream, **arrays):
     stream.flush()
 
 
-def receive(stream):
+def receive(stream: IO[bytes]) -> dict[str, Any] | None:
     """Read a message; None where the stream has ended, or holds something else."""
     head = stream.read(16)
     if len(head) < 16 or head[:8] != MARK:
@@ -216,7 +219,7 @@ def receive(stream):
         return {key: arrays[key] for key in arrays.files}
 
 
-def serve(name):
+def serve(name: str) -> None:
     """Answer requests on standard input until it ends."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a package prints is no message

@@ -170,10 +170,10 @@ def stackings(
         None where the lattices are too different to compare.
     """
     first, second = (layer.lattice @ layer.gradient.T for layer in layers)
-    second = _along(first, second)
-    if second is None:
+    along = _along(first, second)
+    if along is None:
         return None
-    rows = (first, second)
+    rows = (first, along)
     lower, upper = (
         columns(structure, own, number) for own, number in zip(rows, numbers, strict=True)
     )
@@ -230,7 +230,7 @@ def columns(structure: Structure, rows: FloatArray, number: int) -> list[Column]
     ]
 
 
-def _along(first, second):
+def _along(first: FloatArray, second: FloatArray) -> FloatArray | None:
     """Return the lattice vectors of a second lattice that lie along those of the first."""
     best = np.round(first @ np.linalg.inv(second))
     choices = np.array(list(product((-1, 0, 1), repeat=4))).reshape(-1, 2, 2) + best
@@ -243,7 +243,7 @@ def _along(first, second):
     return rows if np.abs(lengths - 1).max() < LARGEST_MISMATCH else None
 
 
-def _named(found):
+def _named(found: list[Column]) -> dict[str, Column] | None:
     """Return the two columns of a hexagonal layer, named A and B or M and X; None for others."""
     if len(found) != 2 or sorted(len(c.symbols) for c in found) not in ([1, 1], [1, 2]):
         return None
@@ -258,7 +258,7 @@ def _named(found):
     return dict(zip(names, found, strict=True))
 
 
-def _threefold(lower, upper):
+def _threefold(lower: dict[str, Column], upper: dict[str, Column]) -> dict[str, FloatArray]:
     """Return ψ of the three threefold stackings by their names."""
     names = [list(lower), list(upper)]
     places = [[c.place for c in side.values()] for side in (lower, upper)]
@@ -282,6 +282,6 @@ def _threefold(lower, upper):
     return {p + s: (a - d)[None], p + r: (a - c)[None], q + s: (b - d)[None]}
 
 
-def _equal(a, b):
+def _equal(a: FloatArray, b: FloatArray) -> bool:
     apart = a - b
     return bool(np.abs(apart - np.round(apart)).max() < 3 * SAME)

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import zipfile
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, NoReturn, Self, cast
 
 import numpy as np
 
@@ -58,6 +58,8 @@ class Worker:
                 path=python,
                 remedy="`python` is the python of an environment with the force field",
             ) from error
+        self._requests = cast(IO[bytes], self._process.stdin)
+        self._replies = cast(IO[bytes], self._process.stdout)
         self._stack.enter_context(end_with_this(self._process))
         try:
             hello = self._receive(started=False)
@@ -100,14 +102,14 @@ class Worker:
             request |= {"numbers": atoms.numbers, "pbc": atoms.pbc}
             self._shape = shape
         try:
-            serve.send(self._process.stdin, **request)
+            serve.send(self._requests, **request)
         except OSError:
             self._fail()
         return self._receive()
 
     def _receive(self, started: bool = True) -> dict[str, Any]:
         try:
-            answer = serve.receive(self._process.stdout)
+            answer = serve.receive(self._replies)
         except (ValueError, OSError, zipfile.BadZipFile):  # no message of ours
             answer = None
         if answer is None:
@@ -116,7 +118,7 @@ class Worker:
             raise MoireioError(str(answer["error"]), path=self._python)
         return answer
 
-    def _fail(self, started: bool = True) -> None:
+    def _fail(self, started: bool = True) -> NoReturn:
         """Raise the error of a process that has ended."""
         try:
             code = self._process.wait(10)
@@ -145,12 +147,12 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
+            self._requests.close()
         try:
             self._process.wait(2)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._process.stdout.close()
+        self._replies.close()
         self._errors.close()
         self._stack.close()
