@@ -9,7 +9,11 @@ Energies stand in lines ``Utot.`` and ``UvdW.`` (Hartree), forces in a table
 ``<coordinates.forces`` (positions in Å with 5 decimals, forces in Hartree/Bohr) of the last
 geometry, its positions with 14 decimals under ``Fractional coordinates of the final structure``.
 The cell is that of the input, which the file repeats. The stress tensor goes to standard output
-only, in Hartree/Bohr³, the derivative of the energy by the strain over the volume.
+only, in Hartree/Bohr³ with 8 decimals: the derivative of the energy by the strain over the volume,
+positive under tension. So the source of OpenMX 3.9 defines it. Total_Energy.c prints
+``Stress_Tensor[3*i+j]/Cell_Volume``; a pair of atoms at r adds V′(r) r_i r_j / r to it (there, in
+Calc_EdftD, and in Calc_EdftD3), the Hartree energy itself is a volume term, and Force.c adds +pV of
+the enthalpy for an applied pressure p. ASE's reader of OpenMX takes the same sign.
 """
 
 import math

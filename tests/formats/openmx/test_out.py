@@ -4,8 +4,10 @@ import os
 import shutil
 import time
 
+import ase.units
 import numpy as np
 import pytest
+from ase.calculators.openmx.reader import read_stress_tensor
 
 from moireio.errors import MoireioError
 from moireio.formats.openmx import out
@@ -159,6 +161,52 @@ def test_stress_comes_from_the_standard_output(data, tmp_path):
     log.write_text("no stress here")
     assert out.forces(str(data / "gr_ab.out"), str(log)).stress is None
     assert out.forces(str(data / "gr_ab.out"), str(tmp_path / "none.log")).stress is None
+
+
+def dispersion(cell, positions, c6=400.0, radius=5.0, steep=20.0, reach=30.0):
+    """Energy (Hartree) and what OpenMX adds to Stress_Tensor; lengths in Bohr.
+
+    As Calc_EdftD in Total_Energy.c of OpenMX 3.9 sums pairs (fdamp2 is the derivative of
+    C6 f/r⁶, and my_st[k] -= 0.5*(fdamp2*rij[i]/dist)*rij[j]).
+    """
+    n = np.arange(-8, 9)
+    translations = np.stack(np.meshgrid(n, n, [0], indexing="ij"), -1).reshape(-1, 3) @ cell
+    r = (positions[:, None, None] - positions[None, :, None] - translations).reshape(-1, 3)
+    d = np.linalg.norm(r, axis=1)
+    r, d = r[(d > 0.3) & (d < reach)], d[(d > 0.3) & (d < reach)]
+    e = np.exp(-steep * (d / radius - 1))
+    damped = c6 / d**6 / (1 + e)
+    derivative = damped * (e * steep / radius / (1 + e) - 6 / d)
+    return -0.5 * damped.sum(), -0.5 * np.einsum("p,pi,pj->ij", derivative / d, r, r)
+
+
+def test_the_sign_of_the_stress_follows_from_openmx_own_sums(data, tmp_path):
+    real = out.forces(str(data / "gr_ab.out"))
+    cell, positions = real.cell / BOHR, real.positions / BOHR
+    _, tensor = dispersion(cell, positions)
+    volume = abs(np.linalg.det(cell))
+    rows = ("".join(f"{value:17.8f} " for value in row) for row in tensor / volume)
+    head = "\n".join(STRESS.splitlines()[:5])
+    log = tmp_path / "run.log"
+    log.write_text(head + "\n" + "\n".join(rows) + "\n")
+    stress = out.forces(str(data / "gr_ab.out"), str(log)).stress
+    step = 1e-3
+    for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)):
+        strain = np.zeros((3, 3))
+        strain[i, j] += step / 2
+        strain[j, i] += step / 2
+        plus, minus = (
+            dispersion(cell @ (np.eye(3) + s * strain), positions @ (np.eye(3) + s * strain))[0]
+            for s in (1, -1)
+        )
+        derivative = (plus - minus) / (2 * step) / volume * HARTREE / BOHR**3
+        assert abs(stress[i, j] - derivative) < 1e-8 * HARTREE / BOHR**3 + 1e-4 * abs(derivative)
+    assert stress[2, 2] > 1e-3  # attraction pulls the cell together: tension is positive
+    with open(log) as stream:
+        line = next(line for line in stream if "Stress tensor" in line)
+        theirs = np.array(read_stress_tensor(line, stream)) * ase.units.Ha / ase.units.Bohr**3
+    ours = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-12)
 
 
 @pytest.mark.parametrize(
