@@ -82,6 +82,8 @@ def hamiltonian(steps, structure, options):
         return out
     out = f"{base}.{NETWORK}.zarr"
     steps.run(f"overlap {label}", ["overlap", structure, "-o", out, *jobs])
+    if options.until == "overlap":
+        return out
     precision = ["--precision", options.precision] if options.precision else []
     words = ["predict-h", out, "--in-place", "--no-check-spectrum", *precision, *jobs]
     steps.run(f"predict-h {label}", words)
@@ -124,8 +126,8 @@ def main():
     parser.add_argument("--corners", action="store_true", help="Γ, M and K only")
     parser.add_argument("--precision", choices=("float32", "float64"))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--until", choices=("structure", "hamiltonian"), help="go no further")
-    parser.add_argument("--window", type=float, default=100.0, help="meV on either side")
+    parser.add_argument("--until", choices=("structure", "overlap", "hamiltonian"), help="go no further")
+    parser.add_argument("--window", type=float, default=70.0, help="meV on either side")
     parser.add_argument("--plot")
     options = parser.parse_args()
     os.makedirs(options.folder, exist_ok=True)
@@ -135,7 +137,7 @@ def main():
     if options.until == "structure":
         return
     files = {kind: hamiltonian(steps, file, options) for kind, file in files.items()}
-    if options.until == "hamiltonian":
+    if options.until:
         return
     found = {}
     print("| | width | gap below | gap above | expected |ΔH| |\n|---|---|---|---|---|")
