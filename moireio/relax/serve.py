@@ -119,8 +119,12 @@ def known_elements(calculator: Any) -> list[str] | None:
     table = getattr(calculator, "z_table", None)  # mace
     if table is not None:
         return [chemical_symbols[int(number)] for number in table.zs]
-    names = getattr(calculator, "chemical_species_to_atom_type_map", None)
-    return list(names) if isinstance(names, dict) else None  # nequip
+    for transform in getattr(calculator, "transforms", None) or ():  # nequip
+        table = getattr(transform, "lookup_table", None)
+        if table is not None:
+            types = np.asarray(table).tolist()
+            return [chemical_symbols[number] for number, kind in enumerate(types) if kind >= 0]
+    return None
 
 
 def _chgnet(kind: str, argument: str) -> Any:
@@ -155,7 +159,10 @@ def _mace(kind: str, argument: str) -> Any:
 
 def _nequip(kind: str, argument: str) -> Any:
     _require_file(argument)
-    from nequip.ase import NequIPCalculator
+    try:
+        from nequip.integrations.ase import NequIPCalculator
+    except ImportError:  # releases before 0.17
+        from nequip.ase import NequIPCalculator
 
     return NequIPCalculator.from_compiled_model(argument, device="cpu")
 

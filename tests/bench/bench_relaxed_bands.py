@@ -126,7 +126,7 @@ def main():
     parser.add_argument("--corners", action="store_true", help="Γ, M and K only")
     parser.add_argument("--precision", choices=("float32", "float64"))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--until", choices=("structure", "overlap", "hamiltonian"), help="go no further")
+    parser.add_argument("--until", choices=("structure", "overlap", "hamiltonian"))
     parser.add_argument("--window", type=float, default=70.0, help="meV on either side")
     parser.add_argument("--plot")
     options = parser.parse_args()
