@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 MARK = b"moireio:"
+LONGEST = 200  # letters of a package's message
 PACKAGES = {
     "chgnet": ("chgnet", "chgnet"),
     "sevenn": ("sevenn", "sevenn"),
@@ -136,7 +137,13 @@ def _chgnet(kind: str, argument: str) -> Any:
 def _sevenn(kind: str, argument: str) -> Any:
     from sevenn.calculator import SevenNetCalculator
 
-    return SevenNetCalculator(argument or "7net-0", device="cpu")
+    try:
+        return SevenNetCalculator(argument or "7net-0", device="cpu")
+    except OSError as error:
+        raise CalculatorError(
+            f"the weights of {argument} are not here, and cannot be downloaded ({_kind(error)}); "
+            "7net-0 and 7net-l3i5 come with sevenn, sevenn:FILE takes a checkpoint"
+        ) from error
 
 
 def _deepmd(kind: str, argument: str) -> Any:
@@ -201,7 +208,14 @@ def _is_there(module: str) -> bool:
 
 def _line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if not lines:
+        return _kind(error)
+    text = lines[0] if len(lines[0]) <= LONGEST else lines[0][: LONGEST - 1] + "…"
+    return f"{_kind(error)}: {text}"
+
+
+def _kind(error: BaseException) -> str:
+    return type(error).__name__
 
 
 def send(stream: IO[bytes], **arrays: Any) -> None:
