@@ -229,7 +229,7 @@ class CheckedView(View):
 
 def deviations(
     source: OperatorSource,
-    partner: npt.NDArray[np.int64] | None,
+    partner: npt.NDArray[np.integer] | None,
     indices: npt.NDArray[np.integer],
 ) -> npt.NDArray[np.float64]:
     """Return how far the blocks of some pairs are from their partners' adjoints.

@@ -121,7 +121,7 @@ def _from_c3(
                 f"bands {found.first_band}:{last}"
             )
         return unknown
-    spins = (None, None)
+    spins: tuple[int | None, int | None] = (None, None)
     if found.spinor:
         spins = chern_of_spin(found, 0, 1), chern_of_spin(found, 0, -1)
     return [(chern_mod3(n[0], found.spinor), *spins) for n in found.n]
