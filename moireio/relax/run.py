@@ -6,8 +6,10 @@ cell that is free moves with the atoms as its exponential map (ASE's FrechetCell
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -220,7 +222,7 @@ def relax(
     meter = _Meter(progress, largest, fmax)
     while largest > fmax and (steps is None or done < steps):
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _quiet_line_search():
                 warnings.simplefilter("ignore")
                 minimiser.step()
         except RuntimeError:  # the line search finds nothing lower: noise of the forces
@@ -248,6 +250,18 @@ def relax(
         converged=bool(largest <= fmax),
         stress=np.asarray(atoms.get_stress()) if free_cell else None,
     )
+
+
+@contextlib.contextmanager
+def _quiet_line_search() -> Iterator[None]:
+    """Leave out what ASE logs of a direction that leads upwards, which it leaves by itself."""
+    logger = logging.getLogger("ase.utils.linesearcharmijo")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _with_cell(atoms: Any) -> Any:

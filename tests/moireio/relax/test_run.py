@@ -93,6 +93,15 @@ def test_layers_that_fly_apart():
         relax(structure, springs(1e-6, push=0.3))
 
 
+@needs_lammps
+def test_directions_that_lead_upwards_are_no_news(caplog):
+    structure = bilayer("graphene", "graphene", 0.6)  # repelled so much that a step overshoots
+    single = replace(structure, layer=np.zeros(len(structure), dtype=int))
+    with open_calculator("auto", single) as field:
+        relax(single, field, steps=20)
+    assert caplog.records == []
+
+
 def test_steps_end_a_run_and_a_journal_goes_on(tmp_path):
     structure = bilayer("MoS2", "MoS2", 6.3)
     path = str(tmp_path / "x.part.npz")
