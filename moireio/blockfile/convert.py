@@ -23,7 +23,7 @@ from moireio.runtime.threads import cores
 from moireio.units import Constants
 
 SUFFIX = {"h5": ".h5", "zarr": ".zarr", "zip": ".zarr.zip"}
-SLAB_BYTES = 1 << 20  # small slabs stay in the processor's cache
+SLAB_BYTES = 1 << 21  # small slabs stay in the processor's cache
 
 
 @dataclass(frozen=True)
