@@ -79,8 +79,7 @@ class BandSpace:
         self, links: Links, k: npt.NDArray[np.float64], k2: npt.NDArray[np.float64]
     ) -> npt.NDArray[Any]:
         """Return the overlaps of the states at two k points."""
-        part = self.states.columns(self.group)
-        return self.states.overlaps(k, k2, links, self.channel)[part, part]
+        return self.states.overlaps(k, k2, self.group, links, self.channel)
 
     def smallest_gap(self) -> Gap:
         """Return the smallest direct gap to the neighbouring bands."""

@@ -19,7 +19,7 @@ from moireio.spectrum.states import BlochStates, solve_states
 from moireio.spectrum.sums import bloch_sums
 from moireio.topology.bandgroups import BandGroup
 from moireio.topology.links import Links, plane_of
-from moireio.topology.nearby import Found, NearbyStates
+from moireio.topology.nearby import NEIGHBOURS, Found, NearbyStates
 
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
@@ -28,6 +28,7 @@ EXACT = 1e-6  # eV: below, T may replace solutions
 SMALL, LARGE = 800, 2500  # orbitals between which states follow from those at k points nearby
 HELPING = 6  # bands beyond each end that are solved too, for these
 SPARSE = 1000  # orbitals from which on the sparse solver is quicker for a few bands
+KEPT = 8  # bands of groups whose overlaps are kept
 NEARER = 0.7  # as close the next trial must be as the one before
 FIRST_SPACING = 0.08  # Å⁻¹, of the k points that are solved first
 DIGITS = 10**10
@@ -114,14 +115,14 @@ class MeshStates:
         )
         self._flipped = flipped_rows(sums[0].sizes, spinor)
         self._known: dict[tuple[int, Key], Found] = {}
-        self._overlaps: dict[tuple[int, Key, Key], npt.NDArray[Any]] = {}
+        self._overlaps: dict[tuple[int, BandGroup, Key, Key], npt.NDArray[Any]] = {}
         self.solves = 0
         self._range, self._nearby = (self.low, self.high), None
         choice = self._solver
         bands = self.high - self.low + 1 + 2 * HELPING
-        kind = choice.resolved(self.n_orbitals, bands)
-        by_anchors = kind == "sparse" and choice.name == "auto"
-        if SMALL < self.n_orbitals <= LARGE and not (by_anchors or choice.anchoring.direct):
+        by_anchors = choice.name == "auto" and choice.resolved(self.n_orbitals, bands) == "sparse"
+        pays = SMALL < self.n_orbitals <= LARGE and NEIGHBOURS * bands < self.n_orbitals
+        if pays and not (by_anchors or choice.anchoring.direct):
             low = max(self.low - HELPING, 0)
             high = min(self.high + HELPING, self.n_orbitals - 1)
             self._range = low, high
@@ -306,15 +307,18 @@ class MeshStates:
         self,
         k: npt.NDArray[np.float64],
         k2: npt.NDArray[np.float64],
+        group: BandGroup,
         links: Links,
         channel: int = 0,
     ) -> npt.NDArray[Any]:
-        """Return ⟨u(k)|u(k')⟩ of the bands of all groups, each pair of k points once.
+        """Return ⟨u_m(k)|u_n(k')⟩ of the bands of a group; small matrices are kept.
 
         Parameters
         ----------
         k, k2 : (3,) array
             Fractional, next to each other; both were prepared.
+        group : BandGroup
+            Among those given.
         links : Links
             How overlaps are found.
         channel : int
@@ -326,21 +330,24 @@ class MeshStates:
             The matrix.
         """
         first, second, back, back2 = (key_of(v) for v in (k, k2, -k, -k2))
-        key = channel, first, second
-        if key not in self._overlaps:
-            one, two = self._known[channel, first], self._known[channel, second]
-            matrix = None
-            if self._exactly and first != back and second != back2:
-                turned = self._overlaps.get((channel, back2, back))
-                if turned is not None:  # ⟨Ta|Tb⟩ = ⟨b|a⟩, and T² = −1 of spinors
-                    twice = self.spin == "spinor" and one.reversed != two.reversed
-                    matrix = -turned.T if twice else turned.T
-            if matrix is None and self._nearby is not None and links.kind == "midpoint":
-                matrix = self._nearby.link(one, k, two, k2)
-            if matrix is None:
-                matrix = links.between(k, one.states, k2, two.states)
-            self._overlaps[key] = matrix
-        return self._overlaps[key]
+        kept = self._overlaps.get((channel, group, first, second))
+        if kept is not None:
+            return kept
+        one, two, part = self._known[channel, first], self._known[channel, second], None
+        if self._exactly and first != back and second != back2:
+            turned = self._overlaps.get((channel, group, back2, back))
+            if turned is not None:  # ⟨Ta|Tb⟩ = ⟨b|a⟩, and T² = −1 of spinors
+                twice = self.spin == "spinor" and one.reversed != two.reversed
+                part = -turned.T if twice else turned.T
+        columns = self.columns(group)
+        if part is None and self._nearby is not None and links.kind == "midpoint":
+            whole = self._nearby.link(one, k, two, k2)
+            part = None if whole is None else whole[columns, columns]
+        if part is None:
+            part = links.between(k, one.states[:, columns], k2, two.states[:, columns])
+        if group.count <= KEPT:
+            self._overlaps[channel, group, first, second] = part
+        return part
 
     def gap(self, k: npt.NDArray[np.float64], group: BandGroup, channel: int = 0) -> float:
         """Return the direct gap of a group to its neighbours at a k point that was prepared.

@@ -59,8 +59,7 @@ class SpinSpace:
         self, links: Links, k: npt.NDArray[np.float64], k2: npt.NDArray[np.float64]
     ) -> npt.NDArray[Any]:
         """Return the overlaps of the part's states at two k points."""
-        part = self._states.columns(self._group)
-        matrix = self._states.overlaps(k, k2, links)[part, part]
+        matrix = self._states.overlaps(k, k2, self._group, links)
         return self._turn(k).conj().T @ matrix @ self._turn(k2)
 
     def smallest_gap(self) -> Gap:

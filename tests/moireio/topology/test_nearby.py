@@ -26,6 +26,7 @@ DIRECT = SolverChoice(anchoring=replace(SolverChoice().anchoring, direct=True))
 def every_size(monkeypatch):
     """States follow from those nearby for small matrices too."""
     monkeypatch.setattr(mesh_states, "SMALL", 0)
+    monkeypatch.setattr(mesh_states, "NEIGHBOURS", 0)
 
 
 def stretched(model, factor=8.0):
