@@ -233,7 +233,7 @@ class MeshStates:
         self._put(found.channel, found.k, Found(energies[inner], states[:, inner]))
         if self._nearby is not None and len(energies) == high + 1 - low:
             self._nearby.add(found.channel, found.k, energies, states)
-            if self._exactly:
+            if self._exactly and key_of(-found.k) != key_of(found.k):
                 self._nearby.add(found.channel, -found.k, energies, self.reversed(states))
 
     def reversed(self, states: npt.NDArray[Any]) -> npt.NDArray[Any]:

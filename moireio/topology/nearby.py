@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
 NEIGHBOURS, FEWEST = 8, 3  # k points whose states are taken
 RESIDUAL = 1.5e-2  # eV, in the norm of S⁻¹: energies are then right to some 1e-6 eV
-TRUSTED = 5 * RESIDUAL  # Ritz values with a larger one are no levels
+GHOST = 1.0  # eV: Ritz values with a larger one are no levels; between the two nobody knows
 SAFETY = 2.0  # of the ratio between the norms, which is measured once
 PART = 0.07  # Å⁻¹, edge of a part of the zone
 OFTEN = 10  # k points of one part that are found before its matrices are interpolated
 RIGHT = 1e-7  # error of the interpolated matrices, in the largest element
-INSIDE = 0.5  # of a state that is a level in the levels of the nearest node
-FASTEST = 3.0  # eV Å: by which bands move towards each other at most
+OUTSIDE = 0.2  # of a level, outside of those of the nearest node; of a ghost as much is inside
+FASTER = 2.0  # how much faster bands may move towards each other than between those k points
 DROPPED = 1e-9  # eigenvalue of the states' overlaps, in the largest
+MISFIT = 0.02  # eV, largest difference of a level from what the states of one k point alone give
 CLEAR = 0.3  # misfit of the right numbers, in that of any other
 
 
@@ -173,8 +174,15 @@ class NearbyStates:
         if len(distances) < FEWEST:
             return None
         near = np.argsort(distances, kind="stable")[:NEIGHBOURS]
-        energies = self._known[channel].energies[near[0]]
-        return near if self._in_reach(energies, float(distances[near[0]])) else None
+        energies = [self._known[channel].energies[n] for n in near]
+        apart = [
+            self.plane.distance(self._known[channel].k[n], self._known[channel].k[near[0]])
+            for n in near[1:]
+        ]
+        moved = [np.abs(e - energies[0]).max() for e in energies[1:]]
+        speed = max(m / a for m, a in zip(moved, apart, strict=True))
+        reach = FASTER * speed * float(distances[near[0]])
+        return near if self._in_reach(energies[0], reach) else None
 
     def _trial(
         self, channel: int, k: npt.NDArray[np.float64], near: npt.NDArray[np.integer]
@@ -223,7 +231,7 @@ class NearbyStates:
                 return None
             h.append(small.hamiltonian)
             s.append(small.metric)
-            levels.append(small.metric @ small.turn[:, small.residuals < TRUSTED])
+            levels.append(small.metric @ small.turn[:, small.residuals < RESIDUAL])
         phases = self._positions, self.plane, centre
         return _Patch(phases, size, x, np.array(h), np.array(s), levels, trial, count, self._wanted)
 
@@ -252,9 +260,9 @@ class NearbyStates:
         metric = patch.metric(patch.folded(0.5 * (np.asarray(k) + k2)))
         return None if metric is None else found.turn.conj().T @ metric @ found2.turn
 
-    def _in_reach(self, energies: npt.NDArray[np.float64], distance: float) -> bool:
+    def _in_reach(self, energies: npt.NDArray[np.float64], reach: float) -> bool:
         """Return whether no band from beyond those that are known can come in."""
-        wanted, reach = energies[self._wanted], FASTEST * distance
+        wanted = energies[self._wanted]
         below = self._ends[0] or energies[0] < wanted[0] - reach
         return below and (self._ends[1] or energies[-1] > wanted[-1] + reach)
 
@@ -346,7 +354,7 @@ class _Patch:
         energies, turn = _eigenpairs(h, s)
         node = self._levels[int(np.argmax(weights))]
         inside = (np.abs(node.conj().T @ turn) ** 2).sum(axis=0)
-        residuals = np.where(inside > INSIDE, 0.0, np.inf)
+        residuals = np.select([inside > 1 - OUTSIDE, inside > OUTSIDE], [0.0, GHOST], np.inf)
         expected = _expected(h, s, self._count)[self._wanted]
         chosen = _numbered(energies, residuals, expected)
         if chosen is None:
@@ -423,14 +431,16 @@ def _numbered(
     (nb,) array of int or None
         None if they are not good enough, or another choice would do nearly as well.
     """
-    trusted = np.flatnonzero(residuals < TRUSTED)
+    good = np.flatnonzero(residuals < RESIDUAL)
     count = len(expected)
-    if len(trusted) < count:
+    if len(good) < count:
         return None
-    runs = np.lib.stride_tricks.sliding_window_view(trusted, count)
+    runs = np.lib.stride_tricks.sliding_window_view(good, count)
     misfits = np.abs(energies[runs] - expected).max(axis=1)
     order = np.argsort(misfits)
-    run = runs[order[0]]
-    if len(order) > 1 and misfits[order[0]] > CLEAR * misfits[order[1]]:
+    run, misfit = runs[order[0]], misfits[order[0]]
+    if misfit > MISFIT or (len(order) > 1 and misfit > CLEAR * misfits[order[1]]):
         return None
-    return run if residuals[run].max() < RESIDUAL else None
+    ends = energies[run[0]] - misfit, energies[run[-1]] + misfit
+    unknown = (residuals >= RESIDUAL) & (residuals <= GHOST)
+    return None if (unknown & (energies >= ends[0]) & (energies <= ends[1])).any() else run
