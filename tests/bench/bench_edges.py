@@ -161,7 +161,9 @@ def twisted(options, folder):
                 ribbon.sums, ribbon.overlap, k[None], choice, 40, options.energy, states=True
             ) as problems:
                 low, high = counts_at_ends(problems, window)[0, 0]
-                ((_, energies, states),) = problems.levels([(0, 0)], (low, high - 1))
+                energies, states = np.zeros(0), np.zeros((ribbon.n_orbitals, 0))
+                if high > low:
+                    ((_, energies, states),) = problems.levels([(0, 0)], (low, high - 1))
             one = weighed(rows, k, energies, states, low)
             whole = one.layers.sum(axis=0)
             part = folder / f"part-{kept.name}"
@@ -177,7 +179,7 @@ def twisted(options, folder):
             )
         with np.load(kept) as data:
             found.append({name: data[name] for name in data.files})
-    print("weights add up to 1 within", max(np.abs(1 - f["whole"]).max() for f in found))
+    print("weights add up to 1 within", max(np.abs(1 - f["whole"]).max(initial=0) for f in found))
     most = max(len(f["energies"]) for f in found)
     arrays = [
         np.array([np.pad(f[n], (0, most - len(f[n])), constant_values=np.nan) for f in found])
