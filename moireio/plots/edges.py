@@ -142,4 +142,5 @@ def _heading(edges, name):
             text += f" (↑ {signed(count.up)}, ↓ {signed(count.down)})"
         parts.append(text)
     heading = "; ".join(parts[:MOST]) + ("; …" if len(parts) > MOST else "")
-    return f"{name} edge, {heading}".replace("-", "\N{MINUS SIGN}")
+    title = f"{name} edge, {heading}" if parts else f"{name} edge"
+    return title.replace("-", "\N{MINUS SIGN}")
