@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from moireio.topology.links import Plane
 
 NEIGHBOURS, FEWEST = 8, 3  # k points whose states are taken
-RESIDUAL = 1.5e-2  # eV, in the norm of S⁻¹: energies are then right to some 1e-6 eV
+RESIDUAL = 0.08  # eV, in the norm of S⁻¹; what is missing lies some 10 eV away: energies to 1e-4 eV
 GHOST = 1.0  # eV: Ritz values with a larger one are no levels; between the two nobody knows
 SAFETY = 2.0  # of the ratio between the norms, which is measured once
 PART = 0.07  # Å⁻¹, edge of a part of the zone
