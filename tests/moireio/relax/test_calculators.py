@@ -149,3 +149,54 @@ def test_packages_that_lack(tmp_path, monkeypatch):
     ):
         with pytest.raises(MoireioError, match=message):
             Worker(sys.executable, name)
+
+
+PRETENDED = """
+import numpy as np
+from ase.calculators.emt import EMT
+
+class SevenNetCalculator:
+    def __init__(self, model, device):
+        raise ConnectionError("no route to host" + 300 * ".")
+
+class Mapper:
+    lookup_table = np.array([-1] * 5 + [1, 0])  # boron and carbon
+
+class NequIPCalculator(EMT):
+    transforms = (Mapper(),)
+
+    @classmethod
+    def from_compiled_model(cls, path, device):
+        return cls()
+"""
+
+
+@pytest.fixture
+def pretended(tmp_path, monkeypatch):
+    """Packages that stand for sevenn and nequip where these are not installed."""
+    for module in ("sevenn/calculator.py", "nequip/integrations/ase.py"):
+        path = tmp_path / "packages" / module
+        path.parent.mkdir(parents=True)
+        path.write_text(PRETENDED)
+        for folder in path.relative_to(tmp_path / "packages").parents[:-1]:
+            (tmp_path / "packages" / folder / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "packages"))
+
+
+def test_weights_that_cannot_be_downloaded(pretended):
+    message = r"weights of 7net-omni .* downloaded \(ConnectionError\); .*sevenn:FILE"
+    with pytest.raises(MoireioError, match=message):
+        Worker(sys.executable, "sevenn:7net-omni")
+
+
+def test_elements_of_a_nequip_model(pretended, tmp_path):
+    (tmp_path / "x.nequip.pth").touch()
+    name = f"nequip:{tmp_path / 'x.nequip.pth'}"
+    with Worker(sys.executable, name) as worker:
+        assert worker.elements == ["B", "C"]
+    lacking = bilayer("MoS2", "MoS2", 6.2)
+    with (
+        pytest.raises(MoireioError, match=r"holds no potential for Mo, S .*knows B, C"),
+        open_calculator(name, lacking, python=sys.executable),
+    ):
+        pass
