@@ -26,9 +26,10 @@ def test_it_is_small_and_tells_how_it_was_made(graphene):
     assert model.basis["C"].radial is not None
     assert model.basis["C"].valence == 4
     record = model.training
-    assert set(record["structures"]["test"]) == {"tbg_2-1", "tbg_3-2"}
+    tested = set(record["structures"]["test"])
+    assert {"tbg_2-1", "tbg_3-2", "gt_aba", "ood_mono", "ood_uni02"} < tested
     used = {*record["structures"]["training"], *record["structures"]["validation"]}
-    assert not used & {"tbg_2-1", "tbg_3-2"}
+    assert not used & tested
     assert record["after"]["test"]["C-C"]["mean"] < 1.0
 
 
@@ -38,7 +39,7 @@ def test_it_is_described(run, graphene):
     assert "test C-C" in text
     known = json.loads(run("h5-info", graphene, "--json").text)
     assert known["radial_functions"]
-    assert known["structures"]["test"] == 2
+    assert known["structures"]["test"] == 10
 
 
 def test_pipe_to_bands(run, tmp_path):
