@@ -1,9 +1,9 @@
 """Bands of a predicted Hamiltonian against those of OpenMX's ``.Band``.
 
 ``python tests/bench/bench_model_bands.py PREDICTED.h5 FILE.Band [--states 4] [--range 1]
-[--plot FILE.png]`` solves H at the k points of the ``.Band`` file, removes the shift that the
-highest valence bands have in common, and prints for each of the bands next to the gap the mean and
-the largest difference in meV, of those at k where the level lies within ``--range`` eV of the gap.
+[--plot FILE.png]`` solves H at the k points of the ``.Band`` file, removes the mean difference of
+the highest valence bands, and prints for each of the bands next to the gap the mean and the largest
+difference in meV, of those at k where the level lies within ``--range`` eV of the gap.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def main():
     found = levels_of(options.predicted, k)[places]
     top, bottom = energies[:, filled - 1].max(), energies[:, filled].min()
     near = slice(filled - options.states, filled)
-    shift = np.mean(found[:, near] - energies[:, near])
+    shift = np.mean((found - energies)[:, near])
     print(f"gap {bottom - top:.4f} eV, {filled} filled bands, common shift {shift * 1e3:.1f} meV")
     for band in range(filled - options.states, filled + options.states):
         edge = top if band < filled else bottom
@@ -64,11 +64,11 @@ def main():
         name = f"v{filled - band}" if band < filled else f"c{band - filled + 1}"
         print(f"{name}: mean {error.mean():.1f}, largest {error.max():.1f} meV")
     if options.plot:
-        plot(options.plot, energies - top, found - shift - top, filled)
+        plot(options.plot, true.path(), energies - top, found - shift - top, filled)
 
 
-def plot(path, true, found, filled):
-    """Draw both sets of bands, numbered k points on the axis."""
+def plot(path, points, true, found, filled):
+    """Draw both sets of bands along the path of the ``.Band`` file."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -76,12 +76,14 @@ def plot(path, true, found, filled):
 
     figure, axes = plt.subplots(figsize=(4.5, 4))
     for bands, style, label in ((true, "k-", "OpenMX"), (found, "r--", "network")):
-        lines = axes.plot(bands, style, lw=0.9)
+        lines = axes.plot(points.distance, bands, style, lw=0.9)
         lines[0].set_label(label)
-    gap = true[:, filled].min()
-    axes.set_ylim(-0.6, gap + 0.5)
-    axes.set_xlim(0, len(true) - 1)
-    axes.set_xlabel("k point of the .Band file")
+    corners = points.distance[points.label_index]
+    for corner in corners[1:-1]:
+        axes.axvline(corner, color="0.7", lw=0.6, zorder=0)
+    axes.set_xticks(corners, [{"G": "Γ"}.get(name, name) for name in points.labels])
+    axes.set_xlim(corners[0], corners[-1])
+    axes.set_ylim(-0.6, true[:, filled].min() + 0.5)
     axes.set_ylabel("energy (eV)")
     axes.legend(loc="center right")
     figure.tight_layout()
