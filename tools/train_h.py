@@ -135,6 +135,14 @@ PRESETS = {
     "0: no average.",
 )
 @click.option(
+    "--keep",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Weights of the epoch with the lowest validation loss, or of the last one. After a "
+    "training the same command with the other choice writes the other weights.",
+)
+@click.option(
     "--loss",
     type=click.Choice(["mse", "mae"]),
     default="mse",
@@ -309,7 +317,7 @@ def _optimisation(settings):
 
     preset = PRESETS[settings["preset"]]
     names = ("epochs", "learning_rate", "min_learning_rate", "clip", "ema_decay", "loss", "seed")
-    chosen = {name: settings[name] for name in (*names, "schedule", "band_weight")}
+    chosen = {name: settings[name] for name in (*names, "schedule", "keep", "band_weight")}
     chosen["band_window"] = BandWindow(*settings["band_window"], settings["band_points"])
     for name in ("batch", "patience", "cooldown"):
         chosen[name] = preset[name] if settings[name] is None else settings[name]

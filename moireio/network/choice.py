@@ -28,7 +28,7 @@ from moireio.system.pairs import Pairs
 from moireio.system.structure import Structure
 
 # Times a model's own error from which it does not know the surroundings at all.
-FOREIGN = 12.0
+FOREIGN = 10.0
 
 Load = Callable[[str], NetworkModel]
 

@@ -84,7 +84,7 @@ def test_against_openmx(run, shared, tmp_path, name):
 
 
 def test_what_it_does_not_know(run, tmp_path):
-    run("build-twist", "MoTe2", "--index", 2, 1, "-o", tmp_path / "a.h5")
+    run("build-twist", "WSe2", "--index", 2, 1, "-o", tmp_path / "a.h5")
     done = run("overlap", tmp_path / "a.h5", "-o", tmp_path / "s.h5", check=False)
     done.assert_one_line_error()
     assert "no basis for species" in done.stderr
@@ -94,6 +94,31 @@ def test_what_it_does_not_know(run, tmp_path):
     done.assert_one_line_error()
     assert "give --pao" in done.stderr
     assert models.model_with(["C", "H"]) is None
+
+
+def test_molybdenum_ditelluride_against_openmx(run, shared, tmp_path):
+    """The 21.79° cell, which it was not trained on: elements, and levels at Γ next to the gap."""
+    from scipy.linalg import eigh
+
+    from moireio.formats.openmx import band
+    from moireio.spectrum.sums import bloch_sums
+
+    source, out = tmp_path / "s.h5", tmp_path / "h.h5"
+    run("deeph2h5", shared / "mote2" / "tmt_2-1", "-o", source)
+    done = run("predict-h", source, "-o", out)
+    assert "mote2-bilayer" in done.stderr
+    done = run("compare-h", out, source)
+    mean = float(next(line for line in done.text.splitlines() if line.startswith("all")).split()[1])
+    assert mean < 1.0
+    true = band.read(shared / "openmx" / "tmt_2-1" / "tmt_2-1.Band")
+    filled = (true.energies[0, 0] < true.fermi).sum()
+    with moireio.open(out) as file:
+        (H,), S, _ = bloch_sums(file)
+    near = [filled - 4, filled + 3]
+    found = eigh(H.dense([0, 0, 0]), S.dense([0, 0, 0]), eigvals_only=True, subset_by_index=near)
+    error = found - true.energies[0, 0, near[0] : near[1] + 1]
+    error -= error[:4].mean()
+    assert abs(error).max() < 15 * MEV
 
 
 def test_sparse_levels_of_a_twisted_cell(run, tmp_path):

@@ -136,7 +136,7 @@ def test_completion_of_values(tmp_path, monkeypatch):
         ("build-twist", ["graphene"], "mos", ["MoS2", "MoSe2"]),
         ("build-twist", ["--stacking"], "", ["R", "H"]),
         ("tb-h", ["-m"], "", ["graphene-nn", "moon-koshino", "trambly"]),
-        ("predict-h", ["--model"], "", ["graphene-bilayer"]),
+        ("predict-h", ["--model"], "", ["graphene-bilayer", "mote2-bilayer"]),
         ("train-h", ["--init-from"], "gra", ["graphene-bilayer"]),
         ("band", ["a.h5", "--solver"], "", ["auto", "dense", "sparse", "slepc"]),
         ("band", [], "", ["a.h5", "b.zarr.zip"]),

@@ -37,7 +37,7 @@ FILES = {
     "zarr": "other.zarr",
     "npz": "states.npz",
     "zip": "data.zip",
-    "compressed": "b.h5.gz",
+    "compressed": "notes.gz",
     "foreign": "si_hr.dat",
     "dataset": "set",
     "folder": "papers",
@@ -58,7 +58,7 @@ MORE = {
     "deeph-file": ["deeph/lat.dat"],
     "dat": ["input", "x.dat#"],
     "structure": ["x.cif", "x.xyz", "x.XV", "scf.in", "POSCAR.gz"],
-    "compressed": ["x.scfout.gz", "notes.gz"],
+    "compressed": ["b.h5.gz", "x.scfout.gz"],
 }
 COMMANDS = {
     "openmx2h5": [],

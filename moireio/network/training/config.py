@@ -50,6 +50,9 @@ class TrainingConfig:
     schedule : {"plateau", "cosine"}
         Lower the learning rate when validation no longer improves, or along half a cosine down to
         `min_learning_rate` in the last of `epochs`.
+    keep : {"best", "last"}
+        Weights of the epoch with the lowest validation loss, or of the last one (their average,
+        with `ema_decay`).
     band_weight : float
         Weight of the mean square error of the bands in `band_window` beside that of the elements
         of H; 0 for none. With a weight of 0.01, 30 meV of the bands count as much as 3 meV of the
@@ -79,6 +82,7 @@ class TrainingConfig:
     loss: Literal["mse", "mae"] = "mse"
     seed: int = 42
     schedule: Literal["plateau", "cosine"] = "plateau"
+    keep: Literal["best", "last"] = "best"
     band_weight: float = 0.0
     band_window: BandWindow = field(default_factory=BandWindow)
 

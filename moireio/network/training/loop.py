@@ -305,6 +305,11 @@ class Training:
         if self.best is not None:
             _set(self.weights, self.best)
 
+    def take_last(self) -> None:
+        """Give the network the averaged weights of the last epoch, if there is an average."""
+        if self.ema is not None:
+            _set(self.weights, self.ema)
+
     def save(self) -> None:
         """Write the state to `folder`, all or nothing; only the first worker does."""
         if not self.workers.first:

@@ -131,7 +131,7 @@ def train(
         if samples["training"].overflowed:
             note("not all structures fit into memory: the others are read in every epoch")
         _run_epochs(training, compute, note)
-        training.take_best()
+        training.take_best() if config.keep == "best" else training.take_last()
         after = {name: report(model, group, team) for name, group in samples.items()}
         model.expected_error = fit_expected_error(model, samples)
         model.card, model.cells = None, ()  # those of the model that it began with
@@ -414,6 +414,7 @@ def _run_key(
 ) -> str:
     """Return a digest that an interrupted run must have in common with one that goes on."""
     plain = config.to_plain()
+    plain.pop("keep")  # the training is the same
     if config.schedule != "cosine":  # more epochs are the same run
         plain.pop("epochs")
     parts = {

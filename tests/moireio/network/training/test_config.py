@@ -19,7 +19,7 @@ def test_names_in_model_files():
     """Models that exist store these."""
     plain = TrainingConfig(ema_decay=0.99).to_plain()
     assert (plain["rate"], plain["least_rate"], plain["average"]) == (2e-3, 3e-5, 0.99)
-    assert len(plain) == 16
+    assert len(plain) == 17
 
 
 def test_settings_that_contradict():
