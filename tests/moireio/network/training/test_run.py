@@ -22,13 +22,13 @@ def opened(path):
     yield data(int(path))
 
 
-def trained(output, epochs=2, notes=None, **options):
+def trained(output, epochs=2, notes=None, plan=None, **options):
     return train(
         str(output),
         DataSplit(["0", "1"], ["2"]),
         opened,
         Architecture(HIDDEN, blocks=1, lmax=2),
-        TrainingConfig(epochs=epochs),
+        TrainingConfig(epochs=epochs, **plan or {}),
         ComputeSettings(threads=1, memory=1e3),
         note=(lambda text: None) if notes is None else notes.append,
         **options,
@@ -51,6 +51,21 @@ def test_a_model_and_its_record(tmp_path):
     longer = trained(tmp_path / "m.h5", epochs=3, notes=notes)
     assert "going on after epoch 2" in notes
     assert longer.training["epochs"] == 3
+
+
+def test_best_or_last_weights(tmp_path):
+    """The same training gives either; that with a rate that is far too high ends worse."""
+    plan, notes = {"learning_rate": 0.3, "ema_decay": 0.5}, []
+    best = trained(tmp_path / "m.h5", epochs=4, plan=plan)
+    assert best.training["best_epoch"] < 4
+    last = trained(tmp_path / "m.h5", epochs=4, plan=plan | {"keep": "last"}, notes=notes)
+    assert "going on after epoch 4" in notes
+    assert (best.training["plan"]["keep"], last.training["plan"]["keep"]) == ("best", "last")
+    state = torch.load(tmp_path / "m.h5.train" / "state.pt", weights_only=True)["tensors"]
+    for model, name in ((best, "best"), (last, "ema")):
+        for weight, stored in zip(model.network.parameters(), state[name], strict=True):
+            assert torch.equal(weight, stored)
+    assert best.digest() != last.digest()
 
 
 def test_frozen_weights_stay(tmp_path):
