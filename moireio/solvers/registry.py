@@ -77,7 +77,7 @@ def solver_names() -> list[str]:
 
 
 def automatic(
-    n_orbitals: int, bands: int | None, device: str = "cpu", smallest: int = SPARSE_SIZE
+    n_orbitals: int, bands: int | None, device: str = "cpu", smallest: int | None = None
 ) -> str:
     """Return the solver that "auto" means.
 
@@ -90,13 +90,14 @@ def automatic(
     device : str
         Where to compute.
     smallest : int
-        Size from which on the sparse solver is worth while.
+        Size from which on the sparse solver is worth while; by default `SPARSE_SIZE`.
 
     Returns
     -------
     {"dense", "sparse"}
         The sparse solver for a few bands of a large matrix, on the CPU.
     """
+    smallest = SPARSE_SIZE if smallest is None else smallest
     few = bands is not None and FEW * bands < n_orbitals and n_orbitals >= smallest
     return "sparse" if few and device == "cpu" and can_count(n_orbitals) else "dense"
 

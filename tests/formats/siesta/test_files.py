@@ -341,7 +341,7 @@ def test_damage_is_named(foreign, tmp_path):
         (whole[:5000], "announces 3516 elements in 5000 bytes"),
         (whole[:-40], "cut short"),
         (whole[:32] + b"\xff\xff\xff\x7f" + whole[36:], "announces"),
-        (whole.replace(b"\1\0\0\0", b"\7\0\0\0", 1), "no HSX file of version 1 or 2"),
+        (whole.replace(b"\1\0\0\0", b"\7\0\0\0", 1), "no HSX file of version 0, 1 or 2"),
         (whole[:-60] + np.array([np.nan]).tobytes() * 7 + whole[-4:], "not finite"),
     ):
         broken.write_bytes(content)

@@ -113,7 +113,7 @@ def test_bands_are_learnt_for_their_weight(made):
     with torch.no_grad():
         after = float(sample.states.mean_loss(block_errors(model, sample)))
     assert rows[-1]["validation_bands_meV"] == pytest.approx(after**0.5 * 1e3, rel=1e-4)
-    assert after < 0.4 * before
+    assert after < 0.7 * before
     plain = Training(model, [sample], [sample], TrainingConfig())
     assert "validation_bands_meV" not in plain.epoch()
 
