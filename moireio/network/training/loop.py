@@ -240,10 +240,11 @@ class Training:
         head, sums = self.model.prepare(), np.zeros(4)
         samples = Samples.of(samples)
         for sample in samples.in_order(self.workers.share(range(len(samples)))):
-            errors = block_errors(self.model, to_device(sample, self.workers.device), head)
+            sample = to_device(sample, self.workers.device)
+            errors = block_errors(self.model, sample, head)
             loss, bands, n = float(mean_loss(errors, config.loss)), 0.0, sample.elements
             if config.band_weight and sample.states is not None:
-                found = to_device(sample.states, self.workers.device).mean_loss(errors)
+                found = sample.states.mean_loss(errors)
                 loss += config.band_weight * float(as_loss(found, config.loss))
                 bands = float(found)
             mean = sum(float(difference.abs().sum()) for _, difference in errors)
