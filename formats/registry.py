@@ -193,9 +193,9 @@ FORMATS = {
             Late("moireio.formats.abacus.files", "detect"),
             Late("moireio.formats.abacus.files", "read"),
             Late("moireio.formats.abacus.write", "write"),
-            keeps="structure, shells, H (nspin 1, 2, 4), S, Fermi level and electrons of the log",
-            loses="position matrices, magnetic moments of STRU, earlier ionic steps",
-            companions="S, H of spin down, STRU, running_scf.log, orbital files",
+            keeps="structure, shells, H (nspin 1, 2, 4), S, positions, Fermi level, electrons",
+            loses="derivatives, magnetic moments of STRU, earlier ionic steps",
+            companions="S, H of spin down, positions, STRU, running_scf.log, orbital files",
             options={"shells": FormatOption(SHELLS_HELP)},
         ),
         # before block files, as its .nc are HDF5 too

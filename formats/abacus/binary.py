@@ -3,13 +3,15 @@
 Layout: int32 step, dimension and number of R; for each R int32 R1, R2, R3 and the number of
 elements and, unless there are none, float64 values (complex where nspin is 4), int32 columns and
 row pointers. The form of 2025 (``hrs1_nao.dat``) has int64 row pointers, also where there are no
-elements.
+elements. Positions (``rr.csr``) have int32 R1, R2, R3 and then, for each of x, y and z, the number
+of elements, values, columns and row pointers.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +21,12 @@ from moireio.formats.abacus.matrices import (
     FARTHEST,
     MOST_ORBITALS,
     MatrixFile,
+    PositionMatrices,
     RealSpaceMatrices,
     cell_name,
 )
 
+Contents = TypeVar("Contents", RealSpaceMatrices, PositionMatrices)
 #: Types of values and of row pointers, and whether R without elements have row pointers.
 LAYOUTS = tuple(
     (values, pointers, empty)
@@ -56,41 +60,79 @@ class BinaryFile(MatrixFile):
     """A binary file of either form."""
 
     def read(self) -> RealSpaceMatrices:
-        """Return the matrices of the last step, in the layout that fits the whole file."""
+        """Return the matrices of the last step."""
+        return self._last_step(self._matrices)
+
+    def read_positions(self) -> PositionMatrices:
+        """Return the position matrices of the last step."""
+        return self._last_step(self._positions)
+
+    def _last_step(self, read: Callable[..., Contents]) -> Contents:
+        """Return the last step, in the layout that fits the whole file."""
         failed: list[tuple[int, DamagedError]] = []
         for layout in LAYOUTS:
             self.stream.seek(0)
             try:
-                return self._read(*layout)
+                return self._steps(read, layout)
             except DamagedError as error:
                 failed.append((self.stream.tell(), error))
         raise max(failed, key=lambda one: one[0])[1]
 
-    def _read(self, values: str, pointers: str, empty: bool) -> RealSpaceMatrices:
+    def _steps(self, read: Callable[..., Contents], layout: tuple[str, str, bool]) -> Contents:
         found, steps = None, 0
         while (head := self.stream.read(12)) != b"":
             if len(head) < 12:
                 self.fail("ends inside its header", "it is cut short: copy it again")
             _, orbitals, cells = np.frombuffer(head, "<i4").tolist()
             self.require_room(orbitals, cells)
-            found, steps = RealSpaceMatrices(self.path, "", orbitals), steps + 1
-            for _ in range(cells):
-                self._matrix(found, values, pointers, empty)
+            found, steps = read(orbitals, cells, layout), steps + 1
         if found is None:
             self.fail("has no matrices", "it is cut short: make it again")
         found.steps = steps
         return found
 
-    def _matrix(self, found: RealSpaceMatrices, values: str, pointers: str, empty: bool) -> None:
-        cell = self._numbers("R", "<i4", 4).tolist()
-        count, where = cell[3], f"R = {cell_name(cell)}"
-        if not 0 <= count <= found.orbitals**2 or max(map(abs, cell[:3])) > FARTHEST:
-            self.fail(f"has {where} with {count} elements")
-        if count == 0 and not empty:
-            return
-        elements = self._numbers(f"values of {where}", values, count)
+    def _matrices(
+        self, orbitals: int, cells: int, layout: tuple[str, str, bool]
+    ) -> RealSpaceMatrices:
+        found = RealSpaceMatrices(self.path, "", orbitals)
+        for _ in range(cells):
+            *cell, count = self._numbers("R", "<i4", 4).tolist()
+            if count or layout[2]:
+                self._matrix(found, cell, count, layout)
+            else:
+                self._require(cell, count, orbitals)
+        return found
+
+    def _positions(
+        self, orbitals: int, cells: int, layout: tuple[str, str, bool]
+    ) -> PositionMatrices:
+        found = PositionMatrices.empty(self.path, orbitals)
+        for _ in range(cells):
+            cell = self._numbers("R", "<i4", 3).tolist()
+            for axis in found.axes:
+                (count,) = self._numbers("R", "<i4", 1).tolist()
+                if count:
+                    self._matrix(axis, cell, count, layout)
+                    if axis.is_complex:
+                        self.fail("has complex positions")
+                else:
+                    nothing = np.zeros(orbitals + 1, dtype=np.int32)
+                    self._require(cell, count, orbitals)
+                    self.add(axis, cell, np.empty(0), nothing[:0], nothing)
+        return found
+
+    def _require(self, cell: list[int], count: int, orbitals: int) -> None:
+        if not 0 <= count <= orbitals**2 or max(map(abs, cell)) > FARTHEST:
+            self.fail(f"has R = {cell_name(cell)} with {count} elements")
+
+    def _matrix(
+        self, found: RealSpaceMatrices, cell: list[int], count: int, layout: tuple[str, str, bool]
+    ) -> None:
+        self._require(cell, count, found.orbitals)
+        where = f"R = {cell_name(cell)}"
+        elements = self._numbers(f"values of {where}", layout[0], count)
         columns = self._numbers(f"columns of {where}", "<i4", count)
-        rows = self._numbers(f"row pointers of {where}", pointers, found.orbitals + 1)
+        rows = self._numbers(f"row pointers of {where}", layout[1], found.orbitals + 1)
         self.add(found, cell, elements, columns, rows)
 
     def _numbers(self, what: str, dtype: str, count: int) -> npt.NDArray[Any]:

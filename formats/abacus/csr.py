@@ -7,6 +7,9 @@ Form of 2025 (``hrs1_nao.csr``): a header with comments, Fermi level (newer ones
 the number of R in it may exceed that of the R which follow, each with values, columns and row
 pointers under comments. Values are in Ry, complex ones ``(re,im)`` where nspin is 4. A file with
 several ionic steps counts with its last.
+
+Positions (``data-rR-sparse.csr``, ``rr.csr``) have the old form with letter r, a line ``R1 R2 R3``
+for each R and, for each of x, y and z, a line with the number of elements before its three lines.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,6 +30,7 @@ from moireio.formats.abacus.matrices import (
     FARTHEST,
     Atoms2025,
     MatrixFile,
+    PositionMatrices,
     RealSpaceMatrices,
     cell_name,
 )
@@ -86,16 +91,45 @@ def read_csr(path: str) -> RealSpaceMatrices:
     DamagedError
         If it is cut short or contradicts itself, with the line.
     """
+    with _matrix_file(path, "out_mat_hs2") as file:
+        return file.read()
+
+
+def read_positions(path: str) -> PositionMatrices:
+    """Read a file of position matrices.
+
+    Parameters
+    ----------
+    path : str
+        ``data-rR-sparse.csr`` or ``rr.csr``, compressed or not, text or binary.
+
+    Returns
+    -------
+    PositionMatrices
+        Those of its last ionic step.
+
+    Raises
+    ------
+    MoireioError
+        If it is no such file.
+    DamagedError
+        If it is cut short or contradicts itself, with the line.
+    """
+    with _matrix_file(path, "out_mat_r") as file:
+        return file.read_positions()
+
+
+@contextmanager
+def _matrix_file(path: str, keyword: str) -> Iterator[BinaryFile | _Text]:
+    """Open a file of either kind; `keyword` is the one that makes ABACUS write it."""
     with opened(path) as stream:
         start = stream.read(HEAD)
         stream.seek(0)
         compressed = any(_raw_start(path).startswith(magic) for magic in MAGIC)
         room = os.path.getsize(path) * (RATIO if compressed else 1)
         if not start.strip():
-            raise MoireioError("is empty", path=path, remedy="run ABACUS with out_mat_hs2 again")
-        if b"\0" in start:
-            return BinaryFile(stream, path, room).read()
-        return _Text(stream, path, room).read()
+            raise MoireioError("is empty", path=path, remedy=f"run ABACUS with {keyword} again")
+        yield (BinaryFile if b"\0" in start else _Text)(stream, path, room)
 
 
 def _raw_start(path: str) -> bytes:
@@ -174,6 +208,66 @@ class _Text(MatrixFile):
             else:
                 self._skip_empty(found.orbitals)
         return found
+
+    def read_positions(self) -> PositionMatrices:
+        found, steps = None, 0
+        while line := self.filled():
+            text = line.decode("utf-8", "replace")
+            if text.startswith(("STEP", "---")):
+                continue
+            head = _OLD.match(text)
+            if head is None or head[1] != "r":
+                if found is None:
+                    raise MoireioError(
+                        f"begins with {shown(text)}: no position matrices of ABACUS",
+                        path=self.path,
+                    )
+                self.fail(f"{shown(text)} after the last R that the header announces")
+            found, steps = self._positions(int(head[2][:12])), steps + 1
+        if found is None:
+            self.fail("has no matrices", "it is cut short: make it again")
+        found.steps = steps
+        return found
+
+    def _positions(self, orbitals: int) -> PositionMatrices:
+        count = _OLD_COUNT.match(self.filled().decode("utf-8", "replace"))
+        if count is None:
+            self.fail('"Matrix number of r(R): …" expected')
+        found, cells = PositionMatrices.empty(self.path, orbitals), int(count[1][:12])
+        self.require_room(orbitals, cells)
+        for number in range(cells):
+            cell = self._integers(3, f"R, the {number + 1}th of {cells},")
+            if max(map(abs, cell)) > FARTHEST:
+                self.fail(f"has R = {cell_name(cell)}")
+            for letter, axis in zip("xyz", found.axes, strict=True):
+                where = f"{letter} at R = {cell_name(cell)}"
+                (elements,) = self._integers(1, f"the number of elements of {where}")
+                if elements < 0 or 4 * elements > self.room:
+                    self.fail(f"announces {elements} elements of {where}")
+                values, columns = np.empty(0), np.empty(0, dtype=np.int64)
+                pointers = np.zeros(orbitals + 1, dtype=np.int64)
+                if elements:
+                    values = self._values(elements, orbitals, cell)
+                    columns = self._whole(elements, f"columns of {where}")
+                    pointers = self._whole(orbitals + 1, f"row pointers of {where}")
+                if np.iscomplexobj(values):
+                    self.fail(f"has complex numbers for {where}")
+                self.add(axis, tuple(cell), values, columns, pointers)
+        return found
+
+    def _integers(self, count: int, what: str) -> list[int]:
+        """Return the whole numbers of the next line that is not blank."""
+        line = self.filled()
+        if not line:
+            self.fail(f"ends where {what} should follow", "it is cut short: copy it again")
+        words = line.split()
+        try:
+            numbers = [int(word) for word in words]
+        except ValueError:
+            numbers = []
+        if len(numbers) != count:
+            self.fail(f"{what} expected, found {_shown(line)}")
+        return numbers
 
     def _skip_empty(self, orbitals: int) -> None:
         """Pass over the blank lines and the zeros that some versions write for an empty R."""

@@ -1,8 +1,8 @@
 """ABACUS's H(R) and S(R): CSR files of every form, with STRU and log.
 
 Layout: see `moireio.formats.abacus.csr` and `stru`. Kept: structure, shells, H (nspin 1, 2 and 4),
-S, Fermi level and electrons of the log. Lost: positions (``data-rR-sparse.csr``), derivatives,
-magnetic moments of STRU, earlier ionic steps. H and S have about nine digits.
+S, positions (``data-rR-sparse.csr`` or ``rr.csr``), Fermi level and electrons of the log. Lost:
+derivatives, magnetic moments of STRU, earlier ionic steps. H and S have about nine digits.
 
 ABACUS moves all atoms of STRU into the cell, 0 ≤ x < 1, and counts R between them there; the result
 has the positions of STRU, with R to match. Orbitals are those of the atoms in turn, by l, zeta and
@@ -31,6 +31,7 @@ from moireio.formats.abacus.orbitals import (
     shells_of_orbital_file,
     spins_of_input,
 )
+from moireio.formats.abacus.positions import position
 from moireio.formats.abacus.stru import BOHR, Stru, read_stru, species_number
 from moireio.formats.assembly.assemble import assemble
 from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
@@ -52,10 +53,11 @@ RYDBERG_EV = 13.605698066
 # Deviation from Hermitian beyond which a file counts as damaged, eV and 1: files have nine digits,
 # old ones five or six.
 LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-4}
-USUAL_RESIDUAL = {"hamiltonian": 1e-4, "overlap": 1e-5}
+USUAL_RESIDUAL = {"hamiltonian": 1e-4, "overlap": 1e-5, "position": 1e-4}
 NAMES = ("hrs1_nao.csr", "data-HR-sparse_SPIN0.csr", "hrs1_nao.dat")
 OVERLAPS = ("srs1_nao.csr", "sr_nao.csr", "data-SR-sparse_SPIN0.csr")
 RUNS = ("scf", "nscf", "relax", "cell-relax", "md")
+POSITIONS = ("data-rR-sparse.csr", "rr.csr")
 LOGS = tuple(f"running_{run}.log" for run in RUNS)
 STRUCTURES = ("STRU_ION_D", "STRU")
 SAME_CELL = 1e-4  # relative: headers of 2025 have six digits
@@ -110,8 +112,8 @@ def read(
     label : str, optional
         The name that messages show.
     companions : sequence of str
-        Further files: S, H of spin down, STRU, log, orbital files. Those beside `path` are found,
-        STRU also in the folder above.
+        Further files: S, H of spin down, positions, STRU, log, orbital files. Those beside `path`
+        are found, STRU also in the folder above.
     pbc : sequence of three bool, optional
         Whether the structure is periodic along each vector; by default where pairs cross it.
     shells : str, optional
@@ -168,14 +170,22 @@ def read(
     if files.overlap:
         with naming(files.overlap):
             operators["overlap"] = _overlap(files.overlap, structure, basis, spinor)
+        if files.position and not hamiltonian.folded:
+            there = replace(structure, positions=structure.positions - moves @ structure.cell)
+            orbitals = OrbitalMap.make(there, basis, ABACUS)
+            with naming(files.position):
+                operators["position"] = position(
+                    files.position, there, orbitals, operators["overlap"], spinor=spinor
+                )
         only_s = not any(any(basis[name].l) for name in structure.species_names)
         if only_s and _is_one(operators["overlap"]):  # a model
             del operators["overlap"]
             basis = replace(basis, orthogonal=True)
     else:
         notes.append(f"{files.expected_overlap} is not beside it: there is no overlap")
-    if files.position:
-        notes.append(f"{os.path.basename(files.position)} is left out")
+    if files.position and "position" not in operators:
+        why = "all R are summed" if hamiltonian.folded else "it needs S"
+        notes.append(f"{os.path.basename(files.position)} is left out: {why}")
     notes += files.notes
     if moves.any():
         operators = {name: _moved(source, moves) for name, source in operators.items()}
@@ -241,6 +251,7 @@ class _Files:
             return None
 
         self.expected_down = downs[0] if downs else "a file of H of spin down"
+        self.position = named(POSITIONS) or of_letter("r") or beside(folder, *POSITIONS)
         self.overlap = named(overlaps) or of_letter("S") or beside(folder, *overlaps)
         self.down = named(downs) or of_letter("H") or (beside(folder, *downs) if downs else None)
         above = os.path.join(folder, os.pardir)
@@ -255,10 +266,9 @@ class _Files:
         self.input = named(["INPUT"]) or next(
             filter(None, (beside(place, "INPUT") for place in places)), None
         )
-        self.position = beside(folder, "data-rR-sparse.csr", "rr.csr")
         self.orbitals = [os.path.dirname(one) or "." for one in rest if one.endswith(".orb")]
         self.folders = [*self.orbitals, folder or ".", above, further]
-        self.read = (path, self.overlap, self.down, self.stru, self.log)
+        self.read = (path, self.overlap, self.down, self.position, self.stru, self.log)
 
 
 def _require_both_spins(

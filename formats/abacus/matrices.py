@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from moireio.errors import DamagedError
 
 FARTHEST = 1 << 20  # cells
 MOST_ORBITALS = 1 << 26
-LARGEST = 1e7  # Ry
+LARGEST = 1e7  # Ry or Bohr
 
 
 @dataclass(eq=False)
@@ -80,6 +80,41 @@ class Atoms2025:
     positions: npt.NDArray[np.float64]
 
 
+@dataclass(eq=False)
+class PositionMatrices:
+    """The position matrices of a file.
+
+    Parameters
+    ----------
+    axes : (x, y, z) of RealSpaceMatrices
+        ⟨a,0|r|b,R⟩ in Bohr, from the origin of the cell, with the same R in each.
+    steps : int
+        Ionic steps in the file, of which this is the last.
+    """
+
+    axes: tuple[RealSpaceMatrices, RealSpaceMatrices, RealSpaceMatrices]
+    steps: int = 1
+
+    @classmethod
+    def empty(cls, path: str, orbitals: int) -> Self:
+        """Return one without lattice vectors.
+
+        Parameters
+        ----------
+        path : str
+            The file.
+        orbitals : int
+            Rows of every matrix.
+
+        Returns
+        -------
+        PositionMatrices
+            To be filled.
+        """
+        x, y, z = (RealSpaceMatrices(path, "r", orbitals) for _ in range(3))
+        return cls((x, y, z))
+
+
 class Consumed(Sequence):
     """Matrices that are given away one by one, so that memory is free again.
 
@@ -135,7 +170,7 @@ class MatrixFile:
     def add(
         self,
         found: RealSpaceMatrices,
-        cell: tuple[int, ...],
+        cell: Sequence[int],
         values: npt.NDArray[Any],
         columns: npt.NDArray[np.integer],
         pointers: npt.NDArray[np.integer],

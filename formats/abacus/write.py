@@ -1,5 +1,7 @@
 """Writing of ABACUS's old form: a folder with ``data-HR-sparse_SPIN0.csr``, S, STRU and a log.
 
+Position matrices, if there are, become ``data-rR-sparse.csr``.
+
 Numbers have 17 digits, so that nothing is lost. What is not in such files: radial functions and
 cutoffs. The log holds the shells and the Fermi level in ABACUS's words, for tools that look there.
 """
@@ -8,13 +10,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import IO, Any
 
 import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.abacus.files import RYDBERG_EV
+from moireio.formats.abacus.files import POSITIONS, RYDBERG_EV
+from moireio.formats.abacus.positions import absolute
 from moireio.formats.abacus.stru import gathered, into_cell, stru_text
 from moireio.formats.assembly.elements import (
     OrbitalMap,
@@ -22,8 +26,9 @@ from moireio.formats.assembly.elements import (
     matrices_from_source,
 )
 from moireio.formats.assembly.orders import ABACUS
+from moireio.formats.assembly.orthogonal import unit_overlap
 from moireio.operators.blocks import OperatorSource
-from moireio.operators.views import ArraySource
+from moireio.operators.views import ArraySource, stored_as
 from moireio.runtime.files import write_folder
 from moireio.system.basis import SHELL_LETTERS, Basis, SpeciesBasis
 from moireio.system.pairs import Pairs
@@ -145,6 +150,8 @@ def _fill(calculation: Calculation, arrangement: _Arrangement, folder: str) -> N
         unit = RYDBERG_EV if letter == "H" else 1.0
         place = os.path.join(folder, f"{name}.csr")
         _write_csr(place, letter, len(orbitals), every, found, unit)
+    if "position" in calculation.operators:
+        _write_positions(calculation, arrangement, spinor, os.path.join(folder, POSITIONS[0]))
     names = {name: f"{name}_{_counts(one)}.orb" for name, one in arrangement.basis.species.items()}
     with open(os.path.join(folder, "STRU"), "w", encoding="utf-8") as stream:
         stream.write(stru_text(calculation.structure, names, arrangement.order.tolist()))
@@ -163,14 +170,42 @@ def _inside(source: OperatorSource, structure: Structure) -> ArraySource:
 
 
 def _overlap(calculation: Calculation, arrangement: _Arrangement) -> tuple[np.ndarray, list[Any]]:
-    from scipy.sparse import eye_array
-
     orbitals = arrangement.map(calculation, False)
-    if calculation.overlap is None:
-        return np.zeros((1, 3), dtype=np.int64), [eye_array(len(orbitals), format="csr")]
-    overlap = _inside(calculation.overlap, calculation.structure)
-    cells, (matrices,) = matrices_from_source(overlap, orbitals)
+    cells, (matrices,) = matrices_from_source(_overlap_inside(calculation), orbitals)
     return cells, matrices
+
+
+def _overlap_inside(calculation: Calculation) -> ArraySource:
+    """Return S, or 1, between the atoms inside the cell."""
+    overlap = calculation.overlap
+    if overlap is None:
+        overlap = unit_overlap(calculation.structure, calculation.basis)
+    return _inside(stored_as(overlap, "full"), calculation.structure)
+
+
+def _write_positions(
+    calculation: Calculation, arrangement: _Arrangement, spinor: bool, path: str
+) -> None:
+    """Write the position matrices: a line with R, then count and matrix of each axis."""
+    from scipy.sparse import kron
+
+    structure = calculation.structure
+    moved = structure.positions + into_cell(structure) @ structure.cell
+    orbitals = arrangement.map(calculation, False)
+    source = _inside(calculation.operator("position"), structure)
+    overlap = _overlap_inside(calculation)
+    cells, axes = absolute(source, overlap, replace(structure, positions=moved), orbitals)
+    rows = len(orbitals) * (2 if spinor else 1)
+    with open(path, "w", encoding="ascii") as stream:
+        stream.write(f"STEP: 0\nMatrix Dimension of r(R): {rows}\n")
+        stream.write(f"Matrix number of r(R): {len(cells)}\n")
+        for place, cell in enumerate(cells.tolist()):
+            stream.write(" ".join(str(v) for v in cell) + "\n")
+            for matrices in axes:
+                matrix = kron(matrices[place], np.eye(2)) if spinor else matrices[place]
+                matrix = _without_zeros(matrix)
+                stream.write(f"{matrix.nnz}\n")
+                _write_matrix(stream, matrix, 1.0)
 
 
 def _counts(species: SpeciesBasis) -> str:
@@ -192,16 +227,26 @@ def _write_csr(
         stream.write(f"Matrix number of {letter}(R): {len(cells)}\n")
         for cell in cells:
             matrix = matrices.get(tuple(cell))
-            found = None if matrix is None else matrix.tocsr()
-            if found is not None:
-                found.eliminate_zeros()
-                found.sort_indices()
+            found = None if matrix is None else _without_zeros(matrix)
             count = 0 if found is None else found.nnz
             stream.write(" ".join(str(v) for v in (*cell, count)) + "\n")
-            if found is not None and count:
-                _write_row(stream, found.data / unit)
-                _write_row(stream, found.indices)
-                _write_row(stream, found.indptr)
+            if found is not None:
+                _write_matrix(stream, found, unit)
+
+
+def _without_zeros(matrix: Any) -> Any:
+    found = matrix.tocsr()
+    found.eliminate_zeros()
+    found.sort_indices()
+    return found
+
+
+def _write_matrix(stream: IO[str], matrix: Any, unit: float) -> None:
+    """Write values, columns and row pointers; nothing of a matrix without elements."""
+    if matrix.nnz:
+        _write_row(stream, matrix.data / unit)
+        _write_row(stream, matrix.indices)
+        _write_row(stream, matrix.indptr)
 
 
 def _write_row(stream: IO[str], values: np.ndarray) -> None:

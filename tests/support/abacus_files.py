@@ -116,6 +116,52 @@ def write_binary(path, matrices, *, unit=RYDBERG, form="old"):
                 out.write(np.concatenate([[0], np.cumsum(counts)]).astype(pointer).tobytes())
 
 
+def write_positions(path, matrices, *, binary=False):
+    """Write {R: (x, y, z) dense matrices} in Bohr: for each R a line, then count and matrix."""
+    n = len(next(iter(matrices.values()))[0])
+    with open(path, "wb") as out:
+        if binary:
+            out.write(np.array([0, n, len(matrices)], dtype="i4").tobytes())
+        else:
+            out.write(f"STEP: 0\nMatrix Dimension of r(R): {n}\n".encode())
+            out.write(f"Matrix number of r(R): {len(matrices)}\n".encode())
+        for R, axes in matrices.items():
+            out.write(np.array(R, "i4").tobytes() if binary else b"%d %d %d\n" % R)
+            for matrix in axes:
+                rows, columns = np.nonzero(matrix)
+                pointers = np.concatenate([[0], np.cumsum((matrix != 0).sum(axis=1))])
+                values = matrix[rows, columns]
+                count = len(values)
+                out.write(np.array([count], "i4").tobytes() if binary else b"%d\n" % count)
+                if count and binary:
+                    out.write(values.tobytes())
+                    out.write(columns.astype("i4").tobytes())
+                    out.write(pointers.astype("i4").tobytes())
+                elif count:
+                    for part in ([f"{v:.8e}" for v in values], columns, pointers):
+                        out.write((" " + " ".join(map(str, part)) + "\n").encode())
+
+
+def naive_positions(path):
+    """Return {R: (3, n, n) array} of a text file, word by word; Bohr."""
+    words = iter(path.read_text().split()[2:])
+    n, count = (int([next(words) for _ in range(5)][4]) for _ in range(2))
+    found = {}
+    for _ in range(count):
+        R = tuple(int(next(words)) for _ in range(3))
+        found[R] = np.zeros((3, n, n))
+        for matrix in found[R]:
+            if elements := int(next(words)):
+                values = [float(next(words)) for _ in range(elements)]
+                columns = [int(next(words)) for _ in range(elements)]
+                pointers = [int(next(words)) for _ in range(n + 1)]
+                for row in range(n):
+                    for at in range(pointers[row], pointers[row + 1]):
+                        matrix[row, columns[at]] = values[at]
+    assert next(words, None) is None
+    return found
+
+
 def inside(structure):
     """Lattice vectors that bring each atom into the cell, where ABACUS has it."""
     return -np.floor(structure.positions @ np.linalg.inv(structure.cell)).astype(int)
@@ -130,8 +176,7 @@ def dense_cells(source, rows, signs, moves=None):
 
     n = int(np.sum(source.sizes))
     starts = np.concatenate([[0], np.cumsum(source.sizes)])
-    components = 2 if source.meta.spin == "collinear" else 1
-    found = [{} for _ in range(components)]
+    found = [{} for _ in range(source.meta.components)]
     for i, j, R, block in blocks_of(source):
         if moves is not None:
             R = R + moves[i] - moves[j]
