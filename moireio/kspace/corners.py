@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.symmetry.finder import HEXAGONAL_TOLERANCE
+from moireio.system.neighbours import reduced
 from moireio.system.structure import Structure
 
 Corners = dict[str, npt.NDArray[np.float64]]
@@ -36,7 +37,8 @@ def special_points(structure: Structure) -> tuple[Corners, str]:
     In hexagonal layers K lies along the first lattice vector: (2/3, 1/3) for a cell of 60°,
     (2/3, −1/3) for one of 120°, for any direction and handedness of the vectors; K' = −K,
     M = (1/2, 0). A layer that is strained by up to 5 % keeps these fractional coordinates (see
-    `continued_corners`). All other lattices follow ASE.
+    `continued_corners`). Where the vectors of a hexagonal lattice are no such pair, K lies along
+    the first of a pair of the shortest. All other lattices follow ASE.
     """
     periodic = np.flatnonzero(structure.pbc)
     if len(periodic) == 0:
@@ -93,13 +95,19 @@ def _hexagonal_layer(
 ) -> dict[str, npt.NDArray[np.float64]] | None:
     """Return the corners of a hexagonal layer, strained or not; None for another lattice."""
     strain, sign = _hexagonal_strain(cell, axes)
+    change = np.eye(2, dtype=np.int64)
     if strain > MOST_STRAIN:
-        return None
+        change = reduced(cell[axes])
+        shortest = np.zeros((3, 3))
+        shortest[axes] = change @ cell[axes]
+        strain, sign = _hexagonal_strain(shortest, axes)
+        if strain > HEXAGONAL_TOLERANCE:
+            return None
     in_plane = {"G": (0, 0), "M": (1 / 2, 0), "K": (2 / 3, sign / 3), "K'": (-2 / 3, -sign / 3)}
     points = {}
     for label, pair in in_plane.items():
         points[label] = np.zeros(3)
-        points[label][axes] = pair
+        points[label][axes] = np.linalg.solve(change, pair)
     return points
 
 

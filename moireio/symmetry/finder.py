@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from moireio.symmetry.operations import Operation, generated_operations, identity
 from moireio.symmetry.rotations import axis_and_angle
+from moireio.system.neighbours import reduced
 from moireio.system.structure import Structure
 
 TOLERANCE = 1e-2  # Å
@@ -67,7 +68,7 @@ def operations_of_rotation(
         cell does not have this rotation.
     """
     lattice = np.asarray(lattice, dtype=np.int64)
-    rotation = _cartesian(structure.cell, lattice)
+    rotation = _cartesian(upright_cell(structure), lattice)
     if rotation is None:
         return []
     return _Finder(structure, tolerance).operations(lattice, rotation)
@@ -113,6 +114,10 @@ def _lattice_rotations(
     """Yield the operations of O(3) that take the lattice to itself, fractional and Cartesian."""
     cell, pbc = upright_cell(structure), structure.pbc
     periodic, is_open = np.flatnonzero(pbc), np.flatnonzero(~pbc)
+    change = np.eye(3, dtype=np.int64)
+    change[np.ix_(periodic, periodic)] = reduced(cell[periodic])
+    cell = change @ cell
+    back = np.rint(np.linalg.inv(change)).astype(np.int64)
     lengths = np.linalg.norm(cell, axis=1)
     reach = 1 if len(periodic) == 3 else 2
     entries = list(product(range(-reach, reach + 1), repeat=len(periodic)))
@@ -131,7 +136,7 @@ def _lattice_rotations(
             lattice[is_open, is_open] = signs
             rotation = _cartesian(cell, lattice)
             if rotation is not None:
-                yield lattice, rotation
+                yield change.T @ lattice @ back.T, rotation
 
 
 def upright_cell(structure: Structure) -> npt.NDArray[np.float64]:

@@ -76,9 +76,10 @@ class PointGroup:
         barred = table[:, count] if self.spinor else table[:, 0]
         kept = np.abs(barred + table[:, 0]) < SAME if self.spinor else np.ones(len(table), bool)
         characters = table[kept][:, :count]
-        order = np.lexsort([-characters[:, 1:].real.sum(axis=1), characters[:, 0].real])
-        characters = characters[order]
-        return characters, _labels(self, characters)
+        labels = _labels(self, characters)
+        rest = np.round(characters[:, 1:].real.sum(axis=1), 6)
+        order = np.lexsort([labels, -rest, np.rint(characters[:, 0].real)])
+        return characters[order], [labels[at] for at in order]
 
     def decompose(self, characters: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], float]:
         """Return how often each irrep is in a representation, and how far it is from their sum.
@@ -138,11 +139,12 @@ def _labels(group: PointGroup, characters: npt.NDArray[np.complex128]) -> list[s
     for chi in characters:
         texts.append(marks.spin(chi) if group.spinor else marks.mulliken(chi))
     # what is still the same gets a number
-    out = []
-    for at, text in enumerate(texts):
-        if texts.count(text) > 1:
-            text = f"{texts[: at + 1].count(text)}{text}"
-        out.append(text)
+    out = list(texts)
+    ranks = [marks.rank(chi) for chi in characters]
+    for text in {t for t in texts if texts.count(t) > 1}:
+        alike = [at for at, other in enumerate(texts) if other == text]
+        for number, at in enumerate(sorted(alike, key=ranks.__getitem__), 1):
+            out[at] = f"{number}{text}"
     return out
 
 
@@ -164,14 +166,33 @@ class _Marks:
             if proper and forward and better and (turns > self.order or self._flat(kinds)):
                 self.main, self.order = at, turns
         main = kinds[self.main][1] if self.main is not None else np.array([0.0, 0, 1])
+        best: tuple[Any, ...] = ()
         for at, (proper, axis, angle) in enumerate(kinds):
-            along = abs(axis @ main) > 0.99
+            along = self.main is None or abs(axis @ main) > 0.99
             if not proper and angle < 1e-3:
                 self.inversion = at
             elif not proper and abs(angle - np.pi) < 1e-3 and along:
                 self.mirror = at
-            elif self.second is None and abs(angle - np.pi) < 1e-3 and abs(axis @ main) < 1e-2:
-                self.second = at
+            elif abs(angle - np.pi) < 1e-3 and abs(axis @ main) < 1e-2:
+                # axes before mirrors, and of these the one that holds x, or is nearest to it
+                place = proper, round(abs(axis[0 if proper else 1]), 3), *np.round(axis, 3)
+                if self.second is None or place > best:
+                    self.second, best = at, place
+
+        places = [(round(angle, 3), proper, *np.round(axis, 3)) for proper, axis, angle in kinds]
+        rest = sorted(range(len(kinds)), key=places.__getitem__)
+        self._sequence = [at for at in (self.main, self.mirror) if at is not None] + rest
+
+    def rank(self, chi: npt.NDArray[np.complex128]) -> tuple[list[float], list[float]]:
+        """Return by what irreps of one label are numbered, whatever the order of operations.
+
+        Complex conjugates follow each other, first the one of positive angular momentum.
+        """
+        own, conjugate = (
+            [round(float(np.angle(c * np.exp(-1e-4j))), 2) for c in values[self._sequence]]
+            for values in (chi, chi.conj())
+        )
+        return min(own, conjugate), own
 
     def _flat(self, kinds: Sequence[Any]) -> bool:
         """Return whether the main axis so far is not z."""
@@ -261,7 +282,9 @@ def common_origin(
             shift = np.zeros(3)
             shift[axes] = steps[step]
             rows.append(np.eye(3) - rotations[at])
-            values.append(translations[at] + shift @ cell)
+            inside = translations[at] @ inverse
+            inside -= np.rint(inside) * periodic
+            values.append((inside + shift) @ cell)
         origin = np.zeros(3)
         if rows:
             matrix, target = np.concatenate(rows), np.concatenate(values)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from moireio.errors import MoireioError
 from moireio.symmetry.finder import operations_of_rotation, threefold_lattice
 from moireio.symmetry.operations import Operation
+from moireio.system.neighbours import reduced
 from moireio.system.structure import Structure
 
 TOLERANCE = 0.05  # Å
@@ -58,6 +59,13 @@ def threefold_axes(structure: Structure, tolerance: float = TOLERANCE) -> Threef
             f"is periodic along {structure.pbc.sum()} vectors, not a layer",
             remedy="C modulo 3 is a number of layers",
         )
+    plane = np.flatnonzero(structure.pbc)
+    normal = np.cross(*structure.cell[plane])
+    if abs(normal[2]) < 0.99 * np.linalg.norm(normal):
+        raise MoireioError(
+            "is a layer whose plane is not the xy plane; C3 is sought about z",
+            remedy="turn structure and orbitals, or use the command chern",
+        )
     lattice = threefold_lattice(structure)
     if lattice is None:
         raise MoireioError(
@@ -73,7 +81,6 @@ def threefold_axes(structure: Structure, tolerance: float = TOLERANCE) -> Threef
         )
     turn = found[0].rotation[:2, :2]
     to_centre = np.linalg.inv(np.eye(2) - turn)
-    plane = np.flatnonzero(structure.pbc)
     best: tuple[float, Operation] | None = None
     for operation in found:
         if operation.error > found[0].error + 1e-3:
@@ -87,9 +94,10 @@ def threefold_axes(structure: Structure, tolerance: float = TOLERANCE) -> Threef
                 best = (distance, moved)
     assert best is not None
     operation = best[1]
-    vectors = structure.cell[plane]
+    change = reduced(structure.cell[plane])
+    vectors = change @ structure.cell[plane]
     third = np.zeros(3)
-    third[plane] = (1 / 3, 1 / 3) if vectors[0] @ vectors[1] > 0 else (2 / 3, 1 / 3)
+    third[plane] = np.array((1, 1) if vectors[0] @ vectors[1] > 0 else (2, 1)) / 3 @ change
     cells = np.rint([(third - lattice @ third) * m for m in range(3)]).astype(np.int64)
     shifts = operation.translation + cells @ structure.cell
     centres = shifts[:, :2] @ to_centre.T

@@ -117,6 +117,23 @@ def test_layers_far_from_hexagonal_keep_the_letters_of_ase():
         assert continued_corners(one_atom(cell)) is None
 
 
+@pytest.mark.parametrize("change", [[[1, 1], [1, 2]], [[2, 1], [-1, -1]], [[1, 2], [0, 1]]])
+def test_hexagonal_lattices_of_vectors_that_are_not_the_shortest(change):
+    """K and K' are corners, opposite to each other, and M is half a reciprocal vector."""
+    cell = np.array(SIXTY)
+    cell[:2] = np.array(change) @ cell[:2]
+    points, path = special_points(one_atom(cell))
+    assert path == "GMKG"
+    shortest = one_atom(SIXTY).reciprocal
+    found = {label: k @ one_atom(cell).reciprocal for label, k in points.items()}
+    assert np.linalg.norm(found["K"]) == pytest.approx(4 * np.pi / 3 / 2.46)
+    assert found["K'"] == pytest.approx(-found["K"])
+    assert 3 * found["K"] @ np.linalg.inv(shortest) == pytest.approx(
+        np.rint(3 * found["K"] @ np.linalg.inv(shortest))
+    )
+    assert np.linalg.norm(found["M"]) == pytest.approx(2 * np.pi / np.sqrt(3) / 2.46)
+
+
 def test_a_plane_in_other_axes():
     cell = np.array(SIXTY)[[2, 0, 1]]
     points, _ = special_points(one_atom(cell, (False, True, True)))

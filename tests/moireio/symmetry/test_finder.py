@@ -103,3 +103,27 @@ def test_the_threefold_axis():
         structure.pbc,
     )
     assert threefold_lattice(strained) is None
+
+
+@pytest.mark.parametrize("change", [[[1, 1], [1, 2]], [[2, 1], [-1, -1]], [[5, 2], [2, 1]]])
+def test_cells_whose_vectors_are_not_the_shortest(change):
+    """The group of a lattice does not depend on the vectors that describe it."""
+    structure = graphene()
+    cell = structure.cell.copy()
+    cell[:2] = np.array(change) @ cell[:2]
+    other = Structure(cell, structure.positions, [6] * 2, [0] * 2, ["C"], structure.pbc)
+    found = crystal_operations(other)
+    assert names(found) == names(crystal_operations(structure))
+    for operation in found:
+        assert_moves_atoms(other, operation)
+    assert threefold_lattice(other) is not None
+
+
+def test_a_vector_that_leads_out_of_the_plane_at_a_slant():
+    structure = graphene()
+    cell = structure.cell.copy()
+    cell[2] += [3.1, -1.7, 0]
+    other = Structure(cell, structure.positions, [6] * 2, [0] * 2, ["C"], structure.pbc)
+    (turn,) = operations_of_rotation(other, threefold_lattice(other))
+    assert turn.name == "C3"
+    assert len(crystal_operations(other)) == 24

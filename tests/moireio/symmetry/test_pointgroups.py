@@ -7,6 +7,7 @@ from crystals import graphene
 from moireio.symmetry.finder import crystal_operations
 from moireio.symmetry.operations import chosen_operations, generated_operations
 from moireio.symmetry.pointgroups import PointGroup, common_origin
+from moireio.symmetry.rotations import rotated_spin
 
 # Mulliken's symbols of single-valued irreps, and dimensions of the double-valued ones
 TABLE = {
@@ -52,6 +53,56 @@ def test_character_tables(operations, names):
             assert np.sort(table[:, 0].real) == pytest.approx(double)
         else:
             assert set(found) == labels
+
+
+@pytest.mark.parametrize("names", list(TABLE))
+@pytest.mark.parametrize("spinor", [False, True])
+def test_labels_do_not_depend_on_the_order_of_operations(operations, names, spinor):
+    group = group_of(operations, names, spinor)
+    order = np.concatenate([[0], 1 + np.random.default_rng(3).permutation(len(group.lattice) - 1)])
+    other = PointGroup(group.rotations[order], group.lattice[order], spinor)
+    table, labels = group.irreps
+    again, found = other.irreps
+    assert found == labels
+    assert np.abs(again - table[:, order]).max() < 1e-9
+
+
+def test_the_first_of_two_conjugates_has_positive_angular_momentum(operations):
+    """A state that turns by e^{-imφ} has m > 0; the spinor ↑ is the first irrep of C3h."""
+    for spinor, label, m in ((False, "1E", 1), (False, "2E", -1), (True, "1E1/2", 0.5)):
+        group = group_of(operations, "C3", spinor)
+        table, labels = group.irreps
+        third = [o.name for o in generated_operations(chosen_operations(operations, ["C3"]))]
+        character = table[labels.index(label), third.index("C3")]
+        assert character == pytest.approx(np.exp(-2j * np.pi * m / 3))
+    group = group_of(operations, "C3,Mz", True)
+    up = np.array([rotated_spin(g)[0, 0] for g in group.rotations])
+    times, deviation = group.decompose(up)
+    assert times[group.irreps[1].index("1E1/2")] == pytest.approx(1)
+    assert deviation < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("names", "label", "operation"),
+    [
+        ("C3,Mz,Mx", "A1''", "C2"),
+        ("S6,C2x", "A1u", "C2x"),
+        ("C6,C2x", "B1", "C2x"),
+        ("C6,Mx", "B1", "My"),
+        ("C2z,Mx", "B1", "My"),
+    ],
+)
+def test_irreps_with_index_1_are_even(operations, names, label, operation):
+    """About C2' or in σv, as in textbooks' tables; C2x and the plane xz come first."""
+    members = generated_operations(chosen_operations(operations, names.split(",")))
+    group = group_of(operations, names, False)
+    table, labels = group.irreps
+    at = [n for n, o in enumerate(members) if o.name.startswith(operation) and o.name != "C2z"]
+    assert table[labels.index(label), at].real == pytest.approx(1)
+
+
+def test_a_mirror_alone_has_primes_whatever_its_normal(operations):
+    assert set(group_of(operations, "Mx", False).irreps[1]) == {"A'", "A''"}
 
 
 def test_characters_of_d3(operations):

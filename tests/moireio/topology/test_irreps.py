@@ -66,6 +66,18 @@ def test_models_with_c3_only(tmp_path):
             levels_by_irreps(file, BandGroup(1, 1), ["X"])
 
 
+def test_labels_do_not_depend_on_images_of_atoms(tmp_path):
+    """Atoms that are several cells away from each other are the same crystal."""
+    model = random_c3(0)
+    labels = []
+    for name, one in (("a", model), ("b", model.other_images([[3, -2, 0], [-1, 3, 0]]))):
+        with moireio.open(one.write(tmp_path / f"{name}.h5")) as file:
+            points = levels_by_irreps(file, BandGroup(1, 4))
+            labels.append({k: [level.label for level in p.levels] for k, p in points.items()})
+    assert labels[0] == labels[1]
+    assert all("?" not in found for found in labels[1].values())
+
+
 def test_parities_of_bismuth(shared, tmp_path):
     """A buckled bismuth layer has Z2 = 1; the three M points have the same parities."""
     convert(shared / "openmx/bi_bilayer_soc/bi_bilayer_soc.scfout", tmp_path / "x.h5")
