@@ -36,18 +36,6 @@ HALVINGS = 8  # of the steps towards the smallest gap
 Key = tuple[int, ...]
 
 
-def _longest(file: BlockFile) -> float:
-    """Return the largest distance between two atoms that H or S has a block of, Å."""
-    structure, longest = file.structure, 0.0
-    for operator in (file.hamiltonian, file.overlap):
-        if operator is not None:
-            pairs = operator.pairs
-            ends = structure.positions[pairs.j] + pairs.R @ structure.cell
-            away = np.linalg.norm(ends - structure.positions[pairs.i], axis=1)
-            longest = max(longest, float(away.max(initial=0.0)))
-    return longest
-
-
 def key_of(k: npt.NDArray[np.float64]) -> Key:
     """Return the same key for all k points that differ by reciprocal lattice vectors."""
     return tuple(int(n) % DIGITS for n in np.rint(np.asarray(k) * DIGITS))
@@ -132,8 +120,8 @@ class MeshStates:
                 sums,
                 overlap,
                 slice(self.low - low, self.high - low + 1),
+                slice(min(g.first for g in groups) - 1 - low, max(g.last for g in groups) - low),
                 (low == 0, high == self.n_orbitals - 1),
-                _longest(file),
             )
             few = automatic(self.n_orbitals, bands, choice.device, SPARSE) == "sparse"
             if choice.name == "auto" and few:
@@ -165,8 +153,13 @@ class MeshStates:
             self._prepare_nearby(list(wanted.values()), self._nearby)
 
     def _solve(self, points: list[npt.NDArray[np.float64]]) -> None:
-        """Solve some k points."""
-        states = solve_states(
+        """Solve some k points, and keep their states."""
+        for found in self._solved(points):
+            energies, states = self._add(found)
+            self._put(found.channel, found.k, Found(energies, states))
+
+    def _solved(self, points: list[npt.NDArray[np.float64]]) -> list[BlochStates]:
+        return solve_states(
             self.file,
             np.array(points),
             band_range=self._range,
@@ -175,8 +168,6 @@ class MeshStates:
             note=self._note,
             solved=self._count,
         )
-        for found in states:
-            self._keep(found)
 
     def _prepare_nearby(self, missing: list[npt.NDArray[np.float64]], nearby: NearbyStates) -> None:
         """Find states from those at k points close by; solve those that are far from all."""
@@ -216,10 +207,11 @@ class MeshStates:
         self._known[channel, key_of(k)] = found
         back = channel, key_of(-k)
         if self._exactly and back not in self._known:
-            self._known[back] = Found(found.energies, self.reversed(found.states), reversed=True)
+            turned = self.reversed(found.states)
+            self._known[back] = replace(found, states=turned, reversed=True)
 
-    def _keep(self, found: BlochStates) -> None:
-        """Keep states that were solved."""
+    def _add(self, found: BlochStates) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+        """Return the bands of the groups that were solved; more may help elsewhere."""
         low, high = self._range
         part = slice(low - found.first_band, high + 1 - found.first_band)
         energies, states = found.energies[part], found.coefficients[:, part]
@@ -229,12 +221,12 @@ class MeshStates:
                 path=self.file.label,
                 remedy="near-dependent orbitals were left out: choose lower bands",
             )
-        inner = slice(self.low - low, self.high + 1 - low)
-        self._put(found.channel, found.k, Found(energies[inner], states[:, inner]))
         if self._nearby is not None and len(energies) == high + 1 - low:
             self._nearby.add(found.channel, found.k, energies, states)
             if self._exactly and key_of(-found.k) != key_of(found.k):
                 self._nearby.add(found.channel, -found.k, energies, self.reversed(states))
+        inner = slice(self.low - low, self.high + 1 - low)
+        return energies[inner], states[:, inner]
 
     def reversed(self, states: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the time-reversed states, K or −iσ_y K; they belong to −k.
@@ -340,9 +332,6 @@ class MeshStates:
                 twice = self.spin == "spinor" and one.reversed != two.reversed
                 part = -turned.T if twice else turned.T
         columns = self.columns(group)
-        if part is None and self._nearby is not None and links.kind == "midpoint":
-            whole = self._nearby.link(one, k, two, k2)
-            part = None if whole is None else whole[columns, columns]
         if part is None:
             part = links.between(k, one.states[:, columns], k2, two.states[:, columns])
         if group.count <= KEPT:
@@ -366,7 +355,11 @@ class MeshStates:
         float
             eV; infinite where the group is the whole spectrum.
         """
-        energies = self._known[channel, key_of(k)].energies
+        if self._known[channel, key_of(k)].rough:
+            self._sharpen(k)
+        return self._gap(self._known[channel, key_of(k)].energies, group)
+
+    def _gap(self, energies: npt.NDArray[np.float64], group: BandGroup) -> float:
         first, end = group.first - 1 - self.low, group.last - self.low
         gaps = [np.inf]
         if first > 0:
@@ -377,14 +370,26 @@ class MeshStates:
 
     def smallest_gap(self, group: BandGroup, channel: int = 0) -> Gap:
         """Return the smallest direct gap of a group over all k points that are known."""
-        smallest = Gap()
-        for known_channel, key in self._known:
-            if known_channel == channel:
-                k = np.array(key) / DIGITS
-                value = self.gap(k, group, channel)
-                if value < smallest.value:
-                    smallest = Gap(value, tuple(float(v) for v in k))
-        return smallest
+        while True:
+            smallest, rough = Gap(), False
+            for (known_channel, key), found in self._known.items():
+                if known_channel == channel:
+                    value = self._gap(found.energies, group)
+                    if value < smallest.value:
+                        k = np.array(key) / DIGITS
+                        smallest, rough = Gap(value, tuple(float(v) for v in k)), found.rough
+            if not rough:
+                return smallest
+            self._sharpen(np.array(smallest.k))
+
+    def _sharpen(self, k: npt.NDArray[np.float64]) -> None:
+        """Solve a k point for its energies; states remain, for the sake of their overlaps."""
+        for found in self._solved([k]):
+            energies, _ = self._add(found)
+            for one in (k, -k) if self._exactly else (k,):
+                key = found.channel, key_of(one)
+                if self._known[key].rough:
+                    self._known[key] = replace(self._known[key], energies=energies, rough=False)
 
     def approach_gap(
         self, group: BandGroup, steps: tuple[npt.NDArray[np.float64], ...], channel: int = 0

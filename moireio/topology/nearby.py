@@ -2,17 +2,16 @@
 
 The cell-periodic parts of the states at some k points close by, those of a few more bands included,
 span nearly all of the states in between. For matrices of a thousand orbitals that is several times
-cheaper than another solution. A result counts only if its residuals are small and its bands can be
-numbered; else the k point has to be solved. Where many k points of a small part of the zone are
-asked for, H and S in the space of these states are interpolated over it; then a k point costs
-hardly more than the diagonalisation of a small matrix, and so do overlaps between two of them.
+cheaper than another solution. Their space holds much else, whose Ritz values lie anywhere and mix
+with levels of the same energy. So first those vectors are kept whose |(H − E)v| is small for an
+E next to the levels: nothing that is no state can be among them. A result counts only if its
+residuals are small and its bands can be numbered; else the k point has to be solved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import factorial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,13 +25,13 @@ NEIGHBOURS, FEWEST = 8, 3  # k points whose states are taken
 RESIDUAL = 0.08  # eV, in the norm of S⁻¹; what is missing lies some 10 eV away: energies to 1e-4 eV
 GHOST = 1.0  # eV: Ritz values with a larger one are no levels; between the two nobody knows
 SAFETY = 2.0  # of the ratio between the norms, which is measured once
-PART = 0.07  # Å⁻¹, edge of a part of the zone
-OFTEN = 10  # k points of one part that are found before its matrices are interpolated
-RIGHT = 1e-7  # error of the interpolated matrices, in the largest element
-OUTSIDE = 0.2  # of a level, outside of those of the nearest node; of a ghost as much is inside
+APART = 0.3  # eV, between levels around which vectors are looked for one by one
+SAME = 0.01  # eV, between levels of which the states are found one by one
+BEYOND = 0.15  # eV, on either side of levels: vectors are chosen for these too
+FAR = 0.3  # eV, from the groups: a neighbouring band is good enough as it comes
 FASTER = 2.0  # how much faster bands may move towards each other than between those k points
 DROPPED = 1e-9  # eigenvalue of the states' overlaps, in the largest
-MISFIT = 0.02  # eV, largest difference of a level from what the states of one k point alone give
+MISFIT = 0.05  # eV, largest difference of a level from what the states of one k point alone give
 CLEAR = 0.3  # misfit of the right numbers, in that of any other
 
 
@@ -60,10 +59,10 @@ class NearbyStates:
         S; None for orthogonal orbitals.
     wanted : slice
         Those of the bands that are wanted; the others only help.
+    groups : slice
+        Those of the bands whose states are wanted; of the others, their neighbours, energies.
     ends : (bool, bool)
         Whether the bands begin with the lowest, and end with the highest of all.
-    reach : float
-        Largest distance between two atoms with an element of H or S, Å.
     """
 
     def __init__(
@@ -73,18 +72,13 @@ class NearbyStates:
         hamiltonians: Sequence[BlochSum],
         overlap: BlochSum | None,
         wanted: slice,
+        groups: slice,
         ends: tuple[bool, bool],
-        reach: float,
     ) -> None:
         self._positions, self.plane = positions, plane
         self._hamiltonians, self._overlap = hamiltonians, overlap
-        self._wanted, self._ends = wanted, ends
+        self._wanted, self._groups, self._ends = wanted, groups, ends
         self._known = [_Known() for _ in hamiltonians]
-        self._parts = np.ceil(np.linalg.norm(plane.reciprocal, axis=1) / PART).astype(np.int64)
-        half = 0.5 * float(np.linalg.norm(plane.reciprocal / self._parts[:, None], axis=1).max())
-        self._nodes = _node_count(half * reach)
-        self._uses: dict[_Place, int] = {}
-        self._patches: dict[_Place, _Patch | None] = {}
         self._ratio: float | None = 1.0 if overlap is None else None
 
     def add(
@@ -140,33 +134,57 @@ class NearbyStates:
         Found or None
             None if they do not follow from those that are known.
         """
-        place = self._place(channel, k)
-        patch = self._patch(place)
-        if patch is not None:
-            found = patch.find(k)
-            if found is not None:
-                return found
         near = self._nearest(channel, k)
         if near is None:
             return None
         trial, count = self._trial(channel, k, near)
-        small = self._small(channel, k, trial, count)
-        chosen = _numbered(small.energies, small.residuals, small.expected[self._wanted])
+        images = self._hamiltonians[channel].dense(k) @ trial
+        s = None if self._overlap is None else self._overlap.dense(k)
+        space = _Space(trial, images, trial if s is None else s @ trial)
+        energies, first = _eigenpairs(
+            space.hamiltonian[:count, :count], space.metric[:count, :count]
+        )
+        if len(energies) < count:
+            return None
+        close = self._close(energies)
+        expected = energies[close]
+        turn = space.around(expected)
+        if turn.shape[1] < len(expected):
+            return None
+        levels, turn = space.pairs(turn)
+        chosen = _numbered(levels, self._residuals(space, levels, turn, s), expected)
         if chosen is None:
             return None
-        self._uses[place] = self._uses.get(place, 0) + 1
-        return Found(small.energies[chosen], trial @ small.turn[:, chosen])
+        levels, turn = space.pairs(space.closest(levels[chosen]))
+        if self._residuals(space, levels, turn, s).max() > RESIDUAL:
+            return None
+        states = trial[:, :count] @ first
+        energies[close], states[:, close] = levels, trial @ turn
+        rough = close != self._wanted
+        return Found(energies[self._wanted], states[:, self._wanted], rough=rough)
 
-    def _place(self, channel: int, k: npt.NDArray[np.float64]) -> _Place:
-        folded = np.floor(k[list(self.plane.axes)] % 1.0 * self._parts + 1e-9).astype(np.int64)
-        first, second = (folded % self._parts).tolist()
-        return channel, first, second
+    def _close(self, energies: npt.NDArray[np.float64]) -> slice:
+        """Return which bands are those of the groups, or neighbours that are close to them."""
+        first, end = self._groups.start, self._groups.stop
+        if first > self._wanted.start and energies[first] - energies[first - 1] < FAR:
+            first -= 1
+        if end < self._wanted.stop and energies[end] - energies[end - 1] < FAR:
+            end += 1
+        return slice(first, end)
 
-    def _patch(self, place: _Place) -> _Patch | None:
-        """Return the interpolated matrices of a part of the zone that is used often."""
-        if place not in self._patches and self._uses.get(place, 0) >= OFTEN:
-            self._patches[place] = self._interpolated(place)
-        return self._patches.get(place)
+    def _residuals(
+        self,
+        space: _Space,
+        energies: npt.NDArray[np.float64],
+        turn: npt.NDArray[Any],
+        overlap: npt.NDArray[Any] | None,
+    ) -> npt.NDArray[np.float64]:
+        """Return bounds of the residuals in the norm of S⁻¹, eV."""
+        rests = space.images @ turn - energies * (space.weighted @ turn)
+        if self._ratio is None:
+            assert overlap is not None
+            self._ratio = _norm_ratio(overlap, rests)
+        return SAFETY * self._ratio * np.linalg.norm(rests, axis=0)
 
     def _nearest(self, channel: int, k: npt.NDArray[np.float64]) -> npt.NDArray[np.integer] | None:
         """Return the k points nearest to k that were solved; None if they are too far."""
@@ -192,82 +210,11 @@ class NearbyStates:
         parts = [states[n] * np.exp(1j * self._positions @ steps[n])[:, None] for n in near]
         return np.hstack(parts), parts[0].shape[1]
 
-    def _small(
-        self, channel: int, k: npt.NDArray[np.float64], trial: npt.NDArray[Any], count: int
-    ) -> _Small:
-        """Return Ritz values and residuals in the space of some states."""
-        images = self._hamiltonians[channel].dense(k) @ trial
-        s = None if self._overlap is None else self._overlap.dense(k)
-        weighted = trial if s is None else s @ trial
-        bra = trial.conj().T
-        h, metric = _hermitian(bra @ images), _hermitian(bra @ weighted)
-        energies, turn = _eigenpairs(h, metric)
-        rests = images @ turn - energies * (weighted @ turn)
-        if self._ratio is None:
-            assert s is not None
-            self._ratio = _norm_ratio(s, rests)
-        residuals = SAFETY * self._ratio * np.linalg.norm(rests, axis=0)
-        return _Small(energies, turn, residuals, _expected(h, metric, count), h, metric)
-
-    def _interpolated(self, place: _Place) -> _Patch | None:
-        """Return interpolated matrices of a part of the zone; None if they are no good."""
-        channel, *corner = place
-        axes, size = list(self.plane.axes), 1.0 / self._parts
-        centre = np.zeros(3)
-        centre[axes] = (np.array(corner) + 0.5) * size
-        near = self._nearest(channel, centre)
-        if near is None:
-            return None
-        trial, count = self._trial(channel, centre, near)
-        x = np.cos(np.pi * (np.arange(self._nodes) + 0.5) / self._nodes)
-        h, s, levels = [], [], []
-        for a, b in np.ndindex(self._nodes, self._nodes):
-            step = np.zeros(3)
-            step[axes] = 0.5 * size * (x[a], x[b])
-            phase = np.exp(1j * self._positions @ self.plane.cartesian(step))[:, None]
-            small = self._small(channel, centre + step, trial * phase, count)
-            expected = small.expected[self._wanted]
-            if _numbered(small.energies, small.residuals, expected) is None:
-                return None
-            h.append(small.hamiltonian)
-            s.append(small.metric)
-            levels.append(small.metric @ small.turn[:, small.residuals < RESIDUAL])
-        phases = self._positions, self.plane, centre
-        return _Patch(phases, size, x, np.array(h), np.array(s), levels, trial, count, self._wanted)
-
-    def link(
-        self, found: Found, k: npt.NDArray[np.float64], found2: Found, k2: npt.NDArray[Any]
-    ) -> npt.NDArray[Any] | None:
-        """Return ⟨u(k)|u(k')⟩ without dipoles, by formula 1 of `moireio.topology.links`.
-
-        Parameters
-        ----------
-        found, found2 : Found
-            Bands at both ends.
-        k, k2 : (3,) array
-            Fractional, and not folded.
-
-        Returns
-        -------
-        (nb, nb) array or None
-            None unless both were found in the same part of the zone.
-        """
-        patch = found.patch
-        if patch is None or found2.patch is not patch:
-            return None
-        assert found.turn is not None
-        assert found2.turn is not None
-        metric = patch.metric(patch.folded(0.5 * (np.asarray(k) + k2)))
-        return None if metric is None else found.turn.conj().T @ metric @ found2.turn
-
     def _in_reach(self, energies: npt.NDArray[np.float64], reach: float) -> bool:
         """Return whether no band from beyond those that are known can come in."""
-        wanted = energies[self._wanted]
-        below = self._ends[0] or energies[0] < wanted[0] - reach
-        return below and (self._ends[1] or energies[-1] > wanted[-1] + reach)
-
-
-_Place = tuple[int, int, int]  # channel, and which part of the zone
+        close = energies[self._close(energies)]
+        below = self._ends[0] or energies[0] < close[0] - reach
+        return below and (self._ends[1] or energies[-1] > close[-1] + reach)
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,105 +227,73 @@ class Found:
         eV, ascending.
     states : (n_orbitals, nb) array
         S-orthonormal coefficients, in lattice gauge.
-    patch : object, optional
-        The part of the zone whose interpolated matrices gave them.
-    turn : (m, nb) array, optional
-        Their coefficients in its states.
     reversed : bool
         Whether they are the time-reversed states of −k.
+    rough : bool
+        Whether bands next to the groups, far from them, are those of another k point's states.
     """
 
     energies: npt.NDArray[np.float64]
     states: npt.NDArray[Any]
-    patch: _Patch | None = None
-    turn: npt.NDArray[Any] | None = None
     reversed: bool = False
+    rough: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class _Small:
-    """A Ritz problem at one k point, and its solution."""
+class _Space:
+    """The space of some states, with H and S in it.
 
-    energies: npt.NDArray[np.float64]
-    turn: npt.NDArray[Any]
-    residuals: npt.NDArray[np.float64]
-    expected: npt.NDArray[np.float64]
-    hamiltonian: npt.NDArray[Any]
-    metric: npt.NDArray[Any]
-
-
-class _Patch:
-    """H and S between some states, interpolated over a part of the zone by Chebyshev nodes."""
+    Parameters
+    ----------
+    trial, images, weighted : (n_orbitals, m) arrays
+        The states, H and S times them.
+    """
 
     def __init__(
-        self,
-        phases: tuple[npt.NDArray[np.float64], Plane, npt.NDArray[np.float64]],
-        size: npt.NDArray[np.float64],
-        x: npt.NDArray[np.float64],
-        h: npt.NDArray[Any],
-        s: npt.NDArray[Any],
-        levels: list[npt.NDArray[Any]],
-        states: npt.NDArray[Any],
-        count: int,
-        wanted: slice,
+        self, trial: npt.NDArray[Any], images: npt.NDArray[Any], weighted: npt.NDArray[Any]
     ) -> None:
-        self._positions, self._plane, self._centre = phases
-        self._size, self._x, self._h, self._s = size, x, h, s
-        self._levels, self._states, self._count, self._wanted = levels, states, count, wanted
+        self.images, self.weighted = images, weighted
+        bra = trial.conj().T
+        self.hamiltonian, self.metric = _hermitian(bra @ images), _hermitian(bra @ weighted)
+        values, turn = np.linalg.eigh(self.metric)
+        kept = values > DROPPED * values[-1]
+        self._turn = turn[:, kept] / np.sqrt(values[kept])
+        h, s = images @ self._turn, weighted @ self._turn
+        self._hh, self._ss = (_hermitian(m.conj().T @ m) for m in (h, s))
+        mixed = h.conj().T @ s
+        self._hs = mixed + mixed.conj().T
 
-    def folded(self, k: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return k from the centre, the shortest way round, fractional."""
-        step = k - self._centre
-        return np.asarray(step - np.rint(step))
+    def _squares(self, energy: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+        """Return vectors by |(H − E S)v|², ascending."""
+        return np.linalg.eigh(self._hh - energy * self._hs + energy**2 * self._ss)
 
-    def _weights(self, step: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
-        """Return the weight of every node at a step from the centre; None outside the part."""
-        at = step[list(self._plane.axes)] / (0.5 * self._size)
-        if np.abs(at).max() > 1 + 1e-6:
-            return None
-        one, two = (_lagrange(self._x, float(v)) for v in at)
-        return np.outer(one, two).ravel()
+    def around(self, levels: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+        """Return the vectors, (m, p), that may be states with energies next to some levels."""
+        chosen = []
+        for part in _parts(levels, APART):
+            squares, vectors = self._squares(0.5 * (part[0] + part[-1]))
+            near = squares < (0.5 * (part[-1] - part[0]) + BEYOND) ** 2
+            chosen.append(vectors[:, near])
+        return self._turn @ np.hstack(chosen)
 
-    def metric(self, step: npt.NDArray[np.float64]) -> npt.NDArray[Any] | None:
-        """Return S between the states; None outside the part."""
-        weights = self._weights(step)
-        return None if weights is None else np.tensordot(weights, self._s, 1)
+    def closest(self, levels: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+        """Return the vectors, (m, nb), that are closest to states with these energies."""
+        chosen = [
+            self._squares(0.5 * (part[0] + part[-1]))[1][:, : len(part)]
+            for part in _parts(levels, SAME)
+        ]
+        return self._turn @ np.hstack(chosen)
 
-    def find(self, k: npt.NDArray[np.float64]) -> Found | None:
-        """Return the bands that are wanted at a k point; None if they cannot be numbered."""
-        step = self.folded(k)
-        weights = self._weights(step)
-        if weights is None:
-            return None
-        h, s = (np.tensordot(weights, m, 1) for m in (self._h, self._s))
-        energies, turn = _eigenpairs(h, s)
-        node = self._levels[int(np.argmax(weights))]
-        inside = (np.abs(node.conj().T @ turn) ** 2).sum(axis=0)
-        residuals = np.select([inside > 1 - OUTSIDE, inside > OUTSIDE], [0.0, GHOST], np.inf)
-        expected = _expected(h, s, self._count)[self._wanted]
-        chosen = _numbered(energies, residuals, expected)
-        if chosen is None:
-            return None
-        phase = np.exp(1j * self._positions @ self._plane.cartesian(step))[:, None]
-        states = phase * (self._states @ turn[:, chosen])
-        return Found(energies[chosen], states, self, turn[:, chosen])
+    def pairs(self, turn: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+        """Return Ritz's values, ascending, and vectors in the span of some vectors."""
+        bra = turn.conj().T
+        h, s = (_hermitian(bra @ m @ turn) for m in (self.hamiltonian, self.metric))
+        energies, inner = _eigenpairs(h, s)
+        return energies, turn @ inner
 
 
-def _lagrange(nodes: npt.NDArray[np.float64], at: float) -> npt.NDArray[np.float64]:
-    """Return the values of Lagrange's polynomials of some nodes."""
-    others = ~np.eye(len(nodes), dtype=bool)
-    return np.array(
-        [np.prod((at - nodes[o]) / (n - nodes[o])) for n, o in zip(nodes, others, strict=True)]
-    )
-
-
-def _node_count(exponent: float) -> int:
-    """Return how many Chebyshev nodes interpolate e^{ix}, |x| up to `exponent`, along one axis."""
-    count, error = 2, 1.0
-    while error > RIGHT:
-        count += 1
-        error = 2 * (0.5 * exponent) ** count / factorial(count)
-    return count
+def _parts(levels: npt.NDArray[np.float64], spacing: float) -> list[npt.NDArray[np.float64]]:
+    """Return levels, ascending, in parts that are further apart than a spacing."""
+    return np.split(levels, np.flatnonzero(np.diff(levels) > spacing) + 1)
 
 
 def _hermitian(matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -394,13 +309,6 @@ def _eigenpairs(
     turn = turn[:, kept] / np.sqrt(metric[kept])
     energies, inner = np.linalg.eigh(_hermitian(turn.conj().T @ h @ turn))
     return energies, turn @ inner
-
-
-def _expected(h: npt.NDArray[Any], s: npt.NDArray[Any], count: int) -> npt.NDArray[np.float64]:
-    """Return Ritz's levels from the first states alone, all bands of one k point in their order."""
-    from scipy.linalg import eigh
-
-    return np.asarray(eigh(h[:count, :count], s[:count, :count], eigvals_only=True))
 
 
 def _norm_ratio(overlap: npt.NDArray[Any], rests: npt.NDArray[Any]) -> float:
