@@ -40,6 +40,32 @@ BLOCK = "moireio"
     "largest error of bands between its points is noted.",
 )
 @click.option(
+    "--projections",
+    metavar="ORBITALS",
+    help="A small model instead, also as a block file: the Wannier functions nearest to these "
+    "orbitals, as C:pz or Mo:d,Te:s+p, on the mesh of --orthogonalise. Errors of levels are noted.",
+)
+@click.option(
+    "--window",
+    nargs=2,
+    type=float,
+    help="Lowest and highest energy of the bands that --projections keeps, eV from the Fermi "
+    "level where it is known.",
+)
+@click.option(
+    "--frozen",
+    nargs=2,
+    type=float,
+    help="Energies between which states are kept exactly at the k points of the mesh.",
+)
+@click.option(
+    "--smearing",
+    type=float,
+    default=2.0,
+    show_default=True,
+    help="Width of the edges of --window, eV.",
+)
+@click.option(
     "--kpoints",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False),
@@ -84,12 +110,13 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
     if opts["soc"] and kind != "structure":
         raise click.UsageError("--soc is for OpenMX inputs: -o FILE.dat.")
     reader = _source(source, source_format)
-    if opts["orthogonalise"]:
+    small = _projections(ctx, kind, opts)
+    if opts["orthogonalise"] and not small:
         words = (*words, f"orthogonalise={opts['orthogonalise']}")
     reading, writing = _format_options(words, reader, writer)
     if reader.name == BLOCK:
         _refuse(ctx, companions, reading)
-        if kind == "block":
+        if kind == "block" and not small:
             _copy_block_file(ctx, source, target, opts)
             return
         if kind == "structure":
@@ -97,6 +124,8 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
             return
     read = _reader(reader, companions, reading, opts["pbc"])
     with _opened(source, read, reader.name == BLOCK) as calculation:
+        if small:
+            calculation = _downfolded(ctx, calculation, small, opts)
         if kind == "block":
             _to_block_file(ctx, calculation, target, opts)
         elif kind == "structure":
@@ -256,6 +285,51 @@ def _format_options(words, reader, writer):
                     f"--option {word}: {option.description} expected."
                 ) from error
     return reading, writing
+
+
+def _projections(ctx, kind, opts):
+    """Return mesh and trial orbitals of a small model, or None where none is asked for."""
+    from moireio.downfold.lowdin import parse_mesh
+    from moireio.downfold.trial import parse_projections
+
+    if not opts["projections"]:
+        for name in ("window", "frozen", "smearing"):
+            if _given(ctx, name):
+                raise click.UsageError(f"--{name} belongs to --projections.")
+        return None
+    if kind == "structure":
+        raise click.UsageError("--projections is for Hamiltonians, OUTPUT is a structure file.")
+    if not opts["orthogonalise"] or not opts["window"]:
+        raise click.UsageError("--projections needs --orthogonalise and --window.")
+    try:
+        mesh = parse_mesh(opts["orthogonalise"])
+    except ValueError as error:
+        raise click.UsageError("--orthogonalise: a mesh such as 12x12x1 expected.") from error
+    return mesh, parse_projections(opts["projections"])
+
+
+def _downfolded(ctx, calculation, small, opts):
+    """Return the small model of a calculation."""
+    from moireio.downfold.nearest import nearest_model
+    from moireio.formats.wannier90.calculation import GROUP
+
+    mesh, projections = small
+    with show_progress(ctx, "convert-h") as update:
+        model = nearest_model(
+            calculation,
+            mesh,
+            projections,
+            energy_window=opts["window"],
+            frozen=opts["frozen"],
+            smearing=opts["smearing"],
+            progress=update,
+        ).calculation
+    structure = calculation.structure
+    if len(model.structure) < len(structure):
+        atoms = {"numbers": structure.numbers, "positions": structure.positions}
+        model.extra[GROUP] = atoms
+        model.notes.append(f"atoms without functions are kept in /{GROUP} only")
+    return model
 
 
 def _refuse(ctx, companions, reading):

@@ -17,15 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
+from moireio.downfold.images import nearest_images, require_mesh
 from moireio.errors import MoireioError
 from moireio.kspace.mesh import KMesh
 from moireio.operators.bloch import BlochSum
-from moireio.system.structure import Structure
 
 SMALLEST = 1e-7  # of eigenvalues of S; below it orbitals are not independent
 LARGEST = 4 << 30  # bytes of H̃ on the mesh
-SEARCH = 2  # cells of the mesh in which nearest images are sought
-EQUAL = 1e-4  # Å
 TESTED = 12  # k points between those of the mesh
 
 
@@ -101,13 +99,7 @@ def orthogonalise(calculation: Calculation, mesh: Sequence[int]) -> Orthogonalis
     """
     structure, hamiltonian = calculation.structure, calculation.hamiltonian
     shape = tuple(int(count) for count in mesh)
-    for axis in range(3):
-        if shape[axis] > 1 and not structure.pbc[axis]:
-            raise MoireioError(
-                f"is not periodic along {'abc'[axis]}, but the mesh has {shape[axis]} points there",
-                path=calculation.label,
-                remedy="one point there",
-            )
+    require_mesh(structure, shape, calculation.label)
     overlap = calculation.overlap
     if overlap is None:
         raise MoireioError("has no overlap", path=calculation.label)
@@ -134,8 +126,9 @@ def orthogonalise(calculation: Calculation, mesh: Sequence[int]) -> Orthogonalis
     boxes = np.fft.fftn(boxes, axes=(1, 2, 3)).reshape(values.shape) / len(points)
     real = not spinor and np.dtype(hamiltonian.meta.dtype).kind != "c"
     atoms = np.repeat(np.arange(len(structure)), hamiltonian.sizes)
-    steps = np.indices(shape).reshape(3, -1).T
-    cells, components = _nearest(structure, shape, steps, boxes.real if real else boxes, atoms)
+    cells, components = nearest_images(
+        structure, shape, boxes.real if real else boxes, atoms, atoms
+    )
     error, lower = _errors(s, hs, cells, components, shape)
     return Orthogonalised(cells, components, error, lower)
 
@@ -152,35 +145,6 @@ def _inverse_root(s: npt.NDArray[Any], k: npt.NDArray[np.float64], label: str) -
             remedy="use a smaller basis",
         )
     return np.asarray((vectors / np.sqrt(values)) @ vectors.conj().T)
-
-
-def _nearest(
-    structure: Structure,
-    shape: Sequence[int],
-    steps: npt.NDArray[np.int64],
-    boxes: npt.NDArray[Any],
-    atoms: npt.NDArray[np.int64],
-) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[Any]]]:
-    """Return cells and matrices with every element at the nearest of its images."""
-    reach = [range(-SEARCH, SEARCH + 1) if periodic else range(1) for periodic in structure.pbc]
-    images = np.array(np.meshgrid(*reach, indexing="ij")).reshape(3, -1).T * np.asarray(shape)
-    count, n_atoms = len(images), len(structure)
-    weights = np.zeros((len(steps), count, n_atoms, n_atoms), dtype=np.float32)
-    offset = structure.positions[None, :] - structure.positions[:, None]
-    for place, step in enumerate(steps):
-        shifts = (step + images) @ structure.cell
-        distance = np.linalg.norm(offset + shifts[:, None, None], axis=-1)
-        near = distance < distance.min(axis=0) + EQUAL
-        weights[place] = near / near.sum(axis=0)
-    used = [tuple(x) for x in np.argwhere(weights.any(axis=(2, 3)))]
-    every = np.array([steps[place] + images[image] for place, image in used])
-    cells, where = np.unique(every, axis=0, return_inverse=True)
-    shape_out = (len(boxes), len(cells), *boxes.shape[2:])
-    out = np.zeros(shape_out, dtype=boxes.dtype)
-    for (place, image), target in zip(used, where.ravel(), strict=True):
-        weight = weights[place, image][np.ix_(atoms, atoms)]
-        out[:, target] += boxes[:, place] * weight
-    return cells.astype(np.int64), list(out)
 
 
 def _errors(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from moireio.blockfile.reader import BlockFile
     from moireio.symmetry.crystal import Symmetry
+    from moireio.system.basis import Basis
+    from moireio.system.structure import Structure
 
 KEYS = ("element", "atom", "shell", "orbital", "layer", "spin")
 HARMONICS = (
@@ -118,7 +120,7 @@ def make_projection(file: "BlockFile", ways: Sequence[str]) -> Projection:
         If a word is unknown, or the file has no layers or no spin.
     """
     structure, spinor = file.structure, file.hamiltonian.meta.spin == "spinor"
-    atoms, degrees, orders, spins = _rows(file, 2 if spinor else 1)
+    atoms, degrees, orders, spins = orbital_rows(structure, file.basis, 2 if spinor else 1)
     symbols = structure.element_symbols
     elements = {s: n for n, s in enumerate(dict.fromkeys(symbols))}
     rank_and_text = {
@@ -170,17 +172,33 @@ def _check(file, words, spinor):
         )
 
 
-def _rows(file, copies):
-    """Return atom, l, m and spin of every row of H."""
-    structure = file.structure
+def orbital_rows(
+    structure: "Structure", basis: "Basis", copies: int = 1
+) -> list[npt.NDArray[np.int64]]:
+    """Return atom, l, m and spin of every row of H.
+
+    Parameters
+    ----------
+    structure : Structure
+        The atoms.
+    basis : Basis
+        Their orbitals.
+    copies : int
+        2 for spinors.
+
+    Returns
+    -------
+    list of four (n,) arrays of int64
+        In this order; spin is 0 for up, 1 for down.
+    """
     of_species = {}
     for name in structure.species_names:
-        basis = file.basis[name]
-        degrees = np.concatenate([np.full(2 * v + 1, v) for v in basis.l])
-        orders = np.concatenate([np.arange(-v, v + 1) for v in basis.l])
-        if basis.m is not None:
+        species = basis[name]
+        degrees = np.concatenate([np.full(2 * v + 1, v) for v in species.l])
+        orders = np.concatenate([np.arange(-v, v + 1) for v in species.l])
+        if species.m is not None:
             # an incomplete shell: one function for each m, each of its radial function
-            degrees, orders = _incomplete(basis)
+            degrees, orders = _incomplete(species)
         of_species[name] = degrees, orders
     counts = [len(of_species[name][0]) for name in structure.species_names]
     counts = np.array(counts, dtype=np.int64)[structure.species]

@@ -22,6 +22,7 @@ from moireio.blockfile.calculation import read
 from moireio.errors import MoireioError
 from moireio.formats import matrices
 from moireio.formats.registry import FORMATS, detect_format
+from moireio.operators.bloch import BlochSum
 from moireio.operators.views import ArraySource
 from moireio.tools import chern, edge_project
 from moireio.tools.convert_h import main as command
@@ -134,6 +135,40 @@ def test_round_trip_of_commands(systems, tmp_path):
         convert_h(middle, "-o", back, *options)
         with read(str(systems[system])) as before, read(str(back)) as after:
             assert_equal(before, after, 0, 1e-12)
+
+
+def test_small_model(made, tmp_path):
+    """p_z of graphene as a block file and as Wannier90's file: the same matrices.
+
+    Sites of the latter are the centres of the functions, and r is counted from there.
+    """
+    words = ("--orthogonalise", "4x4", "--projections", "C:pz", "--window", "-9", "4")
+    convert_h(made["gr_ab"], "-o", tmp_path / "pz.h5", *words)
+    convert_h(made["gr_ab"], "-o", tmp_path / "pz_tb.dat", *words, "--smearing", "2")
+    convert_h(tmp_path / "pz_tb.dat", "-o", tmp_path / "back.h5")
+    with read(str(tmp_path / "pz.h5")) as model, read(str(tmp_path / "back.h5")) as back:
+        assert len(model.structure) == 4
+        assert any("root mean square" in note for note in history(tmp_path / "pz.h5"))
+        for name in ("hamiltonian", "position"):
+            for k in ([0, 0, 0], [0.25, 0.5, 0], [0.1, 0.7, 0]):
+                for axis in range(model.operator(name).meta.components):
+                    sums = [
+                        BlochSum.from_source(one.operator(name), component=axis).dense(k)
+                        + np.diag(one.structure.positions[:, axis] * (name == "position"))
+                        for one in (model, back)
+                    ]
+                    np.testing.assert_allclose(*sums, atol=1e-9)
+    for missing in (words[:4], words[2:], words[4:]):
+        with pytest.raises(click.UsageError, match=r"needs|belongs"):
+            convert_h(made["gr_ab"], "-o", tmp_path / "x.h5", *missing)
+
+
+def history(path):
+    """Notes of the last command."""
+    import moireio
+
+    with moireio.open(str(path)) as file:
+        return file.history[-1].notes
 
 
 def test_wannier_functions_to_chern_numbers(shared, tmp_path):
