@@ -87,7 +87,7 @@ def _solve(ctx, name, opts, choice, series):
     from moireio.topology.rotation import threefold_eigenvalues
     from moireio.topology.rotation_report import warning
 
-    selections = opts["bands"] or (parse_group("v4:v1"),)
+    selections = opts["bands"] or (parse_group("v4:v1", shortened=True),)
     with open_source(name) as file:
         groups = resolve_groups(file, selections, opts["energy"], solver=choice)
         results = []

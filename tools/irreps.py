@@ -60,7 +60,7 @@ def main(ctx, source, **opts):
     labels = tuple(p.strip().replace("Γ", "G") for p in (opts["points"] or "").split(",") if p)
     choice = solver_choice(opts)
     with open_source(source) as file:
-        selections = opts["bands"] or (parse_group("v4:c4"),)
+        selections = opts["bands"] or (parse_group("v4:c4", shortened=True),)
         (group,) = resolve_groups(file, selections, opts["energy"], solver=choice)
         with show_progress(ctx, "irreps") as update:
             points = levels_by_irreps(

@@ -165,6 +165,10 @@ class _Marks:
             better = turns > self.order or (turns == self.order > 1 and abs(axis[2]) > 0.99)
             if proper and forward and better and (turns > self.order or self._flat(kinds)):
                 self.main, self.order = at, turns
+        for at, (proper, axis, angle) in enumerate(kinds):
+            quarter = not proper and abs(angle - np.pi / 2) < 1e-3
+            if self.order == 2 and quarter and axis[np.abs(axis).argmax()] > 0:
+                self.main, self.order = at, 4  # S4 and D2d
         main = kinds[self.main][1] if self.main is not None else np.array([0.0, 0, 1])
         best: tuple[Any, ...] = ()
         for at, (proper, axis, angle) in enumerate(kinds):
@@ -178,7 +182,7 @@ class _Marks:
                 place = proper, round(abs(axis[0 if proper else 1]), 3), *np.round(axis, 3)
                 if self.second is None or place > best:
                     self.second, best = at, place
-
+        self.three_axes = self.order == 2 and bool(best) and bool(best[0])  # D2 and D2h
         places = [(round(angle, 3), proper, *np.round(axis, 3)) for proper, axis, angle in kinds]
         rest = sorted(range(len(kinds)), key=places.__getitem__)
         self._sequence = [at for at in (self.main, self.mirror) if at is not None] + rest
@@ -208,6 +212,11 @@ class _Marks:
             number = ""
             if real and self.second is not None:
                 number = "1" if chi[self.second].real > 0 else "2"
+            if self.three_axes:  # B1, B2, B3 are even about the axes z, y, x
+                even = np.real(sign) > 0, chi[self.second].real > 0
+                return {(True, True): "A", (True, False): "B1", (False, False): "B2"}.get(
+                    even, "B3"
+                ) + self._parity(chi)
         else:
             letter, number = {2: "E", 3: "T"}.get(dimension, "?"), ""
             if letter == "E" and self.order in (5, 6):

@@ -59,11 +59,14 @@ class BandSelection:
         one; both None for a number of bands.
     count : int, optional
         Number of bands around an energy or the gap.
+    shortened : bool
+        Whether bands that are not there are left out, as long as one remains.
     """
 
     first: tuple[str, int] | None = None
     last: tuple[str, int] | None = None
     count: int | None = None
+    shortened: bool = False
 
     @property
     def needs_filling(self) -> bool:
@@ -112,11 +115,16 @@ class BandSelection:
             {"": n, "v": round(n_occupied) + 1 - n, "c": round(n_occupied) + n}[kind]
             for kind, n in (self.first, self.last)
         ]
-        group = BandGroup(min(ends), max(ends))
-        if group.first < 1 or group.last > n_bands:
+        first, last = min(ends), max(ends)
+        if self.shortened and last >= 1 and first <= n_bands:
+            first, last = max(first, 1), min(last, n_bands)
+        if first < 1 or last > n_bands:
             filled = f", {n_occupied:g} of them filled" if self.needs_filling else ""
-            raise MoireioError(f"`bands` {self}: there are {n_bands} bands{filled}")
-        return group
+            raise MoireioError(
+                f"`bands` {self}: there are {n_bands} bands{filled}",
+                remedy=f"name others; 1:{n_bands} are all",
+            )
+        return BandGroup(first, last)
 
     def __str__(self) -> str:
         """Return the user's words."""
@@ -125,7 +133,7 @@ class BandSelection:
         return ":".join(f"{kind}{n}" for kind, n in (self.first, self.last))
 
 
-def parse_group(text: str) -> BandSelection:
+def parse_group(text: str, *, shortened: bool = False) -> BandSelection:
     """Read the name of a group of bands.
 
     Parameters
@@ -133,6 +141,8 @@ def parse_group(text: str) -> BandSelection:
     text : str
         ``A:B`` (numbers from 1), ``v1:v3`` (down from the highest filled band), ``c1:c2`` (up from
         the lowest empty one), ``v2:c2``, one band as ``v1``, or a number of bands.
+    shortened : bool
+        Leave out bands that are not there, as long as one remains.
 
     Returns
     -------
@@ -155,7 +165,7 @@ def parse_group(text: str) -> BandSelection:
     plain = [kind == "" for kind, _ in (first, last)]
     if any(plain) != all(plain) or (all(plain) and first[1] > last[1]):
         raise MoireioError(f"`bands` {text!r} names no bands", remedy=FORMS)
-    return BandSelection(first, last)
+    return BandSelection(first, last, shortened=shortened)
 
 
 def filled_bands(

@@ -192,8 +192,16 @@ def levels_by_irreps(
             tasks = [(0, point) for point in range(len(k))]
             for (_, point), energies, states in problems.levels(tasks, wanted):
                 group, origin = little_group(operations, k[point], structure.cell, structure.pbc)
+                near = slice(max(first - 2 - wanted[0], 0), last + 3 - wanted[0])
                 turns, broken = _representation(
-                    group, file, sums[0], overlap, k[point], energies, states, spin == "spinor"
+                    group,
+                    file,
+                    (sums[0], overlap),
+                    k[point],
+                    energies,
+                    states,
+                    near,
+                    spin == "spinor",
                 )
                 kept = broken <= MOST_BREAKING
                 for operation in np.array(group)[~kept]:
@@ -239,18 +247,18 @@ def _groups(energies: npt.NDArray[np.float64], threshold: float) -> list[tuple[i
 def _representation(
     group: Sequence[Operation],
     file: "BlockFile",
-    total: "BlochSum",
-    overlap: "BlochSum | None",
+    matrices: "tuple[BlochSum, BlochSum | None]",
     k: npt.NDArray[np.float64],
     energies: npt.NDArray[np.float64],
     states: npt.NDArray[Any],
+    inner: slice,
     spinor: bool,
 ) -> tuple[list[npt.NDArray[Any]], npt.NDArray[np.float64]]:
-    """Return C†S D C of every operation, and the largest element by which H breaks it, eV."""
+    """Return C†S D C of every operation, and by how much H breaks it for `inner` states, eV."""
+    total, overlap = matrices
     h = total.csr(k)
     weighted = states if overlap is None else overlap.csr(k) @ states
     turns, broken = [], []
-    inner = slice(max(MARGIN - 2, 0), max(len(energies) - MARGIN + 2, 1))
     for operation in group:
         action = BlochAction(operation, file.structure, file.basis, spinor)
         turned = action.turn(k, states)

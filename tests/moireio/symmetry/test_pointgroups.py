@@ -21,6 +21,8 @@ TABLE = {
     "C3,Mz,Mx": ("D3h (-6m2)", {"A1'", "A2'", "E'", "A1''", "A2''", "E''"}, [2, 2, 2]),
     "S6,C2x": ("D3d (-3m)", {"A1g", "A2g", "Eg", "A1u", "A2u", "Eu"}, [1, 1, 1, 1, 2, 2]),
     "C2z,Mz": ("C2h (2/m)", {"Ag", "Bg", "Au", "Bu"}, [1, 1, 1, 1]),
+    "C2z,C2x": ("D2 (222)", {"A", "B1", "B2", "B3"}, [2]),
+    "C2z,C2x,Mz": ("D2h (mmm)", {f"{n}{p}" for n in ("A", "B1", "B2", "B3") for p in "gu"}, [2, 2]),
     "I": ("Ci (-1)", {"Ag", "Au"}, [1, 1]),
     "Mz": ("Cs (m)", {"A'", "A''"}, [1, 1]),
 }
@@ -80,6 +82,33 @@ def test_the_first_of_two_conjugates_has_positive_angular_momentum(operations):
     times, deviation = group.decompose(up)
     assert times[group.irreps[1].index("1E1/2")] == pytest.approx(1)
     assert deviation < 1e-9
+
+
+def test_b3_of_d2_is_even_about_x(operations):
+    members = generated_operations(chosen_operations(operations, ["C2z", "C2x"]))
+    table, labels = group_of(operations, "C2z,C2x", False).irreps
+    names = [o.name for o in members]
+    for label, axis in (("B1", "C2z"), ("B2", "C2y"), ("B3", "C2x")):
+        assert table[labels.index(label), names.index(axis)].real == pytest.approx(1)
+
+
+def test_s4_and_d2d():
+    """B is odd about S4; the vectors x, y are E of D2d, 1E and 2E of S4."""
+    quarter = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, -1]])
+    half = np.diag([1.0, -1, -1])
+    turns = [np.linalg.matrix_power(quarter, n) for n in range(4)]
+    for rotations, expected in (
+        (turns, {"A", "B", "1E", "2E"}),
+        (turns + [g @ half for g in turns], {"A1", "A2", "B1", "B2", "E"}),
+    ):
+        group = PointGroup(np.array(rotations), np.rint(rotations).astype(int), False)
+        table, labels = group.irreps
+        assert set(labels) == expected
+        assert table[labels.index("B" if "B" in expected else "B1"), 1].real == pytest.approx(-1)
+        plane = [g[0, 0] + g[1, 1] for g in rotations]
+        times, _ = group.decompose(plane)
+        held = {name for name, n in zip(labels, times, strict=True) if n > 0.5}
+        assert held == {name for name in expected if "E" in name}
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,14 @@ def test_bands_that_are_not_there(text):
         parse_group(text).resolve(10, 16)
 
 
+def test_a_default_is_shortened_to_the_bands_that_are_there():
+    near = parse_group("v4:c4", shortened=True)
+    assert near.resolve(10, 16) == BandGroup(7, 14)
+    assert near.resolve(1, 2) == BandGroup(1, 2)
+    with pytest.raises(MoireioError, match=r"there are 2 bands, 0 of them filled \(name others"):
+        parse_group("v4:v1", shortened=True).resolve(0, 2)
+
+
 def test_half_a_band():
     with pytest.raises(MoireioError, match=r"7\.5 bands are filled"):
         parse_group("v1").resolve(7.5, 16)

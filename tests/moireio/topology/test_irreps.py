@@ -1,12 +1,15 @@
 """Irreps of levels of real calculations and models, and Z2 from parities."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import convert
-from toymodels import random_c3
+from toymodels import haldane, random_c3
 
 import moireio
 from moireio.errors import MoireioError
+from moireio.system.basis import Basis
 from moireio.topology.bandgroups import BandGroup
 from moireio.topology.irreps import irreps_object, irreps_table, levels_by_irreps, parity_z2
 
@@ -64,6 +67,23 @@ def test_models_with_c3_only(tmp_path):
             assert [p.label == "A" for p in levels] == [m == 0 for m in n[point]]
         with pytest.raises(MoireioError, match="there is no corner X"):
             levels_by_irreps(file, BandGroup(1, 1), ["X"])
+
+
+def test_operations_that_two_bands_break(tmp_path):
+    """The flux of the Haldane model breaks the mirrors at K, of all bands that there are."""
+    model = haldane()
+    alike = replace(
+        model,
+        structure=replace(model.structure, numbers=[6, 6], species=[0, 0], species_names=("C",)),
+        basis=Basis({"C": model.basis["B"]}, orthogonal=True),
+    )
+    with moireio.open(alike.write(tmp_path / "x.h5")) as file:
+        notes = []
+        points = levels_by_irreps(file, BandGroup(1, 2), ["K"], note=notes.append)
+        assert points["K"].little_group == "C3h (-6)"
+        assert all(level.deviation < 1e-9 for level in points["K"].levels)
+        assert "?" not in [level.label for level in points["K"].levels]
+        assert notes[0].startswith("operations of the atoms that H breaks are left out")
 
 
 def test_labels_do_not_depend_on_images_of_atoms(tmp_path):
