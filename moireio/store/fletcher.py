@@ -45,14 +45,17 @@ def fletcher32(raw: npt.NDArray[np.uint8]) -> int:
     whole = len(words) // COLUMNS * COLUMNS
     table = words[:whole].reshape(-1, COLUMNS)
     sums = np.empty((len(table), 2))
+    numbers = np.empty((min(ROWS, len(table)), COLUMNS))
     for begin in range(0, len(table), ROWS):
-        sums[begin : begin + ROWS] = table[begin : begin + ROWS].astype(np.float64) @ _weights()
+        rows = table[begin : begin + ROWS]
+        np.copyto(numbers[: len(rows)], rows)
+        np.matmul(numbers[: len(rows)], _weights(), out=sums[begin : begin + ROWS])
     plain = sums[:, 0].astype(np.int64)
     behind = len(words) - COLUMNS * np.arange(1, len(table) + 1)  # words after each row
     rest = words[whole:].astype(np.int64)
     first = int(plain.sum()) + int(rest.sum())
     second = int(sums[:, 1].astype(np.int64).sum())
-    second += int((plain % MODULUS * (behind % MODULUS)).sum())
+    second += int((plain * (behind % MODULUS)).sum())
     second += int((rest * np.arange(len(rest), 0, -1)).sum())
     return _folded(second) << 16 | _folded(first)
 
@@ -69,39 +72,56 @@ def _folded(total: int) -> int:
     return MODULUS if rest == 0 and total > 0 else rest
 
 
-def write_whole_chunks(dataset: h5py.Dataset, values: npt.NDArray[Any], start: int) -> int:
-    """Write the whole chunks at the beginning of a run along the last axis.
+class ChunkWriter:
+    """Writes runs along the last axis of an array in HDF5, whole chunks past its cache.
 
     Parameters
     ----------
     dataset : h5py.Dataset
-        Open for writing.
-    values : (n,) or (c, n) array
-        The run.
-    start : int
-        Its first place in the last axis.
-
-    Returns
-    -------
-    int
-        How many places of the run were written: 0 where HDF5 has to do it.
+        Open for writing. Its properties are asked for once: each costs HDF5 a copy of them.
     """
-    chunks, dtype = dataset.chunks, dataset.dtype
-    only = dataset.fletcher32 and dataset.compression is None and not dataset.shuffle
-    if chunks is None or not only or dtype != values.dtype or dtype.byteorder == ">":
-        return 0
-    fits = values.ndim == len(dataset.shape) and values.shape[:-1] == dataset.shape[:-1]
-    if not fits or start % chunks[-1] or any(n != 1 for n in chunks[:-1]):
-        return 0
-    length = chunks[-1]
-    whole = values.shape[-1] // length * length
-    nbytes = length * dtype.itemsize
-    if nbytes % 2:
-        return 0
-    chunk = np.empty(nbytes + 4, dtype=np.uint8)
-    for lead in np.ndindex(values.shape[:-1]):
-        for at in range(0, whole, length):
-            chunk[:nbytes].view(dtype)[...] = values[(*lead, slice(at, at + length))]
-            chunk[nbytes:].view("<u4")[...] = fletcher32(chunk[:nbytes])
-            dataset.id.write_direct_chunk((*lead, start + at), chunk)
-    return whole
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._dataset = dataset
+        self._shape, self._dtype = dataset.shape, dataset.dtype
+        chunks = dataset.chunks or ()
+        only = dataset.fletcher32 and dataset.compression is None and not dataset.shuffle
+        nbytes = chunks[-1] * self._dtype.itemsize if chunks else 0
+        single = all(n == 1 for n in chunks[:-1])
+        fits = only and single and nbytes % 2 == 0 and self._dtype.byteorder != ">"
+        self._length = chunks[-1] if chunks and fits else 0
+        self._chunk: npt.NDArray[np.uint8] | None = None  # values and checksum
+
+    def write(self, values: npt.NDArray[Any], start: int) -> None:
+        """Write a run.
+
+        Parameters
+        ----------
+        values : (n,) or (c, n) array
+            The run.
+        start : int
+            Its first place in the last axis.
+        """
+        written = self._write_whole(values, start)
+        if written < values.shape[-1]:
+            end = start + values.shape[-1]
+            self._dataset[..., start + written : end] = values[..., written:]
+
+    def _write_whole(self, values: npt.NDArray[Any], start: int) -> int:
+        """Write the whole chunks at the beginning of a run; return the places written."""
+        length = self._length
+        if length == 0 or start % length or self._dtype != values.dtype:
+            return 0
+        if values.ndim != len(self._shape) or values.shape[:-1] != self._shape[:-1]:
+            return 0
+        whole = values.shape[-1] // length * length
+        nbytes = length * self._dtype.itemsize
+        if whole and self._chunk is None:
+            self._chunk = np.empty(nbytes + 4, dtype=np.uint8)
+        for lead in np.ndindex(values.shape[:-1]):
+            for at in range(0, whole, length):
+                chunk = self._chunk
+                chunk[:nbytes].view(self._dtype)[...] = values[(*lead, slice(at, at + length))]
+                chunk[nbytes:].view("<u4")[...] = fletcher32(chunk[:nbytes])
+                self._dataset.id.write_direct_chunk((*lead, start + at), chunk)
+        return whole

@@ -23,7 +23,7 @@ from moireio.errors import DamagedError, MoireioError, first_line
 from moireio.store.base import ArrayInfo, axis_slice, chunk_shape, fill_value, long_axis, plain
 from moireio.store.bounds import METADATA_BYTES, require_name, require_sound_heap
 from moireio.store.changes import State, state_of
-from moireio.store.fletcher import write_whole_chunks
+from moireio.store.fletcher import ChunkWriter
 from moireio.store.hdf5_guard import on_heap, own_dataset, own_object
 
 LAYOUT = ("v110", "v110")
@@ -55,6 +55,7 @@ class Hdf5Container:
         self._stream: io.IOBase | None = None
         self._texts: dict[str, tuple[int, ...]] = {}  # shapes of arrays of texts to be written
         self._datasets: dict[str, h5py.Dataset] = {}  # those that were checked
+        self._runs: dict[str, ChunkWriter] = {}  # arrays that are written run by run
         self._heap_is_sound = False
         try:
             options = {"libver": LAYOUT} if mode == "w" else {}
@@ -270,14 +271,14 @@ class Hdf5Container:
         if name in self._texts:
             shape, values = self._texts.pop(name), _encoded(values)
             self._file.create_dataset(name, shape, dtype=values.dtype)
-        dataset = self._file[name]
-        if start is None:
-            dataset[...] = values
+        if start is not None and axis in (-1, values.ndim - 1):
+            if name not in self._runs:
+                self._runs[name] = ChunkWriter(self._file[name])
+            self._runs[name].write(values, start)
+        elif start is None:
+            self._file[name][...] = values
         else:
-            written = write_whole_chunks(dataset, values, start) if axis == -1 else 0
-            if written < values.shape[axis]:
-                rest = values[axis_slice(written, None, axis)]
-                dataset[axis_slice(start + written, start + values.shape[axis], axis)] = rest
+            self._file[name][axis_slice(start, start + values.shape[axis], axis)] = values
         self._check_space()
 
     def copy_group(self, source: Hdf5Container, name: str) -> None:

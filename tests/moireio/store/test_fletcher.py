@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from moireio.store.base import fill_value
-from moireio.store.fletcher import fletcher32, write_whole_chunks
+from moireio.store.fletcher import ChunkWriter, fletcher32
 
 
 def _by_hdf5(folder, raw):
@@ -29,9 +29,16 @@ def test_checksum_is_that_of_hdf5(tmp_path, n):
         assert fletcher32(raw) == _by_hdf5(tmp_path, raw)
 
 
+def _stored(dataset):
+    """Return offset and bytes of every chunk, as they are in the file."""
+    chunks = [dataset.id.get_chunk_info(n).chunk_offset for n in range(dataset.id.get_num_chunks())]
+    return {offset: dataset.id.read_direct_chunk(offset) for offset in chunks}
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
 @pytest.mark.parametrize("lead", [(), (2,)])
-def test_hdf5_reads_what_was_written(tmp_path, dtype, lead):
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_chunks_are_those_of_hdf5(tmp_path, dtype, lead, shuffle):
     """Runs that begin at a chunk, in the middle of one, and end in the last, shorter one."""
     rng = np.random.default_rng(0)
     values = rng.normal(size=(*lead, 1000)).astype(dtype)
@@ -39,14 +46,14 @@ def test_hdf5_reads_what_was_written(tmp_path, dtype, lead):
         options = {
             "chunks": (*(1 for _ in lead), 128),
             "fletcher32": True,
+            "shuffle": shuffle,
             "fillvalue": fill_value(np.dtype(dtype)),
         }
-        dataset = file.create_dataset("x", values.shape, dtype=dtype, **options)
-        assert write_whole_chunks(dataset, values[..., 100:700], 100) == 0
-        written = write_whole_chunks(dataset, values, 0)
-        assert written == 896
-        dataset[..., written:] = values[..., written:]
-        plain = file.create_dataset("y", values.shape, dtype=dtype, **options | {"shuffle": True})
-        assert write_whole_chunks(plain, values, 0) == 0
+        ours, theirs = (file.create_dataset(n, values.shape, dtype, **options) for n in "xy")
+        runs = ChunkWriter(ours)
+        for begin, end in ((128, 600), (600, 640), (0, 128), (640, 1000)):
+            runs.write(values[..., begin:end], begin)
+        theirs[...] = values
     with h5py.File(tmp_path / "x.h5") as file:
         np.testing.assert_array_equal(file["x"][...], values)
+        assert _stored(file["x"]) == _stored(file["y"])
