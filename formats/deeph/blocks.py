@@ -45,7 +45,7 @@ class BlockFile(Protocol):
     def take(
         self, members: npt.NDArray[np.int64], shape: tuple[int, int]
     ) -> npt.NDArray[np.inexact]:
-        """Return the blocks of some pairs of one shape, (p, rows, columns)."""
+        """Return the blocks of some pairs of one shape, (p, rows, columns), not to be changed."""
 
 
 class StoredBlocks:
@@ -107,7 +107,12 @@ class StoredBlocks:
         where, kind = divmod(place, len(self._dtypes))
         dtype, buffer = self._dtypes[kind], self._buffers[where]
         nbytes = shape[0] * shape[1] * dtype.itemsize
-        raw = gather(buffer, self._offsets[members], nbytes)
+        offsets = self._offsets[members]
+        first, total = int(offsets[0]) if len(offsets) else 0, len(offsets) * nbytes
+        if first % dtype.alignment == 0 and (np.diff(offsets) == nbytes).all():
+            raw = np.frombuffer(buffer, np.uint8, total, first)  # one after another: no copy
+        else:
+            raw = gather(buffer, offsets, nbytes)
         self._release(buffer, len(members) * (nbytes + PAGE))
         blocks = raw.view(dtype).reshape(len(members), *shape)
         return blocks if dtype == self.dtype else blocks.astype(self.dtype)

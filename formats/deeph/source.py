@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from moireio.errors import DamagedError, naming
 from moireio.formats.deeph.blocks import BlockFile
-from moireio.formats.deeph.checks import BlockName, Norms, check_elements, name_of
+from moireio.formats.deeph.checks import BlockName, Norms, check_elements, name_of, within
 from moireio.operators.blocks import OperatorMeta, adjoint, block_offsets, by_shape, scatter
 from moireio.operators.views import require_partners
 
@@ -66,6 +66,7 @@ class FolderOperator:
         self._in_order = [np.array_equal(order, np.arange(len(order))) for order in orders]
         self._named = blocks.pairs  # names in messages are those of the file
         self._partner = require_partners(blocks.pairs, path) if symmetrise else None
+        self._compared, self._is_mean = np.zeros((2, len(blocks.pairs)), dtype=bool)
         self._norms = self._diagonals() if meta.name == "overlap" else None
         self._lock = threading.Lock()
 
@@ -112,29 +113,60 @@ class FolderOperator:
         return out
 
     def _mean(self, members, shape, out=None):
-        """Return (in `out`) the finished blocks of some pairs, in the file's order of orbitals."""
+        """Return (in `out`) the finished blocks of some pairs, in the file's order of orbitals.
+
+        A block that is its partner's adjoint to the last bit is the mean, and so is its partner.
+        """
         blocks = self._blocks.take(members, shape)
+        if out is None:
+            out = np.empty(blocks.shape, dtype=blocks.dtype)
+        if self._partner is None:
+            self._check(blocks, members)
+            out[...] = blocks
+            return out
+        rest = np.flatnonzero(~self._is_mean[members])
+        if len(rest) < len(members):
+            out[...] = blocks
+            blocks, members = blocks[rest], members[rest]
+        partners = self._partner[members]
+        # Turned once: all that follows is three times as fast with neighbouring elements.
+        theirs = np.ascontiguousarray(adjoint(self._blocks.take(partners, shape[::-1])))
+        new = np.flatnonzero(~self._compared[members])
+        if len(new):
+            run = slice(new[0], new[-1] + 1)
+            self._compare(blocks[run], theirs[run], members[run], partners[run])
+        if not self._is_mean[members].all():
+            np.add(blocks, theirs, out=theirs)
+            out[rest] = np.multiply(theirs, 0.5, out=theirs)
+        elif len(rest) == len(out):
+            out[...] = blocks
+        return out
+
+    def _compare(self, blocks, theirs, members, partners):
+        """Check blocks and their partners, whose adjoints are `theirs`, once for each two."""
+        self._check(blocks, members)
+        same = (_bits(blocks) == _bits(theirs)).all(axis=1)
+        if not same.all():
+            gap = blocks - theirs
+            if gap.dtype.kind == "f":
+                top = float(np.maximum(gap.max(initial=0.0), -gap.min(initial=0.0)))
+            else:
+                top = float(np.abs(gap).max(initial=0.0))
+            if not top <= self._limit:
+                self._require_near(np.abs(gap), blocks, members, partners)
+            self.residual = max(self.residual, top)
+        if self._norms is not None or not within(theirs):
+            self._check(adjoint(theirs), partners)
+        self._compared[members] = self._compared[partners] = True
+        self._is_mean[members] = self._is_mean[partners] = same
+
+    def _check(self, blocks, members):
+        """Raise if an element cannot be right by itself."""
         check_elements(blocks, self._named, members, self._path, self._name)
         if self._norms is not None:
             self._norms.check(blocks, self._named, members)
-        if self._partner is None:
-            if out is not None:
-                out[...] = blocks
-            return blocks
-        partners = self._partner[members]
-        theirs = adjoint(self._blocks.take(partners, shape[::-1]))
-        gap = blocks - theirs
-        if gap.dtype.kind == "f":
-            top = float(np.maximum(gap.max(initial=0.0), -gap.min(initial=0.0)))
-        else:
-            top = float(np.abs(gap).max(initial=0.0))
-        if not top <= self._limit:
-            self._compare(np.abs(gap), blocks, members, partners)
-        self.residual = max(self.residual, top)
-        blocks += theirs
-        return np.multiply(blocks, 0.5, out=blocks if out is None else out)
 
-    def _compare(self, gap, blocks, members, partners):
+    def _require_near(self, gap, blocks, members, partners):
         """Raise if blocks and their partners differ by more than rounding explains."""
         rounding = ROUNDING * np.finfo(blocks.dtype).eps * float(np.abs(blocks).max())
         worst = gap.reshape(len(gap), -1).max(axis=1)
@@ -154,3 +186,9 @@ class FolderOperator:
             path=self._path,
             remedy=f"at most {limit:.0e}{unit} is rounding: the file is damaged, make it again",
         )
+
+
+def _bits(blocks):
+    """Return the bits of blocks as integers, a row for each block."""
+    number = np.dtype(f"u{min(8, blocks.itemsize)}")
+    return blocks.reshape(len(blocks), -1).view(number)
