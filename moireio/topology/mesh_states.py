@@ -17,6 +17,7 @@ from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.irreducible import obeys_time_reversal
 from moireio.spectrum.states import BlochStates, solve_states
 from moireio.spectrum.sums import bloch_sums
+from moireio.symmetry.exact import DIGITS, ExactSymmetry, Key, key_of
 from moireio.topology.bandgroups import BandGroup
 from moireio.topology.links import Links, plane_of
 from moireio.topology.nearby import NEIGHBOURS, Found, NearbyStates
@@ -24,21 +25,13 @@ from moireio.topology.nearby import NEIGHBOURS, Found, NearbyStates
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
 
-EXACT = 1e-6  # eV: below, T may replace solutions
 SMALL, LARGE = 800, 2500  # orbitals between which states follow from those at k points nearby
 HELPING = 6  # bands beyond each end that are solved too, for these
 SPARSE = 1000  # orbitals from which on the sparse solver is quicker for a few bands
 KEPT = 8  # bands of groups whose overlaps are kept
 NEARER = 0.7  # as close the next trial must be as the one before
 FIRST_SPACING = 0.08  # Å⁻¹, of the k points that are solved first
-DIGITS = 10**10
 HALVINGS = 8  # of the steps towards the smallest gap
-Key = tuple[int, ...]
-
-
-def key_of(k: npt.NDArray[np.float64]) -> Key:
-    """Return the same key for all k points that differ by reciprocal lattice vectors."""
-    return tuple(int(n) % DIGITS for n in np.rint(np.asarray(k) * DIGITS))
 
 
 @dataclass(frozen=True)
@@ -77,6 +70,8 @@ class MeshStates:
     ----------
     reverses : bool
         Whether H obeys time reversal.
+    symmetry : ExactSymmetry
+        Operations that give states at equivalent k points.
     solves : int
         Eigenproblems that were solved: fewer than k points where states follow from anchors.
     """
@@ -98,9 +93,7 @@ class MeshStates:
         self.high = min(max(g.last for g in groups), self.n_orbitals - 1)
         spinor = self.spin == "spinor"
         self.reverses = all(obeys_time_reversal(s, spinor) for s in sums)
-        self._exactly = self.reverses and all(
-            obeys_time_reversal(s, spinor, tolerance=EXACT) for s in sums
-        )
+        self.symmetry = ExactSymmetry(file.structure, file.basis, spinor, sums, overlap)
         self._flipped = flipped_rows(sums[0].sizes, spinor)
         self._known: dict[tuple[int, Key], Found] = {}
         self._overlaps: dict[tuple[int, BandGroup, Key, Key], npt.NDArray[Any]] = {}
@@ -122,6 +115,7 @@ class MeshStates:
                 slice(self.low - low, self.high - low + 1),
                 slice(min(g.first for g in groups) - 1 - low, max(g.last for g in groups) - low),
                 (low == 0, high == self.n_orbitals - 1),
+                self.symmetry,
             )
             few = automatic(self.n_orbitals, bands, choice.device, SPARSE) == "sparse"
             if choice.name == "auto" and few:
@@ -139,24 +133,29 @@ class MeshStates:
             Fractional.
         """
         wanted: dict[Key, npt.NDArray[np.float64]] = {}
+        asked: dict[Key, tuple[npt.NDArray[np.float64], int]] = {}
         for point in k:
-            key, back = key_of(point), key_of(-point)
-            if (0, key) not in self._known:
-                if self._exactly and back < key:
-                    key, point = back, -point
-                wanted.setdefault(key, np.asarray(point, dtype=float) % 1.0)
-        if not wanted:
-            return
-        if self._nearby is None:
+            key = key_of(point)
+            if (0, key) not in self._known and key not in asked:
+                asked[key] = self.symmetry.representative(point)
+                first = key_of(asked[key][0])
+                if (0, first) not in self._known:
+                    wanted[first] = asked[key][0] % 1.0
+        if wanted and self._nearby is None:
             self._solve(list(wanted.values()))
-        else:
+        elif wanted and self._nearby is not None:
             self._prepare_nearby(list(wanted.values()), self._nearby)
+        for key, (point, number) in asked.items():
+            for channel in range(self.channels) if number else ():
+                found = self._known[channel, key_of(point)]
+                states = self.symmetry.turn(number, point, found.states)
+                self._known[channel, key] = replace(found, states=states, operation=number)
 
     def _solve(self, points: list[npt.NDArray[np.float64]]) -> None:
         """Solve some k points, and keep their states."""
         for found in self._solved(points):
             energies, states = self._add(found)
-            self._put(found.channel, found.k, Found(energies, states))
+            self._known[found.channel, key_of(found.k)] = Found(energies, states)
 
     def _solved(self, points: list[npt.NDArray[np.float64]]) -> list[BlochStates]:
         return solve_states(
@@ -199,16 +198,8 @@ class MeshStates:
                 return False
             whole.append(found)
         for channel, found in enumerate(whole):
-            self._put(channel, k, found)
+            self._known[channel, key_of(k)] = found
         return True
-
-    def _put(self, channel: int, k: npt.NDArray[np.float64], found: Found) -> None:
-        """Keep the bands of the groups at k, and where T holds at −k."""
-        self._known[channel, key_of(k)] = found
-        back = channel, key_of(-k)
-        if self._exactly and back not in self._known:
-            turned = self.reversed(found.states)
-            self._known[back] = replace(found, states=turned, reversed=True)
 
     def _add(self, found: BlochStates) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
         """Return the bands of the groups that were solved; more may help elsewhere."""
@@ -223,29 +214,8 @@ class MeshStates:
             )
         if self._nearby is not None and len(energies) == high + 1 - low:
             self._nearby.add(found.channel, found.k, energies, states)
-            if self._exactly and key_of(-found.k) != key_of(found.k):
-                self._nearby.add(found.channel, -found.k, energies, self.reversed(states))
         inner = slice(self.low - low, self.high + 1 - low)
         return energies[inner], states[:, inner]
-
-    def reversed(self, states: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the time-reversed states, K or −iσ_y K; they belong to −k.
-
-        Parameters
-        ----------
-        states : (n_orbitals, nb) array
-            Coefficients.
-
-        Returns
-        -------
-        (n_orbitals, nb) array
-            Coefficients at −k.
-        """
-        turned = states.conj()
-        if self.spin == "spinor":
-            sign = np.where(self._flipped > np.arange(self.n_orbitals), -1.0, 1.0)
-            turned = sign[:, None] * turned[self._flipped]
-        return turned
 
     def spin_matrix(
         self, k: npt.NDArray[np.float64], states: npt.NDArray[Any], links: Links
@@ -321,19 +291,19 @@ class MeshStates:
         (nb, nb) array
             The matrix.
         """
-        first, second, back, back2 = (key_of(v) for v in (k, k2, -k, -k2))
-        kept = self._overlaps.get((channel, group, first, second))
-        if kept is not None:
-            return kept
-        one, two, part = self._known[channel, first], self._known[channel, second], None
-        if self._exactly and first != back and second != back2:
-            turned = self._overlaps.get((channel, group, back2, back))
-            if turned is not None:  # ⟨Ta|Tb⟩ = ⟨b|a⟩, and T² = −1 of spinors
-                twice = self.spin == "spinor" and one.reversed != two.reversed
-                part = -turned.T if twice else turned.T
-        columns = self.columns(group)
-        if part is None:
-            part = links.between(k, one.states[:, columns], k2, two.states[:, columns])
+        first, second, columns = key_of(k), key_of(k2), self.columns(group)
+        for place, other in (((first, second), False), ((second, first), True)):
+            kept = self._overlaps.get((channel, group, *place))
+            if kept is not None:
+                return kept.conj().T if other else kept
+        one, two = self._known[channel, first], self._known[channel, second]
+        number = one.operation
+        if number and number == two.operation:
+            before, before2 = (self.symmetry.source(number, point) for point in (k, k2))
+            part = self.overlaps(before, before2, group, links, channel)
+            step = links.plane.cartesian(np.asarray(k2) - k)
+            return self.symmetry.turned_overlap(number, part, step)
+        part = links.between(k, one.states[:, columns], k2, two.states[:, columns])
         if group.count <= KEPT:
             self._overlaps[channel, group, first, second] = part
         return part
@@ -384,12 +354,12 @@ class MeshStates:
 
     def _sharpen(self, k: npt.NDArray[np.float64]) -> None:
         """Solve a k point for its energies; states remain, for the sake of their overlaps."""
-        for found in self._solved([k]):
+        for found in self._solved([self.symmetry.representative(k)[0] % 1.0]):
             energies, _ = self._add(found)
-            for one in (k, -k) if self._exactly else (k,):
-                key = found.channel, key_of(one)
-                if self._known[key].rough:
-                    self._known[key] = replace(self._known[key], energies=energies, rough=False)
+            for key in self.symmetry.images(found.k):
+                kept = self._known.get((found.channel, key))
+                if kept is not None and kept.rough:
+                    self._known[found.channel, key] = replace(kept, energies=energies, rough=False)
 
     def approach_gap(
         self, group: BandGroup, steps: tuple[npt.NDArray[np.float64], ...], channel: int = 0

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum
+    from moireio.symmetry.exact import ExactSymmetry
     from moireio.topology.links import Plane
 
 NEIGHBOURS, FEWEST = 8, 3  # k points whose states are taken
@@ -37,11 +38,12 @@ CLEAR = 0.3  # misfit of the right numbers, in that of any other
 
 @dataclass(eq=False)
 class _Known:
-    """States that were solved, of one spin channel."""
+    """States that were solved, of one spin channel, and the k points that are equivalent."""
 
     k: list[npt.NDArray[np.float64]] = field(default_factory=list)
     energies: list[npt.NDArray[np.float64]] = field(default_factory=list)
-    states: list[npt.NDArray[Any]] = field(default_factory=list)
+    source: list[tuple[int, int]] = field(default_factory=list)  # which was solved, operation
+    solved: list[tuple[npt.NDArray[np.float64], npt.NDArray[Any]]] = field(default_factory=list)
 
 
 class NearbyStates:
@@ -63,6 +65,8 @@ class NearbyStates:
         Those of the bands whose states are wanted; of the others, their neighbours, energies.
     ends : (bool, bool)
         Whether the bands begin with the lowest, and end with the highest of all.
+    symmetry : ExactSymmetry
+        Operations that give states at equivalent k points.
     """
 
     def __init__(
@@ -74,10 +78,12 @@ class NearbyStates:
         wanted: slice,
         groups: slice,
         ends: tuple[bool, bool],
+        symmetry: ExactSymmetry,
     ) -> None:
         self._positions, self.plane = positions, plane
         self._hamiltonians, self._overlap = hamiltonians, overlap
         self._wanted, self._groups, self._ends = wanted, groups, ends
+        self._symmetry = symmetry
         self._known = [_Known() for _ in hamiltonians]
         self._ratio: float | None = 1.0 if overlap is None else None
 
@@ -102,9 +108,11 @@ class NearbyStates:
             S-orthonormal coefficients, in lattice gauge.
         """
         known = self._known[channel]
-        known.k.append(k)
-        known.energies.append(energies)
-        known.states.append(states)
+        known.solved.append((k, states))
+        for number in self._symmetry.images(k).values():
+            known.k.append(self._symmetry.operations[number].of_k(k))
+            known.energies.append(energies)
+            known.source.append((len(known.solved) - 1, number))
 
     def distance(self, channel: int, k: npt.NDArray[np.float64]) -> float:
         """Return how far the nearest k point is that was solved, Å⁻¹; infinite without any."""
@@ -206,8 +214,11 @@ class NearbyStates:
         self, channel: int, k: npt.NDArray[np.float64], near: npt.NDArray[np.integer]
     ) -> tuple[npt.NDArray[Any], int]:
         """Return states in the phases of k, and how many of them are those of the first point."""
-        states, steps = self._known[channel].states, self._steps(channel, k)
-        parts = [states[n] * np.exp(1j * self._positions @ steps[n])[:, None] for n in near]
+        known, steps, parts = self._known[channel], self._steps(channel, k), []
+        for n in near:
+            solved, number = known.source[n]
+            states = self._symmetry.turn(number, *known.solved[solved])
+            parts.append(states * np.exp(1j * self._positions @ steps[n])[:, None])
         return np.hstack(parts), parts[0].shape[1]
 
     def _in_reach(self, energies: npt.NDArray[np.float64], reach: float) -> bool:
@@ -227,15 +238,15 @@ class Found:
         eV, ascending.
     states : (n_orbitals, nb) array
         S-orthonormal coefficients, in lattice gauge.
-    reversed : bool
-        Whether they are the time-reversed states of −k.
+    operation : int
+        That gave them from the states at an equivalent k point; 0 is none.
     rough : bool
         Whether bands next to the groups, far from them, are those of another k point's states.
     """
 
     energies: npt.NDArray[np.float64]
     states: npt.NDArray[Any]
-    reversed: bool = False
+    operation: int = 0
     rough: bool = False
 
 

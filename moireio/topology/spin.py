@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from moireio.symmetry.exact import Key, key_of
 from moireio.topology.bandgroups import BandGroup
 from moireio.topology.links import Links
-from moireio.topology.mesh_states import Gap, Key, MeshStates, key_of
+from moireio.topology.mesh_states import Gap, MeshStates
 
 LEAST_SPIN = 0.1  # |⟨σz⟩| below which a state has no spin
 

@@ -1,7 +1,8 @@
 """States at the k points that are asked for: solved once, and by time reversal at −k."""
 
 import numpy as np
-from toymodels import haldane, haldane_boundary, kane_mele
+import pytest
+from toymodels import haldane, haldane_boundary, kane_mele, random_c3
 
 import moireio
 from moireio.topology.bandgroups import BandGroup
@@ -44,11 +45,39 @@ def test_overlaps_by_time_reversal(tmp_path):
         states = MeshStates(file, [group])
         for k in rng.random((20, 3)) * [1, 1, 0]:
             k2 = k + rng.normal(size=3) * [0.05, 0.05, 0]
-            states.prepare(np.array([k, k2]))
+            states.prepare(np.array([k, k2, -k2, -k]))
             for one, two in ((k, k2), (-k2, -k)):
                 ends = [states.group(p, group) for p in (one, two)]
                 expected = links.between(one, ends[0], two, ends[1])
                 assert np.abs(states.overlaps(one, two, group, links) - expected).max() < 1e-12
+
+
+@pytest.mark.parametrize("model", [haldane(), kane_mele(), random_c3(5), random_c3(3, spinor=True)])
+def test_states_at_equivalent_k_points(model, tmp_path):
+    """Turned states are states, and their overlaps those of the k points that were solved."""
+    rng = np.random.default_rng(1)
+    group = BandGroup(1, 2)
+    with moireio.open(model.write(tmp_path / "x.h5")) as file:
+        links = Links.from_file(file)
+        states = MeshStates(file, [group])
+        assert len(states.symmetry.operations) >= 3
+        turned = 0
+        for k in rng.random((6, 3)) * [1, 1, 0]:
+            k2 = k + rng.normal(size=3) * [0.03, 0.03, 0]
+            pairs = [(o.of_k(k), o.of_k(k2)) for o in states.symmetry.operations]
+            before = states.solves
+            states.prepare(np.concatenate(pairs))
+            assert states.solves - before <= 2
+            for one, two in pairs:
+                c, (H, S) = states.group(one, group), model.matrices(one)
+                assert np.allclose(c.conj().T @ S @ c, np.eye(2))
+                assert np.abs(H @ c - S @ c @ (c.conj().T @ H @ c)).max() < 1e-12
+                expected = links.between(one, c, two, states.group(two, group))
+                assert np.abs(states.overlaps(one, two, group, links) - expected).max() < 1e-12
+                back = states.overlaps(two, one, group, links)
+                assert np.abs(back - expected.conj().T).max() < 1e-12
+                turned += 1
+        assert turned >= 18
 
 
 def test_the_smallest_gap_and_its_k(tmp_path):

@@ -1,0 +1,217 @@
+"""The operations under which H and S do not change, for Bloch states at equivalent k points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from moireio.errors import MoireioError
+from moireio.symmetry.action import BlochAction
+from moireio.symmetry.finder import crystal_operations
+from moireio.symmetry.operations import Operation, generated_operations, identity, time_reversal
+
+if TYPE_CHECKING:
+    from moireio.operators.bloch import BlochSum
+    from moireio.system.basis import Basis
+    from moireio.system.structure import Structure
+
+TOLERANCE = 1e-5  # eV, of elements of H; of S a tenth of it
+GENERAL = np.array([0.1237, 0.2891, 0.0713])
+DIGITS = 10**10
+Key = tuple[int, ...]
+
+
+def key_of(k: npt.ArrayLike) -> Key:
+    """Return the same key for all k points that differ by reciprocal lattice vectors."""
+    return tuple(int(n) % DIGITS for n in np.rint(np.asarray(k) * DIGITS))
+
+
+class ExactSymmetry:
+    """Operations of a crystal, time reversal among them, that leave H and S as they are.
+
+    They are tried on the matrices themselves at a general k point, D(k) H(k) D(k)† = H(gk), with H*
+    for those that reverse time; products of those that hold are not tried.
+
+    Parameters
+    ----------
+    structure : Structure
+        The crystal.
+    basis : Basis
+        Its orbitals.
+    spinor : bool
+        Whether states are spinors.
+    hamiltonians : sequence of BlochSum
+        One for each spin channel.
+    overlap : BlochSum or None
+        S; None for orthogonal orbitals.
+
+    Attributes
+    ----------
+    operations : list of Operation
+        The identity first; a group up to translations.
+    """
+
+    def __init__(
+        self,
+        structure: Structure,
+        basis: Basis,
+        spinor: bool,
+        hamiltonians: Sequence[BlochSum],
+        overlap: BlochSum | None,
+    ) -> None:
+        self._crystal = structure, basis, spinor
+        tried = [(h, TOLERANCE) for h in hamiltonians]
+        if overlap is not None:
+            tried.append((overlap, 0.1 * TOLERANCE))
+        k = np.where(structure.pbc, GENERAL, 0.0)
+        before = [total.csr(k) for total, _ in tried]
+        reversal = time_reversal(structure)
+        group, known = [identity(structure)], {identity(structure).key}
+        for spatial in [group[0], *crystal_operations(structure)]:
+            for operation in (reversal @ spatial, spatial):
+                if operation.key in known or not self._holds(operation, k, before, tried):
+                    continue
+                group = generated_operations([*group, operation])
+                known = {one.key for one in group}
+        # those that only differ by a translation take every k point to the same one
+        distinct = {(o.lattice.tobytes(), o.time_reversal): o for o in reversed(group)}
+        self.operations = list(reversed(distinct.values()))
+        self._inverse = [self._find_inverse(o) for o in self.operations]
+        self._actions: dict[int, BlochAction] = {}
+
+    def _holds(
+        self,
+        operation: Operation,
+        k: npt.NDArray[np.float64],
+        before: Sequence[Any],
+        tried: Sequence[tuple[BlochSum, float]],
+    ) -> bool:
+        try:
+            turn = BlochAction(operation, *self._crystal).matrix(k)
+        except MoireioError:  # a shell is not complete
+            return False
+        back = turn.conj().T.tocsr()
+        for matrix, (total, tolerance) in zip(before, tried, strict=True):
+            image = turn @ (matrix.conj() if operation.time_reversal else matrix) @ back
+            off = abs(image - total.csr(operation.of_k(k)))
+            if off.nnz and not off.max() < tolerance:
+                return False
+        return True
+
+    def _find_inverse(self, operation: Operation) -> int:
+        for number, other in enumerate(self.operations):
+            unit = (other.lattice @ operation.lattice == np.eye(3)).all()
+            if unit and other.time_reversal == operation.time_reversal:
+                return number
+        raise AssertionError("not a group")
+
+    @property
+    def reverses_time(self) -> bool:
+        """Whether time reversal alone is among the operations."""
+        return any(
+            o.time_reversal and (o.lattice == np.eye(3, dtype=np.int64)).all()
+            for o in self.operations
+        )
+
+    def images(self, k: npt.ArrayLike) -> dict[Key, int]:
+        """Return the keys of all k points that are equivalent, and an operation that leads there.
+
+        Parameters
+        ----------
+        k : (3,) array
+            Fractional.
+
+        Returns
+        -------
+        dict
+            Key of each to the number of the operation, the lowest there is.
+        """
+        found: dict[Key, int] = {}
+        for number, operation in enumerate(self.operations):
+            found.setdefault(key_of(operation.of_k(k)), number)
+        return found
+
+    def representative(self, k: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], int]:
+        """Return the k point that stands for all that are equivalent, and the way from it.
+
+        Parameters
+        ----------
+        k : (3,) array
+            Fractional.
+
+        Returns
+        -------
+        k : (3,) array
+            Fractional, not folded.
+        number : int
+            Of the operation that takes it to the k point that was given.
+        """
+        images = self.images(k)
+        number = self._inverse[images[min(images)]]
+        return self.source(number, k), number
+
+    def source(self, number: int, k: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the k point that an operation takes to another, fractional.
+
+        Parameters
+        ----------
+        number : int
+            Of the operation.
+        k : (3,) array
+            After it, fractional.
+
+        Returns
+        -------
+        (3,) array
+            Before it, not folded.
+        """
+        return self.operations[self._inverse[number]].of_k(k)
+
+    def turn(self, number: int, k: npt.ArrayLike, states: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return states after an operation.
+
+        Parameters
+        ----------
+        number : int
+            Of the operation.
+        k : (3,) array
+            Of the states, before it, fractional.
+        states : (n_orbitals, nb) array
+            Coefficients.
+
+        Returns
+        -------
+        (n_orbitals, nb) array
+            Coefficients at the k point to which it takes them.
+        """
+        if number == 0:
+            return states
+        if number not in self._actions:
+            self._actions[number] = BlochAction(self.operations[number], *self._crystal)
+        return self._actions[number].turn(k, states)
+
+    def turned_overlap(
+        self, number: int, overlaps: npt.NDArray[Any], step: npt.NDArray[np.float64]
+    ) -> npt.NDArray[Any]:
+        """Return ⟨u_m(gk)|u_n(gk')⟩ of turned states from ⟨u_m(k)|u_n(k')⟩.
+
+        Parameters
+        ----------
+        number : int
+            Of the operation.
+        overlaps : (nb, nb') array
+            Before it.
+        step : (3,) array
+            gk' − gk, Cartesian, Å⁻¹.
+
+        Returns
+        -------
+        (nb, nb') array
+            After it: the translation t of the operation adds e^{−i step·t}.
+        """
+        operation = self.operations[number]
+        phase = np.exp(-1j * float(step @ operation.translation))
+        return phase * (overlaps.conj() if operation.time_reversal else overlaps)
