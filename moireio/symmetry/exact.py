@@ -147,7 +147,7 @@ class ExactSymmetry:
         k : (3,) array
             Fractional, not folded.
         number : int
-            Of the operation that takes it to the k point that was given.
+            The operation that takes it to the k point that was given, by its place in the list.
         """
         images = self.images(k)
         number = self._inverse[images[min(images)]]
@@ -159,7 +159,7 @@ class ExactSymmetry:
         Parameters
         ----------
         number : int
-            Of the operation.
+            The operation, by its place in the list.
         k : (3,) array
             After it, fractional.
 
@@ -176,9 +176,9 @@ class ExactSymmetry:
         Parameters
         ----------
         number : int
-            Of the operation.
+            The operation, by its place in the list.
         k : (3,) array
-            Of the states, before it, fractional.
+            Where the states are, before it, fractional.
         states : (n_orbitals, nb) array
             Coefficients.
 
@@ -201,7 +201,7 @@ class ExactSymmetry:
         Parameters
         ----------
         number : int
-            Of the operation.
+            The operation, by its place in the list.
         overlaps : (nb, nb') array
             Before it.
         step : (3,) array
