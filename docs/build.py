@@ -102,6 +102,7 @@ LIBRARY = [
     "moireio.formats.kwant.objects.read",
     "moireio.formats.kwant.objects.write",
     "moireio.formats.pybinding.objects.read",
+    "moireio.formats.tbplas.objects.read",
     "moireio.system.basis.SpeciesBasis",
     "moireio.system.orbitals.orbital_values",
     "moireio.network.irreps.Irreps",

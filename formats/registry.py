@@ -330,7 +330,7 @@ FORMATS = {
         ),
         Format(
             "hamgnn",
-            "HamGNN's graph_data.npz",
+            "HamGNN's graph_data.npz, and its data sets in LMDB",
             Late("moireio.formats.hamgnn.graph_data", "detect"),
             Late("moireio.formats.hamgnn.graph_data", "read"),
             Late("moireio.formats.hamgnn.write", "write"),

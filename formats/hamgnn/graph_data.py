@@ -1,6 +1,6 @@
-"""HamGNN's ``graph_data.npz`` as calculations.
+"""HamGNN's ``graph_data.npz`` and its data sets in LMDB as calculations.
 
-The layout is that of `moireio.formats.hamgnn.graphs`, the orbitals those of
+Layouts are those of `moireio.formats.hamgnn.graphs` and `lmdb`, the orbitals those of
 `moireio.formats.hamgnn.slots`. Kept: structure, shells, H, S. Lost: H without the self-consistent
 potential (``Hon0``), matrices of angular momentum, the total energy. Not there: the Fermi level,
 the number of electrons, names of bases, and the program that made the numbers: where the number of
@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from moireio.blockfile.calculation import Calculation
 from moireio.formats.hamgnn.build import calculation
-from moireio.formats.hamgnn.graphs import MEMBER, choose, read_graphs
+from moireio.formats.hamgnn.graphs import MEMBER, Graph, choose, read_graphs
+from moireio.formats.hamgnn.lmdb import FILE, LmdbGraphs, is_lmdb
 
 
 def detect(path: str) -> bool:
-    """Return whether a file is a ``graph_data.npz``.
+    """Return whether a path is a ``graph_data.npz``, or the folder of a data base.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ def detect(path: str) -> bool:
     bool
         By the names of its members.
     """
+    if is_lmdb(path):
+        return True
     if not path.endswith(".npz") or not os.path.isfile(path):
         return False
     try:
@@ -53,7 +56,7 @@ def read(
     Parameters
     ----------
     path : str
-        ``graph_data.npz``.
+        ``graph_data.npz``, or a folder ``NAME.lmdb``.
     label : str, optional
         The name that messages show.
     pbc : sequence of three bool, optional
@@ -74,7 +77,8 @@ def read(
         If the file is damaged, or holds several graphs, or the program cannot be found.
     """
     name = label or path
-    graphs = read_graphs(path)
+    graphs: Mapping[int, Graph] = LmdbGraphs(path) if is_lmdb(path) else read_graphs(path)
     number = choose(graphs, index, name)
+    file = os.path.join(path, FILE) if is_lmdb(path) else path
     where = f"{name}: graph {number}" if len(graphs) > 1 else name
-    return calculation(graphs[number], where, name, files=[path], code=code, pbc=pbc)
+    return calculation(graphs[number], where, name, files=[file], code=code, pbc=pbc)

@@ -14,6 +14,7 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def read_graphs(path: str) -> dict[int, Graph]:
         found = dict(enumerate(found))
     if not isinstance(found, dict) or not found or not all(type(n) is int for n in found):
         raise DamagedError("holds no graphs by number", path=path, remedy=REMEDY)
-    return {number: _mapping(value, number, path) for number, value in found.items()}
+    return {number: mapping_of(value, number, path) for number, value in found.items()}
 
 
 def _member(path: str) -> memoryview:
@@ -117,8 +118,28 @@ def _mapped(path: str, info: zipfile.ZipInfo) -> memoryview:
     return raw
 
 
-def _mapping(value: Any, number: int, path: str) -> Graph:
-    """Return the arrays of a Data of torch_geometric, of version 2 or before."""
+def mapping_of(value: Any, number: int, path: str) -> Graph:
+    """Return the arrays of a Data of torch_geometric, of version 2 or before.
+
+    Parameters
+    ----------
+    value : Instance
+        What its pickle holds.
+    number : int
+        Of the graph, for messages.
+    path : str
+        The file, for messages.
+
+    Returns
+    -------
+    dict of str to array
+        By name.
+
+    Raises
+    ------
+    DamagedError
+        If it is no Data.
+    """
     state = value.state if isinstance(value, Instance) and value.kind == DATA else None
     store = state.get("_store") if isinstance(state, dict) else None
     mapping: Any = state
@@ -129,12 +150,12 @@ def _mapping(value: Any, number: int, path: str) -> Graph:
     return {key: entry for key, entry in mapping.items() if entry is not None}
 
 
-def choose(graphs: dict[int, Graph], index: int | None, path: str) -> int:
+def choose(graphs: Mapping[int, Graph], index: int | None, path: str) -> int:
     """Return the number of the graph that is meant.
 
     Parameters
     ----------
-    graphs : dict of int to dict
+    graphs : mapping of int to dict
         All graphs of a file.
     index : int, optional
         Its number; by default the only one.
