@@ -126,7 +126,7 @@ def mapping_of(value: Any, number: int, path: str) -> Graph:
     value : Instance
         What its pickle holds.
     number : int
-        Of the graph, for messages.
+        Its number, for messages.
     path : str
         The file, for messages.
 

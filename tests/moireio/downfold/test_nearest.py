@@ -11,6 +11,7 @@ from moireio.downfold.nearest import nearest_model
 from moireio.downfold.trial import parse_projections
 from moireio.errors import MoireioError
 from moireio.formats.calculations import open_calculation
+from moireio.operators.bloch import BlochSum
 from moireio.operators.catalogue import operator_type
 from moireio.operators.views import ArraySource
 from moireio.system.basis import Basis, SpeciesBasis
@@ -205,3 +206,72 @@ def test_trial_orbitals_as_text():
     for text in ("", "C", "C:", "C:q", ":p", "C:p+pz", "C:s,C:p"):
         with pytest.raises(MoireioError, match=r"no trial orbital|twice"):
             parse_projections(text)
+
+
+def of_one_spin(calculation):
+    """The up-up blocks of a spinor calculation, real."""
+    source, sizes = calculation.hamiltonian, calculation.overlap.sizes
+    blocks = {
+        (int(i), int(j), tuple(R.tolist())): block[0, : sizes[i], : sizes[j]].real
+        for i, j, R, block in blocks_of(source)
+    }
+    h = ArraySource.from_blocks(operator_type("hamiltonian").meta(), sizes, blocks)
+    operators = {name: calculation.operator(name) for name in ("overlap", "position")}
+    return Calculation(
+        "one spin",
+        calculation.structure,
+        calculation.basis,
+        {"hamiltonian": h, **operators},
+        electrons=calculation.electrons,
+    )
+
+
+def curvature(calculation, k, with_positions=True):
+    """Berry curvature of the highest filled band: the phase around a small square of k points.
+
+    ⟨χ_q|e^{−i d·r}|χ_q′⟩ is S − i d·X at the middle, X the Hermitian part of P + τ S.
+    """
+    structure, step = calculation.structure, 1e-3
+    atoms = np.repeat(np.arange(len(structure)), calculation.hamiltonian.sizes)
+    tau = structure.positions[atoms]
+    reciprocal = 2 * np.pi * np.linalg.inv(structure.cell).T
+    overlap = calculation.overlap
+    sums = [BlochSum.from_source(calculation.operator("position"), component=a) for a in range(3)]
+    h = BlochSum.from_source(calculation.hamiltonian)
+
+    def s(q):
+        return np.eye(len(tau)) if overlap is None else BlochSum.from_source(overlap).dense(q)
+
+    corners = [np.add(k, step * np.array(c)) for c in ((0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0))]
+    states = []
+    for q in corners:
+        levels, vectors = eigh(h.dense(q), s(q))
+        states.append(vectors[:, (levels < calculation.electrons.fermi).sum() - 1])
+    product = 1
+    for n in range(4):
+        middle = (corners[n] + corners[n - 3]) / 2
+        d = (corners[n - 3] - corners[n]) @ reciprocal
+        link = s(middle).astype(complex)
+        if with_positions:
+            x = sum(
+                d[a] * (one.dense(middle) + tau[:, a, None] * link) for a, one in enumerate(sums)
+            )
+            link = link - 0.5j * (x + x.conj().T)
+        product *= states[n].conj() @ link @ states[n - 3]
+    return -np.angle(product) / (step**2 * np.linalg.norm(np.cross(*reciprocal[:2])))
+
+
+def test_berry_curvature_is_that_of_all_orbitals(data):
+    """The highest valence band of BN, 4 functions for 26 orbitals."""
+    calculation = of_one_spin(open_calculation(str(data / "hbn_soc.scfout")))
+    model = nearest_model(
+        calculation,
+        (9, 9, 1),
+        parse_projections("N:p,B:pz"),
+        energy_window=(-12, 7),
+        frozen=(-8, 2),
+    ).calculation
+    for k in ([2 / 3, 1 / 3, 0], [0.6, 0.3, 0], [0.5, 0.1, 0]):
+        expected = curvature(calculation, k)
+        assert curvature(model, k) == pytest.approx(expected, rel=0.02)
+        assert abs(curvature(model, k, with_positions=False) / expected - 1) > 0.2
