@@ -8,6 +8,9 @@ that were checked; of the clock, and of the processors where other work shares t
 time went. ``--recipe`` adds DeepH-E3's recipe (see
 bench_sparse.py) at one k. ``--states`` finds the states too.
 
+``stored FILE.zarr …`` takes the bands, bounds and k points that `band` left in the file, and only
+solves some of them directly: for cells whose bands take half an hour.
+
 ``mesh FILE.h5 … [--mesh 24]`` does the same on a mesh reduced by time reversal and the crystal's
 symmetry, with states.
 """
@@ -131,10 +134,37 @@ def measure(kind, path, options, seconds):
         print(f"recipe: {each:.1f} s a k, {each * len(k) / anchored:.1f} times anchored")
 
 
+def check_stored(path, options):
+    """Compare the bands of a file with direct solutions at some of their k points."""
+    import moireio
+    from moireio.spectrum.choice import SolverChoice
+    from moireio.spectrum.problems import EigenproblemSet
+
+    with moireio.open(path) as file:
+        bands = file.bands()
+    count, k = bands.energies.shape[2], bands.path.k
+    _, sums, overlap, _, fermi = problem(path, 0, count)
+    band_range = bands.first_band, bands.first_band + count - 1
+    chosen = np.random.default_rng(options.seed).choice(len(k), options.checks, replace=False)
+    choice = SolverChoice("sparse", jobs=options.jobs)
+    with EigenproblemSet(sums, overlap, k, choice, count, fermi, False) as problems:
+        for point in chosen.tolist():
+            begin, begin_cpu = time.perf_counter(), time.process_time()
+            ((_, levels, _),) = problems.levels([(0, point)], band_range)
+            difference = np.abs(levels - bands.energies[0, point])
+            above = int((difference > bands.accuracy.bounds[0, point] + 2e-9).sum())
+            print(
+                f"k {point}: {time.perf_counter() - begin:.1f} s, "
+                f"{time.process_time() - begin_cpu:.1f} s of CPU, largest difference "
+                f"{difference.max():.1e} eV, {above} above their bounds",
+                flush=True,
+            )
+
+
 def main():
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=["path", "mesh"])
+    parser.add_argument("kind", choices=["path", "mesh", "stored"])
     parser.add_argument("files", nargs="+")
     parser.add_argument("--bands", type=int, default=24)
     parser.add_argument("--points", type=int, default=100)
@@ -148,6 +178,10 @@ def main():
     parser.add_argument("--states", action="store_true")
     parser.add_argument("--recipe", action="store_true")
     options = parser.parse_args()
+    if options.kind == "stored":
+        for path in options.files:
+            check_stored(path, options)
+        return
     seconds = {}
     clocked(seconds)
     print(
