@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from moireio.symmetry.exact import ExactSymmetry
     from moireio.topology.links import Plane
 
-NEIGHBOURS, FEWEST = 8, 3  # k points whose states are taken
+NEIGHBOURS = 8  # k points whose states are taken
+FEWEST = 3  # of them must be known, equivalent ones not counted
 RESIDUAL = 0.08  # eV, in the norm of S⁻¹; what is missing lies some 10 eV away: energies to 1e-4 eV
 GHOST = 1.0  # eV: Ritz values with a larger one are no levels; between the two nobody knows
 SAFETY = 2.0  # of the ratio between the norms, which is measured once
@@ -196,19 +197,22 @@ class NearbyStates:
 
     def _nearest(self, channel: int, k: npt.NDArray[np.float64]) -> npt.NDArray[np.integer] | None:
         """Return the k points nearest to k that were solved; None if they are too far."""
+        known = self._known[channel]
         distances = np.linalg.norm(self._steps(channel, k), axis=1)
-        if len(distances) < FEWEST:
+        order = np.argsort(distances, kind="stable")
+        solved = np.array([known.source[n][0] for n in order], dtype=np.int64)
+        # images of one k point have the same energies, whatever the bands do in between
+        different = np.sort(np.unique(solved, return_index=True)[1])[:NEIGHBOURS]
+        if len(different) < FEWEST:
             return None
-        near = np.argsort(distances, kind="stable")[:NEIGHBOURS]
-        energies = [self._known[channel].energies[n] for n in near]
-        apart = [
-            self.plane.distance(self._known[channel].k[n], self._known[channel].k[near[0]])
-            for n in near[1:]
-        ]
-        moved = [np.abs(e - energies[0]).max() for e in energies[1:]]
-        speed = max(m / a for m, a in zip(moved, apart, strict=True))
-        reach = FASTER * speed * float(distances[near[0]])
-        return near if self._in_reach(energies[0], reach) else None
+        first, *others = order[different]
+        speed = max(
+            np.abs(known.energies[n] - known.energies[first]).max()
+            / self.plane.distance(known.k[n], known.k[first])
+            for n in others
+        )
+        reach = FASTER * speed * float(distances[first])
+        return order[:NEIGHBOURS] if self._in_reach(known.energies[first], reach) else None
 
     def _trial(
         self, channel: int, k: npt.NDArray[np.float64], near: npt.NDArray[np.integer]

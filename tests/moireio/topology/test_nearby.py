@@ -55,6 +55,18 @@ def test_spinors_without_an_orthogonal_basis(reversible, tmp_path, every_size):
             assert np.linalg.svd(states[:, :2].conj().T @ S @ c)[1].min() > 1 - 1e-8
 
 
+def test_equivalent_points_say_nothing_about_how_fast_bands_move(tmp_path, every_size):
+    """One k point next to Γ, or two, and their images all around it: Γ is solved."""
+    group = BandGroup(1, 2)
+    with moireio.open(stretched(random_c3(20, spinor=True)).write(tmp_path / "x.h5")) as file:
+        states = MeshStates(file, [group])
+        for number, k in enumerate([(0.01, 0, 0), (0.0, 0.015, 0), (0, 0, 0)], 1):
+            states.prepare(np.array([k], dtype=float))
+            assert states.solves == number
+        states.prepare(np.array([[0.005, 0.005, 0]]))
+        assert states.solves == 3
+
+
 def test_twisted_graphene_with_bands_that_nearly_touch(tmp_path, invoke, every_size):
     """244 orbitals, every second one higher: links are divided where the gap is a few meV."""
     cell, plain, path = (tmp_path / f"{name}.h5" for name in "abc")
