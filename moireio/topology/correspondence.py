@@ -205,8 +205,8 @@ def beside_chern(gap: EdgeGap, chern: int | None, sign: int) -> EdgeGap:
         Counts at both edges.
     chern : int or None
         Chern number; None if unknown.
-    sign : {1, -1, 0}
-        That of z of (periodic vector × open vector).
+    sign : {1, -1}
+        On which side of the layer (periodic vector × open vector) points, see `handedness`.
 
     Returns
     -------
@@ -214,7 +214,7 @@ def beside_chern(gap: EdgeGap, chern: int | None, sign: int) -> EdgeGap:
         Whether the low edge has −C·sign more right than left movers, the high edge the
         opposite.
     """
-    if chern is None or not sign:
+    if chern is None:
         return replace(gap, chern=chern)
     expected = -chern * sign
     agree = (gap.low.net, gap.high.net) == (expected, -expected)
@@ -366,14 +366,14 @@ def chern_of_edges(gap: EdgeGap, sign: int) -> int | None:
     ----------
     gap : EdgeGap
         Counts at both edges.
-    sign : {1, -1, 0}
-        That of z of (periodic vector × open vector).
+    sign : {1, -1}
+        On which side of the layer (periodic vector × open vector) points, see `handedness`.
 
     Returns
     -------
     int or None
         None where the edges contradict each other, or could not be counted.
     """
-    if gap.low.net is None or gap.high.net is None or gap.low.net != -gap.high.net or not sign:
+    if gap.low.net is None or gap.high.net is None or gap.low.net != -gap.high.net:
         return None
     return -gap.low.net * sign

@@ -165,7 +165,10 @@ def levels_by_irreps(
         structure = file.structure
         sums, overlap, spin = bloch_sums(file)
         if spin == "collinear":
-            raise MoireioError("collinear spin has two sets of levels")
+            raise MoireioError(
+                "collinear spin has two sets of levels",
+                remedy="c3-chern takes both spins",
+            )
         corners, _ = special_points(structure)
         unknown = [label for label in labels if label not in corners]
         if unknown:

@@ -29,6 +29,23 @@ if TYPE_CHECKING:
 DENSE = 300  # orbitals; below, dense matrices are quicker
 
 
+def side_of(normal: npt.ArrayLike) -> int:
+    """Return on which side of a layer a normal of it points.
+
+    Parameters
+    ----------
+    normal : (3,) array
+        Any length will do.
+
+    Returns
+    -------
+    {1, -1}
+        1 towards +z, or for a layer upright in its cell towards +y or +x.
+    """
+    unit = np.asarray(normal) / np.linalg.norm(normal)
+    return 1 if unit[np.flatnonzero(np.abs(unit) > 1e-6)[-1]] > 0 else -1
+
+
 @dataclass(frozen=True, eq=False)
 class Plane:
     """The plane of k points of a layer.
@@ -55,9 +72,7 @@ class Plane:
 
         Counter-clockwise is seen from +z, or for a layer upright in its cell from +y or +x.
         """
-        normal = self.normal / np.linalg.norm(self.normal)
-        last = normal[np.flatnonzero(np.abs(normal) > 1e-6)[-1]]
-        return 1 if last > 0 else -1
+        return side_of(self.normal)
 
     @property
     def area(self) -> float:

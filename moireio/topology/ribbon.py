@@ -26,6 +26,7 @@ from moireio.operators.views import stored_as
 from moireio.spectrum.sums import bloch_sums
 from moireio.system.pairs import Pairs
 from moireio.system.structure import Structure
+from moireio.topology.links import side_of
 
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
@@ -171,7 +172,7 @@ class Ribbon:
 
     @property
     def handedness(self) -> int:
-        """Sign of z of (periodic vector × open vector), see `handedness`."""
+        """On which side of the layer (periodic vector × open vector) points, see `handedness`."""
         return handedness(self.structure.cell, self.periodic, self.open)
 
     def heights(self) -> npt.NDArray[np.float64]:
@@ -207,7 +208,7 @@ class Ribbon:
 
 
 def handedness(cell: npt.NDArray[np.float64], periodic: int, across: int) -> int:
-    """Return the sign of z of (periodic vector × open vector).
+    """Return on which side of the layer (periodic vector × open vector) points.
 
     Parameters
     ----------
@@ -218,12 +219,10 @@ def handedness(cell: npt.NDArray[np.float64], periodic: int, across: int) -> int
 
     Returns
     -------
-    {1, -1, 0}
-        0 if the ribbon stands upright.
+    {1, -1}
+        1 for +z, or for a ribbon that stands upright +y or +x, from where C is seen.
     """
-    normal = np.cross(cell[periodic], cell[across])
-    upright = abs(normal[2]) < 0.01 * np.linalg.norm(normal)
-    return 0 if upright else int(np.sign(normal[2]))
+    return side_of(np.cross(cell[periodic], cell[across]))
 
 
 def cut_ribbon(file: "BlockFile", width: int, axis: int) -> Ribbon:

@@ -1,5 +1,7 @@
 """Edge states follow the Chern number of the bands below, in sign and number."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import toymodels
@@ -18,6 +20,19 @@ def followed(model, tmp_path, energy, axis=0, width=12, points=15, **options):
     return ribbon, follow_edges(ribbon, [energy], points=points, **options)
 
 
+def upright(model, sign):
+    """A model of s orbitals whose normal is turned from +z to ±y; C is seen from +y."""
+    turn = np.array([[1, 0, 0], [0, 0, -sign], [0, sign, 0]])  # of rows
+    structure = replace(
+        model.structure,
+        cell=model.structure.cell @ turn,
+        positions=model.structure.positions @ turn,
+    )
+    assert np.linalg.det(turn) > 0
+    assert (np.array([0, 0, 1]) @ turn).tolist() == [0, sign, 0]
+    return replace(model, structure=structure)
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize(
     ("model", "chern", "width"),
@@ -27,8 +42,10 @@ def followed(model, tmp_path, energy, axis=0, width=12, points=15, **options):
         (toymodels.haldane(M=1.5 * BOUNDARY), 0, 12),
         (toymodels.haldane(t3=-0.5), 2, 16),
         (toymodels.haldane(M=0.1).left_handed(), -1, 12),
+        (upright(toymodels.haldane(M=0.1), 1), -1, 12),
+        (upright(toymodels.haldane(M=0.1), -1), 1, 12),
     ],
-    ids=["-1", "1", "0", "2", "left-handed"],
+    ids=["-1", "1", "0", "2", "left-handed", "normal +y", "normal -y"],
 )
 def test_net_numbers_are_those_of_the_chern_number(model, chern, width, axis, tmp_path):
     ribbon, edges = followed(model, tmp_path, 0.0, axis, width)
