@@ -5,7 +5,8 @@ gzip, bzip2 or xz over any of them. A format is chosen by the suffix or, where t
 known ones, by the text. Of several images the last is taken. Kept: cell, positions, elements,
 periodicity, magnetic moments, layers. Lost: everything else.
 
-Written: POSCAR, cif, extended xyz and LAMMPS data (with the layers), OpenMX's ``.dat``, xsf, gen.
+Written: POSCAR, cif, extended xyz and LAMMPS data (with the layers), OpenMX's ``.dat``, xsf, gen,
+FHI-aims's ``geometry.in``, AtomEye's cfg, xsd, ABINIT's ``.abi``, V_Sim's ``.ascii``.
 Lost there: the record of how a moiré cell was built, and the order of atoms in POSCAR, which is by
 element.
 """
@@ -44,7 +45,15 @@ SUFFIXES = {
     ".dat": "openmx",
 }
 # What ASE writes besides.
-WRITTEN = {".xsf": "xsf", ".gen": "gen"}
+WRITTEN = {
+    ".xsf": "xsf",
+    ".gen": "gen",
+    ".cfg": "cfg",
+    ".xsd": "xsd",
+    ".abi": "abinit-in",
+    ".ascii": "v-sim",
+}
+AIMS = "geometry.in"
 READERS = {"vasp": poscar.read, "extxyz": xyz.read, "lammps-data": lammps.read}
 READABLE = (
     "POSCAR, cif, xyz, LAMMPS data, OpenMX's input, xsf, input and output of Quantum ESPRESSO, "
@@ -83,6 +92,8 @@ def kind(path: str) -> str | None:
     if descriptor(path) is not None or os.path.dirname(path) == "/dev":
         return "block"
     suffix = os.path.splitext(path)[1].lower()
+    if os.path.basename(path) == AIMS:
+        return "aims"
     if suffix not in (*SUFFIXES, *WRITTEN, *COMPRESSED) and _is_poscar_name(path):
         return "vasp"
     return {**SUFFIXES, **WRITTEN}.get(suffix)
@@ -372,6 +383,9 @@ def _write_ase(path, form, structure, comment):
         if comment:
             atoms.info["comment"] = comment
     try:
+        if form == "aims":  # ASE takes no stream for it
+            ase.io.write(path, atoms, format=form)
+            return
         with open(path, "wb" if form == "cif" else "w") as stream:
             ase.io.write(stream, atoms, format=form, **options)
     except OSError:

@@ -4,6 +4,7 @@ import pytest
 from moireio.errors import MoireioError
 from moireio.formats.structures import files as structure_files
 from moireio.moire import build, cells, layers
+from moireio.system.structure import Structure
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +141,36 @@ def test_layers_count_from_1_in_files(bilayer, tmp_path):
     for name in ("a.xyz", "a.lmp"):
         structure_files.write(str(tmp_path / name), bilayer)
         assert structure_files.read(str(tmp_path / name)).layer.tolist() == bilayer.layer.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("a.gen", "gen"),
+        ("a.cfg", "cfg"),
+        ("a.xsd", "xsd"),
+        ("a.abi", "abinit-in"),
+        ("a.ascii", "v-sim"),
+        ("geometry.in", "aims"),
+    ],
+)
+def test_formats_that_ase_writes(tmp_path, name, form):
+    """ASE reads the same atoms, up to lattice vectors."""
+    import ase.io
+
+    rng = np.random.default_rng(2)
+    cell = [[4.0, 0, 0], [-2.0, 3.6, 0], [0.3, 0.2, 11.0]]
+    made = Structure(
+        cell, rng.random((4, 3)) * 4, [6, 5, 7, 6], [0, 1, 2, 0], ["C", "B", "N"], [True] * 3
+    )
+    path = tmp_path / name
+    structure_files.write(str(path), made)
+    found = ase.io.read(path, format=form)
+    np.testing.assert_allclose(found.cell[:], cell, atol=1e-6)
+    for number in (5, 6, 7):
+        ours = made.positions[made.numbers == number]
+        theirs = found.positions[found.numbers == number]
+        apart = (theirs[:, None] - ours) @ np.linalg.inv(cell)
+        apart = np.abs(apart - np.round(apart)).max(axis=2)
+        assert len(ours) == len(theirs)
+        assert (apart.min(axis=1) < 1e-6).all()
