@@ -19,7 +19,7 @@ from moireio.operators.partners import CheckedView
 from moireio.operators.views import stored_as
 from moireio.runtime.processes import worker_pool
 from moireio.runtime.progress import Progress
-from moireio.runtime.threads import cores
+from moireio.runtime.threads import blas_threads, cores
 from moireio.units import Constants
 
 SUFFIX = {"h5": ".h5", "zarr": ".zarr", "zip": ".zarr.zip"}
@@ -98,7 +98,8 @@ def convert(
     views = [stored_as(source, settings.storage, settings.precision) for source in sources]
     if settings.check:
         views = [CheckedView(view, calculation.label) for view in views]
-    with ThreadPoolExecutor(1) as thread:
+    # Threads of BLAS would only wait for each other: its products here are small.
+    with ThreadPoolExecutor(1) as thread, blas_threads(1):
         # The digest reads the input once more, beside the conversion.
         digest = thread.submit(calculation.digest, names)
         with write_target(

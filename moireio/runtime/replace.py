@@ -7,8 +7,13 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 SYNC_THREADS = 8  # a disk's journal takes several files at once
+EARLY_BYTES = 64 << 20  # what is written between two calls of the disk
 ASIDE = "aside"
 ASIDE_FROM = "aside.path"
 _NOREPLACE, _EXCHANGE = 1, 2
@@ -36,6 +41,58 @@ def sync(path: str) -> None:
 
     with ThreadPoolExecutor(SYNC_THREADS) as pool:
         list(pool.map(_sync_one, tree(path)))
+
+
+class EarlySync:
+    """Brings a growing file to the disk while it is written, so that little is left for the end.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path, self._waiting = path, 0
+        self._thread: ThreadPoolExecutor | None = None
+        self._last: Future[None] | None = None
+
+    def add(self, nbytes: int) -> None:
+        """Count bytes that were written.
+
+        Parameters
+        ----------
+        nbytes : int
+            How many.
+
+        Raises
+        ------
+        OSError
+            If the disk has failed.
+        """
+        self._waiting += nbytes
+        if self._waiting < EARLY_BYTES or (self._last is not None and not self._last.done()):
+            return
+        self._waiting = 0
+        if self._thread is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._thread = ThreadPoolExecutor(1)
+        last, self._last = self._last, self._thread.submit(_sync_one, self._path)
+        if last is not None:
+            last.result()
+
+    def close(self) -> None:
+        """Wait for the disk.
+
+        Raises
+        ------
+        OSError
+            If it has failed.
+        """
+        if self._thread is not None and self._last is not None:
+            self._thread.shutdown()
+            self._last.result()
 
 
 def tree(folder: str) -> Iterator[str]:

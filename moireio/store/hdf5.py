@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, MoireioError, first_line
+from moireio.runtime.replace import EarlySync
 from moireio.store.base import ArrayInfo, axis_slice, chunk_shape, fill_value, long_axis, plain
 from moireio.store.bounds import METADATA_BYTES, require_name, require_sound_heap
 from moireio.store.changes import State, state_of
@@ -42,12 +43,18 @@ class Hdf5Container:
         The name that error messages show.
     mode : {"r", "w"}
         Read an existing file, or make a new one.
+    durable : bool
+        A new file goes to the disk while it is written: it will be waited for.
     """
 
     kind = "h5"
 
     def __init__(
-        self, path: str | os.PathLike[str], label: str | None = None, mode: str = "r"
+        self,
+        path: str | os.PathLike[str],
+        label: str | None = None,
+        mode: str = "r",
+        durable: bool = False,
     ) -> None:
         self.path, self.mode = str(path), mode
         self.label = label or self.path
@@ -60,7 +67,7 @@ class Hdf5Container:
         try:
             options = {"libver": LAYOUT} if mode == "w" else {}
             if mode == "w":
-                self._stream = _Sink(self.path)
+                self._stream = _Sink(self.path, durable)
             elif not os.path.exists(os.path.realpath(self.path)):
                 # A spool in memory (memfd) has no name that HDF5 could resolve.
                 self._stream = open(self.path, "rb")  # noqa: SIM115
@@ -332,8 +339,9 @@ class _Sink(io.RawIOBase):
     sink keeps the error, and pretends to go on.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, durable: bool) -> None:
         self._file = open(path, "w+b", buffering=0)  # noqa: SIM115
+        self._early = EarlySync(path) if durable else None
         self.error: OSError | None = None
 
     def readable(self) -> bool:
@@ -366,6 +374,8 @@ class _Sink(io.RawIOBase):
         while done < len(view):
             step = self._try(partial(self._file.write, view[done:]), len(view) - done)
             done += step
+        if self._early is not None:
+            self._try(partial(self._early.add, len(view)), None)
         return len(view)
 
     def _try(self, action: Callable[[], Any], pretended: Any) -> Any:
@@ -379,5 +389,7 @@ class _Sink(io.RawIOBase):
 
     def close(self) -> None:
         if not self.closed:
+            if self._early is not None:
+                self._try(self._early.close, None)
             self._file.close()
         super().close()

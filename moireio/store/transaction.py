@@ -103,12 +103,12 @@ def write_container(
             overlay = copied = None
             if base is not None and (in_place or base.kind == kind == "zip"):
                 # What stays is not written a second time.
-                container = overlay = Overlay(_new(fresh, kind, target), base, drop)
+                container = overlay = Overlay(_new(fresh, kind, target, durable), base, drop)
             elif base is not None and base.kind == kind == "zarr":
                 _copy_folder(base, fresh, drop, independent)
                 container = _reopen_zarr(fresh, target)
             else:
-                container, copied = _new(fresh, kind, target), base
+                container, copied = _new(fresh, kind, target, durable), base
             with _closing_after_failure(container):
                 if copied is not None:
                     copy_tree(copied, container, drop)
@@ -226,12 +226,12 @@ def check_target(path: str, force: bool = False) -> None:
         raise ExistingFileError("exists already", path=path, remedy="`force` replaces it")
 
 
-def _new(path: str, kind: str, label: str) -> Container:
+def _new(path: str, kind: str, label: str, durable: bool) -> Container:
     """Make an empty container; a zip is packed from a folder in the end."""
     if kind == "h5":
         from moireio.store.hdf5 import Hdf5Container
 
-        return Hdf5Container(path, label=label, mode="w")
+        return Hdf5Container(path, label=label, mode="w", durable=durable)
     from moireio.store.zarr import ZarrContainer
 
     return ZarrContainer(path, label=label, mode="w")

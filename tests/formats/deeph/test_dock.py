@@ -1,17 +1,29 @@
 """DeepH-dock's data folders."""
 
+import hashlib
 import json
 import os
+import zlib
 
 import h5py
 import numpy as np
 import pytest
+from ase import Atoms
 from deeph_folders import write_dock_folder
 
+import moireio
+from moireio.blockfile.calculation import Calculation
+from moireio.blockfile.convert import Conversion, convert
 from moireio.errors import MoireioError
-from moireio.formats.deeph import dock
+from moireio.formats.deeph import dock, dock_write
 from moireio.formats.openmx import band
 from moireio.operators.bloch import BlochSum
+from moireio.operators.catalogue import operator_type
+from moireio.operators.views import ArraySource, symmetrised
+from moireio.runtime import replace
+from moireio.system.basis import Basis, SpeciesBasis
+from moireio.system.pairs import Pairs
+from moireio.system.structure import Structure
 
 
 @pytest.mark.parametrize("spin", [False, True])
@@ -242,3 +254,54 @@ def test_files_that_are_missing_are_named(tmp_path):
     assert dock.detect(str(tmp_path / "a"))
     with pytest.raises(MoireioError, match="has no POSCAR"):
         dock.read(str(tmp_path / "a"))
+
+
+def chain(n_atoms):
+    """Atoms of 13 orbitals, each with all others."""
+    i, j = (a.ravel() for a in np.indices((n_atoms, n_atoms)))
+    pairs, _ = Pairs.sort(n_atoms, i, j, np.zeros((len(i), 3), dtype=int))
+    basis = Basis({"C": SpeciesBasis((0, 0, 1, 1, 2))})
+    positions = [[2 * n, 0, 0] for n in range(n_atoms)]
+    atoms = Atoms(f"C{n_atoms}", positions=positions, cell=[2 * n_atoms, 20, 20], pbc=True)
+    data = np.random.default_rng(0).normal(size=len(pairs) * 13**2)
+    source = ArraySource(operator_type("hamiltonian").meta(), [13] * n_atoms, pairs, data)
+    H = symmetrised(source, "made")
+    return Calculation("made", Structure.from_ase(atoms), basis, {"hamiltonian": H})
+
+
+def test_the_bytes_are_those_of_a_plain_loop(tmp_path, monkeypatch):
+    """Threads read, sum up, write and sync several runs of atoms; a loop does one after another."""
+    monkeypatch.setattr(replace, "EARLY_BYTES", 1 << 20)
+    folder, target, n_atoms = tmp_path / "dock", tmp_path / "x.h5", 62
+    dock_write.write(chain(n_atoms), str(folder))
+    rng = np.random.default_rng(1)
+    with h5py.File(folder / "hamiltonian.h5", "r+") as file:
+        blocks = file["entries"][...].reshape(n_atoms, n_atoms, 13, 13)
+        for block in blocks.reshape(-1, 13, 13)[::7]:  # the others obey the rule to the last bit
+            block += 1e-6 * rng.normal(size=block.shape)
+        file["entries"][...] = blocks.ravel()
+    with dock.read(str(folder)) as calculation:
+        convert(calculation, str(target), Conversion("test", check=True))
+    means = np.empty_like(blocks)
+    for i in range(n_atoms):
+        for j in range(n_atoms):
+            means[i, j] = 0.5 * (blocks[i, j] + blocks[j, i].T)
+    whole = hashlib.blake2b(digest_size=16)
+    for name in ("POSCAR", "info.json", "hamiltonian.h5"):
+        whole.update((folder / name).read_bytes())
+    with moireio.open(target) as file:
+        assert list(file.history[-1].digests) == [f"blake2b:{whole.hexdigest()}"]
+    with h5py.File(target) as file, h5py.File(tmp_path / "plain.h5", "w") as plain:
+        data = file["hamiltonian/data"]
+        again = plain.create_dataset(
+            "data", data=means.ravel(), chunks=data.chunks, fletcher32=True, fillvalue=np.nan
+        )
+        plain.flush()
+        assert data.id.get_num_chunks() == 5
+        for n in range(0, data.size, data.chunks[0]):
+            assert data.id.read_direct_chunk((n,)) == again.id.read_direct_chunk((n,))
+        rows = means.reshape(n_atoms, -1)
+        pairs = np.arange(n_atoms, dtype="<i4").tobytes() + bytes(12 * n_atoms)
+        assert file["hamiltonian/crc"][...].tolist() == [
+            zlib.crc32(row.tobytes(), zlib.crc32(pairs)) for row in rows
+        ]

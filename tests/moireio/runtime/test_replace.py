@@ -1,12 +1,25 @@
 """The last step of writing: names, modes and owners."""
 
+import errno
 import os
 import stat
 
+import numpy as np
 import pytest
 
+from moireio.errors import MoireioError
+from moireio.runtime import replace
 from moireio.runtime.files import write_text
-from moireio.runtime.replace import ASIDE, ASIDE_FROM, exchange, place, resemble, restore
+from moireio.runtime.replace import (
+    ASIDE,
+    ASIDE_FROM,
+    EarlySync,
+    exchange,
+    place,
+    resemble,
+    restore,
+)
+from moireio.store.transaction import write_container
 
 
 def mode(path):
@@ -90,3 +103,38 @@ def test_what_lay_aside_comes_back(tmp_path):
     (work / ASIDE).write_text("old")
     restore(str(work))
     assert (tmp_path / "x.zarr" / "bands").read_text() == "old"
+
+
+def test_a_growing_file_is_synced_now_and_then(tmp_path, monkeypatch):
+    monkeypatch.setattr(replace, "EARLY_BYTES", 100)
+    synced, path = [], tmp_path / "x"
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    with open(path, "wb", buffering=0) as file:
+        early = EarlySync(str(path))
+        for _ in range(3):
+            early.add(file.write(bytes(30)))
+        assert synced == []
+        early.add(file.write(bytes(30)))
+        early.close()
+    assert synced == [120]
+
+
+def test_a_disk_that_fails_on_the_way_is_reported(tmp_path, monkeypatch):
+    """At the latest when the file is closed: the kernel names the failure only once."""
+
+    def fail(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(replace, "EARLY_BYTES", 1 << 20)
+
+    def write():
+        values = np.zeros(1 << 19)
+        with write_container(tmp_path / "x.h5") as container:
+            container.create_group("x_other")
+            container.create_array("x_other/values", values.shape, values.dtype)
+            container.write("x_other/values", values, 0)
+
+    with pytest.raises(MoireioError, match="cannot be written: Input/output error"):
+        write()
+    assert os.listdir(tmp_path) == []
