@@ -6,7 +6,8 @@ the path directly, and prints for each file: anchors, factorisations, the larges
 difference to the direct levels, seconds of both ways (the direct one extrapolated from the k points
 that were checked; of the clock, and of the processors where other work shares them), and where the
 time went. ``--recipe`` adds DeepH-E3's recipe (see
-bench_sparse.py) at one k. ``--states`` finds the states too.
+bench_sparse.py) at one k. ``--states`` finds the states too. ``--points 100 1000 --checks 0``
+compares paths of fewer and of more k points, without direct solutions (``--jobs 1``: one thread).
 
 ``stored FILE.zarr …`` takes the bands, bounds and k points that `band` left in the file, and only
 solves some of them directly: for cells whose bands take half an hour.
@@ -64,27 +65,27 @@ def clocked(seconds):
         setattr(owner, name, timed)
 
 
-def k_points(kind, structure, options):
+def k_points(kind, structure, options, points):
     """Return the k points of a path or of a mesh, at most one of k and −k."""
     from moireio.kspace.mesh import make_mesh
     from moireio.kspace.path import make_path
 
     if kind == "path":
-        return make_path(structure, options.path, options.points).k
+        return make_path(structure, options.path, points).k
     mesh = make_mesh(structure, (options.mesh, options.mesh), None)
     k = mesh.k
     half = [n for n, one in enumerate(k) if tuple(np.round(one, 9)) <= tuple(np.round(-one % 1, 9))]
     return k[half]
 
 
-def measure(kind, path, options, seconds):
-    """Print one row of the table."""
+def measure(kind, path, options, seconds, points):
+    """Print one row of the table; return seconds of CPU that the levels from anchors took."""
     from moireio.spectrum.anchors.settings import Anchoring
     from moireio.spectrum.choice import SolverChoice
     from moireio.spectrum.problems import EigenproblemSet
 
     structure, sums, overlap, band_range, fermi = problem(path, options.shift, options.bands)
-    k = k_points(kind, structure, options)
+    k = k_points(kind, structure, options, points)
     states = options.states or kind == "mesh"
     choice = SolverChoice(
         "auto", jobs=options.jobs, anchoring=Anchoring(tolerance=options.tolerance)
@@ -132,6 +133,7 @@ def measure(kind, path, options, seconds):
         deeph_levels(sums[0], overlap, band_range[0] + options.bands // 2, fermi, options.jobs)
         each = (time.perf_counter() - begin) / 2
         print(f"recipe: {each:.1f} s a k, {each * len(k) / anchored:.1f} times anchored")
+    return anchored_cpu
 
 
 def check_stored(path, options):
@@ -167,7 +169,7 @@ def main():
     parser.add_argument("kind", choices=["path", "mesh", "stored"])
     parser.add_argument("files", nargs="+")
     parser.add_argument("--bands", type=int, default=24)
-    parser.add_argument("--points", type=int, default=100)
+    parser.add_argument("--points", type=int, nargs="+", default=[100], help="one path each")
     parser.add_argument("--path", default="GMKG")
     parser.add_argument("--mesh", type=int, default=24)
     parser.add_argument("--shift", type=int, default=0, help="bands above neutrality")
@@ -191,7 +193,13 @@ def main():
     )
     print("|" + "---|" * 16)
     for path in options.files:
-        measure(options.kind, path, options, seconds)
+        spent = [measure(options.kind, path, options, seconds, n) for n in options.points]
+        if len(spent) > 1:
+            ratios = ", ".join(
+                f"{n} points {cpu / spent[0]:.2f}"
+                for n, cpu in zip(options.points, spent, strict=True)
+            )
+            print(f"CPU of {path}, in that of the first path: {ratios}", flush=True)
 
 
 if __name__ == "__main__":

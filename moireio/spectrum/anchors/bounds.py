@@ -13,6 +13,7 @@ def quadratic_bounds(
     products: npt.NDArray[np.complex128],
     wanted: slice = slice(None),
     known: tuple[float, float] = (-np.inf, np.inf),
+    enough: float = 0.0,
 ) -> npt.NDArray[np.float64]:
     """Return bounds on the errors of Ritz values: the least that any group of levels gives.
 
@@ -39,6 +40,8 @@ def quadratic_bounds(
         Levels whose bounds matter; larger groups are formed around them.
     known : tuple of two float
         Energies between which there are no levels but these, eV.
+    enough : float
+        Bound below which no smaller one is looked for, eV.
 
     Returns
     -------
@@ -67,6 +70,8 @@ def quadratic_bounds(
             np.minimum(bounds[part], _of_norm(norm2, eta), out=bounds[part])
     start, stop, _ = wanted.indices(count)
     for step in np.unique(np.linspace(0, max(start, count - stop), STEPS).astype(int)):
+        if bounds[wanted].max(initial=0) <= enough:
+            break
         begin, end = max(start - int(step), 0), min(stop + int(step), count)
         if begin >= end:
             continue

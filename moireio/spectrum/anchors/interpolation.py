@@ -85,6 +85,27 @@ def term_count(phases: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) 
             return count
 
 
+def weighted(
+    weights: npt.NDArray[np.float64], matrices: npt.NDArray[np.complex128]
+) -> npt.NDArray[np.complex128]:
+    """Return a sum of complex arrays with real weights: half the work of complex ones.
+
+    Parameters
+    ----------
+    weights : (p,) array
+        Real.
+    matrices : (p, …) array
+        Complex, contiguous.
+
+    Returns
+    -------
+    (…) array
+        Σ weight × matrix.
+    """
+    rows = matrices.reshape(len(weights), -1).view(float)
+    return np.asarray((weights @ rows).view(complex).reshape(matrices.shape[1:]))
+
+
 class GramSeries:
     """The products of a small space as functions of k in a patch.
 
@@ -104,6 +125,7 @@ class GramSeries:
         grams = [compute(k) for k in self.k]
         self.energy = grams[0].energy
         self._matrices = np.stack([g.matrices for g in grams])
+        self._overlaps = self._matrices[:, 1].copy()
 
     @property
     def at_nodes(self) -> list[Grams]:
@@ -127,6 +149,7 @@ class GramSeries:
         other.patch, other._nodes = self.patch, self._nodes
         other.k, other.energy = self.k, self.energy
         other._matrices = np.stack([g.inside(vectors).matrices for g in self.at_nodes])
+        other._overlaps = other._matrices[:, 1].copy()
         return other
 
     def at(self, k: npt.NDArray) -> Grams:
@@ -142,7 +165,7 @@ class GramSeries:
         Grams
             Interpolated.
         """
-        return Grams(np.tensordot(self._weights(k), self._matrices, axes=1), self.energy)
+        return Grams(weighted(self._weights(k), self._matrices), self.energy)
 
     def overlap(self, k: npt.NDArray) -> npt.NDArray[np.complex128]:
         """Return V†S(k)V at a k point of the patch.
@@ -157,7 +180,7 @@ class GramSeries:
         (m, m) array
             Interpolated.
         """
-        return np.tensordot(self._weights(k), self._matrices[:, 1], axes=1)
+        return weighted(self._weights(k), self._overlaps)
 
     def _weights(self, k: npt.NDArray) -> npt.NDArray[np.float64]:
         """Return the weight of every node at a k point."""

@@ -15,20 +15,22 @@ from moireio.spectrum.anchors.completeness import (
     known_ranges,
     widest_known,
 )
-from moireio.spectrum.anchors.interpolation import GramSeries, Patch
-from moireio.spectrum.anchors.levels import InterpolatedLevels, Region, Scales
+from moireio.spectrum.anchors.interpolation import GramSeries, Patch, term_count
+from moireio.spectrum.anchors.levels import InterpolatedLevels
 from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.numbering import BandNumbers
-from moireio.spectrum.anchors.patches import chosen_patches, folded
+from moireio.spectrum.anchors.patches import SPARE, chosen_patches, folded
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.reduced import Grams, RitzLevels, refined_levels
+from moireio.spectrum.anchors.regions import Region, Scales
 from moireio.spectrum.anchors.settings import ANCHOR_SHARE
 from moireio.spectrum.anchors.space import AnchorSpace
 
 SAFETY = 0.5  # share of the tolerance that bounds may reach where anchors are chosen
 LEAST_OF_LINE, LEAST = 2, 3  # anchors
 NEAR = 1e-9  # Å⁻¹: the same k point
-TESTED = 2  # k points farthest from all anchors at which that is decided
+# k points farthest from all anchors: at so many it is decided whether one more is needed, and where
+TESTED, COMPARED = 2, 3
 WIDTH, NARROWEST, WIDEST = 0.25, 2e-3, 0.05  # share of the margin's energies; eV
 
 
@@ -204,15 +206,18 @@ class AnchoredLevels:
         shifts = range(len(levels) - count + 1)
         start = min(shifts, key=lambda s: np.abs(levels.energies[s : s + count] - target).sum())
         part = slice(start, start + count)
-        return float(self._bounds_of(point, levels, part)[part].max())
+        enough = SAFETY * self.tolerance
+        return float(self._bounds_of(point, levels, part, enough)[part].max())
 
-    def _bounds_of(self, point: int, levels: RitzLevels, part: slice) -> npt.NDArray[np.float64]:
+    def _bounds_of(
+        self, point: int, levels: RitzLevels, part: slice, enough: float = 0.0
+    ) -> npt.NDArray[np.float64]:
         """Return bounds on the errors of levels, some of which are wanted."""
         known = self._known(point, levels, part)
         if known is None:
             return np.full(len(levels), np.inf)
         products = self.ratio**2 * levels.enlarged(self.check)
-        return quadratic_bounds(levels.energies, products, part, known)
+        return quadratic_bounds(levels.energies, products, part, known, enough)
 
     def choose_anchors(self) -> Iterator[None]:
         """Add anchors until the k points farthest from all of them are good enough.
@@ -234,7 +239,9 @@ class AnchoredLevels:
         self._space.take(self._all_anchors())
         while len(self.anchors) < self.most:
             worst = -1.0, -1
-            for point in self._apart(range(len(self.k)), TESTED):
+            for number, point in enumerate(self._apart(range(len(self.k)), COMPARED)):
+                if number == TESTED and worst[0] <= SAFETY * self.tolerance:
+                    break
                 worst = max(worst, (self._tested(point), point))
                 if not np.isfinite(worst[0]):
                     break
@@ -260,13 +267,16 @@ class AnchoredLevels:
             distance = np.minimum(distance, away)
         return found
 
+    def _terms(self, half: npt.NDArray) -> int:
+        return term_count(*self.products.turns(half)) + SPARE
+
     def interpolate(self) -> None:
         """Find the small matrices as functions of k, the levels at all k points, and numbers."""
         scales = self._scales()
-        regions = [
-            Region.of(GramSeries(patch, nodes, self._project), scales, self.threads)
-            for patch, nodes in self._patches
-        ]
+        regions: list[Region] = []
+        for patch, nodes in self._patches:
+            region = Region.of(GramSeries(patch, nodes, self._project), scales, self.threads)
+            regions += region.parts(self.k, scales, self._terms, self.threads)
         self.found = InterpolatedLevels(self.k, regions, scales, self.threads)
         self.numbers = BandNumbers(self.found, self.reciprocal, self.wanted)
         self.numbers.spread(self.anchors, self.others)
@@ -295,12 +305,13 @@ class AnchoredLevels:
         assert self._unseen is not None
         given = (id(levels), part.start, *self._unseen[:, point], self.check, self.ratio)
         if point not in self._bounded or self._bounded[point][0] != given:
-            bounds = self._bounds_of(point, levels, part)[part]
+            bounds = self._bounds_of(point, levels, part, self.tolerance)[part]
             self._bounded[point] = given, levels, bounds  # the levels, as others may get their id
         return self._bounded[point][2]
 
     def verify(self) -> None:
         """Compare residuals by interpolation with true ones, and measure their norm in S⁻¹."""
+        worst: dict[GramSeries, tuple[float, int, npt.NDArray]] = {}
         for region in self.found.regions:
             points = [
                 p
@@ -316,7 +327,10 @@ class AnchoredLevels:
             residuals = w - y * levels.energies[part]
             norms = np.linalg.norm(residuals, axis=0)
             self.check = max(self.check, float(np.abs(norms - levels.residuals[part]).max()))
-            if not self.products.orthogonal:
+            if region.whole not in worst or norms.max() > worst[region.whole][0]:
+                worst[region.whole] = float(norms.max()), point, residuals
+        if not self.products.orthogonal:
+            for _, point, residuals in worst.values():
                 self.ratio = max(self.ratio, norm_ratio(self.products, self.k[point], residuals))
 
     def _largest_residual(self, point: int) -> float:
@@ -414,7 +428,9 @@ class AnchoredLevels:
             return False
         levels = self.found.at[point]
         products = self.ratio**2 * levels.enlarged(self.check)
-        bounds = quadratic_bounds(levels.energies, products, part, self.found.scales.window)
+        bounds = quadratic_bounds(
+            levels.energies, products, part, self.found.scales.window, self.tolerance
+        )
         return bool(bounds[part].max() <= self.tolerance)
 
     def run(self, few: int) -> Iterator[None]:

@@ -11,8 +11,9 @@ from moireio.runtime.threads import blas_threads
 from moireio.spectrum.anchors.anchor import CLEAR, Anchor, in_a_gap
 from moireio.spectrum.anchors.completeness import nearest_unseen
 from moireio.spectrum.anchors.continuity import CONTINUED, DEEPEST, Place, follow, shares_of
-from moireio.spectrum.anchors.levels import InterpolatedLevels, Region
+from moireio.spectrum.anchors.levels import InterpolatedLevels
 from moireio.spectrum.anchors.reduced import RitzLevels
+from moireio.spectrum.anchors.regions import Region
 
 NEIGHBOURS = 6  # of a k point of a mesh
 DIRECT, HALVING, THOROUGH = 0, 1, 2  # how much is done for one step
@@ -352,25 +353,29 @@ class BandNumbers:
 
     def _ends(self, here: int, there: int) -> tuple[Place, Place]:
         """Return the levels at two neighbouring k points in one space."""
-        found = self._found
-        region, other = found.region(there), found.region(here)
-        if region is other:
+        found, region = self._found, self._shared(here, there)
+        own, other = found.region(here), found.region(there)
+        if own.series is other.series:
             return self._place(here), self._place(there)
         return (
-            _lifted(found.k[here], found.at[here], other, region),
-            _lifted(found.k[there], found.at[there], region, region),
+            _lifted(found.k[here], found.at[here], own, region),
+            _lifted(found.k[there], found.at[there], other, region),
         )
+
+    def _shared(self, here: int, there: int) -> Region:
+        """Return the region that holds two neighbouring k points: see `edges`."""
+        number = self._found.region_of
+        return self._found.regions[max(number[here], number[there])]
 
     def _follow(
         self, here: int, there: int, depth: int, halved: int, refined: bool = False
     ) -> int | None:
         """Return the number of the first level at a neighbouring k point."""
-        found = self._found
-        region, other = found.region(there), found.region(here)
+        found, region = self._found, self._shared(here, there)
 
         def between(k: npt.NDArray) -> Place:
             levels = region.levels(k, found.scales, refined=refined)
-            if region is other:
+            if found.region(here).series is found.region(there).series:
                 return region.place(k, levels)
             return _lifted(k, levels, region, region)
 

@@ -17,13 +17,13 @@ from moireio.spectrum.anchors.basis import joined
 from moireio.spectrum.anchors.bounds import quadratic_bounds
 from moireio.spectrum.anchors.continuity import Place, follow
 from moireio.spectrum.anchors.interpolation import GramSeries, Patch, term_count
-from moireio.spectrum.anchors.levels import Scales
 from moireio.spectrum.anchors.model import ReducedModel, whole_multiplets
 from moireio.spectrum.anchors.nodes import ChebyshevNodes
 from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.polynomials import chebyshev_nodes, line_tail, power_series
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.reduced import Grams, RitzLevels, refined_levels
+from moireio.spectrum.anchors.regions import Scales
 from moireio.spectrum.anchors.settings import TOLERANCE, margin
 from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.problems import EigenproblemSet

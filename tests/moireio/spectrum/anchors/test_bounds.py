@@ -105,3 +105,18 @@ def test_a_level_that_may_lie_between_others():
     bounds = quadratic_bounds(energies, products, slice(0, 2), (-1, 2))
     assert bounds[0] >= 2e-5
     assert bounds[1] >= 0.999e-7
+
+
+@given(seed=st.integers(0, 10**6), enough=st.floats(-6, 0))
+@settings(max_examples=100, deadline=None)
+def test_bounds_that_are_enough(seed, enough):
+    """Those wanted are below what is enough, or the least ones; never below the least."""
+    rng = np.random.default_rng(seed)
+    exact, vectors = np.linalg.eigh(random_hermitian(rng, 20))
+    h = (vectors * exact) @ vectors.conj().T
+    noise = rng.normal(size=(20, 10)) * 10.0 ** rng.uniform(-4, -1, 10)
+    energies, products = ritz(h, vectors[:, 5:15] + noise)
+    given = energies, products, slice(3, 7), (exact[4], exact[15])
+    least, found = quadratic_bounds(*given), quadratic_bounds(*given, 10.0**enough)
+    assert (found >= least).all()
+    assert found[3:7].max() <= max(10.0**enough, least[3:7].max())

@@ -30,6 +30,7 @@ def numbers(missing, wanted):
     patch = SimpleNamespace(points=points, axes=np.eye(3)[:1], holds=lambda k: True)
     region = SimpleNamespace(
         patch=patch,
+        series=None,
         place=lambda k, found: Place.of(k, found, np.eye(STATES)),
         levels=lambda k, scales, refined: at[int(np.rint(k[0] / 0.1))],
     )
