@@ -101,7 +101,10 @@ def centred_range(n_orbitals: int, count: int, below: float) -> tuple[int, int]:
         If there are not so many.
     """
     if not 1 <= count <= n_orbitals:
-        raise MoireioError(f"{count} bands were asked for, there are {n_orbitals}")
+        raise MoireioError(
+            f"{count} bands were asked for, there are {n_orbitals}",
+            remedy=f"ask for 1 to {n_orbitals}",
+        )
     first = min(max(round(below - count / 2), 0), n_orbitals - count)
     return first, first + count - 1
 

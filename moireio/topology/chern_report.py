@@ -13,6 +13,7 @@ import numpy as np
 from moireio.results.chern import ChernGroup, ChernNumbers
 
 WITHOUT = "without intra-atomic dipoles"
+SAME_STRAIN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Transition:
         The two strains.
     strain : float or None
         Where the direct gap vanishes if it goes from one to minus the other in a straight line.
+    files : (str, str) or None
+        Names of the two files, where their strains are the same.
     """
 
     bands: tuple[int, int]
@@ -38,6 +41,7 @@ class Transition:
     chern: tuple[int, int]
     between: tuple[float, float]
     strain: float | None
+    files: tuple[str, str] | None = None
 
 
 def group_object(one: ChernGroup, file: str) -> dict[str, Any]:
@@ -199,23 +203,25 @@ def transitions(rows: Sequence[tuple[str, ChernNumbers]]) -> list[Transition]:
     list of Transition
         By group, then by strain; of groups whose strain is unknown there are none.
     """
-    series: dict[tuple[tuple[int, int], int | None], list[ChernGroup]] = {}
-    for _, numbers in rows:
+    series: dict[tuple[tuple[int, int], int | None], list[tuple[str, ChernGroup]]] = {}
+    for name, numbers in rows:
         for one in numbers.groups:
             if one.strain is not None:
-                series.setdefault((one.bands, one.channel), []).append(one)
+                series.setdefault((one.bands, one.channel), []).append((name, one))
     found = []
     for (bands, channel), members in series.items():
-        for one, two in pairwise(members):
+        for (name, one), (name2, two) in pairwise(members):
             if one.chern == two.chern or one.strain is None or two.strain is None:
                 continue
             gaps = one.direct_gap, two.direct_gap
             place = None
-            if gaps[0] is not None and gaps[1] is not None:
+            same = abs(two.strain - one.strain) < SAME_STRAIN
+            if not same and gaps[0] is not None and gaps[1] is not None:
                 share = gaps[0] / (gaps[0] + gaps[1])
                 place = one.strain + share * (two.strain - one.strain)
             between, numbers_ = (one.strain, two.strain), (one.chern, two.chern)
-            found.append(Transition(bands, channel, numbers_, between, place))
+            files = (name, name2) if same else None
+            found.append(Transition(bands, channel, numbers_, between, place, files))
     return found
 
 
@@ -235,6 +241,8 @@ def transition_text(change: Transition) -> str:
     low, high = (100 * v for v in change.between)
     spin = "" if change.channel is None else f" {('↑', '↓')[change.channel]}"
     text = "bands {}:{}{}: C changes from {} to {}".format(*change.bands, spin, *change.chern)
+    if change.files is not None:
+        return text + " between {} and {}".format(*change.files)
     text += f" between {low:.4f} and {high:.4f} % strain"
     if change.strain is not None:
         text += f", where the direct gap points to {100 * change.strain:.4f} %"

@@ -128,8 +128,9 @@ class Region:
         pieces = np.array_split(patch.points, max(min(len(patch.points) // FEWEST, PARTS), 1))
         if len(patch.axes) != 1 or len(pieces) < 2:
             return [self]
-        ends = [patch.coordinates(k[piece[-1]])[0] for piece in pieces]
-        ends = np.array([min(-1.0, patch.coordinates(k[pieces[0][0]])[0]), *ends])
+        last = [float(patch.coordinates(k[piece[-1]])[0]) for piece in pieces]
+        first = min(-1.0, float(patch.coordinates(k[pieces[0][0]])[0]))
+        ends = np.array([first, *last])
         half, middles = np.diff(ends) / 2, (ends[1:] + ends[:-1]) / 2
         count = terms(half.max() * patch.axes[0])
         places = [*(middles[:, None] + half[:, None] * NODES[:-1]).ravel(), ends[-1]]

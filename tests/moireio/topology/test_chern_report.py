@@ -32,6 +32,14 @@ def test_a_transition_lies_where_the_gap_vanishes():
     )
 
 
+def test_a_series_over_something_else_names_the_files():
+    rows = series((0.0, -1, 0.04), (0.0, 0, 0.02))
+    (change,) = transitions(rows)
+    assert (change.strain, change.files) == (None, ("0.h5", "1.h5"))
+    last = chern_table(rows).splitlines()[-1]
+    assert last == "# bands 3:4: C changes from -1 to 0 between 0.h5 and 1.h5"
+
+
 def test_a_series_without_transition():
     assert transitions(series((0.0, 1, 0.04), (0.002, 1, 0.02))) == []
 
