@@ -116,11 +116,13 @@ class ChunkWriter:
             return 0
         whole = values.shape[-1] // length * length
         nbytes = length * self._dtype.itemsize
-        if whole and self._chunk is None:
+        if not whole:
+            return 0
+        if self._chunk is None:
             self._chunk = np.empty(nbytes + 4, dtype=np.uint8)
+        chunk = self._chunk
         for lead in np.ndindex(values.shape[:-1]):
             for at in range(0, whole, length):
-                chunk = self._chunk
                 chunk[:nbytes].view(self._dtype)[...] = values[(*lead, slice(at, at + length))]
                 chunk[nbytes:].view("<u4")[...] = fletcher32(chunk[:nbytes])
                 self._dataset.id.write_direct_chunk((*lead, start + at), chunk)

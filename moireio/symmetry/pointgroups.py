@@ -213,7 +213,7 @@ class _Marks:
             if real and self.second is not None:
                 number = "1" if chi[self.second].real > 0 else "2"
             if self.three_axes:  # B1, B2, B3 are even about the axes z, y, x
-                even = np.real(sign) > 0, chi[self.second].real > 0
+                even = bool(np.real(sign) > 0), bool(chi[self.second].real > 0)
                 return {(True, True): "A", (True, False): "B1", (False, False): "B2"}.get(
                     even, "B3"
                 ) + self._parity(chi)
