@@ -19,6 +19,7 @@ from moireio.symmetry.crystal import (
     point_group,
     with_time_reversal,
 )
+from moireio.symmetry.exact import GENERAL
 
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 TOLERANCE = 5e-3  # eV
 SMOOTH = 0.3  # eV, of populations that are compared
 POPULATION_TOLERANCE = 0.02  # of the largest
-GENERAL = np.array([0.1237, 0.2891, 0.0713])
 ABOVE = 10.0  # eV above the filled states: higher levels of a small basis mean nothing
 
 
