@@ -77,8 +77,10 @@ class ExactSymmetry:
                 group = generated_operations([*group, operation])
                 known = {one.key for one in group}
         # those that only differ by a translation take every k point to the same one
-        distinct = {(o.lattice.tobytes(), o.time_reversal): o for o in reversed(group)}
-        self.operations = list(reversed(distinct.values()))
+        distinct: dict[tuple[bytes, bool], Operation] = {}
+        for one in group:
+            distinct.setdefault((one.lattice.tobytes(), one.time_reversal), one)
+        self.operations = list(distinct.values())
         self._inverse = [self._find_inverse(o) for o in self.operations]
         self._actions: dict[int, BlochAction] = {}
 
