@@ -113,14 +113,6 @@ class ExactSymmetry:
                 return number
         raise AssertionError("not a group")
 
-    @property
-    def reverses_time(self) -> bool:
-        """Whether time reversal alone is among the operations."""
-        return any(
-            o.time_reversal and (o.lattice == np.eye(3, dtype=np.int64)).all()
-            for o in self.operations
-        )
-
     def images(self, k: npt.ArrayLike) -> dict[Key, int]:
         """Return the keys of all k points that are equivalent, and an operation that leads there.
 
