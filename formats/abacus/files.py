@@ -27,9 +27,11 @@ from moireio.formats.abacus.matrices import Consumed, RealSpaceMatrices
 from moireio.formats.abacus.orbitals import (
     AbacusShells,
     Log,
+    latname_of_input,
     read_log,
     shells_of_orbital_file,
     spins_of_input,
+    two_levels,
 )
 from moireio.formats.abacus.positions import position
 from moireio.formats.abacus.stru import BOHR, Stru, read_stru, species_number
@@ -155,18 +157,22 @@ def read(
     log = read_log(files.log) if files.log else Log()
     notes += log.notes
     _require_both_spins(hamiltonian, files, log, label)
+    down = read_csr(files.down) if files.down else None
     fermi = log.fermi if hamiltonian.fermi is None else hamiltonian.fermi
+    if down is not None and fermi is not None and down.fermi not in (None, fermi):
+        notes.append(two_levels(fermi, down.fermi))
+        fermi = None
     if hamiltonian.folded:
         notes.append("ABACUS used only Γ: all R are summed into R = 0")
-    if files.log is None and fermi is None:
+    if files.log is None and hamiltonian.fermi is None:
         notes.append("the Fermi level is unknown: no running_scf.log is beside it")
     stru, moves = _structure(hamiltonian, files, label)
     structure = stru.structure
     spinor = hamiltonian.is_complex
     basis = _basis(stru, log, given, files, hamiltonian, 2 if spinor else 1)
-    spin = "collinear" if files.down else "spinor" if spinor else "none"
     with naming(path):
-        operators = {"hamiltonian": _hamiltonian(hamiltonian, files, structure, basis, spin)}
+        operators = {"hamiltonian": _hamiltonian(hamiltonian, down, files, structure, basis)}
+    del down
     if files.overlap:
         with naming(files.overlap):
             operators["overlap"] = _overlap(files.overlap, structure, basis, spinor)
@@ -266,6 +272,9 @@ class _Files:
         self.input = named(["INPUT"]) or next(
             filter(None, (beside(place, "INPUT") for place in places)), None
         )
+        own = beside(os.path.dirname(self.stru), "INPUT") if self.stru else None
+        setting = self.input or own
+        self.latname = latname_of_input(setting) if setting else None
         self.orbitals = [os.path.dirname(one) or "." for one in rest if one.endswith(".orb")]
         self.folders = [*self.orbitals, folder or ".", above, further]
         self.read = (path, self.overlap, self.down, self.position, self.stru, self.log)
@@ -299,7 +308,7 @@ def _structure(
     Also the lattice vectors by which they are away from where ABACUS has them, which moves all
     atoms into the cell and counts R between them there.
     """
-    stru = read_stru(files.stru) if files.stru else None
+    stru = read_stru(files.stru, files.latname) if files.stru else None
     atoms = hamiltonian.atoms
     if stru is None and atoms is None:
         raise MissingFileError("no STRU is beside it", path=label, remedy="give it in `companions`")
@@ -378,19 +387,22 @@ def _basis(
 
 
 def _hamiltonian(
-    up: RealSpaceMatrices, files: _Files, structure: Structure, basis: Basis, spin: str
+    up: RealSpaceMatrices,
+    down: RealSpaceMatrices | None,
+    files: _Files,
+    structure: Structure,
+    basis: Basis,
 ) -> ArraySource:
+    spin = "collinear" if down is not None else "spinor" if up.is_complex else "none"
     orbitals = OrbitalMap.make(
         structure, basis, ABACUS, spinor="interleaved" if spin == "spinor" else None
     )
     cells, matrices = up.cells, up.matrices
     channels: object = Consumed(matrices)
-    if spin == "collinear":
-        assert files.down is not None
-        down = read_csr(files.down)
+    if down is not None:
         if down.orbitals != up.orbitals or down.is_complex or up.is_complex:
             raise DamagedError(
-                f"has {down.orbitals} orbitals, that of spin up {up.orbitals}", path=files.down
+                f"has {down.orbitals} orbitals, that of spin up {up.orbitals}", path=down.path
             )
         cells, both = _common(up, down)
         channels = [Consumed(one) for one in both]

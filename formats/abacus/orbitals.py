@@ -1,4 +1,4 @@
-"""Shells of ABACUS's species, from orbital files, their names and logs; Fermi levels from logs."""
+"""Shells of ABACUS's species, from orbital files, their names and logs; settings of INPUT."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _NAME = re.compile(r"_((?:\d{1,2}[spdfgh])+)(?:\.orb)?$")
 _RADIUS = re.compile(r"_(\d+(?:\.\d+)?)au_")
 _IN_FILE = re.compile(r"Number of ([SPDFGH])orbital-->\s*(\d+)")
 _SPINS = re.compile(r"nspin\s*(?:=|\s)\s*([124])(?!\d)", re.I)
+_LATNAME = re.compile(r"latname(?:\s*=\s*|\s+)(\w+)", re.I)
 _CUTOFF_IN_FILE = re.compile(r"Radius Cutoff\(a\.u\.\)\s+(\S+)")
 HEADER_LINES = 40
 
@@ -162,9 +163,43 @@ def read_log(path: str) -> Log:
             log.electrons = _number(text.rsplit("=", 1)[-1].strip()) or log.electrons
     if by_spin:
         log.fermi = None
-        levels = " and ".join(f"{level:.6g} eV" for level in by_spin.values())
-        log.notes.append(f"up and down have Fermi levels of their own, {levels}: left out")
+        log.notes.append(two_levels(*by_spin.values()))
     return log
+
+
+def two_levels(*levels: float) -> str:
+    """Return the note on Fermi levels of up and down.
+
+    Parameters
+    ----------
+    *levels : float
+        eV.
+
+    Returns
+    -------
+    str
+        That they are left out.
+    """
+    listed = " and ".join(f"{level:.6g} eV" for level in levels)
+    return f"up and down have Fermi levels of their own, {listed}: left out"
+
+
+def latname_of_input(path: str) -> str | None:
+    """Return the name of the lattice in an ``INPUT``.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Returns
+    -------
+    str or None
+        In small letters; None where STRU has the lattice vectors.
+    """
+    found = [_LATNAME.match(line.strip()) for line in lines(path)]
+    name = next((match[1].lower() for match in found if match is not None), "none")
+    return None if name in ("none", "user_defined_lattice") else name
 
 
 def spins_of_input(path: str) -> int | None:

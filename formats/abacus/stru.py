@@ -2,8 +2,9 @@
 
 Layout: sections of keywords; ``#`` and ``//`` begin comments. ATOMIC_SPECIES (label, mass,
 pseudopotential), NUMERICAL_ORBITAL (a file for each species, whose name has its shells),
-LATTICE_CONSTANT (Bohr), LATTICE_VECTORS (in that constant), ATOMIC_POSITIONS (Direct, Cartesian in
-the constant, Cartesian_angstrom, …; for each species label, magnetism, number, positions).
+LATTICE_CONSTANT (Bohr), LATTICE_VECTORS (in that constant) or, with a ``latname`` in INPUT,
+LATTICE_PARAMETERS, ATOMIC_POSITIONS (Direct, Cartesian in the constant, Cartesian_angstrom, …; for
+each species label, magnetism, number, positions).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import MoireioError, naming
+from moireio.formats.abacus.lattices import named_lattice
 from moireio.formats.structures.text import atomic_number, labelled_element, read_text, shown
 from moireio.system.structure import FARTHEST, Structure
 
@@ -35,7 +37,8 @@ SECTIONS = (
     "LATTICE_PARAMETER",
     "ATOMIC_POSITIONS",
 )
-CENTRES = {"xy": (0.5, 0.5, 0), "xz": (0.5, 0, 0.5), "yz": (0, 0.5, 0.5), "xyz": (0.5, 0.5, 0.5)}
+PARAMETERS = ("LATTICE_PARAMETERS", "LATTICE_PARAMETER")
+CENTRES = ("xy", "xz", "yz", "xyz")
 SHIFT = 10000
 #: Place of an atom in the block file and lattice vectors by which it is away from there.
 Mark = tuple[int, tuple[int, int, int]]
@@ -64,13 +67,15 @@ class Stru:
     moves: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
 
 
-def read_stru(path: str) -> Stru:
+def read_stru(path: str, latname: str | None = None) -> Stru:
     """Read a STRU file.
 
     Parameters
     ----------
     path : str
         The file.
+    latname : str, optional
+        Name of the lattice in INPUT, for a file without LATTICE_VECTORS.
 
     Returns
     -------
@@ -83,7 +88,7 @@ def read_stru(path: str) -> Stru:
         If it cannot be read, with the line.
     """
     with naming(path):
-        return _Reader(path).read()
+        return _Reader(path).read(latname)
 
 
 def species_number(label: str) -> int:
@@ -139,19 +144,27 @@ class _Reader:
             self.fail(number, f"{count} numbers expected, found {shown(line)}")
         return found
 
-    def read(self) -> Stru:
-        (constant,) = self.numbers(self.section("LATTICE_CONSTANT")[0], 1)
-        if "LATTICE_VECTORS" not in self.sections:
+    def vectors(self, latname: str | None) -> npt.NDArray[np.float64]:
+        """Return the lattice vectors in lattice constants."""
+        if "LATTICE_VECTORS" in self.sections:
+            rows = self.section("LATTICE_VECTORS")
+            if len(rows) < 3:
+                self.fail(rows[-1][0], "three lattice vectors expected")
+            return np.array([self.numbers(row, 3) for row in rows[:3]])
+        if latname is None:
             raise MoireioError(
                 "has no LATTICE_VECTORS: its lattice is in the latname of INPUT",
                 path=self.path,
-                remedy="give a STRU with lattice vectors, such as STRU_ION_D of the run",
+                remedy="give INPUT, or a STRU with lattice vectors such as STRU_ION_D of the run, "
+                "in `companions`",
             )
-        rows = self.section("LATTICE_VECTORS")
-        if len(rows) < 3:
-            self.fail(rows[-1][0], "three lattice vectors expected")
+        rows = [row for name in PARAMETERS for row in self.sections.get(name, [])]
+        return named_lattice(latname, [x for row in rows for x in self.numbers(row, len(row[1]))])
+
+    def read(self, latname: str | None) -> Stru:
+        (constant,) = self.numbers(self.section("LATTICE_CONSTANT")[0], 1)
         unit = constant * BOHR
-        cell = unit * np.array([self.numbers(row, 3) for row in rows[:3]])
+        cell = unit * self.vectors(latname)
         labels, positions, marks = self._atoms(cell, unit)
         names = list(dict.fromkeys(labels))
         structure = Structure(
@@ -193,10 +206,11 @@ class _Reader:
         elif kind.startswith("cartesian_angstrom"):
             matrix = np.eye(3)
             if kind != "cartesian_angstrom":
-                centre = CENTRES.get(kind.removeprefix("cartesian_angstrom_center_"))
-                if centre is None:
+                axes = kind.removeprefix("cartesian_angstrom_center_")
+                if axes not in CENTRES:
                     self.fail(number, f"the kind of coordinates {shown(line)} is not known")
-                shift = np.array(centre) @ cell
+                # x, y, z of the cell's middle, not halves of its vectors as in ABACUS's manual
+                shift = cell.sum(axis=0) / 2 * [axis in axes for axis in "xyz"]
         else:
             self.fail(number, f"the kind of coordinates {shown(line)} is not known")
         labels: list[str] = []

@@ -145,6 +145,43 @@ def test_form_of_2025(foreign):
         read(str(folder / "hrs1_nao.csr"))
 
 
+def test_two_fermi_levels_are_left_out(foreign, tmp_path):
+    text = (foreign / "abacus_new_format_h" / "hrs1_nao.csr").read_text()
+    for number, level in ((1, 2.5), (2, 2.75)):
+        head = f" 2 # number of spin directions\n {number} # spin index, E_Fermi = {level} eV\n"
+        one = text.replace(" 1 # number of spin directions\n 1 # spin index\n", head)
+        (tmp_path / f"hrs{number}_nao.csr").write_text(one)
+    up = str(tmp_path / "hrs1_nao.csr")
+    with read(up, shells="H=1s,O=1s1p") as calculation:
+        assert calculation.hamiltonian.meta.spin == "collinear"
+        assert calculation.electrons is None or calculation.electrons.fermi is None
+        assert any("2.5 eV and 2.75 eV: left out" in note for note in calculation.notes)
+    down = tmp_path / "hrs2_nao.csr"
+    down.write_text(down.read_text().replace("2.75 eV", "2.5 eV"))
+    with read(up, shells="H=1s,O=1s1p") as calculation:
+        assert calculation.electrons.fermi == 2.5
+
+
+def test_lattice_by_name(foreign, tmp_path):
+    """latname of INPUT, of the folder of STRU, stands for the lattice vectors."""
+    source, run = foreign / "abacus_c_soc_atom", tmp_path / "OUT.C"
+    run.mkdir()
+    for name in (H, S):
+        shutil.copy(source / name, run)
+    stru = (source / "STRU").read_text().replace("1.89035917", "18.9035917")
+    begin, end = stru.index("LATTICE_VECTORS"), stru.index("ATOMIC_POSITIONS")
+    (tmp_path / "STRU").write_text(stru[:begin] + "LATTICE_PARAMETERS\n1.0\n" + stru[end:])
+    with pytest.raises(MoireioError, match=r"STRU: has no LATTICE_VECTORS.*latname of INPUT"):
+        read(str(run))
+    (tmp_path / "INPUT").write_text("INPUT_PARAMETERS\nlatname  st  # tetragonal\nnspin 4\n")
+    with read(str(run)) as named, read(str(source)) as given:
+        assert np.allclose(named.structure.cell, given.structure.cell, rtol=1e-12)
+        assert_same_blocks(given.hamiltonian, named.hamiltonian, rtol=0, atol=0)
+    (tmp_path / "INPUT").write_text("latname cubic\n")
+    with pytest.raises(MoireioError, match="STRU: the latname 'cubic' is none of"):
+        read(str(run))
+
+
 def test_hamiltonio_reads_the_same(foreign, tmp_path):
     api = pytest.importorskip("HamiltonIO.abacus.abacus_api")
     for name in (H, S):

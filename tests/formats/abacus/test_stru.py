@@ -44,6 +44,8 @@ def stru(tmp_path, kind, points=("0.5 0 0", "0 0.25 0", "-1 0 1.5")):
     return read_stru(str(tmp_path / "STRU"))
 
 
+# in Cartesian coordinates, as ABACUS's source has it: not half of some of the lattice vectors
+MIDDLE = CELL.sum(axis=0) / 2
 POINTS = np.array([[0.5, 0, 0], [0, 0.25, 0], [-1, 0, 1.5]])
 
 
@@ -54,8 +56,10 @@ POINTS = np.array([[0.5, 0, 0], [0, 0.25, 0], [-1, 0, 1.5]])
         ("Cartesian", POINTS * 2 * 0.529177),
         ("Cartesian_au", POINTS * 0.529177),
         ("Cartesian_angstrom", POINTS),
-        ("Cartesian_angstrom_center_xy", POINTS + (CELL[0] + CELL[1]) / 2),
-        ("Cartesian_angstrom_center_xyz", POINTS + CELL.sum(axis=0) / 2),
+        ("Cartesian_angstrom_center_xy", POINTS + MIDDLE * [1, 1, 0]),
+        ("Cartesian_angstrom_center_xz", POINTS + MIDDLE * [1, 0, 1]),
+        ("Cartesian_angstrom_center_yz", POINTS + MIDDLE * [0, 1, 1]),
+        ("Cartesian_angstrom_center_xyz", POINTS + MIDDLE),
     ],
 )
 def test_coordinates(tmp_path, kind, positions):
