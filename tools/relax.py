@@ -77,8 +77,8 @@ from moireio.tools.progress import show_progress
 @click.option(
     "--plot",
     type=OutputFile(),
-    help="Draw distances, displacements, local twist and strain, and domains: FILE.png, .pdf or "
-    ".svg.",
+    help="Draw distances, displacements, local twist and strain, and domains, of the lowest two "
+    "layers that make a moiré pattern: FILE.png, .pdf or .svg.",
 )
 @click.pass_context
 def main(ctx, source, output, in_place, plot, as_json, **settings):
@@ -224,10 +224,12 @@ def _record(found, field, moire, settings):
 def _draw(found, analysis, plot):
     from moireio.errors import MoireioError
     from moireio.plots.relaxation import draw_relaxation
+    from moireio.relax.analysis import lying
 
     if analysis is None:
         raise MoireioError("there are no two layers to draw", remedy="leave out `plot`")
-    draw_relaxation(found.start, found.structure, analysis, plot)
+    start, end = lying(found.start), lying(found.structure, found.start)
+    draw_relaxation(start, end, analysis, plot)
 
 
 def _write(ctx, stack, file, found, moire, basis, record, inputs, output, in_place, form, settings):
@@ -280,12 +282,14 @@ def _report(ctx, record):
         f"({gain:.6f} lower), largest force {record.fmax:.1e} eV/Å, {record.evaluations} "
         "evaluations",
     )
-    if record.distances:
-        named = ", ".join(f"{name} {d:.4f}" for name, d in record.distances.items())
-        say(ctx, f"distance of the layers, Å: {named}")
-    if record.local_twist:
-        named = ", ".join(f"{name} {d:.3f}" for name, d in record.local_twist.items())
-        say(ctx, f"local twist, degrees: {named}")
+    for pair in record.pairs:
+        which = "{} and {}".format(*pair.layers) if len(record.inplane) > 2 else ""
+        if pair.distances:
+            named = ", ".join(f"{name} {d:.4f}" for name, d in pair.distances.items())
+            say(ctx, f"distance of {f'layers {which}' if which else 'the layers'}, Å: {named}")
+        if pair.local_twist:
+            named = ", ".join(f"{name} {d:.3f}" for name, d in pair.local_twist.items())
+            say(ctx, f"local twist{f' of layers {which}' if which else ''}, degrees: {named}")
     if len(record.inplane):
         moved = ", ".join(f"{d:.4f}" for d in record.inplane)
         say(ctx, f"largest displacement in the plane, a layer, Å: {moved}")

@@ -70,9 +70,14 @@ def plot_relaxation(before: Structure, after: Structure, analysis: RelaxationAna
     shear = 50 * np.ptp(plane.principal(analysis.grid.strains), axis=-1).max(axis=0)
     _map(figure, panels[0], view, analysis.grid.distances, "viridis", "interlayer distance (Å)")
     longest = max(float(np.nanmax(np.linalg.norm(u, axis=-1))) for u in (lower, upper))
-    for axes, field, name in ((panels[1], upper, "upper"), (panels[3], lower, "lower")):
+    several = before.layer is not None and before.layer.max(initial=0) > 1
+    if several:
+        figure.suptitle(f"layers {analysis.lower + 1} and {analysis.lower + 2}", fontsize=10)
+    for axes, field, which in ((panels[1], upper, 1), (panels[3], lower, 0)):
         length = np.linalg.norm(field, axis=-1)
-        label = f"displacement, {name} layer (Å)"
+        of_two = ("lower layer", "upper layer")[which]
+        name = f"layer {analysis.lower + which + 1}" if several else of_two
+        label = f"displacement, {name} (Å)"
         _map(figure, axes, view, length, "YlOrRd", label, (0.0, max(longest, SMALL)))
         view.arrows(axes, field)
     _map(figure, panels[2], view, twist, "coolwarm", "local twist (°)", _around(twist, analysis))

@@ -9,7 +9,7 @@ fitted to all atoms within `DISC`, in small cells within a quarter of the moiré
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from moireio.errors import MoireioError
 from moireio.moire import plane
 from moireio.relax.stacking import Stackings, stackings
 from moireio.results.moire import Moire
+from moireio.system.layers import FLAT, layer_normal
 from moireio.system.structure import Structure
 
 WIDTH = 1.6  # Å
@@ -116,6 +117,8 @@ class RelaxationAnalysis:
         On a mesh of the cell, shape (nx, ny).
     stackings : Stackings or None
         The stackings that the layers can have.
+    lower : int
+        Number of the lower layer, from 0.
     """
 
     angle: float
@@ -128,6 +131,7 @@ class RelaxationAnalysis:
     domains: dict[str, float]
     grid: Fields
     stackings: Stackings | None
+    lower: int = 0
 
     @property
     def distances(self) -> dict[str, float]:
@@ -148,7 +152,8 @@ def analyse(
     Parameters
     ----------
     before, after : Structure
-        The same atoms in the same order, with `layer`; the cells may differ.
+        The same atoms in the same order, with `layer`, the layers in the xy plane (see `lying`);
+        the cells may differ.
     moire : Moire, optional
         Record of the layers; without it there are no stackings, and no twist.
     lower : int
@@ -218,6 +223,38 @@ def analyse(
         domains=_shares(known, grid) if places else {},
         grid=grid,
         stackings=known,
+        lower=lower,
+    )
+
+
+def lying(structure: Structure, like: Structure | None = None) -> Structure:
+    """Return a stack turned so that its layers lie in the xy plane, its third vector out of it.
+
+    Parameters
+    ----------
+    structure : Structure
+        A stack in any orientation.
+    like : Structure, optional
+        Turn as this one needs it; by default as `structure` itself does.
+
+    Returns
+    -------
+    Structure
+        The same object if its layers lie there already.
+    """
+    like = structure if like is None else like
+    normal = layer_normal(like)
+    axis = int(np.argmin(like.pbc)) if like.pbc.sum() == 2 else 2
+    if axis == 2 and np.linalg.norm(normal[:2]) < FLAT:
+        return structure
+    order = [n for n in range(3) if n != axis] + [axis]
+    first = like.cell[order[0]] / np.linalg.norm(like.cell[order[0]])
+    turn = np.stack([first, np.cross(normal, first), normal], axis=1)
+    return replace(
+        structure,
+        cell=structure.cell[order] @ turn,
+        pbc=structure.pbc[order],
+        positions=structure.positions @ turn,
     )
 
 
@@ -232,14 +269,10 @@ def displacements(before: Structure, after: Structure) -> FloatArray:
     Returns
     -------
     (N, 3) array
-        Å, from the structure before, deformed with the cell in the plane; their mean is zero.
+        Å, from the structure before, deformed with the cell; their mean is zero.
     """
     cell = after.cell
-    moved = after.positions - before.positions
-    moved[:, :2] = (
-        after.positions[:, :2]
-        - before.positions[:, :2] @ np.linalg.inv(before.cell[:2, :2]) @ cell[:2, :2]
-    )
+    moved = after.positions - before.positions @ np.linalg.solve(before.cell, cell)
     fractional = moved @ np.linalg.inv(cell)
     moved = moved - np.where(after.pbc, np.round(fractional), 0) @ cell
     return np.asarray(moved - moved.mean(axis=0))

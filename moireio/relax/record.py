@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from moireio.relax.analysis import RelaxationAnalysis, analyse, displacements
+from moireio.relax.analysis import RelaxationAnalysis, analyse, displacements, lying
 from moireio.relax.calculators import ForceField
 from moireio.relax.groups import group_symbol
 from moireio.relax.run import Relaxation
 from moireio.results.moire import Moire
-from moireio.results.relax import RelaxRecord
+from moireio.results.relax import LayerPair, RelaxRecord
+from moireio.system.structure import Structure
 
 
 def make_record(
@@ -41,13 +42,16 @@ def make_record(
     record : RelaxRecord
         For the block file.
     analysis : RelaxationAnalysis or None
-        Compares the two lowest layers; None where there are none.
+        Compares two neighbouring layers: the lowest two that make a moiré pattern, else the lowest
+        two; None where there are none.
     """
     start, end = found.start, found.structure
     moved = displacements(start, end)
     count = 0 if start.layer is None else int(start.layer.max(initial=-1)) + 1
-    analysis = analyse(start, end, moire) if count > 1 else None
-    lengths = np.linalg.norm(moved[:, :2], axis=1)
+    analyses = _analyses(start, end, moire, count)
+    analysis = analyses[0] if analyses else None
+    in_plane = moved if count == 0 else displacements(lying(start), lying(end, start))
+    lengths = np.linalg.norm(in_plane[:, :2], axis=1)
     inplane = [lengths[start.layer == number].max(initial=0) for number in range(count)]
     groups = {}
     if symmetry != "off":
@@ -66,12 +70,30 @@ def make_record(
         cell=cell,
         symmetry=symmetry,
         displacements=moved,
-        distances={} if analysis is None else _known(analysis.distances),
-        local_twist={} if analysis is None else _known(analysis.local_twist),
+        pairs=tuple(
+            LayerPair(
+                (one.lower + 1, one.lower + 2), _known(one.distances), _known(one.local_twist)
+            )
+            for one in analyses
+            if one.places
+        ),
         inplane=np.array(inplane),
         **groups,
     )
     return record, analysis
+
+
+def _analyses(
+    start: Structure, end: Structure, moire: Moire | None, count: int
+) -> list[RelaxationAnalysis]:
+    """Return the comparison of all neighbouring layers, those with a moiré pattern first."""
+    if count < 2:
+        return []
+    before, after = lying(start), lying(end, start)
+    if before is not start:
+        moire = None  # it describes layers in the xy plane
+    found = [analyse(before, after, moire, lower) for lower in range(count - 1)]
+    return sorted(found, key=lambda one: not one.places)
 
 
 def _known(values: dict[str, float]) -> dict[str, float]:

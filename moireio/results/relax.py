@@ -15,6 +15,33 @@ from moireio.store.finding import Finding
 from moireio.system.structure import Structure
 
 
+@dataclass(frozen=True)
+class LayerPair:
+    """What became of two neighbouring layers.
+
+    Parameters
+    ----------
+    layers : (int, int)
+        Their numbers, from 1 at the bottom.
+    distances : dict of str to float
+        Distance of the layers at each stacking, Å.
+    local_twist : dict of str to float
+        Local twist at each stacking, degrees.
+    """
+
+    layers: tuple[int, int]
+    distances: dict[str, float]
+    local_twist: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the numbers under the names of ``relax --json``."""
+        return {
+            "layers": list(self.layers),
+            "distances_A": self.distances,
+            "local_twist_deg": self.local_twist,
+        }
+
+
 @dataclass(frozen=True, eq=False)
 class RelaxRecord:
     """How a structure was relaxed, and what became of it.
@@ -45,10 +72,8 @@ class RelaxRecord:
         By how much each atom moved, Å: from the structure before, deformed with the cell.
     group_before, group_after : str or None
         Space or layer group's symbol at a tolerance of 1e-3 Å.
-    distances : dict of str to float
-        Distance of the layers at each stacking, Å.
-    local_twist : dict of str to float
-        Local twist at each stacking, degrees.
+    pairs : tuple of LayerPair
+        Neighbouring layers that make a moiré pattern.
     inplane : (nl,) array
         Largest displacement of an atom in the plane, of each layer, Å.
     """
@@ -68,9 +93,18 @@ class RelaxRecord:
     displacements: npt.NDArray[np.float64]
     group_before: str | None = None
     group_after: str | None = None
-    distances: dict[str, float] = field(default_factory=dict)
-    local_twist: dict[str, float] = field(default_factory=dict)
+    pairs: tuple[LayerPair, ...] = ()
     inplane: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def distances(self) -> dict[str, float]:
+        """Distance of the layers of the first pair at each stacking, Å."""
+        return self.pairs[0].distances if self.pairs else {}
+
+    @property
+    def local_twist(self) -> dict[str, float]:
+        """Local twist of the first pair at each stacking, degrees."""
+        return self.pairs[0].local_twist if self.pairs else {}
 
     def as_json(self) -> dict[str, Any]:
         """Return the numbers of ``relax --json``, of types that JSON has."""
@@ -88,6 +122,7 @@ class RelaxRecord:
             "symmetry": self.symmetry,
             "distances_A": self.distances,
             "local_twist_deg": self.local_twist,
+            "pairs": [pair.as_json() for pair in self.pairs],
             "inplane_A": [float(v) for v in self.inplane],
             "group_before": self.group_before,
             "group_after": self.group_after,
@@ -108,7 +143,7 @@ NUMBERS = {
     "symmetry": str,
 }
 GROUPS = ("group_before", "group_after")
-PAIRS = ("files", "distances", "local_twist")
+PLACES = ("distances", "local_twist")
 
 
 class RelaxKind(ResultKind[RelaxRecord]):
@@ -131,11 +166,21 @@ class RelaxKind(ResultKind[RelaxRecord]):
             array = container.read(f"{group}/{name}") if name in arrays else np.zeros(0)
             return np.asarray(array)
 
-        def mapping(name: str, convert: type) -> dict[str, Any]:
+        def entries(name: str, convert: type) -> list[tuple[str, Any]]:
             keys, values = read(f"{name}_of"), read(name)
             if keys.shape != values.shape or keys.ndim != 1:
                 raise ValueError(name)
-            return {str(k): convert(v) for k, v in zip(keys, values, strict=True)}
+            return [(str(k), convert(v)) for k, v in zip(keys, values, strict=True)]
+
+        def pairs() -> tuple[LayerPair, ...]:
+            found: dict[int, LayerPair] = {}
+            for name in PLACES:
+                values = entries(name, float)
+                lower = read(f"{name}_layer") if f"{name}_layer" in arrays else [1] * len(values)
+                for n, (key, value) in zip(map(int, lower), values, strict=True):
+                    pair = found.setdefault(n, LayerPair((n, n + 1), {}, {}))
+                    getattr(pair, name)[key] = value
+            return tuple(found.values())
 
         try:
             values: dict[str, Any] = {
@@ -144,9 +189,8 @@ class RelaxKind(ResultKind[RelaxRecord]):
             values |= {name: str(attributes[name]) for name in GROUPS if name in attributes}
             record = RelaxRecord(
                 **values,
-                files=mapping("files", str),
-                distances=mapping("distances", float),
-                local_twist=mapping("local_twist", float),
+                files=dict(entries("files", str)),
+                pairs=pairs(),
                 displacements=read("displacements"),
                 inplane=read("inplane"),
             )
@@ -171,11 +215,19 @@ class RelaxKind(ResultKind[RelaxRecord]):
             "displacements": np.asarray(value.displacements, dtype=np.float64),
             "inplane": np.asarray(value.inplane, dtype=np.float64),
         }
-        for name in PAIRS:
-            entries = getattr(value, name)
-            arrays[f"{name}_of"] = np.array(list(entries), dtype=object)
-            dtype: Any = object if name == "files" else np.float64
-            arrays[name] = np.array(list(entries.values()), dtype=dtype)
+        arrays["files_of"] = np.array(list(value.files), dtype=object)
+        arrays["files"] = np.array(list(value.files.values()), dtype=object)
+        for name in PLACES:
+            entries = [
+                (pair.layers[0], *entry)
+                for pair in value.pairs
+                for entry in getattr(pair, name).items()
+            ]
+            lower = [n for n, _, _ in entries]
+            arrays[f"{name}_of"] = np.array([key for _, key, _ in entries], dtype=object)
+            arrays[name] = np.array([number for _, _, number in entries], dtype=np.float64)
+            if set(lower) != {1}:
+                arrays[f"{name}_layer"] = np.array(lower, dtype=np.int32)
         for name, array in arrays.items():
             if len(array):
                 write_array(container, f"{group}/{name}", array, compression)
@@ -200,7 +252,10 @@ class RelaxKind(ResultKind[RelaxRecord]):
         gain = summary["energy_before_eV"] - summary["energy_after_eV"]
         text = f"{summary['calculator']}, {gain:.6f} eV lower, largest force "
         text += f"{summary['fmax']:.1e} eV/Å" + ("" if summary["converged"] else ", not converged")
-        if summary["distances_A"]:
-            named = (f"{name} {d:.4f}" for name, d in summary["distances_A"].items())
-            text += f"; distances {', '.join(named)} Å"
+        several = len(summary["inplane_A"]) > 2
+        for pair in summary["pairs"]:
+            if pair["distances_A"]:
+                named = (f"{name} {d:.4f}" for name, d in pair["distances_A"].items())
+                which = " of layers {} and {}".format(*pair["layers"]) if several else ""
+                text += f"; distances{which} {', '.join(named)} Å"
         return [f"{group:<12} {text}"]

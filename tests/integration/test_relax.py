@@ -101,6 +101,60 @@ def test_pipes_and_structure_files(run, invoke, cell, tmp_path):
         assert file.result("relax").steps == 1
 
 
+@pytest.mark.parametrize(
+    ("pattern", "pairs", "drawn"),
+    [("0011", [[2, 3]], "layers 2 and 3"), ("0101", [[1, 2], [2, 3], [3, 4]], "layers 1 and 2")],
+)
+def test_every_two_layers_with_a_moire_pattern(invoke, tmp_path, pattern, pairs, drawn):
+    path, out = tmp_path / "cell.h5", tmp_path / "out.h5"
+    words = ["--pattern", pattern, "--index", 1, 2]
+    for distance in (3.3, 3.4, 3.5):
+        words += ["--interlayer", distance]
+    assert invoke("build-twist", *["graphene"] * 4, *words, "-o", path).exit_code == 0
+    words = ["-c", EMT, "--steps", 0, "--json", "--plot", tmp_path / "x.svg"]
+    done = invoke("relax", path, "-o", out, *words)
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [pair["layers"] for pair in found["pairs"]] == pairs
+    for pair in found["pairs"]:
+        distance = (3.3, 3.4, 3.5)[pair["layers"][0] - 1]
+        assert pair["distances_A"] == pytest.approx(
+            dict.fromkeys(("AA", "AB", "BA", "SP"), distance)
+        )
+    assert found["distances_A"] == found["pairs"][0]["distances_A"]
+    assert f"distance of {drawn}, Å: AA 3." in done.stderr
+    with moireio.open(out) as file:
+        assert file.result("relax").as_json()["pairs"] == found["pairs"]
+
+
+def test_layers_that_stand_upright(invoke, cell, tmp_path):
+    def relaxed(source, out):
+        words = ["-c", EMT, "--steps", 2, "--json", "-o", out, "--plot", f"{out}.png"]
+        done = invoke("relax", source, *words)
+        assert done.exit_code == 0, done.stderr
+        with moireio.open(out) as file:
+            return json.loads(done.stdout), file.result("relax").displacements
+
+    with moireio.open(cell) as file:
+        flat = file.structure
+    noise = np.random.default_rng(0).normal(size=flat.positions.shape) * 0.02
+    flat = replace(flat, positions=flat.positions + noise)
+    order, turn = [1, 2, 0], np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]])
+    upright = replace(
+        flat,
+        cell=flat.cell[order] @ turn,
+        pbc=flat.pbc[order],
+        positions=flat.positions @ turn,
+    )
+    for name, structure in (("flat", flat), ("upright", upright)):
+        structure_files.write(str(tmp_path / f"{name}.vasp"), structure, Basis(), "", False)
+    one, moved = relaxed(tmp_path / "flat.vasp", tmp_path / "flat.h5")
+    other, turned = relaxed(tmp_path / "upright.vasp", tmp_path / "upright.h5")
+    assert other["energy_after_eV"] == pytest.approx(one["energy_after_eV"], abs=1e-6)
+    assert turned == pytest.approx(moved @ turn, abs=1e-5)
+    assert other["inplane_A"] == pytest.approx(one["inplane_A"], abs=1e-5)
+
+
 def test_what_does_not_converge(invoke, cell, tmp_path):
     words = ("relax", cell, "--calculator", EMT, "--fmax", 1e-9)
     stopped = invoke(*words, "--steps", 1, "-o", tmp_path / "a.h5")

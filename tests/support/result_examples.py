@@ -11,7 +11,7 @@ from moireio.results.electrons import Electrons
 from moireio.results.history import HistoryEntry
 from moireio.results.kpath import KPath, KPathSegments
 from moireio.results.moire import Moire, MoireLayer
-from moireio.results.relax import RelaxRecord
+from moireio.results.relax import LayerPair, RelaxRecord
 from moireio.results.symmetry import RotationEigenvalues
 
 
@@ -151,9 +151,11 @@ def example_relax(n=4):
         displacements=np.random.default_rng(n).normal(size=(n, 3)),
         group_before="P622",
         group_after="P3",
-        distances={"AA": 3.6, "AB": 3.4},
-        local_twist={"AA": 2.4, "AB": 0.6},
-        inplane=np.array([0.2, 0.1]),
+        pairs=(
+            LayerPair((2, 3), {"AA": 3.6, "AB": 3.4}, {"AA": 2.4, "AB": 0.6}),
+            LayerPair((3, 4), {"AA": 3.5}, {"AA": 2.3}),
+        ),
+        inplane=np.array([0.0, 0.2, 0.1, 0.3]),
     )
 
 
