@@ -1,9 +1,10 @@
 """Block Lanczos for the eigenvalues of H x = E S x next to a shift σ.
 
 The operator (H − σS)⁻¹ S is Hermitian in the inner product xᴴSy; its eigenvalues are 1/(E − σ).
-Every new block is orthogonalised twice against all before. As many copies of a level are found as
-a block has columns. (Ericsson, Ruhe, Math. Comp. 35, 1251 (1980); Grimes, Lewis, Simon, SIAM J.
-Matrix Anal. Appl. 15, 228 (1994).)
+What it makes of a block is orthogonalised against this and the block before it, to which alone it
+joins it, then against all others too: rounding errors, and what an operator that is not quite
+Hermitian adds. As many copies of a level are found as a block has columns. (Ericsson, Ruhe, Math.
+Comp. 35, 1251 (1980); Grimes, Lewis, Simon, SIAM J. Matrix Anal. Appl. 15, 228 (1994).)
 """
 
 import numpy as np
@@ -102,7 +103,7 @@ def lanczos(
         fresh = fresh + 1j * rng.normal(size=(n, block))
     # starting from smooth vectors: what the operator leaves of noise
     fresh, mapped, _ = _orthonormal(solve(fresh.astype(dtype)), overlap)
-    count = step = 0
+    count = step = recent = 0
     while True:
         width = fresh.shape[1]
         if count + width > basis.shape[1]:
@@ -112,11 +113,13 @@ def lanczos(
         old, count = count, count + width
         vectors, mapped_vectors = basis[:, :count], images[:, :count]
         new = solve(mapped)
-        h = _inner(mapped_vectors, new)
-        new -= vectors @ h
-        again = _inner(mapped_vectors, new)
-        new -= vectors @ again
-        projected[:count, old:count] = h + again
+        h = _inner(images[:, recent:count], new)
+        new -= basis[:, recent:count] @ h
+        left = _inner(mapped_vectors, new)
+        new -= vectors @ left
+        projected[recent:count, old:count] = h
+        projected[:count, old:count] += left
+        recent = old
         projected[old:count, :count] = projected[:count, old:count].conj().T
         # no more directions than the space still has
         fresh, mapped, rest = _orthonormal(new, overlap, dimension - count)

@@ -163,12 +163,17 @@ class InertiaSearch(Solver):
         raise MoireioError(f"the levels near {self._sigma:g} eV cannot be separated")
 
     def _choose_next_shift(self, levels):
-        """Choose the shift of the next k point: the widest gap in the middle of these levels."""
+        """Choose the shift of the next k point: a wide gap near the middle of these levels.
+
+        Of their energies too: from elsewhere many levels beyond the nearer end would be found
+        before the farther one.
+        """
         quarter = len(levels) // 4
         middle = levels[quarter : len(levels) - quarter]
         if len(middle) > 1:
-            widest = int(np.argmax(np.diff(middle)))
-            self._sigma = float((middle[widest] + middle[widest + 1]) / 2)
+            centres = (middle[1:] + middle[:-1]) / 2
+            nearer_end = np.minimum(centres - levels[0], levels[-1] - centres)
+            self._sigma = float(centres[np.argmax(np.diff(middle) * nearer_end)])
         self._step = max(float(levels[-1] - levels[0]), 1e-2)
 
     def _shift_into(self, problem, first, last):

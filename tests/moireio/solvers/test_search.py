@@ -97,3 +97,26 @@ def test_bands_that_are_not_there(sparse_solver):
     solver = sparse_solver(overlap_cutoff=float(values[2:4].mean()))
     with pytest.raises(MoireioError, match=f"there are {kept} levels only"):
         solver.eigenvalues(problem, (kept - 2, kept))
+
+
+def test_the_next_shift_is_near_the_middle_of_the_energies(sparse_solver, monkeypatch):
+    """From a wider gap off the middle the nearer levels beyond one end would be found first."""
+    from moireio.operators.bloch import BlochSum
+    from moireio.solvers import sparse
+
+    inside = [0, 0.02, 0.04, 0.06, 0.36, 0.38, 0.62, 0.64, 0.94, 0.96, 0.98, 1.0]
+    outside = np.concatenate([-0.1 - 0.01 * np.arange(60), 1.1 + 0.3 * np.arange(60)])
+    levels = np.sort(np.concatenate([inside, outside]))
+    sites, cells = np.arange(len(levels)), np.zeros((len(levels), 3), dtype=int)
+    total = BlochSum(np.ones_like(sites), sites, sites, cells, levels, half_diagonal=False)
+    problem, solver = EigenProblem(total, None, np.zeros(3)), sparse_solver(0.21)
+    shifts, plain = [], sparse.lanczos
+
+    def recorded(solve, overlap, n, dtype, sigma, *args, **kwargs):
+        shifts.append(sigma)
+        return plain(solve, overlap, n, dtype, sigma, *args, **kwargs)
+
+    monkeypatch.setattr(sparse, "lanczos", recorded)
+    for _ in range(2):
+        assert np.abs(solver.eigenvalues(problem, (60, 71)) - inside).max() < 1e-9
+    assert 0.38 < shifts[-1] < 0.62
