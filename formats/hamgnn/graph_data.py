@@ -77,8 +77,44 @@ def read(
         If the file is damaged, or holds several graphs, or the program cannot be found.
     """
     name = label or path
-    graphs: Mapping[int, Graph] = LmdbGraphs(path) if is_lmdb(path) else read_graphs(path)
+    graphs = open_graphs(path)
     number = choose(graphs, index, name)
-    file = os.path.join(path, FILE) if is_lmdb(path) else path
     where = f"{name}: graph {number}" if len(graphs) > 1 else name
-    return calculation(graphs[number], where, name, files=[file], code=code, pbc=pbc)
+    return calculation(graphs[number], where, name, files=[data_file(path)], code=code, pbc=pbc)
+
+
+def open_graphs(path: str) -> Mapping[int, Graph]:
+    """Open the graphs of a file or a data base.
+
+    Parameters
+    ----------
+    path : str
+        ``graph_data.npz``, or a folder ``NAME.lmdb``.
+
+    Returns
+    -------
+    mapping of int to dict
+        Graphs by number; those of a data base are read when they are asked for.
+
+    Raises
+    ------
+    MoireioError
+        If it is neither, or damaged.
+    """
+    return LmdbGraphs(path) if is_lmdb(path) else read_graphs(path)
+
+
+def data_file(path: str) -> str:
+    """Return the file that holds the graphs.
+
+    Parameters
+    ----------
+    path : str
+        ``graph_data.npz``, or a folder ``NAME.lmdb``.
+
+    Returns
+    -------
+    str
+        The path itself, or ``data.mdb`` in the folder.
+    """
+    return os.path.join(path, FILE) if is_lmdb(path) else path

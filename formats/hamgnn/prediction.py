@@ -2,7 +2,8 @@
 
 Layout: an array (rows, nao²), for each structure the on-site blocks and then those of its edges;
 with spinors (rows, (2 nao)²), for each structure all real parts and then all imaginary ones. There
-is no index: the structures are those of the ``graph_data.npz`` that was predicted, in its order.
+is no index: the structures are those of the ``graph_data.npz``, or of the data base (LMDB), that
+was predicted, in its order.
 Kept: H, with structure, shells and S of the graphs. A constant that the network shifts H by, times
 S, is part of the prediction.
 """
@@ -19,7 +20,8 @@ from moireio.blockfile.calculation import Calculation
 from moireio.errors import MissingFileError, MoireioError, unreadable
 from moireio.formats.hamgnn import graph_data
 from moireio.formats.hamgnn.build import Blocks, calculation
-from moireio.formats.hamgnn.graphs import choose, field, read_graphs
+from moireio.formats.hamgnn.graphs import choose, field
+from moireio.formats.hamgnn.lmdb import is_lmdb
 from moireio.formats.text.npz import HEADER_BYTES, MAGIC, npy_header
 
 NAMES = ("prediction_hamiltonian.npy", "hamiltonian.npy")
@@ -66,7 +68,8 @@ def read(
     label : str, optional
         The name that messages show.
     companions : sequence of str
-        The ``graph_data.npz`` that was predicted; by default the one beside.
+        The ``graph_data.npz``, or the folder ``NAME.lmdb``, that was predicted; by default the one
+        beside.
     pbc : sequence of three bool, optional
         Whether the structure is periodic along each vector; by default where pairs cross it.
     index : int, optional
@@ -86,7 +89,7 @@ def read(
     """
     name = label or path
     file = _graph_file(path, companions, name)
-    graphs = read_graphs(file)
+    graphs = graph_data.open_graphs(file)
     number = choose(graphs, index, file)
     rows = {n: _rows(graph, f"{file}: graph {n}") for n, graph in graphs.items()}
     values = _array(path, name)
@@ -122,7 +125,7 @@ def read(
         graphs[number],
         where,
         name,
-        files=[path, file],
+        files=[path, graph_data.data_file(file)],
         code=code,
         hamiltonian=Blocks(real, imaginary),
         notes=notes,
@@ -137,12 +140,17 @@ def _graph_file(path, companions, name):
             raise MissingFileError(path=file)
         if graph_data.detect(file):
             return file
-        raise MoireioError("is no graph_data.npz of HamGNN", path=file)
-    file = os.path.join(os.path.dirname(path), BESIDE)
+        raise MoireioError("is no graph_data.npz of HamGNN, nor a data base of it", path=file)
+    folder = os.path.dirname(path)
+    file = os.path.join(folder, BESIDE)
     if os.path.isfile(file):
         return file
+    sets = [p for n in sorted(os.listdir(folder or ".")) if is_lmdb(p := os.path.join(folder, n))]
+    if len(sets) == 1:
+        return sets[0]
+    beside = f"no {BESIDE}" if not sets else f"several data bases and no {BESIDE}"
     raise MissingFileError(
-        f"has no {BESIDE} beside it, without which its rows mean nothing",
+        f"has {beside} beside it, without which its rows mean nothing",
         path=name,
         remedy="name the file of the graphs with `companions`",
     )

@@ -1,9 +1,9 @@
 """Block Lanczos for the eigenvalues of H x = E S x next to a shift σ.
 
 The operator (H − σS)⁻¹ S is Hermitian in the inner product xᴴSy; its eigenvalues are 1/(E − σ).
-What it makes of a block is orthogonalised against this and the block before it, to which alone it
-joins it, then against all others too: rounding errors, and what an operator that is not quite
-Hermitian adds. As many copies of a level are found as a block has columns. (Ericsson, Ruhe, Math.
+What it makes of a block is orthogonalised against this block and the one before, the only ones
+that it joins to it, then against all: because of rounding, and of operators that are not quite
+Hermitian. As many copies of a level are found as a block has columns. (Ericsson, Ruhe, Math.
 Comp. 35, 1251 (1980); Grimes, Lewis, Simon, SIAM J. Matrix Anal. Appl. 15, 228 (1994).)
 """
 
@@ -115,10 +115,10 @@ def lanczos(
         new = solve(mapped)
         h = _inner(images[:, recent:count], new)
         new -= basis[:, recent:count] @ h
-        left = _inner(mapped_vectors, new)
-        new -= vectors @ left
+        correction = _inner(mapped_vectors, new)
+        new -= vectors @ correction
         projected[recent:count, old:count] = h
-        projected[:count, old:count] += left
+        projected[:count, old:count] += correction
         recent = old
         projected[old:count, :count] = projected[:count, old:count].conj().T
         # no more directions than the space still has

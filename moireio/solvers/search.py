@@ -165,8 +165,8 @@ class InertiaSearch(Solver):
     def _choose_next_shift(self, levels):
         """Choose the shift of the next k point: a wide gap near the middle of these levels.
 
-        Of their energies too: from elsewhere many levels beyond the nearer end would be found
-        before the farther one.
+        The middle counts by energy too: from elsewhere many levels beyond the nearer end would be
+        found before the farther one.
         """
         quarter = len(levels) // 4
         middle = levels[quarter : len(levels) - quarter]

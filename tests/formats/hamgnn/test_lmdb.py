@@ -12,7 +12,7 @@ from hamgnn_graphs import naive_graph, only_s
 
 from moireio.blockfile.calculation import read as block_file
 from moireio.errors import MoireioError
-from moireio.formats.hamgnn import graph_data, write
+from moireio.formats.hamgnn import graph_data, prediction, write
 from moireio.formats.registry import detect_format
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fuzz"))
@@ -94,6 +94,27 @@ def test_graphs_of_a_set(made, tmp_path, writer):
         assert len(graph_data.read(str(folder), index=0, code="openmx").structure) == 2
         with pytest.raises(MoireioError, match="holds 2 graphs, 0 to 1"):
             graph_data.read(str(folder))
+
+
+def test_predictions_of_a_set(made, tmp_path):
+    """Rows follow the graphs of the data base: that beside, or one that is named."""
+    with block_file(str(made["gr_ab"])) as calculation:
+        graph = naive_graph(calculation, 14, False)
+        values = {b"graph_0": pickled(only_s(14)), b"graph_1": pickled(graph), b"num_graphs": b"2"}
+        naive_lmdb(tmp_path / "set.lmdb", values)
+        first = len(only_s(14)["Son"]) + len(only_s(14)["Soff"])
+        rows = np.concatenate([np.zeros((first, 14**2)), graph["Hon"], graph["Hoff"]])
+        path = tmp_path / "prediction_hamiltonian.npy"
+        np.save(path, rows.astype(np.float32))
+        n = len(calculation.structure)
+        expected = calculation.hamiltonian.rows(0, n)
+        for companions in ((), (str(tmp_path / "set.lmdb"),)):
+            found = prediction.read(str(path), companions=companions, index=1)
+            assert np.abs(found.hamiltonian.rows(0, n) - expected).max() < 2e-6
+            assert found.digest(["hamiltonian"]).startswith("blake2b:")
+    naive_lmdb(tmp_path / "other.lmdb", values)
+    with pytest.raises(MoireioError, match="several data bases"):
+        prediction.read(str(path), index=1)
 
 
 def test_many_graphs_in_a_tree_of_lmdb(tmp_path):
