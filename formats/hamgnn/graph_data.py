@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from moireio.blockfile.calculation import Calculation
 from moireio.formats.hamgnn.build import calculation
 from moireio.formats.hamgnn.graphs import MEMBER, Graph, choose, read_graphs
-from moireio.formats.hamgnn.lmdb import FILE, LmdbGraphs, is_lmdb
+from moireio.formats.hamgnn.lmdb import LmdbGraphs, lmdb_file
 
 
 def detect(path: str) -> bool:
-    """Return whether a path is a ``graph_data.npz``, or the folder of a data base.
+    """Return whether a path is a ``graph_data.npz``, or a data base.
 
     Parameters
     ----------
@@ -30,9 +30,9 @@ def detect(path: str) -> bool:
     Returns
     -------
     bool
-        By the names of its members.
+        By the names of its members, or its first bytes.
     """
-    if is_lmdb(path):
+    if lmdb_file(path) is not None:
         return True
     if not path.endswith(".npz") or not os.path.isfile(path):
         return False
@@ -56,7 +56,7 @@ def read(
     Parameters
     ----------
     path : str
-        ``graph_data.npz``, or a folder ``NAME.lmdb``.
+        ``graph_data.npz``, or a folder ``NAME.lmdb``, or its ``data.mdb``.
     label : str, optional
         The name that messages show.
     pbc : sequence of three bool, optional
@@ -89,7 +89,7 @@ def open_graphs(path: str) -> Mapping[int, Graph]:
     Parameters
     ----------
     path : str
-        ``graph_data.npz``, or a folder ``NAME.lmdb``.
+        ``graph_data.npz``, or a folder ``NAME.lmdb``, or its ``data.mdb``.
 
     Returns
     -------
@@ -101,7 +101,8 @@ def open_graphs(path: str) -> Mapping[int, Graph]:
     MoireioError
         If it is neither, or damaged.
     """
-    return LmdbGraphs(path) if is_lmdb(path) else read_graphs(path)
+    base = lmdb_file(path)
+    return read_graphs(path) if base is None else LmdbGraphs(base)
 
 
 def data_file(path: str) -> str:
@@ -110,11 +111,11 @@ def data_file(path: str) -> str:
     Parameters
     ----------
     path : str
-        ``graph_data.npz``, or a folder ``NAME.lmdb``.
+        ``graph_data.npz``, or a folder ``NAME.lmdb``, or its ``data.mdb``.
 
     Returns
     -------
     str
         The path itself, or ``data.mdb`` in the folder.
     """
-    return os.path.join(path, FILE) if is_lmdb(path) else path
+    return lmdb_file(path) or path

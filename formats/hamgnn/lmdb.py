@@ -1,4 +1,4 @@
-"""HamGNN's data sets in LMDB: a folder ``NAME.lmdb`` with ``data.mdb``.
+"""HamGNN's data sets in LMDB: a folder ``NAME.lmdb`` with ``data.mdb``, or such a file alone.
 
 Layout of the set: key ``num_graphs`` (digits), and ``graph_0`` … with a pickled Data each, as in
 ``graph_data.npz``. Layout of the file, LMDB's own (version 1, 64 bits): pages, of which the first
@@ -28,8 +28,8 @@ EMPTY = (1 << 64) - 1
 DEEPEST = 16
 
 
-def is_lmdb(path: str) -> bool:
-    """Return whether a path is the folder of a data base.
+def lmdb_file(path: str) -> str | None:
+    """Return the file of a data base.
 
     Parameters
     ----------
@@ -38,10 +38,21 @@ def is_lmdb(path: str) -> bool:
 
     Returns
     -------
-    bool
-        By the file in it.
+    str or None
+        The one in a folder, by its name, or the path itself, by its first bytes; None if it is no
+        data base.
     """
-    return os.path.isdir(path) and os.path.isfile(os.path.join(path, FILE))
+    if os.path.isdir(path):
+        inside = os.path.join(path, FILE)
+        return inside if os.path.isfile(inside) else None
+    if not os.path.isfile(path):  # such as a pipe
+        return None
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(PAGE_HEADER + 4)
+    except OSError:
+        return None
+    return path if start[PAGE_HEADER:] == struct.pack("<I", MAGIC) else None
 
 
 class LmdbGraphs(Mapping[int, Graph]):
@@ -50,7 +61,7 @@ class LmdbGraphs(Mapping[int, Graph]):
     Parameters
     ----------
     path : str
-        The folder.
+        The file (`lmdb_file`).
 
     Raises
     ------
@@ -61,15 +72,19 @@ class LmdbGraphs(Mapping[int, Graph]):
     """
 
     def __init__(self, path: str) -> None:
-        self._path = os.path.join(path, FILE)
-        self._entries = _Tree(self._path).entries()
-        count = bytes(self._entries.get(b"num_graphs", b""))
-        if not count.isdigit():
+        self._path = path
+        self._entries = _Tree(path).entries()
+        if b"num_graphs" not in self._entries:
             raise DamagedError("has no num_graphs", path=path, remedy="a set of HamGNN expected")
-        self._count = int(count[:12])
-        if self._count != sum(key.startswith(b"graph_") for key in self._entries):
+        count = bytes(self._entries[b"num_graphs"])
+        self._count = sum(key.startswith(b"graph_") for key in self._entries)
+        # digits, or a pickled number, which is not needed
+        if (count.isdigit() and int(count[:12]) != self._count) or not self._count:
+            stated = count[:12].decode() if count.isdigit() else "set"
             raise DamagedError(
-                f"has num_graphs {self._count}, but other graphs", path=path, remedy="copy it again"
+                f"has num_graphs {stated}, but {self._count} graphs",
+                path=path,
+                remedy="copy it again",
             )
 
     def __len__(self) -> int:

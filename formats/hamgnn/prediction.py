@@ -21,7 +21,7 @@ from moireio.errors import MissingFileError, MoireioError, unreadable
 from moireio.formats.hamgnn import graph_data
 from moireio.formats.hamgnn.build import Blocks, calculation
 from moireio.formats.hamgnn.graphs import choose, field
-from moireio.formats.hamgnn.lmdb import is_lmdb
+from moireio.formats.hamgnn.lmdb import lmdb_file
 from moireio.formats.text.npz import HEADER_BYTES, MAGIC, npy_header
 
 NAMES = ("prediction_hamiltonian.npy", "hamiltonian.npy")
@@ -145,7 +145,7 @@ def _graph_file(path, companions, name):
     file = os.path.join(folder, BESIDE)
     if os.path.isfile(file):
         return file
-    sets = [p for n in sorted(os.listdir(folder or ".")) if is_lmdb(p := os.path.join(folder, n))]
+    sets = [p for n in sorted(os.listdir(folder or ".")) if lmdb_file(p := os.path.join(folder, n))]
     if len(sets) == 1:
         return sets[0]
     beside = f"no {BESIDE}" if not sets else f"several data bases and no {BESIDE}"

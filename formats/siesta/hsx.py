@@ -66,7 +66,8 @@ def read_hsx(content: bytes | memoryview, path: str) -> Stored:
     atoms, orbitals, components, kinds = (int(n) for n in head[:4])
     n_cells = int(np.prod([int(n) for n in head[4:]], dtype=object))
     require_sizes(atoms, orbitals, components, path, room)
-    if not (0 < kinds <= atoms and 0 < 12 * n_cells <= room):
+    # species may have no atoms
+    if not (0 < (LABEL + 12) * kinds <= room and 0 < 12 * n_cells <= room):
         raise records.damaged(f"announces {kinds} species and {n_cells} cells")
     cell, fermi, charge, _ = records.fields(
         "the lattice", ("f8", 9), ("f8", 1), ("f8", 1), ("f8", 1)

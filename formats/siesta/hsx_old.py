@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from moireio.errors import MoireioError
 from moireio.formats.siesta.beside import Vectors
-from moireio.formats.siesta.hsx import read_species
+from moireio.formats.siesta.hsx import LABEL, read_species
 from moireio.formats.siesta.records import Records
 from moireio.formats.siesta.stored import BOHR, Stored, read_rows, require_sizes
 
@@ -99,7 +99,7 @@ def read_hsx_old(content: bytes | memoryview, path: str, vectors: Vectors) -> St
     if len(following) != 4:
         raise records.damaged(f"has {len(following)} bytes of the number of species, 4 expected")
     kinds = int(np.frombuffer(following, f"{records.order}i4")[0])
-    if not 0 < kinds <= orbitals:
+    if not 0 < (LABEL + 12) * kinds <= records.left:
         raise records.damaged(f"announces {kinds} species")
     species = read_species(records, kinds, with_valence=True, by_orbital=True)
     atoms = int(records.numbers("the number of atoms", "i4", 1)[0])

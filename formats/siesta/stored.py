@@ -390,7 +390,9 @@ def require_sizes(atoms: int, orbitals: int, components: int, path: str, room: i
     """
     if not (0 < atoms <= orbitals and 12 * orbitals <= room):
         raise DamagedError(
-            f"announces {atoms} atoms with {orbitals} orbitals in {room} bytes", path=path
+            f"announces {atoms} atoms with {orbitals} orbitals in {room} bytes",
+            path=path,
+            remedy="it is cut short or damaged: copy it again",
         )
     if components not in COMPONENTS:
         raise MoireioError(

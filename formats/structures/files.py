@@ -54,6 +54,9 @@ WRITTEN = {
     ".ascii": "v-sim",
 }
 AIMS = "geometry.in"
+# Formats whose cell is given by lengths and angles, or is triangular: a left-handed one would
+# come back as the right-handed one of the mirror image.
+RIGHT_HANDED = ("cif", "v-sim")
 READERS = {"vasp": poscar.read, "extxyz": xyz.read, "lammps-data": lammps.read}
 READABLE = (
     "POSCAR, cif, xyz, LAMMPS data, OpenMX's input, xsf, input and output of Quantum ESPRESSO, "
@@ -374,6 +377,8 @@ def _write_ase(path, form, structure, comment):
 
     atoms = structure.to_ase()
     atoms.set_tags(None)
+    if form in RIGHT_HANDED and np.linalg.det(structure.cell) < 0:
+        atoms.cell[2] *= -1  # the same lattice
     options = {}
     if form == "vasp":
         options = {"sort": True, "direct": True}
@@ -384,7 +389,9 @@ def _write_ase(path, form, structure, comment):
             atoms.info["comment"] = comment
     try:
         if form == "aims":  # ASE takes no stream for it
-            ase.io.write(path, atoms, format=form)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
+                ase.io.write(path, atoms, format=form)
             return
         with open(path, "wb" if form == "cif" else "w") as stream:
             ase.io.write(stream, atoms, format=form, **options)

@@ -24,10 +24,12 @@ def signs_of(basis, structure):
     return np.array(out)
 
 
-def random_hsx(path, *, seed=1, spin="none", reach=1, double=True, fermi=-0.31, old=False):
+def random_hsx(
+    path, *, seed=1, spin="none", reach=1, double=True, fermi=-0.31, old=False, unused=0
+):
     """Write an HSX; return structure, basis and the blocks {(i, j, R): array} of H (eV) and S.
 
-    With `old` it is of SIESTA 4, and an XV is written beside it.
+    With `old` it is of SIESTA 4, and an XV is written beside it. `unused` species have no atoms.
     """
     structure, basis = random_system(seed)
     sizes = basis.sizes(structure)
@@ -81,16 +83,18 @@ def random_hsx(path, *, seed=1, spin="none", reach=1, double=True, fermi=-0.31, 
     ]
     names = list(dict.fromkeys(structure.species_of_atoms))
     kinds = np.array([names.index(name) + 1 for name in structure.species_of_atoms], dtype="i4")
+    species = {name: basis[name] for name in names}
+    species |= {f"Unused{k}": basis[names[0]] for k in range(unused)}
     if old:
         contents = [
             (present, rows(m), u) for m, u in [*((m, RYDBERG) for m in channels), (overlap, 1)]
         ]
-        _write_old(path, structure, basis, names, kinds, cells, contents)
+        _write_old(path, structure, basis, species, kinds, cells, contents)
         return structure, basis, h, s
     with open(path, "wb") as stream:
         record(stream, np.int32(2))
         record(stream, np.int32(double))
-        record(stream, np.array([len(sizes), n, len(channels), len(names), *nsc], dtype="i4"))
+        record(stream, np.array([len(sizes), n, len(channels), len(species), *nsc], dtype="i4"))
         record(stream, structure.cell / BOHR, np.array([fermi, 12.0, 0.01]))
         record(
             stream,
@@ -103,12 +107,12 @@ def random_hsx(path, *, seed=1, spin="none", reach=1, double=True, fermi=-0.31, 
             stream,
             *(
                 part
-                for name in names
-                for part in (name.ljust(20).encode(), np.float64(4), np.int32(basis[name].size))
+                for name, one in species.items()
+                for part in (name.ljust(20).encode(), np.float64(4), np.int32(one.size))
             ),
         )
-        for name in names:
-            quantum = [(l + 1, l, 1) for l in basis[name].l for _ in range(2 * l + 1)]  # noqa: E741
+        for one in species.values():
+            quantum = [(l + 1, l, 1) for l in one.l for _ in range(2 * l + 1)]  # noqa: E741
             record(stream, np.array(quantum, dtype="i4"))
         record(stream, np.eye(3, dtype="i4"), np.zeros(3))
         record(stream, np.array([len(row) for row in present], dtype="i4"))
@@ -121,7 +125,7 @@ def random_hsx(path, *, seed=1, spin="none", reach=1, double=True, fermi=-0.31, 
     return structure, basis, h, s
 
 
-def _write_old(path, structure, basis, names, kinds, cells, contents):
+def _write_old(path, structure, basis, species, kinds, cells, contents):
     """Write H and S in single precision, with x_j − x_i instead of lattice and positions."""
     sizes = basis.sizes(structure)
     n, present = int(sizes.sum()), contents[0][0]
@@ -145,17 +149,17 @@ def _write_old(path, structure, basis, names, kinds, cells, contents):
         for orbital, at in enumerate(present):
             own = structure.positions[atom[orbital]] / BOHR
             record(stream, (images[at] - own).astype("f4"))
-        record(stream, np.int32(len(names)))
+        record(stream, np.int32(len(species)))
         record(
             stream,
             *(
                 part
-                for name in names
-                for part in (name.ljust(20).encode(), np.float64(4), np.int32(basis[name].size))
+                for name, one in species.items()
+                for part in (name.ljust(20).encode(), np.float64(4), np.int32(one.size))
             ),
         )
-        for name in names:
-            for l in basis[name].l:  # noqa: E741
+        for one in species.values():
+            for l in one.l:  # noqa: E741
                 for _ in range(2 * l + 1):
                     record(stream, np.array([l + 1, l, 1], dtype="i4"))
         record(stream, np.int32(len(sizes)))

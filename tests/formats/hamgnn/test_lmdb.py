@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import shutil
 import struct
 import sys
 from pathlib import Path
@@ -94,6 +95,14 @@ def test_graphs_of_a_set(made, tmp_path, writer):
         assert len(graph_data.read(str(folder), index=0, code="openmx").structure) == 2
         with pytest.raises(MoireioError, match="holds 2 graphs, 0 to 1"):
             graph_data.read(str(folder))
+        # the file alone, as LMDB makes it without a folder; the number as a pickle
+        alone = tmp_path / "alone.lmdb"
+        writer(tmp_path / "other", values | {b"num_graphs": pickle.dumps(2)})
+        shutil.copy(tmp_path / "other" / "data.mdb", alone)
+        for source in (folder / "data.mdb", alone):
+            assert detect_format(str(source)).name == "hamgnn"
+            again = graph_data.read(str(source), index=1)
+            assert (again.hamiltonian.rows(0, n) == found.hamiltonian.rows(0, n)).all()
 
 
 def test_predictions_of_a_set(made, tmp_path):

@@ -144,6 +144,17 @@ def test_random_blocks_come_back(tmp_path, spin, double):
             assert not any(np.abs(found[key]).max() for key in set(found) - set(blocks))
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_more_species_than_orbitals(tmp_path, old):
+    """ChemicalSpeciesLabel may list species without atoms, as many as one likes."""
+    path = tmp_path / "x.HSX"
+    structure, _, h, _ = random_hsx(path, seed=3, old=old, unused=60)
+    with read(str(path)) as calculation:
+        assert calculation.structure.species_of_atoms == structure.species_of_atoms
+        found = {(i, j, tuple(R)): b for i, j, R, b in blocks_of(calculation.hamiltonian)}
+        assert all(np.abs(found[key] - block).max() < 1e-5 for key, block in h.items())
+
+
 @pytest.mark.parametrize("reach", [0, 1])
 @pytest.mark.parametrize("spin", ["none", "collinear", "spinor"])
 def test_hsx_of_siesta_4(tmp_path, spin, reach):

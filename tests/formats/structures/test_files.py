@@ -174,3 +174,31 @@ def test_formats_that_ase_writes(tmp_path, name, form):
         apart = np.abs(apart - np.round(apart)).max(axis=2)
         assert len(ours) == len(theirs)
         assert (apart.min(axis=1) < 1e-6).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("a.cif", "cif"),
+        ("a.ascii", "v-sim"),
+        ("a.lmp", "lammps-data"),
+        ("a.cfg", "cfg"),
+        ("a.vasp", "vasp"),
+        ("a.xyz", "extxyz"),
+    ],
+)
+def test_left_handed_cells_keep_chirality(tmp_path, name, form):
+    """Four atoms with four different elements near each other are no mirror image of themselves."""
+    import ase.io
+
+    cell = [[-2.0, 3.6, 0.1], [4.0, 0, 0], [0.3, 0.2, 11.0]]
+    assert np.linalg.det(cell) < 0
+    positions = np.array([[0.9, 1.5, 4.0], [1.6, 1.6, 4.1], [0.8, 2.2, 3.8], [1.1, 1.4, 5.0]])
+    made = Structure(cell, positions, [1, 5, 6, 7], range(4), ["H", "B", "C", "N"], [True] * 3)
+    structure_files.write(str(tmp_path / name), made)
+    found = ase.io.read(tmp_path / name, format=form)
+    order = np.argsort(found.numbers)
+    bonds = found.get_distances(order[0], order[1:], mic=True, vector=True)
+    assert np.linalg.det(bonds) == pytest.approx(
+        np.linalg.det(positions[1:] - positions[0]), rel=1e-4
+    )
