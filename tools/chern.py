@@ -122,7 +122,7 @@ def _solve(ctx, file, opts, series):
     from moireio.topology.solve import solve_chern
 
     solver, notes = solver_choice(opts), {}  # each note once, in their order
-    groups = resolve_groups(file, opts["bands"], opts["energy"], solver=solver)
+    groups = resolve_groups(file, opts["bands"], opts["energy"], solver=solver, by_spin=True)
     with show_progress(ctx, "chern") as update:
         numbers = solve_chern(
             file,

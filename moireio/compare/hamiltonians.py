@@ -180,12 +180,14 @@ def _check(first, second):
             remedy="a comparison needs the same structure, atom by atom",
         )
     A, B = first.hamiltonian, second.hamiltonian
-    if A.meta.spin != B.meta.spin or A.meta.components > 1:
+    if A.meta.spin != B.meta.spin:
         raise MoireioError(
             f"has spin {A.meta.spin}, {second.label} has {B.meta.spin}",
             path=first.label,
-            remedy="collinear Hamiltonians are not compared",
+            remedy="a comparison needs the same kind of spin",
         )
+    if A.meta.components > 1:
+        raise MoireioError("collinear Hamiltonians are not compared", path=first.label)
     if (A.sizes != B.sizes).any():
         raise MoireioError(f"has other orbitals than {second.label}", path=first.label)
 

@@ -1,7 +1,7 @@
 """Groups of neighbouring bands: how users name them, and which bands they are."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
 
 FORMS = "expected A:B, counted from 1, v1:v3, c1:c2, or a number of bands"
+# k points (fractional) at which the filled levels of both spins are counted
+SAMPLE_K = np.array([[0, 0, 0], [1 / 3, 2 / 3, 0], [1 / 2, 0, 0], [0.13, 0.41, 0.27]])
+FIRST_REACH = 12  # bands on either side of half of the electrons
+SAME_LEVEL = 1e-6  # eV
 _END = re.compile(r"([vc]?)([1-9][0-9]{0,8})", re.IGNORECASE)
 
 
@@ -28,10 +32,13 @@ class BandGroup:
     ----------
     first, last : int
         Both inclusive.
+    channel : {0, 1} or None
+        Spin up or down alone, of collinear spin.
     """
 
     first: int
     last: int
+    channel: int | None = None
 
     @property
     def count(self) -> int:
@@ -197,8 +204,7 @@ def filled_bands(
     MoireioError
         If neither the number of electrons nor a Fermi level is known.
     """
-    if energy is None and "electrons" in file and file.electrons.count is None:
-        energy = file.electrons.fermi  # other programs' files often have no more than that
+    energy = _between(file, energy)
     if energy is None:
         return occupied_bands(file)
     sums, overlap, _ = bloch_sums(file)
@@ -208,12 +214,93 @@ def filled_bands(
         return float(round(mean_below(problems, energy)))
 
 
+def filled_of_spins(
+    file: "BlockFile",
+    energy: float | None = None,
+    k: npt.ArrayLike = (0.0, 0.0, 0.0),
+    solver: SolverChoice | None = None,
+) -> tuple[float, ...]:
+    """Return the number of filled bands of each spin channel.
+
+    Parameters
+    ----------
+    file : BlockFile
+        With a Hamiltonian.
+    energy, k, solver
+        As in `filled_bands`.
+
+    Returns
+    -------
+    tuple of float
+        One number, or those of up and down of collinear spin. Without `energy` the electrons fill
+        the lowest levels of both spins at some k points; where these do not give the same numbers
+        (a metal), half of them are up.
+
+    Raises
+    ------
+    MoireioError
+        If neither the number of electrons nor a Fermi level is known.
+    """
+    if file.hamiltonian.meta.spin != "collinear":
+        return (filled_bands(file, energy, k, solver),)
+    energy = _between(file, energy)
+    sums, overlap, _ = bloch_sums(file)
+    points, choice = np.atleast_2d(np.asarray(k, dtype=float)), solver or SolverChoice()
+    if energy is not None:
+        found = []
+        for one in sums:
+            with EigenproblemSet([one], overlap, points, choice, 1, energy) as problems:
+                found.append(float(round(mean_below(problems, energy))))
+        return tuple(found)
+    half, total = occupied_bands(file), sums[0].n_orbitals
+    if 2 * half != round(2 * half) or not 0 <= half <= total:
+        return half, half
+    points = SAMPLE_K * file.structure.pbc
+    reach = FIRST_REACH
+    while True:
+        first, last = max(int(half) - reach, 0), min(int(np.ceil(half)) + reach, total) - 1
+        with EigenproblemSet(sums, overlap, points, choice, last - first + 1) as problems:
+            tasks = [(channel, point) for channel in (0, 1) for point in range(len(points))]
+            listed = [levels for _, levels, _ in problems.levels(tasks, (first, last))]
+        up, down = np.array(listed).reshape(2, len(points), -1)
+        counts = _filled_below(up, down, round(2 * half) - 2 * first)
+        if counts is None:
+            return half, half
+        inside = all(0 < n < up.shape[1] for n in counts) or (first, last) == (0, total - 1)
+        if inside:
+            return float(first + counts[0]), float(first + counts[1])
+        reach *= 2
+
+
+def _between(file: "BlockFile", energy: float | None) -> float | None:
+    """Return the energy that separates filled and empty bands; None if electrons decide."""
+    if energy is None and "electrons" in file and file.electrons.count is None:
+        return file.electrons.fermi  # other programs' files often have no more than that
+    return energy
+
+
+def _filled_below(
+    up: npt.NDArray[np.float64], down: npt.NDArray[np.float64], electrons: int
+) -> tuple[int, int] | None:
+    """Return how many levels of up and down are filled, if that is the same at all k points."""
+    found = set()
+    for one, other in zip(up, down, strict=True):
+        both = np.sort(np.concatenate([one, other]))
+        if 0 < electrons < len(both) and both[electrons] - both[electrons - 1] < SAME_LEVEL:
+            return None
+        filled = int((one < both[electrons]).sum()) if electrons < len(both) else len(one)
+        found.add((filled, electrons - filled))
+    return found.pop() if len(found) == 1 else None
+
+
 def resolve_groups(
     file: "BlockFile",
     selections: tuple[BandSelection, ...],
     energy: float | None = None,
     k: npt.ArrayLike = (0.0, 0.0, 0.0),
     solver: SolverChoice | None = None,
+    *,
+    by_spin: bool = False,
 ) -> list[BandGroup]:
     """Return the bands of a block file that a user named.
 
@@ -225,6 +312,9 @@ def resolve_groups(
         Groups; none for all filled bands.
     energy, k, solver
         As in `filled_bands`.
+    by_spin : bool
+        Whether groups may be those of one spin: where up and down of collinear spin have different
+        numbers of filled bands, and a group is named by them.
 
     Returns
     -------
@@ -234,14 +324,44 @@ def resolve_groups(
     Raises
     ------
     MoireioError
-        If a group has no bands, or the number of filled ones is needed and unknown.
+        If a group has no bands, the number of filled ones is needed and unknown, or it is
+        not the same of both spins without `by_spin`.
     """
     spinor = file.hamiltonian.meta.spin == "spinor"
     total = int(file.basis.sizes(file.structure).sum()) * (2 if spinor else 1)
-    n_occupied = None
+    filled: tuple[float | None, ...] = (None,)
     if energy is not None or not selections or any(s.needs_filling for s in selections):
-        n_occupied = filled_bands(file, energy, k, solver)
-    if not selections:
-        whole = BandSelection(("", 1), ("v", 1))
-        return [whole.resolve(n_occupied, total)]
-    return [selection.resolve(n_occupied, total) for selection in selections]
+        filled = filled_of_spins(file, energy, k, solver)
+    selections = selections or (BandSelection(("", 1), ("v", 1)),)
+    if len(set(filled)) == 1:
+        return [selection.resolve(filled[0], total) for selection in selections]
+    groups = []
+    for selection in selections:
+        if not selection.needs_filling:
+            groups.append(selection.resolve(None, total))
+            continue
+        if not by_spin:
+            raise MoireioError(
+                f"`bands` {selection}: spin up has {filled[0]:g} filled bands, spin down "
+                f"{filled[1]:g}: the name means other bands of either",
+                path=file.label,
+                remedy=f"give bands as A:B, numbered from 1 to {total}",
+            )
+        groups += _of_either_spin(selection, filled, total)
+    return groups
+
+
+def _of_either_spin(
+    selection: BandSelection, filled: tuple[float | None, ...], total: int
+) -> list[BandGroup]:
+    """Return the bands of up and of down, or of the one that has them."""
+    groups, missing = [], None
+    for channel, n_occupied in enumerate(filled):
+        try:
+            groups.append(replace(selection.resolve(n_occupied, total), channel=channel))
+        except MoireioError as error:
+            missing = missing or error
+    if not groups:
+        assert missing is not None
+        raise missing
+    return groups

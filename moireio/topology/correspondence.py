@@ -13,9 +13,8 @@ from moireio.results.edges import EdgeGap, EdgeStates
 from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.irreducible import obeys_time_reversal
 from moireio.spectrum.problems import EigenproblemSet
-from moireio.spectrum.selection import occupied_bands
 from moireio.spectrum.sums import bloch_sums
-from moireio.topology.bandgroups import BandGroup
+from moireio.topology.bandgroups import BandGroup, filled_of_spins
 from moireio.topology.chern import BandSpace, chern_number
 from moireio.topology.links import Links
 from moireio.topology.mesh_states import MeshStates
@@ -174,23 +173,27 @@ def middle_of_gap(file: "BlockFile", choice: SolverChoice | None = None) -> floa
     MoireioError
         If there is no gap, or the number of electrons is unknown.
     """
-    filled = occupied_bands(file)
+    filled = filled_of_spins(file, solver=choice)
     sums, overlap, _ = bloch_sums(file)
     n_orbitals = sums[0].n_orbitals
     metal = MoireioError(
         "there is no gap above the filled bands", path=file.label, remedy="give `energy` in eV"
     )
-    if filled != round(filled) or len(sums) > 1 or not 0 < filled < n_orbitals:
+    whole = all(n == round(n) for n in filled)
+    if not whole or not 0 < sum(filled) < len(sums) * n_orbitals:
         raise metal
-    wanted = round(filled) - 1, round(filled)
     k = _mesh(file, n_orbitals)
     tasks = [(0, point) for point in range(len(k))]
-    with (
-        naming(file.label),
-        EigenproblemSet(sums, overlap, k, choice or SolverChoice(), 2) as problems,
-    ):
-        levels = np.array([energies for _, energies, _ in problems.levels(tasks, wanted)])
-    top, bottom = levels[:, 0].max(), levels[:, 1].min()
+    top, bottom = -np.inf, np.inf
+    for one, n in zip(sums, map(round, filled), strict=True):
+        wanted = max(n - 1, 0), min(n, n_orbitals - 1)
+        with (
+            naming(file.label),
+            EigenproblemSet([one], overlap, k, choice or SolverChoice(), 2) as problems,
+        ):
+            levels = np.array([energies for _, energies, _ in problems.levels(tasks, wanted)])
+        top = max(top, levels[:, 0].max()) if n > 0 else top
+        bottom = min(bottom, levels[:, -1].min()) if n < n_orbitals else bottom
     if not top + CLOSED < bottom:
         raise metal
     return float(top + bottom) / 2

@@ -76,7 +76,7 @@ def solve_chern(
     -------
     ChernNumbers
         One group for each of those given; of collinear spin first all of spin up, then all of
-        spin down.
+        spin down, where a group is not of one spin alone.
 
     Raises
     ------
@@ -92,7 +92,8 @@ def solve_chern(
         found = []
         for group in groups:
             modulo = _from_c3(states, group, solver, note)
-            for channel in range(states.channels):
+            channels = range(states.channels) if group.channel is None else (group.channel,)
+            for channel in channels:
                 one = _solve_group(states, links, group, channel, mesh, note)
                 found.append(_beside_c3(one, modulo[channel], states, note))
         found.sort(key=lambda one: one.channel or 0)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from toymodels import gaussians, haldane, haldane_boundary, kane_mele
+from toymodels import gaussians, haldane, haldane_boundary, kane_mele, of_both_spins
 
 import moireio
 
@@ -32,6 +32,24 @@ def test_several_groups_in_a_file_and_through_a_pipe(run, tmp_path):
         numbers = file.result("chern")
     assert numbers.of((1, 1)).chern == numbers.of((1, 1)).winding == -1
     assert numbers.of((2, 2)).chern == 1
+
+
+def test_a_magnet_has_other_filled_bands_in_either_spin(invoke, tmp_path):
+    layer, turned = haldane(M=0.2), haldane(M=0.2, phi=-np.pi / 2)
+    path = of_both_spins(layer, turned, 7.0, 3).write(tmp_path / "x.h5")
+    words = ["--mesh", "4", "4", "--json"]
+    found = json.loads(invoke("chern", path, *words).stdout)
+    assert [(one["spin"], one["bands"], one["chern"]) for one in found] == [
+        ("up", [1, 2], 0),
+        ("down", [1, 1], 1),
+    ]
+    found = json.loads(invoke("chern", path, "--bands", "v1", *words).stdout)
+    assert [(one["spin"], one["bands"], one["chern"]) for one in found] == [
+        ("up", [2, 2], 1),
+        ("down", [1, 1], 1),
+    ]
+    done = invoke("c3-chern", path)
+    assert "spin up has 2 filled bands, spin down 1" in done.stderr
 
 
 def test_a_series_over_strain_with_its_transition(invoke, tmp_path):

@@ -61,6 +61,20 @@ def test_spin_and_a_figure(tmp_path, invoke):
     assert done.stdout.endswith("valid\n")
 
 
+@pytest.mark.parametrize(
+    ("exchange", "electrons", "up", "down", "energy"),
+    [(0.3, 2, -1, 1, 0.15), (7.0, 1, -1, 0, 0.0), (7.0, 3, 0, 1, 7.0)],
+)
+def test_the_gap_of_both_spins(invoke, tmp_path, exchange, electrons, up, down, energy):
+    layers = toymodels.haldane(M=0.2), toymodels.haldane(M=0.2, phi=-np.pi / 2)
+    path = toymodels.of_both_spins(*layers, exchange, electrons).write(tmp_path / "x.h5")
+    done = invoke("edge-project", path, "--cut", 12, "--json")
+    assert done.exit_code == 0, done.stderr
+    (gap,) = json.loads(done.stdout)["gaps"]
+    assert gap["energy"] == pytest.approx(energy)
+    assert (gap["low"]["up"], gap["low"]["down"]) == (up, down)
+
+
 def test_refusals(haldane, invoke, tmp_path):
     def error(*words, code=1):
         done = invoke("edge-project", haldane, *words, "-q")

@@ -191,6 +191,18 @@ def haldane_boundary(strain, t2=0.1, phi=np.pi / 2):
     return abs(2 * t2 * np.sin(phi) * (np.sin(2 * theta) - 2 * np.sin(theta)))
 
 
+def of_both_spins(up, down, exchange, electrons):
+    """Two spinless models as the collinear spins of one, spin down higher by an energy (eV)."""
+    blocks = {}
+    for key in up.hamiltonian.keys() | down.hamiltonian.keys():
+        none = np.zeros((up.sizes[key[0]], up.sizes[key[1]]))
+        below = down.hamiltonian.get(key, none)
+        if key[0] == key[1] and not any(key[2]):
+            below = below + exchange * np.eye(len(none))
+        blocks[key] = np.stack([up.hamiltonian.get(key, none), below])
+    return replace(up, hamiltonian=blocks, spin="collinear", filled=electrons / 2)
+
+
 def kane_mele(M=0.1, so=0.06, rashba=0.05, t1=-1.0):
     """Kane and Mele's model with Rashba coupling; orthogonal spinors, Z2 = 1 by default.
 

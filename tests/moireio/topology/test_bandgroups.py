@@ -1,10 +1,17 @@
 """Names of groups of bands, and the bands that they are."""
 
 import pytest
+from toymodels import haldane, of_both_spins
 
 import moireio
 from moireio.errors import MoireioError
-from moireio.topology.bandgroups import BandGroup, filled_bands, parse_group, resolve_groups
+from moireio.topology.bandgroups import (
+    BandGroup,
+    filled_bands,
+    filled_of_spins,
+    parse_group,
+    resolve_groups,
+)
 
 
 @pytest.mark.parametrize(
@@ -102,3 +109,32 @@ def test_the_option():
     refused = run(command, ["--bands", "5:3"])
     assert refused.exit_code == 2
     assert "'5:3' names no bands (expected A:B" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("exchange", "electrons", "filled"),
+    [(7.0, 2, (2, 0)), (7.0, 1, (1, 0)), (7.0, 3, (2, 1)), (-7.0, 1, (0, 1)), (0.3, 2, (1, 1))],
+)
+def test_filled_bands_of_magnets(tmp_path, exchange, electrons, filled):
+    layer = haldane(M=0.2)
+    path = of_both_spins(layer, layer, exchange, electrons).write(tmp_path / "x.h5")
+    with moireio.open(path) as file:
+        assert filled_of_spins(file) == filled
+        middle = {(2, 0): 3.5, (1, 0): 0.0, (2, 1): 7.0, (0, 1): -7.0, (1, 1): 0.15}[filled]
+        assert filled_of_spins(file, energy=middle) == filled
+        groups = resolve_groups(file, (), by_spin=True)
+        named = [BandGroup(1, n, channel) for channel, n in enumerate(filled) if n]
+        assert groups == ([BandGroup(1, 1)] if filled == (1, 1) else named)
+        if filled != (1, 1):
+            with pytest.raises(MoireioError, match=f"spin up has {filled[0]} filled bands"):
+                resolve_groups(file, (parse_group("v1"),))
+        assert resolve_groups(file, (parse_group("1:2"),)) == [BandGroup(1, 2)]
+
+
+def test_filled_bands_where_spins_do_not_decide(tmp_path, made):
+    layer = haldane(M=0.2)
+    path = of_both_spins(layer, layer, 0.0, 1).write(tmp_path / "x.h5")
+    with moireio.open(path) as file:  # one electron in two equal bands
+        assert filled_of_spins(file) == (0.5, 0.5)
+    with moireio.open(made["o2_col"]) as file:  # a triplet
+        assert filled_of_spins(file) == (7, 5)
