@@ -292,7 +292,7 @@ def _projections(ctx, kind, opts):
     from moireio.downfold.lowdin import parse_mesh
     from moireio.downfold.trial import parse_projections
 
-    if not opts["projections"]:
+    if opts["projections"] is None:
         for name in ("window", "frozen", "smearing"):
             if _given(ctx, name):
                 raise click.UsageError(f"--{name} belongs to --projections.")

@@ -6,13 +6,13 @@ Nothing is lost. Element (a, b) of the matrix of R is ⟨a,0|O|b,R⟩; H in eV.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
-from moireio.errors import MoireioError
+from moireio.errors import DamagedError, MoireioError
 from moireio.formats.assembly.assemble import assemble
 from moireio.formats.assembly.elements import (
     OrbitalMap,
@@ -22,7 +22,7 @@ from moireio.formats.assembly.elements import (
     source_from_matrices,
 )
 from moireio.formats.assembly.sites import NO_CENTRES, sites
-from moireio.operators.views import stored_as
+from moireio.operators.views import ArraySource, stored_as
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Matrices = Mapping[Sequence[int], Any]
 LABEL = "matrices"
+#: Larger deviations from Hermitian are no rounding, eV and 1.
+LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-4}
 
 
 def read(
@@ -87,12 +89,19 @@ def read(
     Raises
     ------
     MoireioError
-        If the matrices do not fit the orbitals.
+        If the matrices do not fit the orbitals, or are not Hermitian.
     """
     notes = []
+    for name, word, words in (
+        ("spinor", spinor, (None, *get_args(Spinor))),
+        ("partners", partners, get_args(Partners)),
+    ):
+        if word not in words:
+            known = " or ".join(repr(one) for one in words)
+            raise MoireioError(f"`{name}` is {word!r}", path=label, remedy=f"{known} expected")
     spin = "spinor" if spinor else "none"
     given = list(hamiltonian) if isinstance(hamiltonian, (tuple, list)) else [hamiltonian]
-    given, overlap = [_arrays(matrices) for matrices in given], _arrays(overlap)
+    given, overlap = [_arrays(one, label) for one in given], _arrays(overlap, label)
     first = next((matrices for matrices in (*given, overlap) if matrices), None)
     if first is None:
         raise MoireioError("has no matrices", path=label)
@@ -106,7 +115,11 @@ def read(
             raise MoireioError("has neither `structure` nor `cell`", path=label)
         rows = next(iter(first.values())).shape[0]
         halved = spinor and given[0]
+        if halved and rows % 2:
+            raise MoireioError(f"has {rows} rows, which are no spinors", path=label)
         n = rows // 2 if halved else rows
+        if centres is not None and np.shape(centres) != (n, 3):
+            raise MoireioError(f"has centres {np.shape(centres)}, {(n, 3)} expected", path=label)
         atoms, basis, orbitals = sites(
             cell, centres, n, spinor=None if spinor == "atoms" else spinor
         )
@@ -127,26 +140,13 @@ def read(
         else:
             cells = sorted(map(_key, given[0]))
             lists = _listed(given[0], cells)
-        operators["hamiltonian"] = source_from_matrices(
-            "hamiltonian",
-            cells,
-            lists,
-            orbitals,
-            label=label,
-            spin=spin,
-            source=source,
-            partners=partners,
+        operators["hamiltonian"] = _operator(
+            "hamiltonian", cells, lists, orbitals, label, source, partners, spin
         )
     if overlap is not None:
         cells = sorted(map(_key, overlap))
-        operators["overlap"] = source_from_matrices(
-            "overlap",
-            cells,
-            _listed(overlap, cells),
-            spinless,
-            label=label,
-            source=source,
-            partners=partners,
+        operators["overlap"] = _operator(
+            "overlap", cells, _listed(overlap, cells), spinless, label, source, partners
         )
     return assemble(
         label,
@@ -213,17 +213,72 @@ def _basis(shells: Mapping[str, Sequence[int]] | Basis | None, label: str) -> Ba
     return Basis({name: SpeciesBasis(l=tuple(momenta)) for name, momenta in shells.items()})
 
 
-def _arrays(matrices: Matrices | None) -> Matrices | None:
+def _operator(
+    name: str,
+    cells: Sequence[tuple[int, ...]],
+    matrices: Sequence[Any],
+    orbitals: OrbitalMap,
+    label: str,
+    source: str,
+    partners: Partners,
+    spin: str = "none",
+) -> ArraySource:
+    """Return an operator; what is not Hermitian is refused."""
+    try:
+        return source_from_matrices(
+            name,
+            cells,
+            matrices,
+            orbitals,
+            label=label,
+            spin=spin,
+            source=source,
+            partners=partners,
+            limit=LIMITS[name],
+        )
+    except DamagedError as error:
+        if "differ by" not in error.what:
+            raise
+        raise MoireioError(
+            error.what,
+            path=label,
+            remedy="it must be Hermitian; where only one of R and -R is given, `partners` is "
+            '"missing" (or "half")',
+        ) from error
+
+
+def _arrays(matrices: Matrices | None, label: str) -> Matrices | None:
     """Return matrices by cell, nested lists among them as arrays."""
     if matrices is None:
         return None
-    return {R: one if hasattr(one, "shape") else np.asarray(one) for R, one in matrices.items()}
+    found: dict[Any, Any] = {}
+    for R, one in matrices.items():
+        array = one if hasattr(one, "shape") else np.asarray(one)
+        if array.dtype.kind not in "biufc":
+            try:
+                array = np.asarray(array, dtype=np.complex128)
+            except (TypeError, ValueError) as error:
+                raise MoireioError(
+                    f"the matrix of R = {R} does not consist of numbers", path=label
+                ) from error
+        found[R] = array
+    shapes = {one.shape for one in found.values()}
+    if len(shapes) > 1 or any(len(shape) != 2 or len(set(shape)) > 1 for shape in shapes):
+        listed = ", ".join(sorted(" x ".join(map(str, shape)) for shape in shapes))
+        raise MoireioError(
+            f"has matrices of {listed} elements; square ones of one size expected", path=label
+        )
+    return found
 
 
 def _key(cell: Sequence[int]) -> tuple[int, ...]:
-    R = tuple(int(n) for n in np.ravel(cell))
-    if len(R) != 3:
-        raise MoireioError(f"R = {list(R)} is not three integers", path=LABEL)
+    try:
+        R = tuple(int(n) for n in np.ravel(cell))
+        whole = len(R) == 3 and all(a == b for a, b in zip(R, np.ravel(cell), strict=True))
+    except (TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise MoireioError(f"R = {cell} is not three integers", path=LABEL)
     return R
 
 

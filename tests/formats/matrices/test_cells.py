@@ -95,3 +95,36 @@ def test_nested_lists_are_matrices():
         for given in (whole, arrays)
     )
     assert np.array_equal(one.hamiltonian.rows(0, 2), two.hamiltonian.rows(0, 2))
+
+
+@pytest.mark.parametrize("key", [(1, 0, 0), (-1, 0, 0)])
+def test_half_of_a_hamiltonian_is_not_averaged(key):
+    """One of R and -R alone: hoppings would be halved."""
+    half = {(0, 0, 0): np.diag([1.0, 2.0]), key: np.array([[0.3, 0.1j], [0.2, 0.4]])}
+    with pytest.raises(MoireioError, match=r"of its partner differ by 4\.0e-01 eV .*`partners` is"):
+        matrices.read(half, cell=np.eye(3))
+    phase = np.exp(2j * np.pi * np.dot(K[0], key))
+    expected = half[0, 0, 0] + phase * half[key] + np.conj(phase) * half[key].conj().T
+    found = matrices.read(half, cell=np.eye(3), partners="missing")
+    np.testing.assert_allclose(
+        levels(found, K[0])[0], np.linalg.eigvalsh(expected), rtol=0, atol=1e-14
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "text"),
+    [
+        ({(0, 0, 0): np.array([[1.0, 0.5], [0.0, 1.0]])}, {}, "differ by 5.0e-01 eV"),
+        ({(1, 0, 0): np.eye(3)}, {}, "matrices of 2 x 2, 3 x 3 elements"),
+        ({(0.5, 0, 0): np.eye(2)}, {}, r"R = \(0.5, 0, 0\) is not three integers"),
+        ({"100": np.eye(2)}, {}, "R = 100 is not three integers"),
+        ({(0, 0, 0): [["a", "b"], ["c", "d"]]}, {}, "does not consist of numbers"),
+        ({}, {"centres": np.zeros((3, 3))}, r"centres \(3, 3\), \(2, 3\) expected"),
+        ({}, {"spinor": "updown"}, "`spinor` is 'updown' .*'blocks' or"),
+        ({}, {"partners": "both"}, "`partners` is 'both' .*'given' or"),
+    ],
+)
+def test_faults_are_named(change, options, text):
+    given = {(0, 0, 0): np.eye(2), **change}
+    with pytest.raises(MoireioError, match=text):
+        matrices.read(given, cell=np.eye(3), **options)
