@@ -40,6 +40,10 @@ PAIRED = 0.5
 SAME_CELL = 1e-3
 
 
+#: Arrangements of spinor functions.
+ORDERS: dict[str, Spinor] = {"alternating": "interleaved", "blocks": "blocks"}
+
+
 @dataclass(eq=False)
 class OneSpin:
     """What is read for one Hamiltonian.
@@ -97,6 +101,8 @@ def read_calculation(
     Calculation
         The operators are in memory.
     """
+    if spinor_order not in (None, *ORDERS):
+        raise MoireioError(f"`spinor_order` is {spinor_order!r}", remedy=" or ".join(ORDERS))
     seconds = [name for name in companions if is_hamiltonian(name)]
     if len(seconds) > 1:
         raise MoireioError(
@@ -319,10 +325,7 @@ def _sites(
 def _spinor_order(one: OneSpin, given: str | None, notes: list[str]) -> Spinor:
     """Return how up and down functions are arranged."""
     if given is not None:
-        orders: dict[str, Spinor] = {"alternating": "interleaved", "blocks": "blocks"}
-        if given not in orders:
-            raise MoireioError(f"`spinor_order` is {given!r}", remedy="alternating or blocks")
-        return orders[given]
+        return ORDERS[given]
     if one.centres is not None:
         half = one.matrices.n // 2
         apart = {

@@ -17,7 +17,7 @@ OPTION = re.compile(r"(^|[\s(\"'`])--[a-z]")
 #: Arguments that the library gives to programs or looks for, and options of other programs.
 NOT_OURS = re.compile(r"--(probe|debug)|.*\bmpirun\b.*")
 #: Parameters that only a caller of the library can set.
-LIBRARY_ONLY = {"band_range", "cell", "params", "real", "shells", "structure"}
+LIBRARY_ONLY = {"band_range", "cell", "params", "partners", "real", "shells", "structure"}
 
 
 def _texts() -> Iterator[tuple[str, str]]:

@@ -144,8 +144,10 @@ def test_spinor_order_can_be_said(tmp_path):
     swapped = at_k(cells, matrices, K[0])[np.ix_([0, 2, 1, 3], [0, 2, 1, 3])]
     total = BlochSum.from_source(files.read(path).hamiltonian)
     np.testing.assert_allclose(total.dense(K[0]), swapped, atol=1e-12)
-    with pytest.raises(MoireioError, match="alternating or blocks"):
-        files.read(path, spinor_order="up")
+    for spinors in ("true", "false"):
+        (tmp_path / "x.win").write_text(win_text(CELL, 4, f"spinors = {spinors}"))
+        with pytest.raises(MoireioError, match="alternating or blocks"):
+            files.read(path, spinor_order="up")
 
 
 def test_a_slab_is_not_periodic_along_its_vacuum(tmp_path):
