@@ -166,7 +166,9 @@ def draw(found, window, path):
         zero = flat.energies[corner].mean()
         energies = 1e3 * (flat.bands.energies[0] - zero)
         first = flat.first - flat.bands.first_band
-        few = {"marker": "o", "ms": 3, "ls": "none"} if len(k_path) < 10 else {"lw": 0.9}
+        few = {"lw": 0.9}
+        if len(k_path) < 10:
+            few = {"marker": "_", "ms": 14, "mew": 1.0, "ls": "none"}
         for index in range(energies.shape[1]):
             inside = first <= index < first + flat.count
             axes.plot(
@@ -187,7 +189,7 @@ def draw(found, window, path):
         axes.set_xticks(places, ["Γ" if label == "G" else label for label in k_path.labels])
         for x in places[1:-1]:
             axes.axvline(x, color="0.8", lw=0.6, zorder=1)
-        margin = 0.0 if "lw" in few else 0.05 * places[-1]
+        margin = 0.0 if "lw" in few else 0.08 * places[-1]
         axes.set_xlim(places[0] - margin, places[-1] + margin)
         axes.set_ylim(-window, window)
         title = f"{kind}: width {1e3 * flat.width:.1f} meV"
