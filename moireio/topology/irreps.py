@@ -23,6 +23,7 @@ from moireio.symmetry.action import BlochAction
 from moireio.symmetry.finder import TOLERANCE, crystal_operations
 from moireio.symmetry.operations import Operation
 from moireio.symmetry.pointgroups import PointGroup, common_origin
+from moireio.system.neighbours import reduced
 from moireio.topology.bandgroups import BandGroup
 
 if TYPE_CHECKING:
@@ -105,21 +106,46 @@ def little_group(
         Å.
     """
     k = np.asarray(k, dtype=float)
-    kept: dict[bytes, Operation] = {}
+    kept: dict[bytes, list[Operation]] = {}
     for operation in operations:
         moved = (operation.of_k(k) - k)[pbc]
         if np.abs(moved - np.rint(moved)).max(initial=0) < 1e-6:
-            kept.setdefault(operation.lattice.tobytes(), operation)
-    group = list(kept.values())
-    found = common_origin([o.rotation for o in group], [o.translation for o in group], cell, pbc)
+            kept.setdefault(operation.lattice.tobytes(), []).append(operation)
+    group = [same[0] for same in kept.values()]
+    smaller = _smallest_cell([o.translation for o in next(iter(kept.values()))], cell)
+    found = common_origin([o.rotation for o in group], [o.translation for o in group], smaller, pbc)
     if found is None:
         return group, None
-    origin, cells = found
-    moved_group = [
-        replace(o, translation=o.translation + c @ cell, cells=o.cells + c)
-        for o, c in zip(group, cells, strict=True)
-    ]
+    origin, inverse = found[0], np.linalg.inv(cell)
+    moved_group = []
+    for same in kept.values():
+        needed = [((np.eye(3) - o.rotation) @ origin - o.translation) @ inverse for o in same]
+        cells = np.rint(needed)
+        best = int(np.argmin(np.linalg.norm((needed - cells) @ cell, axis=1)))
+        o, c = same[best], cells[best].astype(np.int64)
+        moved_group.append(replace(o, translation=o.translation + c @ cell, cells=o.cells + c))
     return moved_group, origin
+
+
+def _smallest_cell(translations: Sequence[npt.NDArray], cell: npt.NDArray) -> npt.NDArray:
+    """Return the cell of the lattice that translations of a crystal add to that of its cell, Å."""
+    count = len(translations)
+    fractions = np.rint(np.array(translations) @ np.linalg.inv(cell) * count).astype(np.int64)
+    rows = [*fractions, *(count * np.eye(3, dtype=np.int64))]
+    found = []
+    for axis in range(3):  # Euclid's algorithm on one column after another
+        while True:
+            least = min(
+                (n for n, row in enumerate(rows) if row[axis]), key=lambda n: abs(rows[n][axis])
+            )
+            pivot = rows.pop(least)
+            rows = [row - row[axis] // pivot[axis] * pivot for row in rows]
+            if not any(row[axis] for row in rows):
+                break
+            rows.append(pivot)
+        found.append(pivot)
+    vectors = np.array(found) / count @ cell
+    return np.asarray(reduced(vectors) @ vectors) if count > 1 else cell
 
 
 def levels_by_irreps(

@@ -23,3 +23,20 @@ def test_refusals(invoke, made):
     assert "there is no corner X (known: G, M, K, K')" in done.stderr
     done = invoke("irreps", made["o2_col"])
     assert done.exit_code == 1
+
+
+def test_a_supercell_has_the_irreps_of_its_cell(invoke, tmp_path):
+    found = {}
+    for name, words in (("cell", ()), ("supercell", ("--repeat", 2, 2))):
+        bare, path = tmp_path / f"{name}-bare.h5", tmp_path / f"{name}.h5"
+        assert invoke("build-twist", "graphene", "--index", 1, 2, *words, "-o", bare).exit_code == 0
+        assert invoke("tb-h", bare, "-m", "moon-koshino", "-o", path).exit_code == 0
+        bands = "1:8" if name == "cell" else "1:24"
+        done = invoke("irreps", path, "--bands", bands, "--points", "G", "--json")
+        found[name] = json.loads(done.stdout)["points"]["G"]["levels"]
+    assert max(level["deviation"] for level in found["supercell"]) < 1e-6
+    alone = {round(level["energy"], 6): level["label"] for level in found["cell"]}
+    folded = {round(level["energy"], 6): level["label"] for level in found["supercell"]}
+    common = alone.keys() & folded.keys()
+    assert len(common) >= 3
+    assert {e: alone[e] for e in common} == {e: folded[e] for e in common}
