@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from moireio.formats.assembly.elements import OrbitalMap
 from moireio.operators.blocks import block_offsets
+from moireio.system.neighbours import reduced
 from moireio.system.periodicity import USUAL_REACH
 from moireio.system.structure import Structure
 
@@ -99,24 +100,21 @@ def _nearest(
     """Return the nearest image of each pair, its distance, and that of the next image."""
     n_atoms = len(structure)
     i, j = np.divmod(keys, n_atoms)
-    grids = [np.arange(-1, 2) if along else np.arange(1) for along in pbc or (True,) * 3]
-    steps = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1).reshape(-1, 3)
-    fractional = structure.positions @ np.linalg.inv(structure.cell)
+    along = np.flatnonzero(np.array(pbc or (True,) * 3))
+    # Reduced, so that the nearest images lie next to the rounded one.
+    vectors = reduced(structure.cell[along]) @ np.eye(3, dtype=np.int64)[along]
+    steps = np.array(list(product((-1, 0, 1), repeat=len(along))), dtype=np.int64)
+    inverse = np.linalg.pinv(vectors @ structure.cell)
     # Of i < j, so that partners get opposite cells where two images are equally near.
     first, last = np.minimum(i, j), np.maximum(i, j)
-    base = -np.round(fractional[last] - fractional[first]).astype(np.int64)
-    base *= np.array(pbc or (True,) * 3, dtype=np.int64)
+    apart = structure.positions[last] - structure.positions[first]
+    base = -np.round(apart @ inverse).astype(np.int64)
     R = np.empty((len(keys), 3), dtype=np.int64)
     distances = np.empty((2, len(keys)))
     for begin in range(0, len(keys), 1 << 16):
         part = slice(begin, begin + (1 << 16))
-        cells = base[part, None, :] + steps
-        vectors = (
-            structure.positions[last[part], None, :]
-            - structure.positions[first[part], None, :]
-            + cells @ structure.cell
-        )
-        length = np.linalg.norm(vectors, axis=-1)
+        cells = (base[part, None, :] + steps) @ vectors
+        length = np.linalg.norm(apart[part, None, :] + cells @ structure.cell, axis=-1)
         order = np.argsort(length + 1e-9 * np.arange(len(steps)), axis=1)
         rows = np.arange(len(length))
         R[part] = cells[rows, order[:, 0]]

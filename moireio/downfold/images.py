@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import MoireioError
+from moireio.system.neighbours import reduced
 from moireio.system.structure import Structure
 
-SEARCH = 2  # cells of the mesh in which nearest images are sought
+NEAR = (-1, 0, 1)  # steps from the rounded image, along reduced vectors, to all nearest ones
 EQUAL = 1e-4  # Å
 
 
@@ -73,22 +75,53 @@ def nearest_images(
         The matrices.
     """
     steps = np.indices(tuple(shape)).reshape(3, -1).T
-    reach = [range(-SEARCH, SEARCH + 1) if periodic else range(1) for periodic in structure.pbc]
-    images = np.array(np.meshgrid(*reach, indexing="ij")).reshape(3, -1).T * np.asarray(shape)
-    count, n_atoms = len(images), len(structure)
-    weights = np.zeros((len(steps), count, n_atoms, n_atoms), dtype=np.float32)
-    offset = structure.positions[None, :] - structure.positions[:, None]
-    for place, step in enumerate(steps):
-        shifts = (step + images) @ structure.cell
-        distance = np.linalg.norm(offset + shifts[:, None, None], axis=-1)
-        near = distance < distance.min(axis=0) + EQUAL
-        weights[place] = near / near.sum(axis=0)
-    used = [tuple(x) for x in np.argwhere(weights.any(axis=(2, 3)))]
-    every = np.array([steps[place] + images[image] for place, image in used])
-    cells, where = np.unique(every, axis=0, return_inverse=True)
-    shape_out = (len(boxes), len(cells), *boxes.shape[2:])
-    out = np.zeros(shape_out, dtype=boxes.dtype)
-    for (place, image), target in zip(used, where.ravel(), strict=True):
-        weight = weights[place, image][np.ix_(rows, columns)]
-        out[:, target] += boxes[:, place] * weight
+    search = _Search(structure, shape)
+    found = [search.near(step) for step in steps]
+    cells, where = np.unique(
+        np.concatenate([R for _, _, R, _ in found]), axis=0, return_inverse=True
+    )
+    out = np.zeros((len(boxes), len(cells), *boxes.shape[2:]), dtype=boxes.dtype)
+    ends = np.cumsum([len(R) for _, _, R, _ in found])
+    n_atoms = len(structure)
+    for place, ((i, j, _, weights), end) in enumerate(zip(found, ends, strict=True)):
+        targets = where.ravel()[end - len(i) : end]
+        for target in np.unique(targets):
+            mine = targets == target
+            weight = np.zeros((n_atoms, n_atoms))
+            weight[i[mine], j[mine]] = weights[mine]
+            out[:, target] += boxes[:, place] * weight[np.ix_(rows, columns)]
     return cells.astype(np.int64), list(out)
+
+
+class _Search:
+    """The nearest images of pairs of atoms by lattice vectors of a mesh's supercell.
+
+    Its vectors are reduced, so that those images lie next to the rounded one, however skewed the
+    cell is and wherever the atoms are.
+    """
+
+    def __init__(self, structure: Structure, shape: Sequence[int]) -> None:
+        periodic = np.flatnonzero(structure.pbc)
+        whole = np.diag(np.asarray(shape, dtype=np.int64))[periodic]
+        vectors = reduced(whole @ structure.cell) @ whole  # in cells
+        self._cell, self._vectors = structure.cell, vectors
+        self._inverse = np.linalg.pinv(vectors @ structure.cell)
+        self._offset = structure.positions[None, :] - structure.positions[:, None]
+        self._around = np.array(list(product(NEAR, repeat=len(periodic))), dtype=np.int64)
+
+    def near(
+        self, step: npt.NDArray[np.int64]
+    ) -> tuple[
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.float64],
+    ]:
+        """Return atoms i and j, the lattice vector R and the weight of each nearest image."""
+        apart = self._offset + step @ self._cell
+        rounded = -np.rint(apart @ self._inverse).astype(np.int64)
+        images = (rounded[:, :, None] + self._around) @ self._vectors
+        distance = np.linalg.norm(apart[:, :, None] + images @ self._cell, axis=-1)
+        near = distance < distance.min(axis=2, keepdims=True) + EQUAL
+        i, j, image = np.nonzero(near)
+        return i, j, step + images[i, j, image], 1.0 / near.sum(axis=2)[i, j]

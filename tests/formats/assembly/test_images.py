@@ -37,6 +37,25 @@ def test_every_element_is_at_the_nearest_image():
     assert "bands are right at Gamma only" in note
 
 
+def test_skewed_cells():
+    """The vectors a, b + 9 a, c - 7 b stand for the same lattice as a, b, c."""
+    from dataclasses import replace
+
+    example = Example(shells={"C": (0,), "Mo": (0,), "H": (0,)})
+    cell = np.array([[1, 0, 0], [9, 1, 0], [0, -7, 1]]) @ CELL
+    structure = replace(example.structure, cell=cell)
+    orbitals = OrbitalMap.make(structure, example.basis)
+    cells, matrices, _ = at_nearest_images(
+        structure, orbitals, {"x": [[coo_array(np.ones((3, 3)))]]}
+    )
+    images = (np.array(list(np.ndindex(9, 9, 9))) - 4) @ CELL
+    for R, m in zip(cells["x"], matrices["x"][0], strict=True):
+        for i, j in zip(m.row, m.col, strict=True):
+            apart = structure.positions[j] - structure.positions[i]
+            shortest = np.linalg.norm(apart + images, axis=1).min()
+            assert np.linalg.norm(apart + R @ cell) < shortest + 1e-9
+
+
 def test_no_images_along_a_vacuum():
     cells = cut((True, False, True))[2]
     assert cells[:, 0].any()
