@@ -91,6 +91,7 @@ def main(ctx, source, output, in_place, plot, as_json, **settings):
     are kept; operators and results of the former positions are left out. It ends when forces are
     below --fmax; if they cannot be made so small, the file is written and the exit code is 1.
     """
+    from moireio.errors import MoireioError
     from moireio.formats.structures import files as structure_files
     from moireio.relax.calculators import open_calculator
     from moireio.system.layers import with_layers
@@ -106,6 +107,10 @@ def main(ctx, source, output, in_place, plot, as_json, **settings):
         file, structure, basis, inputs = structure_source(stack, source, in_place, settings["pbc"])
         structure, notes = settled_periodicity(file, structure, None, settings["pbc"])
         structure = with_layers(structure)
+        if plot and (structure.layer is None or structure.layer.max(initial=0) < 1):
+            raise MoireioError(
+                "there are no two layers to draw", path=source, remedy="leave out `plot`"
+            )
         moire = None if file is None else file.moire
         for note in notes:
             say(ctx, note)
@@ -134,7 +139,7 @@ def main(ctx, source, output, in_place, plot, as_json, **settings):
         journal.remove()
     if as_json:
         click.echo(json.dumps(record.as_json()))
-    _report(ctx, record)
+    _report(ctx, record, found)
     if not found.converged and settings["steps"] is None:
         fail(
             f"{output or source}: not converged: forces are {found.fmax:.1e} eV/Å after "
@@ -222,12 +227,9 @@ def _record(found, field, moire, settings):
 
 
 def _draw(found, analysis, plot):
-    from moireio.errors import MoireioError
     from moireio.plots.relaxation import draw_relaxation
     from moireio.relax.analysis import lying
 
-    if analysis is None:
-        raise MoireioError("there are no two layers to draw", remedy="leave out `plot`")
     start, end = lying(found.start), lying(found.structure, found.start)
     draw_relaxation(start, end, analysis, plot)
 
@@ -273,8 +275,10 @@ def _write(ctx, stack, file, found, moire, basis, record, inputs, output, in_pla
     writer.history("relax", arguments(), inputs)
 
 
-def _report(ctx, record):
+def _report(ctx, record, found):
     """Print what became of the structure."""
+    from moireio.relax.groups import loses_symmetry
+
     gain = record.energy_before - record.energy_after
     say(
         ctx,
@@ -294,6 +298,8 @@ def _report(ctx, record):
         moved = ", ".join(f"{d:.4f}" for d in record.inplane)
         say(ctx, f"largest displacement in the plane, a layer, Å: {moved}")
     if record.symmetry != "off":
-        same = record.group_before == record.group_after
         text = f"group {record.group_before} before, {record.group_after} after"
-        say(ctx, text if same else f"warning: {text}: keep it with `symmetry` keep")
+        lost = record.group_before != record.group_after and loses_symmetry(
+            found.start, found.structure
+        )
+        say(ctx, f"warning: {text}: keep it with `symmetry` keep" if lost else text)

@@ -45,3 +45,25 @@ def group_symbol(structure: Structure, tolerance: float = TOLERANCE) -> str | No
         return None
     symbol = found["international_short"] if isinstance(found, dict) else found.international_short
     return str(symbol)
+
+
+def loses_symmetry(before: Structure, after: Structure, tolerance: float = TOLERANCE) -> bool:
+    """Whether a structure has operations that another one of the same atoms lacks.
+
+    Parameters
+    ----------
+    before, after : Structure
+        The atoms in the same order; the cells may differ by a strain.
+    tolerance : float
+        How far a moved atom may lie from the one that it replaces, Å.
+
+    Returns
+    -------
+    bool
+        True if a rotation of `before`, as a matrix of lattice vectors, is none of `after`.
+    """
+    old, new = (
+        {o.lattice.tobytes() for o in crystal_operations(structure, tolerance)}
+        for structure in (before, after)
+    )
+    return not old <= new

@@ -181,6 +181,33 @@ def test_usage(invoke, cell, tmp_path):
     assert not (tmp_path / "x.h5").exists()
 
 
+def test_a_single_layer(invoke, tmp_path):
+    """Pictures are refused before the layer is relaxed; gained symmetry is no warning."""
+    path, out = tmp_path / "x.vasp", tmp_path / "out.h5"
+    structure = bilayer("graphene", "graphene", 3.4)
+    one = structure.layer == 0
+    noise = np.random.default_rng(0).normal(size=(int(one.sum()), 3)) * 0.01
+    layer = replace(
+        structure,
+        positions=structure.positions[one] + noise,
+        numbers=structure.numbers[one],
+        species=structure.species[one],
+        layer=None,
+    )
+    structure_files.write(str(path), layer, Basis(), "", False)
+    words = ["-c", EMT, "--fmax", 1e-6]
+    done = invoke("relax", path, "-o", out, *words, "--plot", tmp_path / "x.png")
+    assert done.exit_code == 1
+    assert "x.vasp: there are no two layers to draw (leave out --plot)" in done.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.vasp"]
+    done = invoke("relax", path, "-o", out, *words)
+    assert done.exit_code == 0, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("group ")
+    before, after = last.removeprefix("group ").removesuffix(" after").split(" before, ")
+    assert before != after
+
+
 def test_killed_and_resumed(tmp_path):
     start = bilayer("graphene", "graphene", 3.4, (0.2, 0.1))
     noise = np.random.default_rng(0).normal(size=start.positions.shape) * 0.05

@@ -8,7 +8,7 @@ from relaxing import bilayer, needs_lammps, springs, twisted
 
 from moireio.errors import MoireioError
 from moireio.relax.calculators import open_calculator
-from moireio.relax.groups import group_symbol
+from moireio.relax.groups import group_symbol, loses_symmetry
 from moireio.relax.journal import Journal
 from moireio.relax.lattice import deformed_moire, scaled
 from moireio.relax.record import make_record
@@ -73,6 +73,10 @@ def test_kept_symmetry_is_exact():
     noise = np.random.default_rng(0).normal(size=(len(structure), 3)) * 1e-4
     uneven = replace(structure, positions=structure.positions + noise)
     assert group_symbol(uneven) == group_symbol(structure) == "P321"
+    rough = replace(structure, positions=structure.positions + 100 * noise)
+    assert loses_symmetry(structure, rough)
+    assert not loses_symmetry(rough, structure)
+    assert not loses_symmetry(structure, uneven)
     with open_calculator("auto", uneven) as field:
         kept = relax(uneven, field, fmax=1e-3, keep_symmetry=True)
         free = relax(uneven, field, fmax=1e-3)
