@@ -220,7 +220,7 @@ def _table(rows):
         angle = "-" if row["angle"] is None else f"{abs(row['angle']):.4f}"
         gaps = " ".join("-" if g is None else f"{g:.3f}" for g in (below, above))
         widths = ",".join(f"{w:.3f}" for w in each)
-        isolated = "yes" if row["flat"].isolated else "no"
+        isolated = {True: "yes", False: "no", None: "?"}[row["flat"].isolated]
         lines.append(f"{angle} {row['atoms']} {width:.3f} {gaps} {isolated} {widths} {row['name']}")
         if row["weights"] is not None:
             first, weights = row["weights"]

@@ -27,11 +27,14 @@ class FlatBands:
         With at least one more band on each side, where there is one.
     first, count : int
         Index (from 0) of the first flat band among all bands of H, and the number of flat bands.
+    total : int, optional
+        Number of all bands of H.
     """
 
     bands: BandStructure
     first: int
     count: int
+    total: int | None = None
 
     @property
     def energies(self) -> npt.NDArray[np.float64]:
@@ -53,7 +56,7 @@ class FlatBands:
     def gap_below(self) -> float | None:
         """Gap to the highest energy of the band below, eV; negative where they overlap.
 
-        None if there is no band below.
+        None if there is no band below, or it was not kept.
         """
         index = self.first - self.bands.first_band - 1
         if index < 0:
@@ -64,7 +67,7 @@ class FlatBands:
     def gap_above(self) -> float | None:
         """Gap to the lowest energy of the band above, eV; negative where they overlap.
 
-        None if there is no band above.
+        None if there is no band above, or it was not kept.
         """
         index = self.first - self.bands.first_band + self.count
         if index >= self.bands.energies.shape[2]:
@@ -72,9 +75,14 @@ class FlatBands:
         return float(self.bands.energies[0, :, index].min() - self.energies.max())
 
     @property
-    def isolated(self) -> bool:
-        """Whether there is a gap on both sides."""
-        return all(gap is None or gap > 0 for gap in (self.gap_below, self.gap_above))
+    def isolated(self) -> bool | None:
+        """Whether there is a gap on both sides; None where a neighbouring band was not kept."""
+        gaps = self.gap_below, self.gap_above
+        if any(gap is not None and gap <= 0 for gap in gaps):
+            return False
+        ends = self.first == 0, self.first + self.count == self.total
+        known = all(gap is not None or end for gap, end in zip(gaps, ends, strict=True))
+        return True if known else None
 
 
 def flat_bands(
@@ -127,13 +135,12 @@ def flat_bands(
         filled = _below(bands, gap_energy)
     else:
         filled = _occupied(file)
-        total = int(file.basis.sizes(file.structure).sum())
-        total *= 2 if file.hamiltonian.meta.spin == "spinor" else 1
+        total = _total(file)
         band_range = max(filled - below - margin, 0), min(filled + above + margin, total) - 1
         if band_range[0] > filled - below or band_range[1] < filled + above - 1:
             raise MoireioError(f"there are only {total} bands, {filled} of them filled")
         bands = solve_bands(file, path, band_range=band_range, **options)
-    return _checked(bands, filled, below, above, file.label)
+    return _checked(bands, filled, below, above, file)
 
 
 def _kept(file, below, above, gap_energy):
@@ -150,7 +157,15 @@ def _kept(file, below, above, gap_energy):
         raise _unknown_electrons(file)
     else:
         filled = round(bands.electrons / (1 if bands.spinor else 2))
-    return _checked(bands, filled, below, above, file.label)
+    return _checked(bands, filled, below, above, file)
+
+
+def _total(file):
+    """Return the number of all bands; None where the file has no H."""
+    if "hamiltonian" not in file:
+        return None
+    held = 2 if file.hamiltonian.meta.spin == "spinor" else 1
+    return held * int(file.basis.sizes(file.structure).sum())
 
 
 def _occupied(file):
@@ -170,7 +185,8 @@ def _below(bands, energy):
     return bands.first_band + round(float(mean))
 
 
-def _checked(bands, filled, below, above, label):
+def _checked(bands, filled, below, above, file):
+    label, total = file.label, _total(file)
     first, count = filled - below, below + above
     kept = bands.energies.shape[2]
     if first < bands.first_band or first + count > bands.first_band + kept:
@@ -182,4 +198,4 @@ def _checked(bands, filled, below, above, label):
             path=label,
             remedy="compute them anew with `path`, or keep more of them with the command band",
         )
-    return FlatBands(bands, first, count)
+    return FlatBands(bands, first, count, total)

@@ -55,6 +55,22 @@ def test_all_bands_have_no_neighbours(made):
         flat_bands(file, moireio.make_path(file.structure, "GX", 3))
 
 
+def test_bands_that_are_kept_without_their_neighbours(invoke, made, tmp_path):
+    """Whether they are isolated is not known, nor claimed; those of the whole file are not."""
+    found = {}
+    for count in (4, 6, 52):
+        out = tmp_path / f"{count}.h5"
+        words = ["--bands", count, "-p", "GMKG", "-n", 9, "-o", out]
+        assert invoke("band", made["gr_ab"], *words).exit_code == 0
+        found[count] = json.loads(invoke("flat-band", out, "--json").stdout)
+    assert (found[4]["gap_below_meV"], found[4]["isolated"]) == (None, None)
+    assert found[6]["gap_below_meV"] < 0
+    assert found[6]["isolated"] is False
+    assert found[52]["isolated"] is False
+    table = invoke("flat-band", tmp_path / "4.h5").stdout
+    assert table.splitlines()[-1].split()[5] == "?"
+
+
 @pytest.mark.parametrize("name", ["gr_ab", "hbn_soc"])
 def test_weights_and_density(made, name):
     """Weights add up to one; the density's integral is the number of states (S is right)."""
