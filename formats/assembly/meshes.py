@@ -23,6 +23,7 @@ from moireio.formats.assembly.elements import OrbitalMap, Spinor, source_from_ma
 from moireio.formats.assembly.orders import OrbitalOrder
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis
+from moireio.system.neighbours import reduced
 from moireio.system.structure import Structure
 from moireio.units import Constants
 
@@ -169,25 +170,28 @@ class Images:
         Images
             Nothing but R = 0 along vectors that the structure is not periodic along.
         """
-        steps = np.array(shape)
-        n = len(structure)
-        reduced = structure.positions @ np.linalg.inv(structure.cell)
-        between = reduced[None, :] - reduced[:, None]
-        # a vector is brought near 0, then all neighbouring images are compared
-        spans = [range(-2, 3) if structure.pbc[axis] else range(1) for axis in range(3)]
-        shifts = np.array(list(product(*spans)))
+        n, periodic = len(structure), np.flatnonzero(structure.pbc)
+        between = structure.positions[None, :] - structure.positions[:, None]
+        # along reduced vectors of the supercell a vector is brought near 0, then all neighbouring
+        # images are compared
+        whole = np.diag(np.array(shape, dtype=np.int64))[periodic]
+        vectors = reduced(whole @ structure.cell) @ whole
+        inverse = np.linalg.pinv(vectors @ structure.cell)
+        around = list(product(range(-2, 3), repeat=len(periodic)))
+        shifts = np.array(around, dtype=np.int64) @ vectors
         found: dict[tuple[int, ...], tuple[Any, Any]] = {}
-        for R in np.ndindex(*shape):
-            near = np.rint((between + R) / steps) * structure.pbc
-            images = (np.array(R) - near * steps)[:, :, None] + shifts * steps
-            lengths = np.linalg.norm((between[:, :, None] + images) @ structure.cell, axis=-1)
+        for step in np.ndindex(*shape):
+            R = np.array(step)
+            near = np.rint((between + R @ structure.cell) @ inverse).astype(np.int64)
+            images = (R - near @ vectors)[:, :, None] + shifts
+            lengths = np.linalg.norm(between[:, :, None] + images @ structure.cell, axis=-1)
             excess = lengths - lengths.min(axis=-1, keepdims=True)
             share = np.where(excess < SAME, 1.0, 0.0)
             if decay:
                 share = np.where(excess < FADED * decay, np.exp(-excess / decay), 0.0)
             share /= share.sum(axis=-1, keepdims=True)
             for i, j, image in zip(*np.nonzero(share), strict=True):
-                key = tuple(images[i, j, image].astype(int).tolist())
+                key = tuple(images[i, j, image].tolist())
                 if key not in found:
                     found[key] = np.zeros((n, n)), np.zeros((n, n))
                 found[key][0][i, j] = share[i, j, image]

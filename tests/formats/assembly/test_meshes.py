@@ -44,6 +44,22 @@ def at(parts, k):
     return sum(np.exp(2j * np.pi * np.dot(k, R)) * one for R, one in parts.items())
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.4])
+def test_images_do_not_depend_on_the_lattice_vectors(decay):
+    """a, b + 9 a, c - 7 b are vectors of the same lattice, and 3 x 3 x 3 the same mesh."""
+    change = np.array([[1, 0, 0], [9, 1, 0], [0, -7, 1]])
+    skewed = Structure(change @ CELL, POSITIONS, [1, 6], [0, 1], ["H", "C"], (True, True, True))
+    found = []
+    for structure, matrix in ((structure_of(), np.eye(3, dtype=int)), (skewed, change)):
+        images = Images.shortest(structure, (3, 3, 3), decay)
+        order = np.lexsort((images.cells @ matrix).T)
+        found.append(((images.cells @ matrix)[order], images.weights[order]))
+    (cells, weights), (others, same) = found
+    strong, few = weights.max(axis=(1, 2)) > 1e-3, same.max(axis=(1, 2)) > 1e-3
+    assert np.array_equal(cells[strong], others[few])
+    np.testing.assert_allclose(weights[strong], same[few], rtol=0, atol=1e-4)
+
+
 BASIS = Basis({"H": SpeciesBasis((0,)), "C": SpeciesBasis((0, 1))})
 
 
