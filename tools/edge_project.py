@@ -140,6 +140,7 @@ def _solve(ctx, file, opts, choice):
         bands_below,
         beside_chern,
         cherns_below,
+        edges_overlap,
         middle_of_gap,
         narrow_places,
     )
@@ -194,5 +195,15 @@ def _solve(ctx, file, opts, choice):
     else:
         cherns = cherns_below(file, counts, main, choice)
     pairs = zip(edges.gaps, cherns, strict=True)
-    edges = replace(edges, gaps=tuple(beside_chern(gap, chern, sign) for gap, chern in pairs))
+    gaps = [beside_chern(gap, chern, sign) for gap, chern in pairs]
+    wider = "give a larger `cut`" if opts["cut"] else "take a wider one"
+    for n, gap in enumerate(gaps):
+        if gap.agree is False and edges_overlap(file, edges, gap.energy):
+            gaps[n] = replace(gap, agree=None)
+            say(
+                ctx,
+                f"note: at {gap.energy:z.6f} eV states of both edges repel each other: the ribbon "
+                f"is too narrow to be compared with C ({wider})",
+            )
+    edges = replace(edges, gaps=tuple(gaps))
     return edges, None if counts is None else agreement(file, edges, counts)

@@ -51,7 +51,8 @@ class EdgeGap:
     chern : int or None
         Chern number of all bands below; None where it is unknown.
     agree : bool or None
-        Whether both edges have the net number that it implies; None where it is unknown.
+        Whether both edges have the net number that it implies; None where it is unknown, or the
+        ribbon too narrow.
     """
 
     energy: float

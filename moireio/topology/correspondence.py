@@ -20,6 +20,7 @@ from moireio.topology.links import Links
 from moireio.topology.mesh_states import MeshStates
 from moireio.topology.ribbon import handedness
 from moireio.topology.solve import MESH
+from moireio.topology.states import INSIDE, MIXED
 from moireio.topology.threefold import chern_mod3
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ SMALL, LARGE = 12, 6  # k points along either vector
 DIRECT = 300  # orbitals up to which C of all bands below a gap is counted
 PLACES, ALIKE = 4, 1.1  # k points where a gap is narrow, how many at most; in the narrowest one
 CLOSED = 1e-4  # eV: a smaller gap is none
+SPLIT = 0.1  # of the distance of the layer's bands: edges that repel their states by more overlap
+NONE_OF_BULK = 0.9  # of that distance: closer states are not of the bulk
 
 
 def _mesh(file: "BlockFile", n_orbitals: int) -> npt.NDArray[np.float64]:
@@ -222,6 +225,53 @@ def beside_chern(gap: EdgeGap, chern: int | None, sign: int) -> EdgeGap:
     expected = -chern * sign
     agree = (gap.low.net, gap.high.net) == (expected, -expected)
     return replace(gap, chern=chern, agree=agree)
+
+
+def edges_overlap(file: "BlockFile", edges: EdgeStates, energy: float) -> bool:
+    """Return whether a ribbon is so narrow that states of both its edges repel each other.
+
+    At some k the levels next to an energy, above and below, are then neither states of one edge
+    nor of the bulk: there they would pass the energy if the ribbon were wider.
+
+    Parameters
+    ----------
+    file : BlockFile
+        The ribbon, or the layer it was cut from. In small cells of a layer states that are closer
+        to the energy than the layer's bands are known to be none of the bulk.
+    edges : EdgeStates
+        States of the ribbon.
+    energy : float
+        eV, in a gap of the layer.
+
+    Returns
+    -------
+    bool
+        False of half-infinite layers.
+    """
+    values, low, high = edges.energies, edges.low, edges.high
+    if not values.shape[1]:
+        return False
+    inside = 1 - low - high > INSIDE
+    side = np.abs(low - high) / np.maximum(low + high, 1e-12)
+    shared, distance = ~inside & (side < MIXED), 0.0
+    if file.structure.pbc.sum() == 2 and bloch_sums(file)[0][0].n_orbitals <= DIRECT:
+        distance = narrowest(file, energy)[0]
+        shared = (inside | shared) & (np.abs(values - energy) < NONE_OF_BULK * distance)
+    kinds = [np.isfinite(values)]
+    if edges.spin is not None and (np.abs(np.abs(edges.spin[2][kinds[0]]) - 1) < 1e-6).all():
+        kinds = [edges.spin[2] > 0, edges.spin[2] < 0]  # H has no elements between them
+    for own in kinds:
+        above = np.where(own & (values >= energy), values, np.inf)
+        below = np.where(own & (values < energy), values, -np.inf)
+        at = np.stack([above.argmin(axis=1), below.argmax(axis=1)], axis=1)
+        both = np.take_along_axis(shared, at, axis=1).all(axis=1)
+        split = above.min(axis=1) - below.max(axis=1)
+        # of two levels: what repels them is split · sin 2θ / 2, and their sides are ± cos 2θ
+        turned = 1 - np.take_along_axis(side, at, axis=1).max(axis=1) ** 2
+        split = split * np.sqrt(np.maximum(turned, 0))
+        if (both & np.isfinite(split) & (split > max(SPLIT * distance, CLOSED))).any():
+            return True
+    return False
 
 
 def cherns_below(

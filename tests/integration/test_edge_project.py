@@ -75,6 +75,17 @@ def test_the_gap_of_both_spins(invoke, tmp_path, exchange, electrons, up, down, 
     assert (gap["low"]["up"], gap["low"]["down"]) == (up, down)
 
 
+def test_a_ribbon_too_narrow_to_be_compared(haldane, invoke):
+    words = ("edge-project", haldane, "--points", 41)
+    done = invoke(*words, "--cut", 1)
+    rows = [line.split() for line in done.stdout.splitlines() if not line.startswith("#")]
+    assert [(row[2], row[6], row[7]) for row in rows] == [("0", "-1", "?")] * 2
+    assert "too narrow to be compared with C (give a larger --cut)" in done.stderr
+    done = invoke(*words, "--cut", 5, "--main-gap-chern", 1, "--json")
+    assert json.loads(done.stdout)["gaps"][0]["agree"] is False
+    assert "narrow" not in done.stderr
+
+
 def test_refusals(haldane, invoke, tmp_path):
     def error(*words, code=1):
         done = invoke("edge-project", haldane, *words, "-q")

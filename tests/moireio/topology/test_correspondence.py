@@ -17,9 +17,12 @@ from moireio.topology.correspondence import (
     beside_chern,
     chern_of_edges,
     cherns_below,
+    edges_overlap,
     middle_of_gap,
     narrowest,
 )
+from moireio.topology.edges import follow_edges
+from moireio.topology.ribbon import cut_ribbon
 
 ENERGIES = [-4.0, 0.0, 4.0]  # in the three gaps of `stack`
 
@@ -82,6 +85,19 @@ def test_counts_beside_chern_numbers():
     assert beside_chern(gap, None, 1).agree is None
     assert chern_of_edges(EdgeGap(0.0, EdgeCount(2), EdgeCount(-1)), 1) is None
     assert chern_of_edges(EdgeGap(0.0, EdgeCount(None), EdgeCount(None)), 1) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "width", "overlap"),
+    [("t3", 1, True), ("t3", 3, True), ("t3", 6, True), ("t3", 12, False), ("haldane", 5, False)],
+)
+def test_edges_that_repel_each_others_states(tmp_path, model, width, overlap):
+    models = {"t3": toymodels.haldane(t3=-0.5), "haldane": toymodels.haldane(M=0.1)}
+    with moireio.open(models[model].write(tmp_path / "x.h5")) as file:
+        edges = follow_edges(cut_ribbon(file, width, 0), [0.0], points=41)
+        assert edges_overlap(file, edges, 0.0) is overlap
+        # C = 2 of t3 has two states at either edge where these are far apart, −1 of the other one
+        assert (abs(edges.gaps[0].low.net) != (2 if model == "t3" else 1)) is overlap
 
 
 @pytest.mark.parametrize(
