@@ -272,7 +272,7 @@ def _filling(ctx, file, opts, choice, notes):
         counts = " × ".join(map(str, occupation.mesh))
         gap = "no gap" if occupation.gap is None else f"gap {occupation.gap:.4f} eV"
         notes.append(
-            f"Fermi level {occupation.fermi:.6f} eV, {occupation.electrons:g} electrons, {gap} "
+            f"Fermi level {occupation.fermi:z.6f} eV, {occupation.electrons:g} electrons, {gap} "
             f"({counts} k points)"
         )
         return occupation

@@ -136,7 +136,7 @@ def _band_errors(row):
 def _text(row):
     errors = row["errors"]
     lines = [
-        f"common shift μ = {errors.mu * 1e3:.3f} meV, removed",
+        f"common shift μ = {errors.mu * 1e3:z.3f} meV, removed",
         f"{'|ΔH|, meV':14s}{'mean':>10s}{'max over orbital pairs of the mean':>38s}{'largest':>10s}"
         "   at",
     ]

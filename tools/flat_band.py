@@ -218,7 +218,7 @@ def _table(rows):
     for row in rows:
         width, below, above, each = _numbers(row)
         angle = "-" if row["angle"] is None else f"{abs(row['angle']):.4f}"
-        gaps = " ".join("-" if g is None else f"{g:.3f}" for g in (below, above))
+        gaps = " ".join("-" if g is None else f"{g:z.3f}" for g in (below, above))
         widths = ",".join(f"{w:.3f}" for w in each)
         isolated = {True: "yes", False: "no", None: "?"}[row["flat"].isolated]
         lines.append(f"{angle} {row['atoms']} {width:.3f} {gaps} {isolated} {widths} {row['name']}")

@@ -28,7 +28,7 @@ def bands_table(bands: BandStructure) -> str:
     )
     lines = ["# energies in eV; distance along the path in 1/Å (with the 2π), k fractional"]
     if bands.fermi is not None:
-        lines.append(f"# Fermi level {bands.fermi:.9f} eV")
+        lines.append(f"# Fermi level {bands.fermi:z.9f} eV")
     if marks:
         lines.append(f"# corners: {marks}")
     lines.append(f"# distance k1 k2 k3 E{bands.first_band + 1} …")
@@ -39,8 +39,8 @@ def bands_table(bands: BandStructure) -> str:
         for n, values in enumerate(energies):
             if n in breaks:
                 lines.append("")
-            k = " ".join(f"{v:11.8f}" for v in path.k[n])
-            lines.append(f"{path.distance[n]:.8f} {k} " + " ".join(f"{v:.9f}" for v in values))
+            k = " ".join(f"{v:z11.8f}" for v in path.k[n])
+            lines.append(f"{path.distance[n]:.8f} {k} " + " ".join(f"{v:z.9f}" for v in values))
     return "\n".join(lines) + "\n"
 
 

@@ -46,7 +46,7 @@ def fermi_line(dos: DensityOfStates) -> str:
     str
         Such as ``Fermi level -3.5614 eV (electrons 16)``; of one from moments with its errors.
     """
-    text = f"Fermi level {dos.fermi:.4f}"
+    text = f"Fermi level {dos.fermi:z.4f}"
     if dos.fermi_error is not None:
         text += f" ± {dos.fermi_error:.4f}"
     text += " eV"
@@ -111,7 +111,7 @@ def dos_table(dos: DensityOfStates) -> str:
     names, values = columns(dos)
     lines = [f"# {line}" for line in header(dos)]
     lines.append("# " + "  ".join(n.replace(" ", "_") for n in names))
-    lines += [f"{v[0]:.6f} " + " ".join(f"{x:.8g}" for x in v[1:]) for v in values]
+    lines += [f"{v[0]:z.6f} " + " ".join(f"{x:.8g}" for x in v[1:]) for v in values]
     return "\n".join(lines) + "\n"
 
 

@@ -83,7 +83,8 @@ class Run:
         fermi, stored = occupation.fermi, self.file.electrons.fermi
         if stored is not None and abs(stored - fermi) > SMALLEST_GAP and occupation.gap is None:
             self.notes.append(
-                f"the Fermi level in the file is {stored:.4f} eV, on this mesh it is {fermi:.4f} eV"
+                f"the Fermi level in the file is {stored:z.4f} eV, on this mesh it is "
+                f"{fermi:z.4f} eV"
             )
         return {
             "fermi": fermi,

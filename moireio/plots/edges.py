@@ -137,7 +137,7 @@ def _heading(edges, name):
     parts = []
     for gap in edges.gaps:
         count = getattr(gap, name)
-        text = f"{gap.energy:.3f} eV: net {signed(count.net)}"
+        text = f"{gap.energy:z.3f} eV: net {signed(count.net)}"
         if count.up is not None:
             text += f" (↑ {signed(count.up)}, ↓ {signed(count.down)})"
         parts.append(text)

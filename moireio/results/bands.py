@@ -314,12 +314,12 @@ class BandsKind(ResultKind[BandStructure]):
         """Return a line, and one of the Fermi level and the gap where they are known."""
         spins = " (spin up and down)" if summary["spins"] == 2 else ""
         text = f"{summary['path']}, {summary['k_points']} k points, {summary['bands']} bands{spins}"
-        text += f", {summary['lowest']:.4f} … {summary['highest']:.4f} eV"
+        text += f", {summary['lowest']:z.4f} … {summary['highest']:z.4f} eV"
         lines = [f"{group:<12} {text}" + (", with states" if summary["states"] else "")]
         vbm, cbm, fermi = (summary[name] for name in ("vbm", "cbm", "fermi"))
-        parts = [] if fermi is None else [f"Fermi level {fermi:.4f} eV"]
+        parts = [] if fermi is None else [f"Fermi level {fermi:z.4f} eV"]
         if vbm is not None:
-            parts += [f"VBM {vbm:.4f} eV", f"CBM {cbm:.4f} eV"]
+            parts += [f"VBM {vbm:z.4f} eV", f"CBM {cbm:z.4f} eV"]
             overlap = f"no gap: they overlap by {vbm - cbm:.4f} eV"
             parts.append(f"gap {cbm - vbm:.4f} eV on this path" if cbm > vbm else overlap)
         return [*lines, f"{'':12} {', '.join(parts)}"] if parts else lines

@@ -195,5 +195,5 @@ class DensityOfStatesKind(ResultKind[DensityOfStates]):
         """Return one line."""
         mesh = " × ".join(map(str, summary["mesh"]))
         text = f"{mesh} k points, {summary['method']}, {summary['groups']} projections"
-        text += f", {summary['lowest']:.4f} … {summary['highest']:.4f} eV"
+        text += f", {summary['lowest']:z.4f} … {summary['highest']:z.4f} eV"
         return [f"{group:<12} {text}"]

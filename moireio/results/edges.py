@@ -221,7 +221,7 @@ class EdgesKind(ResultKind[EdgeStates]):
             of_what = f"{summary['width']} cells wide"
         text = f"{of_what}, {summary['kpoints']} k points, {summary['bands']} bands"
         for energy, low, high, _ in summary["gaps"]:
-            text += f"; {energy:.4f} eV: low edge {signed(low)}, high edge {signed(high)}"
+            text += f"; {energy:z.4f} eV: low edge {signed(low)}, high edge {signed(high)}"
         return [f"{group:<12} {text}"]
 
 

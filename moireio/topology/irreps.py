@@ -454,7 +454,7 @@ def irreps_table(points: dict[str, PointLevels]) -> str:
         for level in point.levels:
             chi = " ".join(_number(c) for c in level.characters.values())
             lines.append(
-                f"{level.bands} {level.energy:.5f} {level.label.replace(' ', '')} "
+                f"{level.bands} {level.energy:z.5f} {level.label.replace(' ', '')} "
                 f"{level.deviation:.1e} {chi}"
             )
     return "\n".join(lines) + "\n"
@@ -462,4 +462,4 @@ def irreps_table(points: dict[str, PointLevels]) -> str:
 
 def _number(value: complex) -> str:
     real, imaginary = (0.0 if abs(v) < 5e-4 else v for v in (value.real, value.imag))
-    return f"{real:.3f}" if imaginary == 0 else f"{real:.3f}{imaginary:+.3f}i"
+    return f"{real:z.3f}" if imaginary == 0 else f"{real:z.3f}{imaginary:+.3f}i"

@@ -45,7 +45,7 @@ def edges_table(edges: EdgeStates, states: bool = False, agreement: Agreement | 
             up, down = ("-" if n is None else signed(n) for n in (count.up, count.down))
             k = " ".join(f"{v:.5f}" for v in count.k)
             lines.append(
-                f"{gap.energy:12.6f} {name:>5} {signed(count.net):>4} {up:>4} {down:>4} "
+                f"{gap.energy:z12.6f} {name:>5} {signed(count.net):>4} {up:>4} {down:>4} "
                 f"{count.crossings:6d} {signed(gap.chern):>4} {agree:>5}  {k}".rstrip()
             )
     if states and edges.energies.shape[1]:
@@ -59,7 +59,7 @@ def edges_table(edges: EdgeStates, states: bool = False, agreement: Agreement | 
             columns += [] if edges.layers is None else list(edges.layers[:, n])
             for row in np.transpose(columns)[np.isfinite(edges.energies[n])]:
                 weights = " ".join(f"{v:.5f}" for v in row[1:])
-                lines.append(f"{k:.8f} {row[0]:.9f} {weights}")
+                lines.append(f"{k:.8f} {row[0]:z.9f} {weights}")
     if agreement is not None:
         parts = [f"{name} {signed(n)}" for name, n in _four(agreement).items()]
         if agreement.z2 is not None:

@@ -224,9 +224,9 @@ def _rows(result: RotationEigenvalues, axis: int, channel: int) -> list[str]:
     lines, ends = [], dict(groups_of(result, channel))
     for row in range(result.count):
         band = result.first_band + row
-        energies = " ".join(f"{e:.5f}" for e in result.energies[channel, :, row])
+        energies = " ".join(f"{e:z.5f}" for e in result.energies[channel, :, row])
         n = " ".join(f"{v:2d}" for v in result.n[channel, axis, :, row])
-        sz = " ".join("-" if np.isnan(v) else f"{v:.2f}" for v in result.sz[channel, :, row])
+        sz = " ".join("-" if np.isnan(v) else f"{v:z.2f}" for v in result.sz[channel, :, row])
         spin = spin_of_row(result, channel, row) or ("no spin" if result.spinor else "-")
         own = chern_of_row(result, axis, channel, row)
         text = f"{band} {energies} {n} {sz} {spin.replace(' ', '_')} {_sign(own)}"

@@ -291,7 +291,7 @@ def describe_experts(experts: Sequence[Expert], source: ExpertsSource) -> list[s
         Shifts, middle layers, uncovered pairs.
     """
     lines = [
-        f"{expert.name}: shifted by {mu * 1e3:.2f} meV"
+        f"{expert.name}: shifted by {mu * 1e3:z.2f} meV"
         for expert, mu in zip(experts, source.shifts, strict=True)
     ]
     for joint in source.joints:
