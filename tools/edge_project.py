@@ -135,6 +135,7 @@ def _solve(ctx, file, opts, choice):
     """Return the edge states, and how they compare with Chern numbers in the file."""
     from dataclasses import replace
 
+    from moireio.results.edges import signed
     from moireio.topology.correspondence import (
         agreement,
         bands_below,
@@ -191,11 +192,17 @@ def _solve(ctx, file, opts, choice):
     sign = handedness(file.structure.cell, edges.periodic, edges.open)
     main = opts["main_gap_chern"]
     if counts is None:
-        cherns = [main if energy == max(energies) else None for energy in energies]
+        known = None if main is None else (main,)
+        cherns = [known if energy == max(energies) else None for energy in energies]
     else:
         cherns = cherns_below(file, counts, main, choice)
-    pairs = zip(edges.gaps, cherns, strict=True)
-    gaps = [beside_chern(gap, chern, sign) for gap, chern in pairs]
+    gaps = []
+    for gap, chern in zip(edges.gaps, cherns, strict=True):
+        of_spins = () if chern is None or len(chern) == 1 else chern
+        gaps.append(beside_chern(gap, None if chern is None else sum(chern), sign, of_spins))
+        if any(of_spins):
+            up, down = map(signed, of_spins)
+            say(ctx, f"note: below {gap.energy:z.6f} eV C is {up} of spin up, {down} of spin down")
     wider = "give a larger `cut`" if opts["cut"] else "take a wider one"
     for n, gap in enumerate(gaps):
         if gap.agree is False and edges_overlap(file, edges, gap.energy):

@@ -43,7 +43,7 @@ def _mesh(file: "BlockFile", n_orbitals: int) -> npt.NDArray[np.float64]:
 
 def bands_below(
     file: "BlockFile", energies: Sequence[float], choice: SolverChoice | None = None
-) -> list[int]:
+) -> list[tuple[int, ...]]:
     """Return the number of bands of a layer below some energies, each in one of its gaps.
 
     Parameters
@@ -57,8 +57,8 @@ def bands_below(
 
     Returns
     -------
-    list of int
-        Bands of both spins where these are apart.
+    list of tuple of int
+        One number each, or those of up and down of collinear spin.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def bands_below(
                 path=file.label,
                 remedy="give another `energy`",
             )
-    return [int(own[:, 0].sum()) for own in counts]
+    return [tuple(own[:, 0].tolist()) for own in counts]
 
 
 def narrowest(
@@ -202,7 +202,9 @@ def middle_of_gap(file: "BlockFile", choice: SolverChoice | None = None) -> floa
     return float(top + bottom) / 2
 
 
-def beside_chern(gap: EdgeGap, chern: int | None, sign: int) -> EdgeGap:
+def beside_chern(
+    gap: EdgeGap, chern: int | None, sign: int, of_spins: tuple[int, ...] = ()
+) -> EdgeGap:
     """Return counts of a gap beside the Chern number of the bands below it.
 
     Parameters
@@ -213,6 +215,9 @@ def beside_chern(gap: EdgeGap, chern: int | None, sign: int) -> EdgeGap:
         Chern number; None if unknown.
     sign : {1, -1}
         On which side of the layer (periodic vector × open vector) points, see `handedness`.
+    of_spins : tuple of two int, optional
+        C of up and of down of collinear spin: the states of either must have the number that it
+        implies.
 
     Returns
     -------
@@ -222,8 +227,12 @@ def beside_chern(gap: EdgeGap, chern: int | None, sign: int) -> EdgeGap:
     """
     if chern is None:
         return replace(gap, chern=chern)
-    expected = -chern * sign
-    agree = (gap.low.net, gap.high.net) == (expected, -expected)
+    low, high = gap.low, gap.high
+    counted = [(low.net, high.net)]
+    if of_spins:
+        counted += [(low.up, high.up), (low.down, high.down)]
+    expected = [-number * sign for number in (chern, *of_spins)]
+    agree = counted == [(number, -number) for number in expected]
     return replace(gap, chern=chern, agree=agree)
 
 
@@ -276,10 +285,10 @@ def edges_overlap(file: "BlockFile", edges: EdgeStates, energy: float) -> bool:
 
 def cherns_below(
     file: "BlockFile",
-    counts: Sequence[int],
+    counts: Sequence[tuple[int, ...]],
     main_gap_chern: int | None = None,
     choice: SolverChoice | None = None,
-) -> list[int | None]:
+) -> list[tuple[int, ...] | None]:
     """Return the Chern number of all bands of a layer below some gaps.
 
     C(gap) = C(main gap) − Σ C of the bands between, where the main gap is the highest one. C(main
@@ -290,17 +299,18 @@ def cherns_below(
     ----------
     file : BlockFile
         Periodic along two vectors.
-    counts : sequence of int
-        Bands below each gap.
+    counts : sequence of tuple of int
+        Bands below each gap, from `bands_below`.
     main_gap_chern : int, optional
-        C of all bands below the highest of them.
+        C of all bands below the highest of them, of both spins together.
     choice : SolverChoice, optional
         How levels are found.
 
     Returns
     -------
-    list of (int or None)
-        None where it is unknown.
+    list of (tuple of int or None)
+        One number each, or those of up and down of collinear spin, which add up, where
+        `main_gap_chern` is not given; None where it is unknown.
 
     Raises
     ------
@@ -308,37 +318,56 @@ def cherns_below(
         If the bands between two gaps are not separated from others, or no Chern number stands.
     """
     sums, _, spin = bloch_sums(file)
-    collinear, main = len(sums) == 2, max(counts)
-    if main_gap_chern is None:
-        if all(obeys_time_reversal(one, spin == "spinor") for one in sums):
-            return [0] * len(counts)
-        main_gap_chern = _stored(file, (1, main))
-        if main_gap_chern is None and sums[0].n_orbitals <= DIRECT and not collinear:
-            main_gap_chern = _counted(file, BandGroup(1, main), choice)
-    found: dict[int, int | None] = {main: main_gap_chern}
-    for count in counts:
-        if count in found or main_gap_chern is None or collinear:
-            found.setdefault(count, None)
+    main = max(counts, key=sum)
+    total = sums[0].n_orbitals
+
+    def of_bands(below: Sequence[int], count: bool) -> tuple[int, ...] | None:
+        """Return C of the bands above some of each spin, and below the main gap."""
+        found = []
+        for channel, (lower, upper) in enumerate(zip(below, main, strict=True)):
+            if lower == upper or upper - lower == total:
+                found.append(0)
+                continue
+            group = BandGroup(lower + 1, upper, channel if spin == "collinear" else None)
+            chern = _stored(file, group)
+            if chern is None and not count:
+                return None
+            found.append(_counted(file, group, choice) if chern is None else chern)
+        return tuple(found)
+
+    if main_gap_chern is not None:
+        whole: tuple[int, ...] | None = (main_gap_chern,)
+    elif all(obeys_time_reversal(one, spin == "spinor") for one in sums):
+        return [(0,) * len(sums)] * len(counts)
+    else:
+        whole = of_bands((0,) * len(sums), total <= DIRECT)
+    known: dict[tuple[int, ...], tuple[int, ...] | None] = {main: whole}
+    for below in counts:
+        if below in known or whole is None:
+            known.setdefault(below, None)
             continue
-        between = _stored(file, (count + 1, main))
-        if between is None:
-            between = _counted(file, BandGroup(count + 1, main), choice)
-        found[count] = main_gap_chern - between
-    return [found[count] for count in counts]
+        between = of_bands(below, True)
+        assert between is not None
+        if len(between) > len(whole):
+            between = (sum(between),)
+        known[below] = tuple(a - b for a, b in zip(whole, between, strict=True))
+    return [known[below] for below in counts]
 
 
-def _stored(file: "BlockFile", bands: tuple[int, int]) -> int | None:
+def _stored(file: "BlockFile", bands: BandGroup) -> int | None:
     """Return the Chern number of a group of bands in ``/chern``, None if it is not there."""
     if "chern" not in file:
         return None
-    group = file.result("chern").of(bands)
-    return None if group is None or group.channel is not None else int(group.chern)
+    for group in file.result("chern").groups:
+        if (*group.bands, group.channel) == (bands.first, bands.last, bands.channel):
+            return int(group.chern)
+    return None
 
 
 def _counted(file: "BlockFile", group: BandGroup, choice: SolverChoice | None) -> int:
     """Count the Chern number of a group of bands by plaquettes."""
     with naming(file.label):
-        space = BandSpace(MeshStates(file, [group], solver=choice), group)
+        space = BandSpace(MeshStates(file, [group], solver=choice), group, group.channel or 0)
         coarse, _ = chern_number(space, Links.from_file(file), MESH, f"bands {group}")
     return coarse.chern
 
@@ -375,7 +404,9 @@ class Agreement:
         return self.edges is not None and max(map(len, (whole, modulo, parities))) < 2
 
 
-def agreement(file: "BlockFile", edges: EdgeStates, counts: Sequence[int]) -> Agreement | None:
+def agreement(
+    file: "BlockFile", edges: EdgeStates, counts: Sequence[tuple[int, ...]]
+) -> Agreement | None:
     """Compare counts at edges with Chern numbers that the file has of the same bands.
 
     Parameters
@@ -384,16 +415,19 @@ def agreement(file: "BlockFile", edges: EdgeStates, counts: Sequence[int]) -> Ag
         The layer, with ``/symmetry`` or ``/chern``.
     edges : EdgeStates
         States of its edges.
-    counts : sequence of int
-        Bands below each of their gaps.
+    counts : sequence of tuple of int
+        Bands below each of their gaps, from `bands_below`.
 
     Returns
     -------
     Agreement or None
-        At the first gap whose bands the file knows; None if there is none.
+        At the first gap whose bands the file knows; None if there is none, or spin is collinear.
     """
     sign = handedness(file.structure.cell, edges.periodic, edges.open)
-    for gap, count in zip(edges.gaps, counts, strict=True):
+    for gap, below in zip(edges.gaps, counts, strict=True):
+        if len(below) > 1:
+            return None
+        (count,) = below
         c3 = fukui = wilson = z2 = None
         if "symmetry" in file:
             found = file.result("symmetry")

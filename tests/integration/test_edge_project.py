@@ -73,6 +73,9 @@ def test_the_gap_of_both_spins(invoke, tmp_path, exchange, electrons, up, down, 
     (gap,) = json.loads(done.stdout)["gaps"]
     assert gap["energy"] == pytest.approx(energy)
     assert (gap["low"]["up"], gap["low"]["down"]) == (up, down)
+    assert (gap["chern"], gap["agree"]) == (up + down, True)  # (periodic × open)_z < 0
+    signs = [f"{n:+d}" if n else "0" for n in (up, down)]
+    assert f"eV C is {signs[0]} of spin up, {signs[1]} of spin down" in done.stderr
 
 
 def test_a_ribbon_too_narrow_to_be_compared(haldane, invoke):

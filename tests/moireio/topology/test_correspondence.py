@@ -55,7 +55,7 @@ def three_gaps(tmp_path_factory):
 
 def test_gaps_of_the_layer(three_gaps):
     with moireio.open(three_gaps) as file:
-        assert bands_below(file, ENERGIES) == [1, 2, 3]
+        assert bands_below(file, ENERGIES) == [(1,), (2,), (3,)]
         assert middle_of_gap(file) == pytest.approx(4.0)
         with pytest.raises(MoireioError, match=r"3 eV is in no gap of the layer: band 3 passes it"):
             bands_below(file, [3.0])
@@ -69,13 +69,24 @@ def test_chern_numbers_of_lower_gaps_are_those_of_the_main_gap_without_the_bands
     three_gaps, main
 ):
     with moireio.open(three_gaps) as file:
-        assert cherns_below(file, [1, 2, 3], main) == [1, 0, -1]
-        assert cherns_below(file, [2], 7) == [7]  # as it is given
+        assert cherns_below(file, [(1,), (2,), (3,)], main) == [(1,), (0,), (-1,)]
+        assert cherns_below(file, [(2,)], 7) == [(7,)]  # as it is given
 
 
 def test_time_reversal_needs_no_counting(tmp_path):
     with moireio.open(toymodels.kane_mele().write(tmp_path / "x.h5")) as file:
-        assert cherns_below(file, [2, 1]) == [0, 0]
+        assert cherns_below(file, [(2,), (1,)]) == [(0,), (0,)]
+
+
+def test_chern_numbers_of_either_spin(tmp_path):
+    # C = −1, 1 of the bands of spin up; 1, −1 of those of spin down, all of them higher
+    layers = toymodels.haldane(M=0.2), toymodels.haldane(M=0.2, phi=-np.pi / 2)
+    model = toymodels.of_both_spins(*layers, 7.0, 3)
+    with moireio.open(model.write(tmp_path / "x.h5")) as file:
+        counts = bands_below(file, [0.0, 3.5, 7.0])
+        assert counts == [(1, 0), (2, 0), (2, 1)]
+        assert cherns_below(file, counts) == [(-1, 0), (0, 0), (0, 1)]
+        assert cherns_below(file, counts, 1) == [(-1,), (0,), (1,)]
 
 
 def test_counts_beside_chern_numbers():
@@ -83,6 +94,8 @@ def test_counts_beside_chern_numbers():
     assert [chern_of_edges(gap, sign) for sign in (1, -1)] == [-2, 2]
     assert [beside_chern(gap, -2, sign).agree for sign in (1, -1)] == [True, False]
     assert beside_chern(gap, None, 1).agree is None
+    gap = EdgeGap(0.0, EdgeCount(0, 1, -1), EdgeCount(0, -1, 1))
+    assert [beside_chern(gap, 0, 1, c).agree for c in ((), (-1, 1), (1, -1))] == [True, True, False]
     assert chern_of_edges(EdgeGap(0.0, EdgeCount(2), EdgeCount(-1)), 1) is None
     assert chern_of_edges(EdgeGap(0.0, EdgeCount(None), EdgeCount(None)), 1) is None
 
