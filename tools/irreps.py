@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import click
 
@@ -44,7 +45,8 @@ def main(ctx, source, **opts):
     SOURCE holds H and (unless its basis is orthogonal) S. Of every group of levels the table has
     the characters, how far they are from those of a sum of irreps, and its label: Mulliken's
     symbols, with spin-orbit coupling E1/2, E3/2 … by the angular momentum about the main axis; "?"
-    where H breaks the symmetry or the little group has no common origin. Energies are eV.
+    where H breaks the symmetry or the little group has no common origin. Collinear spin gives a
+    table for each spin (in the JSON a list of two objects). Energies are eV.
     """
     from moireio.blockfile.stream import check_outputs, open_source
     from moireio.errors import MoireioError
@@ -61,17 +63,24 @@ def main(ctx, source, **opts):
     choice = solver_choice(opts)
     with open_source(source) as file:
         selections = opts["bands"] or (parse_group("v4:c4", shortened=True),)
-        (group,) = resolve_groups(file, selections, opts["energy"], solver=choice)
-        with show_progress(ctx, "irreps") as update:
-            points = levels_by_irreps(
-                file,
-                group,
-                labels,
-                position_tolerance=opts["position_tolerance"],
-                solver=choice,
-                progress=update,
-                note=lambda line: say(ctx, f"note: {line}"),
-            )
+        groups = resolve_groups(file, selections, opts["energy"], solver=choice, by_spin=True)
+        collinear = file.hamiltonian.meta.spin == "collinear"
+        if collinear and len(groups) == 1 and groups[0].channel is None:
+            groups = [replace(groups[0], channel=channel) for channel in (0, 1)]
+        found = []
+        for group in groups:
+            with show_progress(ctx, "irreps") as update:
+                points = levels_by_irreps(
+                    file,
+                    group,
+                    labels,
+                    channel=group.channel or 0,
+                    position_tolerance=opts["position_tolerance"],
+                    solver=choice,
+                    progress=update,
+                    note=lambda line: say(ctx, f"note: {line}"),
+                )
+            found.append((group, points))
         z2 = None
         if opts["z2"]:
             filled = round(filled_bands(file, opts["energy"], solver=choice))
@@ -83,10 +92,19 @@ def main(ctx, source, **opts):
                     remedy="the command chern finds Z2 from Wannier centres",
                 )
         short = file.structure.formula if source == "-" else os.path.basename(source.rstrip("/"))
-    values = {"file": short, "bands": [group.first, group.last], "points": irreps_object(points)}
-    table = irreps_table(points)
+    objects, table = [], ""
+    for group, points in found:
+        bands = {"bands": [group.first, group.last], "points": irreps_object(points)}
+        if collinear:
+            spin = ("up", "down")[group.channel]
+            objects.append({"file": short, "spin": spin} | bands)
+            table += ("\n\n" if table else "") + f"# spin {spin}\n"
+        else:
+            objects.append({"file": short} | bands)
+        table += irreps_table(points)
     if z2 is not None:
-        values["z2"], values["parities"] = z2
+        objects[0]["z2"], objects[0]["parities"] = z2
         signs = " ".join(f"{sign:+d}" for sign in z2[1])
         table += f"# Z2 = {z2[0]}: products of parities {signs} at 0 0, 0 ½, ½ 0, ½ ½\n"
+    values = objects if collinear else objects[0]
     print_result(opts, lambda: table, lambda: json.dumps(values, indent=1))

@@ -153,6 +153,7 @@ def levels_by_irreps(
     bands: BandGroup,
     labels: Sequence[str] = (),
     *,
+    channel: int = 0,
     position_tolerance: float = TOLERANCE,
     solver: SolverChoice | None = None,
     progress: Progress | None = None,
@@ -163,11 +164,13 @@ def levels_by_irreps(
     Parameters
     ----------
     file : BlockFile
-        With H, and S unless its basis is orthogonal; not of collinear spin.
+        With H, and S unless its basis is orthogonal.
     bands : BandGroup
         Completed to whole groups at every point.
     labels : sequence of str
         Corners, as G, K, M; by default all of the lattice.
+    channel : {0, 1}
+        Spin up or down, of collinear spin.
     position_tolerance : float
         Å.
     solver : SolverChoice, optional
@@ -185,16 +188,11 @@ def levels_by_irreps(
     Raises
     ------
     MoireioError
-        If a label is unknown, spins are collinear, or an incomplete shell forbids an operation.
+        If a label is unknown, or an incomplete shell forbids an operation.
     """
     with naming(file.label):
         structure = file.structure
         sums, overlap, spin = bloch_sums(file)
-        if spin == "collinear":
-            raise MoireioError(
-                "collinear spin has two sets of levels",
-                remedy="c3-chern takes both spins",
-            )
         corners, _ = special_points(structure)
         unknown = [label for label in labels if label not in corners]
         if unknown:
@@ -218,14 +216,14 @@ def levels_by_irreps(
             file.electrons.fermi,
             states=True,
         ) as problems:
-            tasks = [(0, point) for point in range(len(k))]
+            tasks = [(channel, point) for point in range(len(k))]
             for (_, point), energies, states in problems.levels(tasks, wanted):
                 group, origin = little_group(operations, k[point], structure.cell, structure.pbc)
                 near = slice(max(first - 2 - wanted[0], 0), last + 3 - wanted[0])
                 turns, broken = _representation(
                     group,
                     file,
-                    (sums[0], overlap),
+                    (sums[channel], overlap),
                     k[point],
                     energies,
                     states,
@@ -263,7 +261,8 @@ def levels_by_irreps(
                 if progress:
                     progress(1, len(k))
     if left_out and note is not None:
-        note(f"operations of the atoms that H breaks are left out: {', '.join(left_out)}")
+        of_spin = f" of spin {('up', 'down')[channel]}" if spin == "collinear" else ""
+        note(f"operations of the atoms that H{of_spin} breaks are left out: {', '.join(left_out)}")
     return out
 
 
