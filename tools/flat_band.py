@@ -78,7 +78,8 @@ def main(ctx, files, **opts):
 
     SOURCE holds H and (unless its basis is orthogonal) S, or bands that were kept by band -o.
     Several files make a series, such as one over twist angles: a line for each, and with --plot
-    bands, widths and gaps against the angle. Energies are meV, angles degrees.
+    bands, widths and gaps against the angle. Collinear spin gives a line for each spin. Energies
+    are meV, angles degrees.
     """
     from moireio.blockfile.stream import check_outputs
     from moireio.formats import grids as volumetric
@@ -101,19 +102,25 @@ def main(ctx, files, **opts):
     check_outputs(named, [*files, opts["anchors"]], opts["force"])
     solver = solver_choice(opts)
     checkpoint = checkpoint_path(opts, named, len(files) == 1)
-    rows = [_row(ctx, name, opts, solver, checkpoint, len(files) > 1) for name in files]
+    series = len(files) > 1
+    rows = [row for name in files for row in _rows(ctx, name, opts, solver, checkpoint, series)]
     if all(row["angle"] is not None for row in rows):
         rows.sort(key=lambda row: -abs(row["angle"]))
     if opts["plot"]:
-        drawn = [(row["name"], row["angle"], row["flat"]) for row in rows]
+        drawn = [
+            (row["name"], row["angle"], row["flat"])
+            if row["spin"] is None
+            else (f"{row['name']}, spin {row['spin']}", None, row["flat"])
+            for row in rows
+        ]
         plots.save(flat_plots.plot_flat(drawn), opts["plot"])
     to_stdout = "-" in (opts["plot"], opts["weights_plot"], opts["density"])
     print_result(opts | {"plot": to_stdout}, lambda: _table(rows), lambda: _json(rows))
 
 
-def _row(ctx, name, opts, solver, checkpoint, series):
-    """Return the results of one file; draw and write where its states live."""
-    from moireio.bands.flat import flat_bands
+def _rows(ctx, name, opts, solver, checkpoint, series):
+    """Return the results of one file, of each spin; draw and write where its states live."""
+    from moireio.bands.flat import flat_bands_of_spins
     from moireio.bands.paths import choose_path
     from moireio.blockfile.stream import open_source
 
@@ -125,7 +132,7 @@ def _row(ctx, name, opts, solver, checkpoint, series):
             path = choose_path(file, opts["path"], opts["points"] or 40, note=notes.setdefault)
         own = with_anchors(solver, opts["anchors"], file)
         with show_progress(ctx, "flat-band") as update:
-            flat = flat_bands(
+            found = flat_bands_of_spins(
                 file,
                 path,
                 opts["below"],
@@ -139,7 +146,7 @@ def _row(ctx, name, opts, solver, checkpoint, series):
             )
         weights = None
         if opts["weights_plot"] or opts["density"]:
-            weights = _states(ctx, file, flat, solver, opts, notes.setdefault)
+            weights = _states(ctx, file, found, solver, opts, notes.setdefault)
         for line in notes:
             say(ctx, f"note: {file.label}: {line}" if series else f"note: {line}")
         moire = file.moire
@@ -148,10 +155,12 @@ def _row(ctx, name, opts, solver, checkpoint, series):
             angle = moire.layers[1].angle - moire.layers[0].angle
         short = file.structure.formula if name == "-" else os.path.basename(name.rstrip("/"))
         atoms = len(file.structure)
-    return {"name": short, "angle": angle, "atoms": atoms, "flat": flat, "weights": weights}
+    same = {"name": short, "angle": angle, "atoms": atoms, "weights": weights}
+    spins = (None,) if len(found) == 1 else ("up", "down")
+    return [same | {"spin": s, "flat": flat} for s, flat in zip(spins, found, strict=True)]
 
 
-def _states(ctx, file, flat, solver, opts, note):
+def _states(ctx, file, found, solver, opts, note):
     """Draw and write where the states at one k live; return their shares by layer."""
     from moireio.errors import MoireioError
     from moireio.formats import grids as volumetric
@@ -164,6 +173,13 @@ def _states(ctx, file, flat, solver, opts, note):
 
     if "hamiltonian" not in file:
         raise MoireioError("holds bands only", path=file.label, remedy="give the file with H")
+    if len(found) == 2:
+        raise MoireioError(
+            "states of collinear spin are neither drawn nor written",
+            path=file.label,
+            remedy="leave out `weights_plot` and `density`",
+        )
+    (flat,) = found
     k = make_path(file.structure, opts["k"], 1, note=note).k[0]
     band_range = flat.first, flat.first + flat.count - 1
     states = solve_states(
@@ -210,10 +226,12 @@ def _numbers(row):
 def _table(rows):
     """Return a line for every file."""
     flat = rows[0]["flat"]
+    first = "first file" if rows[0]["spin"] is None else "first line"
     lines = [
-        f"# bands {flat.first + 1} to {flat.first + flat.count} of the first file; meV; a negative "
+        f"# bands {flat.first + 1} to {flat.first + flat.count} of the {first}; meV; a negative "
         "gap is an overlap",
-        "# angle atoms width gap_below gap_above isolated widths_of_the_bands file",
+        "# angle atoms width gap_below gap_above isolated widths_of_the_bands "
+        + ("spin file" if any(row["spin"] for row in rows) else "file"),
     ]
     for row in rows:
         width, below, above, each = _numbers(row)
@@ -221,7 +239,8 @@ def _table(rows):
         gaps = " ".join("-" if g is None else f"{g:z.3f}" for g in (below, above))
         widths = ",".join(f"{w:.3f}" for w in each)
         isolated = {True: "yes", False: "no", None: "?"}[row["flat"].isolated]
-        lines.append(f"{angle} {row['atoms']} {width:.3f} {gaps} {isolated} {widths} {row['name']}")
+        numbers = f"{angle} {row['atoms']} {width:.3f} {gaps} {isolated} {widths}"
+        lines.append(" ".join(filter(None, (numbers, row["spin"], row["name"]))))
         if row["weights"] is not None:
             first, weights = row["weights"]
             for number, shares in enumerate(weights, first + 1):
@@ -240,6 +259,7 @@ def _json(rows):
         objects.append(
             {
                 "file": row["name"],
+                "spin": row["spin"],
                 "angle": row["angle"],
                 "atoms": row["atoms"],
                 "first_band": flat.first,

@@ -1,6 +1,6 @@
 """Flat bands: their width, and the gaps to the other bands."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,9 @@ from moireio.bands.solve import solve_bands
 from moireio.blockfile.reader import ADDED_BY
 from moireio.errors import MoireioError
 from moireio.results.bands import BandStructure
+from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.selection import occupied_bands
+from moireio.topology.bandgroups import filled_of_spins
 
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
@@ -120,27 +122,94 @@ def flat_bands(
     Raises
     ------
     MoireioError
-        If the number of electrons is unknown, spins are collinear, bands that were kept do not
-        suffice, or the problem cannot be solved.
+        If the number of electrons is unknown, spins are collinear (see `flat_bands_of_spins`),
+        bands that were kept do not suffice, or the problem cannot be solved.
+    """
+    if _channels(file) == 2:
+        raise MoireioError("collinear spin has two sets of bands", path=file.label)
+    return flat_bands_of_spins(file, path, below, above, gap_energy, margin, **options)[0]
+
+
+def flat_bands_of_spins(
+    file: "BlockFile",
+    path: "KPath | None",
+    below: int = 2,
+    above: int = 2,
+    gap_energy: float | None = None,
+    margin: int = 2,
+    **options: Any,
+) -> tuple[FlatBands, ...]:
+    """Return the bands next to charge neutrality, of each spin where these are apart.
+
+    Parameters
+    ----------
+    file, path, below, above, gap_energy, margin
+        As in `flat_bands`. The electrons of a magnet fill the lowest levels of both spins; of bands
+        that a file keeps, those below its Fermi level are filled.
+    **options
+        As in `flat_bands`.
+
+    Returns
+    -------
+    tuple of FlatBands
+        One, or those of up and of down of collinear spin, each with bands of one channel.
+
+    Raises
+    ------
+    MoireioError
+        As in `flat_bands`.
     """
     if below + above < 1:
         raise MoireioError("no bands were asked for", remedy="give `below` or `above`")
     if path is None:
         return _kept(file, below, above, gap_energy)
-    if file.hamiltonian.meta.spin == "collinear":
-        raise MoireioError("collinear spin has two sets of bands", path=file.label)
+    if _channels(file) == 2:
+        return _of_either_spin(file, path, below, above, gap_energy, margin, options)
     if gap_energy is not None:
         count = 2 * (max(below, above) + margin)
         bands = solve_bands(file, path, bands=count, energy=gap_energy, **options)
         filled = _below(bands, gap_energy)
     else:
         filled = _occupied(file)
-        total = _total(file)
-        band_range = max(filled - below - margin, 0), min(filled + above + margin, total) - 1
-        if band_range[0] > filled - below or band_range[1] < filled + above - 1:
-            raise MoireioError(f"there are only {total} bands, {filled} of them filled")
+        band_range = _range(file, filled, filled, below, above, margin)
         bands = solve_bands(file, path, band_range=band_range, **options)
-    return _checked(bands, filled, below, above, file)
+    return (_checked(bands, filled, below, above, file),)
+
+
+def _channels(file):
+    if "hamiltonian" in file:
+        return 2 if file.hamiltonian.meta.spin == "collinear" else 1
+    return len(file.bands().energies) if "bands" in file else 1
+
+
+def _range(file, least, most, below, above, margin):
+    """Return the first and last band that are needed of those that may be filled."""
+    total = _total(file)
+    band_range = max(least - below - margin, 0), min(most + above + margin, total) - 1
+    if band_range[0] > least - below or band_range[1] < most + above - 1:
+        filled = least if band_range[0] > least - below else most
+        raise MoireioError(f"there are only {total} bands, {filled} of them filled")
+    return band_range
+
+
+def _of_either_spin(file, path, below, above, gap_energy, margin, options):
+    """Solve both spins, and return the flat bands of each."""
+    if gap_energy is None and file.electrons.count is None:
+        raise _unknown_electrons(file)
+    solver = options.get("solver", "auto")
+    choice = solver if isinstance(solver, SolverChoice) else SolverChoice(solver)
+    filled = [round(n) for n in filled_of_spins(file, gap_energy, path.k, choice)]
+    band_range = _range(file, min(filled), max(filled), below, above, margin)
+    bands = solve_bands(file, path, band_range=band_range, **options)
+    return tuple(
+        _checked(one, count, below, above, file)
+        for one, count in zip(_apart(bands), filled, strict=True)
+    )
+
+
+def _apart(bands):
+    """Return the bands of each channel."""
+    return [replace(bands, energies=energies[None]) for energies in bands.energies]
 
 
 def _kept(file, below, above, gap_energy):
@@ -149,15 +218,17 @@ def _kept(file, below, above, gap_energy):
             "has neither /hamiltonian nor /bands", path=file.label, remedy=ADDED_BY["hamiltonian"]
         )
     bands = file.bands()
-    if len(bands.energies) == 2:
-        raise MoireioError("collinear spin has two sets of bands", path=file.label)
-    if gap_energy is not None:
-        filled = _below(bands, gap_energy)
-    elif bands.electrons is None:
+    apart = _apart(bands)
+    between = bands.fermi if gap_energy is None and len(apart) == 2 else gap_energy
+    if between is not None:
+        filled = [_below(one, between) for one in apart]
+    elif bands.electrons is None or len(apart) == 2:
         raise _unknown_electrons(file)
     else:
-        filled = round(bands.electrons / (1 if bands.spinor else 2))
-    return _checked(bands, filled, below, above, file)
+        filled = [round(bands.electrons / (1 if bands.spinor else 2))]
+    return tuple(
+        _checked(one, count, below, above, file) for one, count in zip(apart, filled, strict=True)
+    )
 
 
 def _total(file):

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import toymodels
 from scipy.linalg import eigh
 
 import moireio
-from moireio.bands.flat import flat_bands
+from moireio.bands.flat import flat_bands, flat_bands_of_spins
 from moireio.errors import MoireioError
 from moireio.projection.mulliken import atomic_populations
 from moireio.projection.realspace import density_on_grid
@@ -53,6 +54,41 @@ def test_all_bands_have_no_neighbours(made):
             flat_bands(file, path, 9, 1)
     with moireio.open(made["o2_col"]) as file, pytest.raises(MoireioError, match="collinear"):
         flat_bands(file, moireio.make_path(file.structure, "GX", 3))
+
+
+@pytest.mark.parametrize("gap_energy", [None, 5.0])
+def test_a_magnet_has_flat_bands_of_either_spin(tmp_path, gap_energy):
+    """Those of two models without spin; all of spin up are filled, the lower one of spin down."""
+    layers = toymodels.haldane(M=0.2), toymodels.haldane(M=0.5, t1=-0.4)
+    path = toymodels.of_both_spins(*layers, 5.0, 3).write(tmp_path / "both.h5")
+    with moireio.open(path) as file:
+        corners = moireio.make_path(file.structure, "GMKG", 9)
+        found = flat_bands_of_spins(file, corners, 1, 0, gap_energy)
+    assert [(flat.first, flat.count) for flat in found] == [(1, 1), (0, 1)]
+    for flat, layer in zip(found, layers, strict=True):
+        levels = np.array([np.linalg.eigvalsh(layer.matrices(k)[0]) for k in corners.k])
+        assert flat.width == pytest.approx(np.ptp(levels[:, flat.first]))
+        gap = levels[:, 1].min() - levels[:, 0].max()
+        assert (flat.gap_below if flat.first else flat.gap_above) == pytest.approx(gap)
+        assert flat.isolated
+
+
+def test_a_line_for_each_spin(invoke, made, tmp_path):
+    words = ("-p", "GX", "-n", 3)
+    lines = invoke("flat-band", made["o2_col"], *words).stdout.splitlines()
+    assert [line.split()[-2:] for line in lines[2:]] == [
+        ["up", "o2_col.h5"],
+        ["down", "o2_col.h5"],
+    ]
+    kept = tmp_path / "bands.h5"
+    assert invoke("band", made["o2_col"], *words, "-o", kept).exit_code == 0
+    for source in (made["o2_col"], kept):
+        asked = () if source == kept else words
+        up, down = json.loads(invoke("flat-band", source, *asked, "--json").stdout)
+        # of 12 valence electrons 7 are up
+        assert [(one["spin"], one["first_band"]) for one in (up, down)] == [("up", 5), ("down", 3)]
+    done = invoke("flat-band", made["o2_col"], *words, "--weights-plot", tmp_path / "x.png")
+    assert "states of collinear spin are neither drawn nor written" in done.stderr
 
 
 def test_bands_that_are_kept_without_their_neighbours(invoke, made, tmp_path):
