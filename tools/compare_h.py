@@ -37,7 +37,7 @@ def main(ctx, files, **opts):
     elements: the mean of |ΔH| over all elements of all blocks (directed pairs, on-site blocks among
     them; |ΔH| is the complex modulus); the maximum over pairs of orbitals of the mean over pairs of
     atoms, which papers call the maximum; the largest single |ΔH|. A common shift μ·S is removed
-    first, and printed.
+    first, and printed. Collinear spin gives a table for each spin, with one shift for both.
 
     More pairs A B make a series, such as one over twist angles: a line for each, and a picture of
     the errors against the angle.
@@ -68,7 +68,7 @@ def main(ctx, files, **opts):
     rows, notes = [], {}  # each note once, in their order
     with show_progress(ctx, "compare-h") as update:
         for a, b in pairs:
-            rows.append(_row(a, b, opts, None if series else update, notes.setdefault))
+            rows += _rows(a, b, opts, None if series else update, notes.setdefault)
             if series:
                 update(1, len(pairs))
     for line in notes:
@@ -78,7 +78,7 @@ def main(ctx, files, **opts):
             if series:
                 _write_series(stream, rows)
             else:
-                stream.writelines(_csv(rows[0]["errors"]))
+                stream.writelines(_csv(rows))
     if plot:
         from moireio.plots import compare as compare_plots
 
@@ -90,41 +90,51 @@ def main(ctx, files, **opts):
         return
     if opts["as_json"]:
         objects = [_object(row) for row in rows]
-        click.echo(_dump(objects if series else objects[0]))
+        click.echo(_dump(objects if len(rows) > 1 else objects[0]))
     else:
-        click.echo(_series_text(rows) if series else _text(rows[0]))
+        click.echo(_series_text(rows) if series else "\n\n".join(map(_text, rows)))
 
 
-def _row(first, second, opts, progress, note):
-    """Return the comparison of two files, with all that tables and pictures show."""
+def _rows(first, second, opts, progress, note):
+    """Return the comparison of two files, of each spin, with all that tables and pictures show."""
     from moireio.bands.paths import choose_path
     from moireio.compare.hamiltonians import compare, compare_bands, twist_angle
+    from moireio.errors import MoireioError
     from moireio.formats.calculations import open_calculation
 
     with open_calculation(first) as a, open_calculation(second) as b:
-        errors, bands = compare(a, b), None
+        collinear = a.hamiltonian.meta.spin == "collinear"
+        if collinear and opts["plot"]:
+            raise MoireioError(
+                "errors of collinear Hamiltonians are not drawn",
+                path=first,
+                remedy="leave out `plot`, or write them with `csv`",
+            )
+        channels = (0, 1) if collinear else (None,)
+        found, bands = [compare(a, b, channel) for channel in channels], None
         if opts["bands"]:
             bands = compare_bands(
                 a,
                 b,
                 choose_path(b, opts["path"], opts["points"], note=note),
                 opts["bands"],
-                errors.mu,
+                found[0].mu,
                 solver=opts["choice"],
                 checkpoint=opts["checkpoint"],
                 resume=opts["resume"],
                 progress=progress,
                 note=note,
             )
-        return {
+        same = {
             "a": first,
             "b": second,
             "angle": twist_angle(a, b),
             "atoms": len(b.structure),
             "orbitals": {name: b.basis[name].groups for name in b.structure.species_names},
-            "errors": errors,
             "bands": bands,
         }
+        spins = ("up", "down") if collinear else (None,)
+        return [same | {"spin": s, "errors": e} for s, e in zip(spins, found, strict=True)]
 
 
 def _band_errors(row):
@@ -135,7 +145,8 @@ def _band_errors(row):
 
 def _text(row):
     errors = row["errors"]
-    lines = [
+    lines = [] if row["spin"] is None else [f"spin {row['spin']}"]
+    lines += [
         f"common shift μ = {errors.mu * 1e3:z.3f} meV, removed",
         f"{'|ΔH|, meV':14s}{'mean':>10s}{'max over orbital pairs of the mean':>38s}{'largest':>10s}"
         "   at",
@@ -157,11 +168,14 @@ def _text(row):
     return "\n".join(lines)
 
 
-def _csv(errors):
-    yield "first,second,row,column,mean_meV\n"
-    for p in errors.pairs:
-        for (row, column), value in _numbered(p.means):
-            yield f"{','.join(p.species)},{row},{column},{value * 1e3:.6g}\n"
+def _csv(rows):
+    collinear = rows[0]["spin"] is not None
+    yield ("spin," if collinear else "") + "first,second,row,column,mean_meV\n"
+    for one in rows:
+        begin = f"{one['spin']}," if collinear else ""
+        for p in one["errors"].pairs:
+            for (row, column), value in _numbered(p.means):
+                yield f"{begin}{','.join(p.species)},{row},{column},{value * 1e3:.6g}\n"
 
 
 def _numbered(values):
@@ -183,7 +197,7 @@ def _object(row):
         }
         for p in errors.pairs
     ]
-    out = {"a": row["a"], "b": row["b"], "angle": row["angle"], "unit": "eV"}
+    out = {"a": row["a"], "b": row["b"], "spin": row["spin"], "angle": row["angle"], "unit": "eV"}
     out |= {"mu": errors.mu, "mean": errors.mean, "onsite": errors.onsite}
     out |= {"only": errors.unmatched, "pairs": pairs}
     return out | {"bands": {side: list(v) for side, v in _band_errors(row).items()}}
@@ -215,7 +229,8 @@ def _series_text(rows):
         for name, value in _series_columns(row):
             text = "-" if value is None else f"{value:.0f}" if name == "atoms" else f"{value:.3f}"
             cells.append(f"{text:>13s}")
-        lines.append("".join(cells) + f"   {row['a']}")
+        spin = "" if row["spin"] is None else f", spin {row['spin']}"
+        lines.append("".join(cells) + f"   {row['a']}{spin}")
     return "\n".join(lines)
 
 
@@ -223,7 +238,9 @@ def _write_series(stream, rows):
     import csv
 
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["a", "b", *(name for name, _ in _series_columns(rows[0]))])
+    collinear = any(row["spin"] for row in rows)
+    names = ["a", "b", "spin"] if collinear else ["a", "b"]
+    writer.writerow([*names, *(name for name, _ in _series_columns(rows[0]))])
     for row in rows:
         values = ("" if v is None else f"{v:.6g}" for _, v in _series_columns(row))
-        writer.writerow([row["a"], row["b"], *values])
+        writer.writerow([*(row[name] for name in names), *values])

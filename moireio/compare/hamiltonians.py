@@ -102,7 +102,7 @@ class Comparison:
         return float(np.average([p.mean for p in self.pairs], weights=weights))
 
 
-def compare(first: "Calculation", second: "Calculation") -> Comparison:
+def compare(first: "Calculation", second: "Calculation", channel: int | None = None) -> Comparison:
     """Compare two Hamiltonians of one structure, over all directed pairs with the on-site ones.
 
     Parameters
@@ -110,6 +110,8 @@ def compare(first: "Calculation", second: "Calculation") -> Comparison:
     first, second : Calculation
         A, and the reference B, with full storage. The overlap of B (or else that of A) fixes the
         common shift of the energies. Without either there is no shift.
+    channel : {0, 1}, optional
+        Spin up or down, of collinear spin; the shift is that of both spins together.
 
     Returns
     -------
@@ -119,9 +121,14 @@ def compare(first: "Calculation", second: "Calculation") -> Comparison:
     Raises
     ------
     MoireioError
-        If structures, orbitals or spin differ.
+        If structures, orbitals or spin differ, or collinear spin is compared without `channel`.
     """
     _check(first, second)
+    collinear = first.hamiltonian.meta.components == 2
+    if collinear is not (channel is not None):
+        raise MoireioError(
+            "collinear Hamiltonians are compared spin by spin, others as a whole", path=first.label
+        )
     A, B = first.hamiltonian, second.hamiltonian
     S = second.overlap if second.overlap is not None else first.overlap
     i = B.pairs.i
@@ -137,13 +144,15 @@ def compare(first: "Calculation", second: "Calculation") -> Comparison:
     sums = np.zeros(2)
     for group in _runs(both, i, bounds) if S is not None else ():
         a, b, s, _ = _load(A, B, S, place, overlap, group)
-        sums += [(np.conj(s) * (a - b)).real.sum(), (s * s).sum()]
+        sums += [(np.conj(s) * (a - b)).real.sum(), A.meta.components * (s * s).sum()]
     mu = float(sums[0] / sums[1]) if sums[1] else 0.0
     names, species = second.structure.species_names, second.structure.species
     totals: dict[tuple[int, int], tuple] = {}
     onsite, onsite_elements = 0.0, 0
     for group in _runs(both, i, bounds):
         a, b, s, offsets = _load(A, B, S, place, overlap, group)
+        if channel is not None:
+            a, b = a[channel], b[channel]
         errors = np.abs(a - b - (mu * s if s is not None else 0))
         is_onsite = (i[group] == B.pairs.j[group]) & ~B.pairs.R[group].any(axis=1)
         for shape, members in by_shape(B.sizes[i[group]], B.sizes[B.pairs.j[group]]):
@@ -186,8 +195,6 @@ def _check(first, second):
             path=first.label,
             remedy="a comparison needs the same kind of spin",
         )
-    if A.meta.components > 1:
-        raise MoireioError("collinear Hamiltonians are not compared", path=first.label)
     if (A.sizes != B.sizes).any():
         raise MoireioError(f"has other orbitals than {second.label}", path=first.label)
 
@@ -281,8 +288,14 @@ def compare_bands(
     ------
     MoireioError
         If S is missing or not positive definite, the number of electrons is unknown, or memory
-        does not suffice.
+        does not suffice, or spins are collinear.
     """
+    if second.hamiltonian.meta.components > 1:
+        raise MoireioError(
+            "bands of collinear Hamiltonians are not compared",
+            path=second.label,
+            remedy="leave out `bands`",
+        )
     spinor = second.hamiltonian.meta.spin == "spinor"
     sums = [BlochSum.from_source(c.hamiltonian) for c in (first, second)]
     solver = solver or SolverChoice()

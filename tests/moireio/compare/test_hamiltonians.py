@@ -140,6 +140,31 @@ def test_errors_against_a_plain_loop():
     assert errors.mean == pytest.approx(gap.mean())
 
 
+def collinear(up, down):
+    """Two spinless calculations as the spins of one."""
+    H = up.hamiltonian
+    meta = H.meta.with_(spin="collinear", components=2)
+    both = ArraySource(meta, H.sizes, H.pairs, np.stack([H.data, down.hamiltonian.data]))
+    return replace(up, operators={**up.operators, "hamiltonian": both})
+
+
+def test_either_spin_after_one_shift_of_both():
+    original, up, down = calculation(1), calculation(1, mu=0.3), calculation(1, mu=0.3, noise=0.2)
+    A, B = collinear(up, down), collinear(original, original)
+    S, gaps = original.overlap.data, []
+    for one in (up, down):
+        gaps.append(one.hamiltonian.data - original.hamiltonian.data)
+    mu = (S * (gaps[0] + gaps[1])).sum() / (2 * (S * S).sum())
+    for channel in (0, 1):
+        errors = compare(A, B, channel)
+        assert errors.mu == pytest.approx(mu)
+        assert errors.mean == pytest.approx(np.abs(gaps[channel] - mu * S).mean())
+    with pytest.raises(MoireioError, match="spin by spin"):
+        compare(A, B)
+    with pytest.raises(MoireioError, match="bands of collinear Hamiltonians are not compared"):
+        compare_bands(A, B, make_path(original.structure, "0,0,0 0.5,0.2,0", 2), 1)
+
+
 def test_pairs_of_one_alone_are_counted():
     original = calculation(2)
     H = original.hamiltonian
