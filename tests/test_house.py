@@ -95,6 +95,15 @@ def test_no_import_goes_up(edges):
     assert up == []
 
 
+def test_questions_do_not_ask_each_other(edges):
+    """What two of them need stands below, in `spectrum` or `projection`."""
+    questions = FLOORS[FLOOR["bands"]]
+    across = [
+        p for (room, other), ps in edges.items() if {room, other} <= set(questions) for p in ps
+    ]
+    assert across == []
+
+
 def test_rooms_of_one_floor_have_no_circles(edges):
     below = defaultdict(set)
     for room, other in edges:

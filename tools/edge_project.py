@@ -123,7 +123,7 @@ def main(ctx, source, **opts):
         lambda: edges_table(edges, bool(opts["text"]), compared),
         lambda: edges_json(edges, compared),
     )
-    if compared is not None and not compared.holds:
+    if compared is not None and compared.holds is False:
         raise MoireioError(
             "the Chern numbers of C3 eigenvalues, plaquettes, Wannier centres and edges disagree",
             path=source,
@@ -203,14 +203,18 @@ def _solve(ctx, file, opts, choice):
         if any(of_spins):
             up, down = map(signed, of_spins)
             say(ctx, f"note: below {gap.energy:z.6f} eV C is {up} of spin up, {down} of spin down")
-    wider = "give a larger `cut`" if opts["cut"] else "take a wider one"
-    for n, gap in enumerate(gaps):
-        if gap.agree is False and edges_overlap(file, edges, gap.energy):
-            gaps[n] = replace(gap, agree=None)
-            say(
-                ctx,
-                f"note: at {gap.energy:z.6f} eV states of both edges repel each other: the ribbon "
-                f"is too narrow to be compared with C ({wider})",
-            )
     edges = replace(edges, gaps=tuple(gaps))
-    return edges, None if counts is None else agreement(file, edges, counts)
+    compared = None if counts is None else agreement(file, edges, counts)
+    narrow = {gap.energy for gap in gaps if gap.agree is False}
+    narrow = {energy for energy in narrow if edges_overlap(file, edges, energy)}
+    gaps = [replace(gap, agree=None) if gap.energy in narrow else gap for gap in gaps]
+    if compared is not None and compared.too_narrow_at is not None:
+        narrow.add(compared.too_narrow_at)
+    wider = "give a larger `cut`" if opts["cut"] else "take a wider one"
+    for energy in sorted(narrow):
+        say(
+            ctx,
+            f"note: at {energy:z.6f} eV states of both edges repel each other: the ribbon "
+            f"is too narrow to be compared with C ({wider})",
+        )
+    return replace(edges, gaps=tuple(gaps)), compared

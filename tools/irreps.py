@@ -50,7 +50,8 @@ def main(ctx, source, **opts):
     """
     from moireio.blockfile.stream import check_outputs, open_source
     from moireio.errors import MoireioError
-    from moireio.topology.bandgroups import filled_bands, parse_group, resolve_groups
+    from moireio.spectrum.filled_bands import filled_bands
+    from moireio.topology.bandgroups import parse_group, resolve_groups
     from moireio.topology.irreps import irreps_object, irreps_table, levels_by_irreps, parity_z2
 
     if opts["resume"]:

@@ -11,8 +11,8 @@ from moireio.blockfile.reader import ADDED_BY
 from moireio.errors import MoireioError
 from moireio.results.bands import BandStructure
 from moireio.spectrum.choice import SolverChoice
+from moireio.spectrum.filled_bands import filled_of_spins
 from moireio.spectrum.selection import occupied_bands
-from moireio.topology.bandgroups import filled_of_spins
 
 if TYPE_CHECKING:
     from moireio.blockfile.reader import BlockFile
@@ -171,7 +171,7 @@ def flat_bands_of_spins(
         filled = _below(bands, gap_energy)
     else:
         filled = _occupied(file)
-        band_range = _range(file, filled, filled, below, above, margin)
+        band_range = _range(file, [filled], below, above, margin)
         bands = solve_bands(file, path, band_range=band_range, **options)
     return (_checked(bands, filled, below, above, file),)
 
@@ -182,14 +182,21 @@ def _channels(file):
     return len(file.bands().energies) if "bands" in file else 1
 
 
-def _range(file, least, most, below, above, margin):
-    """Return the first and last band that are needed of those that may be filled."""
+def _range(file, filled, below, above, margin):
+    """Return the first and last band needed; `filled` has a number for each channel."""
     total = _total(file)
-    band_range = max(least - below - margin, 0), min(most + above + margin, total) - 1
-    if band_range[0] > least - below or band_range[1] < most + above - 1:
-        filled = least if band_range[0] > least - below else most
-        raise MoireioError(f"there are only {total} bands, {filled} of them filled")
-    return band_range
+    for count, spin in zip(filled, _spin_names(filled), strict=True):
+        if count < below or count + above > total:
+            raise MoireioError(
+                f"{spin}has only {total} bands, {count} of them filled", path=file.label
+            )
+    first = max(min(filled) - below - margin, 0)
+    return first, min(max(filled) + above + margin, total) - 1
+
+
+def _spin_names(channels):
+    """Return how messages begin about each channel."""
+    return ("",) if len(channels) == 1 else ("spin up ", "spin down ")
 
 
 def _of_either_spin(file, path, below, above, gap_energy, margin, options):
@@ -199,12 +206,9 @@ def _of_either_spin(file, path, below, above, gap_energy, margin, options):
     solver = options.get("solver", "auto")
     choice = solver if isinstance(solver, SolverChoice) else SolverChoice(solver)
     filled = [round(n) for n in filled_of_spins(file, gap_energy, path.k, choice)]
-    band_range = _range(file, min(filled), max(filled), below, above, margin)
+    band_range = _range(file, filled, below, above, margin)
     bands = solve_bands(file, path, band_range=band_range, **options)
-    return tuple(
-        _checked(one, count, below, above, file)
-        for one, count in zip(_apart(bands), filled, strict=True)
-    )
+    return _of_channels(_apart(bands), filled, below, above, file)
 
 
 def _apart(bands):
@@ -226,8 +230,14 @@ def _kept(file, below, above, gap_energy):
         raise _unknown_electrons(file)
     else:
         filled = [round(bands.electrons / (1 if bands.spinor else 2))]
+    return _of_channels(apart, filled, below, above, file)
+
+
+def _of_channels(apart, filled, below, above, file):
+    """Return the flat bands of the only channel, or those of spin up and down."""
     return tuple(
-        _checked(one, count, below, above, file) for one, count in zip(apart, filled, strict=True)
+        _checked(one, count, below, above, file, spin)
+        for one, count, spin in zip(apart, filled, _spin_names(apart), strict=True)
     )
 
 
@@ -256,15 +266,15 @@ def _below(bands, energy):
     return bands.first_band + round(float(mean))
 
 
-def _checked(bands, filled, below, above, file):
+def _checked(bands, filled, below, above, file, spin=""):
     label, total = file.label, _total(file)
     first, count = filled - below, below + above
     kept = bands.energies.shape[2]
     if first < bands.first_band or first + count > bands.first_band + kept:
         if first < 0:
-            raise MoireioError(f"has only {filled} filled bands, not {below}", path=label)
+            raise MoireioError(f"{spin}has only {filled} filled bands, not {below}", path=label)
         raise MoireioError(
-            f"keeps bands {bands.first_band + 1} to {bands.first_band + kept}, "
+            f"{spin}keeps bands {bands.first_band + 1} to {bands.first_band + kept}, "
             f"needed are {first + 1} to {first + count}",
             path=label,
             remedy="compute them anew with `path`, or keep more of them with the command band",

@@ -11,10 +11,11 @@ from moireio.errors import MoireioError, naming
 from moireio.kspace.mesh import make_mesh
 from moireio.results.edges import EdgeGap, EdgeStates
 from moireio.spectrum.choice import SolverChoice
+from moireio.spectrum.filled_bands import filled_of_spins
 from moireio.spectrum.irreducible import obeys_time_reversal
 from moireio.spectrum.problems import EigenproblemSet
 from moireio.spectrum.sums import bloch_sums
-from moireio.topology.bandgroups import BandGroup, filled_of_spins
+from moireio.topology.bandgroups import BandGroup
 from moireio.topology.chern import BandSpace, chern_number
 from moireio.topology.links import Links
 from moireio.topology.mesh_states import MeshStates
@@ -386,6 +387,8 @@ class Agreement:
         From the counts at both edges.
     z2, z2_edges : int or None
         0 or 1, from Wannier centres, and the number of Kramers pairs at the edges.
+    too_narrow_at : float or None
+        Energy (eV) of the gap, where the ribbon is too narrow for its edges to be compared.
     """
 
     c3: int | None
@@ -394,14 +397,19 @@ class Agreement:
     edges: int | None
     z2: int | None = None
     z2_edges: int | None = None
+    too_narrow_at: float | None = None
 
     @property
-    def holds(self) -> bool:
-        """Whether all that are known agree."""
+    def holds(self) -> bool | None:
+        """Whether all that are known agree; None where only the edges of a narrow ribbon differ."""
         whole = {n for n in (self.fukui, self.wilson, self.edges) if n is not None}
         modulo = {n % 3 for n in whole} | ({self.c3 % 3} if self.c3 is not None else set())
         parities = {n for n in (self.z2, self.z2_edges) if n is not None}
-        return self.edges is not None and max(map(len, (whole, modulo, parities))) < 2
+        if max(map(len, (whole, modulo, parities))) > 1:
+            return False
+        if self.too_narrow_at is not None:
+            return None
+        return self.edges is not None
 
 
 def agreement(
@@ -422,6 +430,7 @@ def agreement(
     -------
     Agreement or None
         At the first gap whose bands the file knows; None if there is none, or spin is collinear.
+        Counts at edges that repel each other's states are left out where they disagree.
     """
     sign = handedness(file.structure.cell, edges.periodic, edges.open)
     for gap, below in zip(edges.gaps, counts, strict=True):
@@ -430,9 +439,9 @@ def agreement(
         (count,) = below
         c3 = fukui = wilson = z2 = None
         if "symmetry" in file:
-            found = file.result("symmetry")
-            if (found.first_band, found.count, len(found.n)) == (1, count, 1):
-                c3 = chern_mod3(found.n[0, 0], found.spinor)
+            rotation = file.result("symmetry")
+            if (rotation.first_band, rotation.count, len(rotation.n)) == (1, count, 1):
+                c3 = chern_mod3(rotation.n[0, 0], rotation.spinor)
         group = file.result("chern").of((1, count)) if "chern" in file else None
         if group is not None and group.channel is None:
             fukui, wilson, z2 = group.chern, group.winding, group.z2
@@ -442,7 +451,10 @@ def agreement(
         odd = None
         if z2 is not None:
             odd = pairs[0] % 2 if pairs[0] % 2 == pairs[1] % 2 else 1 - z2
-        return Agreement(c3, fukui, wilson, chern_of_edges(gap, sign), z2, odd)
+        found = Agreement(c3, fukui, wilson, chern_of_edges(gap, sign), z2, odd)
+        if not found.holds and edges_overlap(file, edges, gap.energy):
+            return replace(found, edges=None, z2_edges=None, too_narrow_at=gap.energy)
+        return found
     return None
 
 

@@ -9,6 +9,8 @@ import numpy.typing as npt
 from moireio.results.edges import EdgeCount, EdgeStates, signed
 from moireio.topology.correspondence import Agreement
 
+_YES = {None: "?", True: "yes", False: "no"}
+
 
 def edges_table(edges: EdgeStates, states: bool = False, agreement: Agreement | None = None) -> str:
     """Return edge states as a text table.
@@ -40,7 +42,7 @@ def edges_table(edges: EdgeStates, states: bool = False, agreement: Agreement | 
         f"{'agree':>5}  k",
     ]
     for gap in edges.gaps:
-        agree = {None: "?", True: "yes", False: "no"}[gap.agree]
+        agree = _YES[gap.agree]
         for name, count in (("low", gap.low), ("high", gap.high)):
             up, down = ("-" if n is None else signed(n) for n in (count.up, count.down))
             k = " ".join(f"{v:.5f}" for v in count.k)
@@ -63,8 +65,9 @@ def edges_table(edges: EdgeStates, states: bool = False, agreement: Agreement | 
     if agreement is not None:
         parts = [f"{name} {signed(n)}" for name, n in _four(agreement).items()]
         if agreement.z2 is not None:
-            parts += [f"Z2 {agreement.z2}", f"Z2 of edges {agreement.z2_edges}"]
-        lines.append(f"agreement: {', '.join(parts)}: {'yes' if agreement.holds else 'no'}")
+            of_edges = "?" if agreement.z2_edges is None else agreement.z2_edges
+            parts += [f"Z2 {agreement.z2}", f"Z2 of edges {of_edges}"]
+        lines.append(f"agreement: {', '.join(parts)}: {_YES[agreement.holds]}")
     return "\n".join(lines) + "\n"
 
 

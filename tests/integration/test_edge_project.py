@@ -132,6 +132,29 @@ def test_four_ways_agree(tmp_path, invoke, name, energy, agreement, z2):
     assert found["z2"] == {"wilson": z2, "edges": z2}
 
 
+@pytest.mark.parametrize(
+    ("name", "cut", "energy", "last", "z2"),
+    [
+        ("haldane", 1, 0.0, "c3 -1, fukui -1, wilson -1, edges ?: ?", None),
+        ("kane-mele", 2, -0.04, "c3 0, fukui 0, wilson 0, edges ?, Z2 1, Z2 of edges ?: ?", 1),
+    ],
+)
+def test_a_narrow_ribbon_does_not_disagree(tmp_path, invoke, name, cut, energy, last, z2):
+    model = {"haldane": toymodels.haldane(M=0.1), "kane-mele": toymodels.kane_mele()}[name]
+    source = model.write(tmp_path / "x.h5")
+    for command in ("c3-chern", "chern"):
+        words = ("--bands", f"1:{model.filled}", "--in-place", "-q")
+        assert invoke(command, source, *words).exit_code == 0
+    words = ("edge-project", source, "--cut", cut, "--energy", energy, "--points", 41)
+    done = invoke(*words)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"agreement: {last}"
+    assert done.stderr.count("too narrow to be compared with C (give a larger --cut)") == 1
+    found = json.loads(invoke(*words, "--json").stdout)
+    assert found["agreement"]["edges"] is None
+    assert found["z2"] == {"wilson": z2, "edges": None}
+
+
 def test_one_pipe(haldane, run):
     one = run("c3-chern", haldane, "--bands", "1:1", "-o", "-").stdout
     two = run("chern", "--bands", "1:1", "-o", "-", stdin=one).stdout

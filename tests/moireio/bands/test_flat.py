@@ -50,7 +50,7 @@ def test_all_bands_have_no_neighbours(made):
         assert flat.gap_below is None
         assert flat.gap_above is None
         assert flat.isolated
-        with pytest.raises(MoireioError, match="there are only 52 bands"):
+        with pytest.raises(MoireioError, match="has only 52 bands"):
             flat_bands(file, path, 9, 1)
     with moireio.open(made["o2_col"]) as file, pytest.raises(MoireioError, match="collinear"):
         flat_bands(file, moireio.make_path(file.structure, "GX", 3))
@@ -71,6 +71,27 @@ def test_a_magnet_has_flat_bands_of_either_spin(tmp_path, gap_energy):
         gap = levels[:, 1].min() - levels[:, 0].max()
         assert (flat.gap_below if flat.first else flat.gap_above) == pytest.approx(gap)
         assert flat.isolated
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "message"),
+    [
+        (1, 1, "spin down has only 2 bands, 0 of them filled"),
+        (0, 2, "spin up has only 2 bands, 1 of them filled"),
+    ],
+)
+def test_messages_name_the_spin(tmp_path, invoke, below, above, message):
+    layer = toymodels.haldane(M=0.2)
+    path = toymodels.of_both_spins(layer, layer, 7.0, 1).write(tmp_path / "x.h5")
+    words = ("--below", below, "--above", above)
+    done = invoke("flat-band", path, "-p", "GMK", *words)
+    assert done.exit_code == 1
+    assert done.stderr == f"error: {path}: {message}\n"
+    kept = tmp_path / "kept.h5"
+    assert invoke("band", path, "-p", "GMK", "-o", kept, "-q").exit_code == 0
+    done = invoke("flat-band", kept, *words, "--gap-energy", 3.5)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"error: {kept}: spin ")
 
 
 def test_a_line_for_each_spin(invoke, made, tmp_path):

@@ -7,8 +7,6 @@ import moireio
 from moireio.errors import MoireioError
 from moireio.topology.bandgroups import (
     BandGroup,
-    filled_bands,
-    filled_of_spins,
     parse_group,
     resolve_groups,
 )
@@ -67,10 +65,8 @@ def test_half_a_band():
     assert parse_group("1:8").resolve(7.5, 16) == BandGroup(1, 8)
 
 
-def test_filled_bands_of_a_file(made):
+def test_groups_of_a_file(made):
     with moireio.open(made["gr_ab"]) as file:
-        assert filled_bands(file) == 8
-        assert filled_bands(file, -1e3) == 0
         assert resolve_groups(file, ()) == [BandGroup(1, 8)]
         named = tuple(map(parse_group, ("v1:v2", "c1", "1:3")))
         assert resolve_groups(file, named) == [
@@ -78,17 +74,6 @@ def test_filled_bands_of_a_file(made):
             BandGroup(9, 9),
             BandGroup(1, 3),
         ]
-
-
-def test_filled_bands_by_the_fermi_level(made, invoke, tmp_path):
-    """Data folders of DeepH have a Fermi level, but no number of electrons."""
-    from deeph_folders import folder_of
-
-    folder = folder_of(made["hbn_soc"], tmp_path / "dock")
-    assert invoke("convert-h", folder, "-o", tmp_path / "x.h5").exit_code == 0
-    with moireio.open(tmp_path / "x.h5") as file:
-        assert file.electrons.count is None
-        assert filled_bands(file) == 8
 
 
 def test_the_option():
@@ -115,13 +100,10 @@ def test_the_option():
     ("exchange", "electrons", "filled"),
     [(7.0, 2, (2, 0)), (7.0, 1, (1, 0)), (7.0, 3, (2, 1)), (-7.0, 1, (0, 1)), (0.3, 2, (1, 1))],
 )
-def test_filled_bands_of_magnets(tmp_path, exchange, electrons, filled):
+def test_groups_of_magnets(tmp_path, exchange, electrons, filled):
     layer = haldane(M=0.2)
     path = of_both_spins(layer, layer, exchange, electrons).write(tmp_path / "x.h5")
     with moireio.open(path) as file:
-        assert filled_of_spins(file) == filled
-        middle = {(2, 0): 3.5, (1, 0): 0.0, (2, 1): 7.0, (0, 1): -7.0, (1, 1): 0.15}[filled]
-        assert filled_of_spins(file, energy=middle) == filled
         groups = resolve_groups(file, (), by_spin=True)
         named = [BandGroup(1, n, channel) for channel, n in enumerate(filled) if n]
         assert groups == ([BandGroup(1, 1)] if filled == (1, 1) else named)
@@ -129,12 +111,3 @@ def test_filled_bands_of_magnets(tmp_path, exchange, electrons, filled):
             with pytest.raises(MoireioError, match=f"spin up has {filled[0]} filled bands"):
                 resolve_groups(file, (parse_group("v1"),))
         assert resolve_groups(file, (parse_group("1:2"),)) == [BandGroup(1, 2)]
-
-
-def test_filled_bands_where_spins_do_not_decide(tmp_path, made):
-    layer = haldane(M=0.2)
-    path = of_both_spins(layer, layer, 0.0, 1).write(tmp_path / "x.h5")
-    with moireio.open(path) as file:  # one electron in two equal bands
-        assert filled_of_spins(file) == (0.5, 0.5)
-    with moireio.open(made["o2_col"]) as file:  # a triplet
-        assert filled_of_spins(file) == (7, 5)

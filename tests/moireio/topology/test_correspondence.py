@@ -124,6 +124,8 @@ def test_edges_that_repel_each_others_states(tmp_path, model, width, overlap):
         ((None, None, None, 1), True),
         ((0, 0, 0, 0, 1, 1), True),
         ((0, 0, 0, 0, 1, 0), False),
+        ((0, 0, 0, None, 1, None, -0.5), None),
+        ((1, 2, 2, None, None, None, -0.5), False),
     ],
 )
 def test_agreement(numbers, holds):
