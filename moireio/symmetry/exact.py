@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 TOLERANCE = 3e-5  # eV, of the norm of a row of H; of S a tenth of it
 TRIED = 4  # random vectors
 GENERAL = np.array([0.1237, 0.2891, 0.0713])
-DIGITS = 10**10
+# of a reciprocal vector: k points of meshes, halved or not, lie at a multiple, never midway
+PARTS = 2**21 * 3**3 * 5**2 * 7
 Key = tuple[int, ...]
 
 
 def key_of(k: npt.ArrayLike) -> Key:
     """Return the same key for all k points that differ by reciprocal lattice vectors."""
-    return tuple(int(n) % DIGITS for n in np.rint(np.asarray(k) * DIGITS))
+    return tuple(int(n) % PARTS for n in np.rint(np.asarray(k) * PARTS))
 
 
 class ExactSymmetry:

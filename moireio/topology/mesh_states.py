@@ -17,7 +17,7 @@ from moireio.spectrum.choice import SolverChoice
 from moireio.spectrum.irreducible import obeys_time_reversal
 from moireio.spectrum.states import BlochStates, solve_states
 from moireio.spectrum.sums import bloch_sums
-from moireio.symmetry.exact import DIGITS, ExactSymmetry, Key, key_of
+from moireio.symmetry.exact import PARTS, ExactSymmetry, Key, key_of
 from moireio.topology.bandgroups import BandGroup
 from moireio.topology.links import Links, plane_of
 from moireio.topology.nearby import NEIGHBOURS, Found, NearbyStates
@@ -31,6 +31,7 @@ SPARSE = 1000  # orbitals from which on the sparse solver is quicker for a few b
 KEPT = 8  # bands of groups whose overlaps are kept
 NEARER = 0.7  # as close the next trial must be as the one before
 FIRST_SPACING = 0.08  # Å⁻¹, of the k points that are solved first
+FEW = 8  # k points that are solved without progress, before meshes are
 HALVINGS = 8  # of the steps towards the smallest gap
 
 
@@ -62,7 +63,7 @@ class MeshStates:
     solver : SolverChoice, optional
         How to solve.
     progress : Progress, optional
-        Steps are the k points that are asked for first, those of the meshes.
+        Steps are the k points of the meshes: the first that are solved in larger number.
     note : callable, optional
         Called with remarks of the solver.
 
@@ -158,12 +159,15 @@ class MeshStates:
             self._known[found.channel, key_of(found.k)] = Found(energies, states)
 
     def _solved(self, points: list[npt.NDArray[np.float64]]) -> list[BlochStates]:
+        progress = self._progress
+        if len(points) > FEW:
+            self._progress = None
         return solve_states(
             self.file,
             np.array(points),
             band_range=self._range,
             solver=self._solver,
-            progress=None if self.solves else self._progress,
+            progress=progress if len(points) > FEW else None,
             note=self._note,
             solved=self._count,
         )
@@ -346,7 +350,7 @@ class MeshStates:
                 if known_channel == channel:
                     value = self._gap(found.energies, group)
                     if value < smallest.value:
-                        k = np.array(key) / DIGITS
+                        k = np.array(key) / PARTS
                         smallest, rough = Gap(value, tuple(float(v) for v in k)), found.rough
             if not rough:
                 return smallest

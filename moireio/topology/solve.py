@@ -19,6 +19,7 @@ from moireio.topology.chern import (
     chern_number,
     finer,
     mesh_points,
+    require_separated,
     unresolved,
 )
 from moireio.topology.curvature import curvature_of
@@ -90,10 +91,13 @@ def solve_chern(
         links = Links.from_file(file, position=position)
         states = MeshStates(file, groups, solver=solver, progress=progress, note=note)
         found = []
+        for group in groups:  # before anything takes long
+            for channel in _channels(states, group):
+                space = BandSpace(states, group, channel)
+                require_separated(space, links, mesh, _name(states, group, channel))
         for group in groups:
             modulo = _from_c3(states, group, solver, note)
-            channels = range(states.channels) if group.channel is None else (group.channel,)
-            for channel in channels:
+            for channel in _channels(states, group):
                 one = _solve_group(states, links, group, channel, mesh, note)
                 found.append(_beside_c3(one, modulo[channel], states, note))
         found.sort(key=lambda one: one.channel or 0)
@@ -152,6 +156,17 @@ def _beside_c3(
     return one
 
 
+def _channels(states: MeshStates, group: BandGroup) -> Sequence[int]:
+    """Return the spin channels in which a group is solved."""
+    return range(states.channels) if group.channel is None else (group.channel,)
+
+
+def _name(states: MeshStates, group: BandGroup, channel: int) -> str:
+    """Return how messages call a group."""
+    spin = f", spin {('up', 'down')[channel]}" if states.channels == 2 else ""
+    return f"bands {group}{spin}"
+
+
 def _solve_group(
     states: MeshStates,
     links: Links,
@@ -160,9 +175,7 @@ def _solve_group(
     mesh: tuple[int, int],
     note: Callable[[str], object] | None,
 ) -> ChernGroup:
-    name = f"bands {group}"
-    if states.channels == 2:
-        name += f", spin {('up', 'down')[channel]}"
+    name = _name(states, group, channel)
     space = BandSpace(states, group, channel)
     coarse, fine = chern_number(space, links, mesh, name)
     cheap = states.n_orbitals <= CHEAP

@@ -1,13 +1,22 @@
 """Chern numbers of models that are known, and conditions on plaquettes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from topology_runs import RandomPhases, bands_of
 from toymodels import GAPPED, haldane, kane_mele, random_c3
 
-from moireio.topology.chern import FluxMesh, UnresolvedError, chern_number
+import moireio
+from moireio.errors import MoireioError
+from moireio.topology.bandgroups import BandGroup
+from moireio.topology.chern import BandSpace, FluxMesh, UnresolvedError, chern_number
+from moireio.topology.links import Links
+from moireio.topology.mesh_states import MeshStates
+from moireio.topology.solve import solve_chern
 
 EDGE = 3**1.5 * 0.1
+BOND = ((0, 1, (0, 0, 0)), (1, 0, (0, 0, 0)))
 
 
 @pytest.mark.parametrize(
@@ -93,9 +102,46 @@ def test_a_closed_gap_is_refused_with_its_k(tmp_path):
 
 
 def test_a_gap_closed_between_the_k_points_is_refused(tmp_path):
+    """Dirac points of graphene whose bonds are not equal lie off K."""
+    model = haldane(M=0.0, t2=0.0)
+    changed = {k: 0.8 * h if k in BOND else h for k, h in model.hamiltonian.items()}
+    model = replace(model, hamiltonian=changed)
     poor = pytest.raises(UnresolvedError, match=r"links .* stay poor; the smallest gap")
-    with bands_of(haldane(EDGE), tmp_path / "x.h5") as (space, links), poor:
+    with bands_of(model, tmp_path / "x.h5") as (space, links), poor:
         chern_number(space, links, (5, 5))
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (10, 10)])
+def test_bands_that_meet_at_k_are_refused_before_the_mesh_is_solved(shape, tmp_path):
+    """The mesh would refuse them too."""
+    with bands_of(haldane(EDGE), tmp_path / "x.h5") as (space, links):
+        with pytest.raises(UnresolvedError, match=r"closes at k = \(0\.33333, 0\.66667"):
+            chern_number(space, links, shape)
+        assert space.states.solves <= 8
+        with pytest.raises(UnresolvedError):
+            FluxMesh(shape, space, links)
+        assert space.states.solves > 50
+
+
+def test_gaps_that_no_plaquette_resolves_are_refused_before_the_mesh_is_solved(made):
+    """Two layers of graphene, 0.07 meV at K; no group is solved before all were looked at."""
+    with moireio.open(made["gr_ab"]) as file:
+        groups = [BandGroup(1, 52), BandGroup(1, 8)]
+        counts = []
+        states = MeshStates(file, groups, progress=lambda steps, total: counts.append(total))
+        space, links = BandSpace(states, groups[1]), Links.from_file(file)
+        with pytest.raises(UnresolvedError, match=r"bands: links .* stay poor; .* 0\.0"):
+            chern_number(space, links, (12, 12))
+        assert states.solves < 50
+        assert counts == []
+        with pytest.raises(UnresolvedError, match=r"links .* stay poor"):
+            FluxMesh((12, 12), space, links)
+        assert states.solves > 100
+        assert counts
+        started = []
+        with pytest.raises(MoireioError, match="bands 1:8: links"):
+            solve_chern(file, groups, progress=lambda steps, total: started.append(total))
+        assert started == []
 
 
 def test_kramers_pairs_cannot_be_cut(tmp_path):
