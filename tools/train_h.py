@@ -150,6 +150,23 @@ PRESETS = {
     help="Mean of |ΔH|² (eV²) or of |ΔH| (eV).",
 )
 @click.option(
+    "--zero",
+    type=click.Choice(["mean", "free"]),
+    default="mean",
+    show_default=True,
+    help="Zero of energy of each structure: the mean of its on-site levels, or the one that leaves "
+    "the smallest errors. With free, what an atom's level has to do with the others in its cell "
+    "need not be learnt.",
+)
+@click.option(
+    "--layer-weight",
+    type=click.FloatRange(0, min_open=True),
+    help="With --zero free: weight of errors of the layers' levels relative to each other; by "
+    "default they count as much as all elements that they change, some 25 for each atom. In small "
+    "cells they depend on the k points of the calculation, and are better not learnt to the last "
+    "meV.",
+)
+@click.option(
     "--band-weight",
     type=click.FloatRange(0),
     default=0.0,
@@ -171,7 +188,8 @@ PRESETS = {
     type=click.IntRange(1),
     default=12,
     show_default=True,
-    help="k points of each structure; they take turns.",
+    help="k points of each structure; they take turns. One half is spread over the zone, the other "
+    "half are those where levels come nearest to the Fermi level.",
 )
 @click.option(
     "--seed",
@@ -317,7 +335,8 @@ def _optimisation(settings):
 
     preset = PRESETS[settings["preset"]]
     names = ("epochs", "learning_rate", "min_learning_rate", "clip", "ema_decay", "loss", "seed")
-    chosen = {name: settings[name] for name in (*names, "schedule", "keep", "band_weight")}
+    names += ("schedule", "keep", "zero", "layer_weight", "band_weight")
+    chosen = {name: settings[name] for name in names}
     chosen["band_window"] = BandWindow(*settings["band_window"], settings["band_points"])
     for name in ("batch", "patience", "cooldown"):
         chosen[name] = preset[name] if settings[name] is None else settings[name]

@@ -24,6 +24,7 @@ from moireio.operators.views import ArraySource, UpperView
 from moireio.results.electrons import Electrons
 from moireio.runtime.workdirs import work_folder
 from moireio.system.layers import assign_layers, joined_positions, layer_normal
+from moireio.system.pairs import Pairs
 from moireio.system.structure import Structure
 
 BANDS = 6  # on either side of the Fermi level
@@ -32,7 +33,7 @@ MOST_ORBITALS = 700  # of a cell whose bands are computed
 
 
 def reference_cell(
-    calculation: LabelledStructure, name: str, digest: str, level: float | None
+    calculation: LabelledStructure, name: str, digest: str, model: NetworkModel
 ) -> ReferenceCell:
     """Make a reference cell of a calculation.
 
@@ -42,9 +43,10 @@ def reference_cell(
         Structure, H and S.
     name, digest : str
         Its name; the digest of structure and H.
-    level : float or None
-        Mean on-site level of the model's training data, eV, which fixes its zero; None if it was
-        trained on Hamiltonians as they are.
+    model : NetworkModel
+        The model whose zero of energy the cell gets: that of the mean on-site level of its training
+        data, or, if it was trained with a free zero, the one nearest to its prediction. H is kept
+        as it is for models that were trained so.
 
     Returns
     -------
@@ -54,16 +56,23 @@ def reference_cell(
     Raises
     ------
     MoireioError
-        If S is missing and needed, or lacks pairs of H.
+        If S is missing and needed, or lacks pairs of H, or the model does not fit.
     """
+    level = model.training.get("level")
     H, S = UpperView(calculation.hamiltonian), calculation.overlap
     pairs = H.pairs
     blocks = np.array(H.rows(0, pairs.n_atoms))
     if level is not None:
         if S is None:
             raise MoireioError("has no overlap, which fixes the zero", path=calculation.label)
+        overlap = overlap_like(S, H, np.arange(len(pairs)), calculation.label)
         mu = mean_level(calculation) - level
-        blocks = blocks - mu * overlap_like(S, H, np.arange(len(pairs)), calculation.label)
+        if model.free_zero:
+            cell = ReferenceCell(name, digest, calculation.structure, pairs, blocks)
+            weighted = np.repeat(_copies(pairs), pairs.block_elements(H.sizes)) * overlap
+            gap = blocks - predicted_blocks(model, cell).data
+            mu = float((weighted @ gap).real / (weighted @ overlap))
+        blocks = blocks - mu * overlap
     single = np.complex64 if np.iscomplexobj(blocks) else np.float32
     return ReferenceCell(name, digest, calculation.structure, pairs, blocks.astype(single))
 
@@ -207,8 +216,7 @@ def cell_errors(model: NetworkModel, cell: ReferenceCell, stored: bool) -> CellE
         )
     error = np.abs(found.data - cell.blocks)
     i, j, sizes = found.pairs.i, found.pairs.j, found.sizes
-    twice = np.full(len(found.pairs), 2.0)
-    twice[found.pairs.onsite()] = 1.0
+    twice = _copies(found.pairs)
     elements = found.pairs.block_elements(sizes)
     starts = np.concatenate([[0], np.cumsum(elements)[:-1]])
     sums, largest = np.add.reduceat(error, starts), np.maximum.reduceat(error, starts)
@@ -224,6 +232,13 @@ def cell_errors(model: NetworkModel, cell: ReferenceCell, stored: bool) -> CellE
         }
     mean = float((twice * sums).sum() / (twice * elements).sum() * 1e3)
     return CellErrors(cell.name, cell.digest, mean, pairs, stored)
+
+
+def _copies(pairs: Pairs) -> npt.NDArray[np.float64]:
+    """Return how many blocks each of one of two partners stands for."""
+    copies = np.full(len(pairs), 2.0)
+    copies[pairs.onsite()] = 1.0
+    return copies
 
 
 def cell_bands(

@@ -63,6 +63,11 @@ class NetworkModel:
         """Name of its file or folder."""
         return os.path.basename(os.path.normpath(self.label))
 
+    @property
+    def free_zero(self) -> bool:
+        """Whether it was trained with the zero of energy of every structure free."""
+        return self.training.get("plan", {}).get("zero") == "free"
+
     def digest(self) -> str:
         """Return a digest of weights and settings, ``blake2b:`` and 32 hexadecimal digits."""
         state = hashlib.blake2b(digest_size=16)

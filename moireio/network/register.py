@@ -107,8 +107,7 @@ def with_card(
         name = os.path.basename(os.path.normpath(path)).partition(".")[0]
         summary = summarise(path, lambda one: _opened(open_calculation, one))
         with _opened(open_calculation, path) as calculation:
-            level = model.training.get("level")
-            cell = reference_cell(calculation, name, summary.digest, level)
+            cell = reference_cell(calculation, name, summary.digest, model)
             errors = cell_errors(model, cell, keep_cells)
             records.append(replace(errors, bands=cell_bands(model, cell, calculation)))
         cells += [cell] if keep_cells else []
@@ -191,8 +190,7 @@ def verify(
         cell = cells.get(test.digest) if test.digest else None
         if cell is None and calculations and test.digest in calculations:
             with calculations[test.digest]() as calculation:
-                level = model.training.get("level")
-                cell = reference_cell(calculation, test.cell, test.digest, level)
+                cell = reference_cell(calculation, test.cell, test.digest, model)
         if cell is None:
             where = f" (digest {test.digest})" if test.digest else ""
             why = f"the cell does not lie in the file{where}: not predicted again"

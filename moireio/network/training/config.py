@@ -53,6 +53,15 @@ class TrainingConfig:
     keep : {"best", "last"}
         Weights of the epoch with the lowest validation loss, or of the last one (their average,
         with `ema_decay`).
+    zero : {"mean", "free"}
+        Zero of energy of every structure: the mean of its on-site levels, or the one for which the
+        network's errors are smallest, whatever it is. The mean depends on all atoms of a cell, so
+        that the level of an atom, relative to it, is no property of the atom's surroundings.
+    layer_weight : float, optional
+        How much errors of the layers' levels relative to each other count (`without_layer_shifts`);
+        by default as much as those of other elements. Needs `zero` "free" and `loss` "mse". In
+        small cells these levels depend on the calculation's mesh of k points, since layers exchange
+        the charge of single points, and a network that learns them by heart is wrong elsewhere.
     band_weight : float
         Weight of the mean square error of the bands in `band_window` beside that of the elements
         of H; 0 for none. With a weight of 0.01, 30 meV of the bands count as much as 3 meV of the
@@ -63,7 +72,8 @@ class TrainingConfig:
     Raises
     ------
     MoireioError
-        If `min_learning_rate` is above `learning_rate`.
+        If `min_learning_rate` is above `learning_rate`, or `layer_weight` is given without what it
+        needs.
     """
 
     epochs: int = 3000
@@ -83,6 +93,8 @@ class TrainingConfig:
     seed: int = 42
     schedule: Literal["plateau", "cosine"] = "plateau"
     keep: Literal["best", "last"] = "best"
+    zero: Literal["mean", "free"] = "mean"
+    layer_weight: float | None = None
     band_weight: float = 0.0
     band_window: BandWindow = field(default_factory=BandWindow)
 
@@ -92,6 +104,11 @@ class TrainingConfig:
             raise MoireioError(
                 f"`min_learning_rate` {self.min_learning_rate:g} is above `learning_rate` "
                 f"{self.learning_rate:g}"
+            )
+        if self.layer_weight is not None and (self.zero, self.loss) != ("free", "mse"):
+            raise MoireioError(
+                "`layer_weight` needs a free zero of energy and the mean square",
+                remedy="give `zero` free and `loss` mse",
             )
 
     def cosine(self, epoch: int) -> float:
@@ -115,6 +132,10 @@ class TrainingConfig:
         """Return plain values under the names that model files use."""
         values = {STORED_NAMES.get(f.name, f.name): getattr(self, f.name) for f in fields(self)}
         window = values.pop("band_window")
+        if self.zero == "mean":  # as before there was a choice
+            values.pop("zero")
+        if self.layer_weight is None:
+            values.pop("layer_weight")
         if self.band_weight:
             values["band_window"] = asdict(window)
         else:  # as before there were any

@@ -65,7 +65,7 @@ class Training:
         if folder is not None:
             self._claim()
             self._load()
-        self._module = LossModule(model, config.loss, config.band_weight)
+        self._module = LossModule(model, config.loss, config.band_weight, config.layer_weight)
         self._loss = self.workers.wrap(self._module)
 
     @property

@@ -111,7 +111,8 @@ def train(
         level = _zero_of_energy(model, sets)
         memory = compute.memory / int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         window = config.band_window if config.band_weight else None
-        samples = _samples(sets, model, open_calculation, level, memory, window)
+        free = config.zero == "free"
+        samples = _samples(sets, model, open_calculation, level, memory, window, free)
         if model.network.settings.calibrated and fresh != set():
             calibrate(model, samples["training"], fresh)
         model.network.to(team.device)
@@ -204,7 +205,8 @@ def recalibrate(
         if recorded and digests != set(recorded.values()):
             note(f"warning: {model.label}: these are not the data that it was trained on")
         level = _zero_of_energy(model, sets)
-        samples = _samples(sets, model, open_calculation, level, compute.memory)
+        free = model.free_zero
+        samples = _samples(sets, model, open_calculation, level, compute.memory, free_zero=free)
         model.network.to(compute.device)
         model.expected_error = fit_expected_error(model, samples)
         model.network.to("cpu")
@@ -277,6 +279,7 @@ def _samples(
     level: float,
     memory: float,
     window: BandWindow | None = None,
+    free_zero: bool = False,
 ) -> dict[str, Samples]:
     """Return the samples of every set, which share the memory."""
     # geometry is made on the CPU, with a network that stays there
@@ -292,6 +295,7 @@ def _samples(
                     on_cpu,
                     open_calculation,
                     window if name != "test" else None,
+                    free_zero,
                 )
                 for path, summary in group.items()
             ],
@@ -307,9 +311,10 @@ def _sample(
     model: NetworkModel,
     open_calculation: OpenCalculation,
     window: BandWindow | None,
+    free_zero: bool,
 ) -> TrainingSample:
     with open_calculation(path) as calculation:
-        return make_sample(calculation, model.network, model.targets, mu=mu, window=window)
+        return make_sample(calculation, model.network, model.targets, mu, window, free_zero)
 
 
 class _Geometry:

@@ -17,6 +17,7 @@ from moireio.network.training.windowstates import BandWindow, WindowStates, wind
 from moireio.operators.blocks import OperatorSource, by_shape, read_pairs, take_blocks
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis
+from moireio.system.layers import with_layers
 from moireio.system.structure import Structure
 
 IntArray = npt.NDArray[np.int64]
@@ -49,6 +50,8 @@ class SpeciesPairBlocks:
         H, eV.
     geometry : Edges
         The edges with their frames.
+    overlap : (n, rows, columns) tensor or None
+        S, if the zero of energy of the structure is free.
     """
 
     species_i: int
@@ -57,6 +60,7 @@ class SpeciesPairBlocks:
     partner: torch.Tensor
     blocks: torch.Tensor
     geometry: Edges
+    overlap: torch.Tensor | None = None
 
 
 @dataclass(eq=False)
@@ -79,6 +83,8 @@ class TrainingSample:
         μ of the term μ·S that was subtracted from H, eV.
     elements : int
         Number of matrix elements of all blocks.
+    layers : (N,) tensor of int
+        Layer of every atom; 0 in what is no stack of layers.
     states : WindowStates or None
         States near the Fermi level, if errors of bands count.
     """
@@ -90,6 +96,7 @@ class TrainingSample:
     pair_blocks: dict[tuple[int, int], list[SpeciesPairBlocks]]
     mu: float
     elements: int
+    layers: torch.Tensor
     states: WindowStates | None = None
 
     def all_blocks(self) -> Iterator[SpeciesPairBlocks]:
@@ -136,6 +143,7 @@ def make_sample(
     targets: Targets,
     mu: float = 0.0,
     window: BandWindow | None = None,
+    free_zero: bool = False,
 ) -> TrainingSample:
     """Turn a calculation into a training sample.
 
@@ -151,6 +159,8 @@ def make_sample(
         μ·S is subtracted from H; eV.
     window : BandWindow, optional
         Which states are found, for errors of bands.
+    free_zero : bool
+        Keep S too, so that errors are those after the best μ·S for the prediction.
 
     Returns
     -------
@@ -160,7 +170,8 @@ def make_sample(
     Raises
     ------
     MoireioError
-        If elements, shells or spin are others, or H holds numbers that are not finite.
+        If elements, shells or spin are others, H holds numbers that are not finite, or S is needed
+        and missing.
     """
     label, structure = calculation.label, calculation.structure
     species = _species(calculation, targets)
@@ -183,7 +194,13 @@ def make_sample(
     edge_of_pair = np.empty(len(H.pairs), dtype=np.int64)
     edge_of_pair[~onsite] = np.arange(n_bonds)
     edge_of_pair[onsite] = n_bonds + H.pairs.i[onsite]
-    blocks = _blocks(H, S, mu, edge_of_pair, n_atoms + n_bonds, label)
+    blocks = _blocks(H, edge_of_pair, n_atoms + n_bonds)
+    if not all(np.isfinite(block).all() for block in blocks):
+        raise MoireioError("its Hamiltonian contains numbers that are not finite", path=label)
+    overlap = None
+    if free_zero or (mu and S is not None):
+        overlap = _overlap_blocks(H, S, edge_of_pair, n_atoms + n_bonds, label)
+        blocks = [block - mu * s for block, s in zip(blocks, overlap, strict=True)]
     dtype = network.dtype
     if spinful:
         dtype = torch.complex64 if dtype == torch.float32 else torch.complex128
@@ -207,9 +224,16 @@ def make_sample(
                 torch.as_tensor(rank[partner[edges]]),
                 torch.as_tensor(stacked).to(dtype),
                 network.edges(*ends, species_tensor, own_vectors, for_layers=False),
+                torch.as_tensor(np.stack([overlap[e] for e in edges])).to(network.dtype)
+                if free_zero
+                else None,
             )
         )
-    sample = TrainingSample(label, graph, species_tensor, groups, pair_blocks, mu, elements)
+    layer = with_layers(structure).layer
+    layers = torch.zeros(n_atoms, dtype=torch.long)
+    if layer is not None:
+        layers = torch.as_tensor(layer.astype(np.int64))
+    sample = TrainingSample(label, graph, species_tensor, groups, pair_blocks, mu, elements, layers)
     if window is not None:
         fermi = None if calculation.electrons is None else calculation.electrons.fermi
         kind = torch.complex64 if network.dtype == torch.float32 else torch.complex128
@@ -259,33 +283,35 @@ def _species(calculation: LabelledStructure, targets: Targets) -> IntArray:
 
 
 def _blocks(
-    H: OperatorSource,
-    S: OperatorSource | None,
-    mu: float,
-    edge_of_pair: IntArray,
-    n_edges: int,
-    label: str,
+    source: OperatorSource, edge_of_pair: IntArray, n_edges: int, indices: IntArray | None = None
 ) -> list[npt.NDArray]:
-    """Return H − μS as a list of blocks, by edges."""
-    data, offsets = read_pairs(H, np.arange(len(H.pairs)))
-    if not np.isfinite(data).all():
-        raise MoireioError("its Hamiltonian contains numbers that are not finite", path=label)
-    overlap = None
-    if mu and S is not None:
-        in_overlap = S.pairs.find(H.pairs.i, H.pairs.j, H.pairs.R)
-        if (in_overlap < 0).any():
-            raise MoireioError("its overlap lacks pairs of its Hamiltonian", path=label)
-        overlap, overlap_offsets = read_pairs(S, in_overlap)
+    """Return the blocks of an operator, by edges; `indices` are the pairs in the edges' order."""
+    if indices is None:
+        indices = np.arange(len(source.pairs))
+    data, offsets = read_pairs(source, indices)
     out = [None] * n_edges
-    i, factor = H.pairs.i, H.meta.spin_factor
-    for shape, pairs in by_shape(H.sizes[i], H.sizes[H.pairs.j]):
+    i, j = source.pairs.i[indices], source.pairs.j[indices]
+    for shape, pairs in by_shape(source.sizes[i], source.sizes[j]):
         blocks = take_blocks(data, offsets[:-1][pairs], shape)
-        if overlap is not None:
-            spinless = (shape[0] // factor, shape[1] // factor)
-            s = take_blocks(overlap, overlap_offsets[:-1][pairs], spinless)
-            if factor == 2:
-                s = np.einsum("st,nab->nsatb", np.eye(2), s).reshape(blocks.shape)
-            blocks = blocks - mu * s
         for pair, block in zip(pairs, blocks, strict=True):
             out[edge_of_pair[pair]] = block
     return out
+
+
+def _overlap_blocks(
+    H: OperatorSource, S: OperatorSource | None, edge_of_pair: IntArray, n_edges: int, label: str
+) -> list[npt.NDArray]:
+    """Return the blocks of S in the shape of those of H, by edges."""
+    if S is None:
+        raise MoireioError(
+            "has no overlap, which a free zero of energy needs",
+            path=label,
+            remedy='leave the structure out, or train with `zero` "mean"',
+        )
+    in_overlap = S.pairs.find(H.pairs.i, H.pairs.j, H.pairs.R)
+    if (in_overlap < 0).any():
+        raise MoireioError("its overlap lacks pairs of its Hamiltonian", path=label)
+    blocks = _blocks(S, edge_of_pair, n_edges, in_overlap)
+    if H.meta.spin_factor == 2:
+        blocks = [np.kron(np.eye(2), block) for block in blocks]
+    return blocks

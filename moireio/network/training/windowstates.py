@@ -22,6 +22,9 @@ from moireio.operators.blocks import OperatorSource
 if TYPE_CHECKING:
     from moireio.network.training.loss import BlockErrors
 
+CANDIDATES = 64  # for each k point next to the Fermi level
+WORK = 1e9  # cubes of the number of orbitals, candidates together
+
 
 @dataclass(frozen=True)
 class BandWindow:
@@ -32,7 +35,8 @@ class BandWindow:
     low, high : float
         Lowest and highest energy, relative to the Fermi level of each structure, eV.
     points : int
-        k points of each structure.
+        k points of each structure. One half is spread over the zone, the other half are those where
+        levels come nearest to the Fermi level, of many more.
 
     Raises
     ------
@@ -64,12 +68,15 @@ class WindowStates:
         e^{2πi k·R} of every edge: bonds, then the atoms' own.
     rows, columns : (edges,) tensors of int
         First orbital of the atoms at both ends.
+    points : (nk, 3) tensor
+        k, fractional.
     """
 
     coefficients: list[torch.Tensor]
     phases: torch.Tensor
     rows: torch.Tensor
     columns: torch.Tensor
+    points: torch.Tensor
 
     def __len__(self) -> int:
         """Return the number of k points."""
@@ -169,6 +176,46 @@ def spread_points(periodic: Sequence[bool], count: int) -> npt.NDArray[np.float6
     return k
 
 
+def points_near_level(
+    H: BlochSum, S: BlochSum, periodic: Sequence[bool], energy: float, count: int
+) -> npt.NDArray[np.float64]:
+    """Return those of many k points where a level comes nearest to an energy.
+
+    The levels next to a gap often lie in small parts of the zone, as those of graphene around K,
+    which evenly spread points miss: there alone the two sublattices do not mix.
+
+    Parameters
+    ----------
+    H, S : BlochSum
+        Hamiltonian, eV, and overlap.
+    periodic : sequence of bool
+        Which axes are periodic.
+    energy : float
+        eV.
+    count : int
+        Number of k points.
+
+    Returns
+    -------
+    (n, 3) array
+        Fractional coordinates, the nearest first; fewer than `count`, or none, of large cells,
+        whose levels are folded into a small zone.
+    """
+    from scipy.linalg import eigh
+
+    orbitals = len(H.dense(np.zeros(3)))
+    candidates = min(CANDIDATES * count, int(WORK / orbitals**3))
+    points = spread_points(periodic, 1 + candidates)[1:]
+    if not any(periodic):
+        return points[:0]
+    gaps = [
+        np.abs(eigh(H.dense(k), S.dense(k), eigvals_only=True, check_finite=False) - energy).min()
+        for k in points
+    ]
+    count = min(count, candidates // 2)
+    return points[np.argsort(gaps, kind="stable")[:count]]
+
+
 def window_states(
     hamiltonian: OperatorSource,
     overlap: OperatorSource | None,
@@ -219,7 +266,9 @@ def window_states(
 
     H = BlochSum.from_source(hamiltonian)
     S = BlochSum.from_source(overlap, spinor=hamiltonian.meta.spin == "spinor")
-    points = spread_points(periodic, window.points)
+    near = points_near_level(H, S, periodic, fermi, window.points // 2)
+    spread = spread_points(periodic, window.points - len(near))
+    points = np.concatenate([spread, near])
     states, kept = [], []
     for number, k in enumerate(points):
         _, vectors = eigh(
@@ -244,5 +293,9 @@ def window_states(
     rows[edge_of_pair] = H.atom_start[pairs.i]
     columns[edge_of_pair] = H.atom_start[pairs.j]
     return WindowStates(
-        states, torch.as_tensor(phases).to(dtype), torch.as_tensor(rows), torch.as_tensor(columns)
+        states,
+        torch.as_tensor(phases).to(dtype),
+        torch.as_tensor(rows),
+        torch.as_tensor(columns),
+        torch.as_tensor(points[kept]),
     )

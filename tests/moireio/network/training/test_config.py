@@ -25,5 +25,8 @@ def test_names_in_model_files():
 def test_settings_that_contradict():
     with pytest.raises(MoireioError, match=r"`min_learning_rate` .* is above"):
         TrainingConfig(learning_rate=1e-5, min_learning_rate=1e-3)
+    for plan in ({}, {"zero": "free", "loss": "mae"}):
+        with pytest.raises(MoireioError, match="`layer_weight` needs a free zero"):
+            TrainingConfig(layer_weight=0.3, **plan)
     with pytest.raises(MoireioError, match="add up to more than 1"):
         DataSplit(["a"], fractions=(0.9, 0.9, 0.1))

@@ -14,7 +14,7 @@ from moireio.network.training.config import (
     DataSplit,
     TrainingConfig,
 )
-from moireio.network.training.run import train
+from moireio.network.training.run import recalibrate, train
 
 
 @contextlib.contextmanager
@@ -66,6 +66,21 @@ def test_best_or_last_weights(tmp_path):
         for weight, stored in zip(model.network.parameters(), state[name], strict=True):
             assert torch.equal(weight, stored)
     assert best.digest() != last.digest()
+
+
+def test_a_free_zero_is_recorded(tmp_path):
+    """What is later found out about the model's errors is free of a shift too."""
+    plan = {"zero": "free", "layer_weight": 0.3}
+    model = trained(tmp_path / "m.h5", plan=plan)
+    again = read(str(tmp_path / "m.h5"))
+    assert again.free_zero
+    assert again.training["plan"]["layer_weight"] == 0.3
+    split = DataSplit(["0", "1"], ["2"])
+    found = recalibrate(str(tmp_path / "n.h5"), split, opened, again, ComputeSettings(threads=1))
+    assert found.expected_error.own == pytest.approx(model.expected_error.own, rel=1e-5)
+    plain = trained(tmp_path / "p.h5")
+    assert not plain.free_zero
+    assert plain.expected_error.own > model.expected_error.own
 
 
 def test_frozen_weights_stay(tmp_path):

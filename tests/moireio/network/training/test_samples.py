@@ -3,6 +3,7 @@
 import pytest
 from training_data import data, new_small_model
 
+from moireio.errors import MoireioError
 from moireio.network.training.samples import make_sample, mean_level
 
 
@@ -17,3 +18,10 @@ def test_the_zero_of_energy_does_not_matter():
     for pair, kinds in first.pair_blocks.items():
         for x, y in zip(kinds, second.pair_blocks[pair], strict=True):
             assert (x.blocks - y.blocks).abs().max() < 1e-10
+
+
+def test_a_free_zero_needs_the_overlap():
+    model, made = new_small_model(), data(0)
+    made.overlap = None
+    with pytest.raises(MoireioError, match=r"made 0.*has no overlap, which a free zero"):
+        make_sample(made, model.network, model.targets, free_zero=True)

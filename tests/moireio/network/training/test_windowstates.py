@@ -15,7 +15,8 @@ from moireio.network.training.config import TrainingConfig
 from moireio.network.training.loop import Training
 from moireio.network.training.loss import block_errors
 from moireio.network.training.samples import make_sample, mean_level
-from moireio.network.training.windowstates import BandWindow, spread_points
+from moireio.network.training.windowstates import BandWindow, points_near_level, spread_points
+from moireio.operators.bloch import BlochSum
 
 WINDOW = BandWindow(-4.0, 4.0, 3)
 
@@ -65,7 +66,7 @@ def test_first_order_of_the_levels(spin):
     keys = zip(pairs.i, pairs.j, map(tuple, pairs.R), strict=True)
     flat = np.concatenate([by_key[key].ravel() for key in keys])
     change = SimpleNamespace(pairs=pairs, sizes=sizes, rows=lambda a, b: flat)
-    for k, matrix in zip(spread_points(made.structure.pbc, 3), found, strict=True):
+    for k, matrix in zip(sample.states.points.numpy(), found, strict=True):
         assert len(matrix) > 2
         H, S = summed(made.hamiltonian, k), summed(made.overlap, k, 2 if spin else 1)
         D, step = summed(change, k), 1e-6
@@ -94,6 +95,28 @@ def test_points_are_spread():
     apart = (k[:, None] - k)[..., :2]
     distance = np.linalg.norm(apart - np.rint(apart), axis=-1) + np.eye(30)
     assert distance.min() > 0.5 / np.sqrt(30)
+
+
+def test_points_where_bands_touch(made):
+    """Graphene's levels meet the Fermi level at K and K', which 12 spread points miss."""
+    with open_calculation(str(made["gr_ab"])) as calculation:
+        H, S = (BlochSum.from_source(o) for o in (calculation.hamiltonian, calculation.overlap))
+        fermi, periodic = calculation.electrons.fermi, calculation.structure.pbc
+
+    def gap(k):
+        return np.abs(eigh(H.dense(k), S.dense(k), eigvals_only=True) - fermi).min()
+
+    corners = np.array([[2, 1, 0], [1, 2, 0]]) / 3
+    near = points_near_level(H, S, periodic, fermi, 6)
+    apart = np.linalg.norm(near[:, None] - corners, axis=2)
+    assert len(near) == 6
+    assert apart.min(axis=1).max() < 0.06
+    assert len(set(apart.argmin(axis=1))) == 2
+    assert max(map(gap, near)) < 0.5 < min(map(gap, spread_points(periodic, 12)))
+    # none where only few of many points can be looked at
+    shape = SimpleNamespace(dense=lambda k: np.eye(900))
+    assert len(points_near_level(shape, shape, periodic, 0.0, 6)) == 0
+    assert len(points_near_level(H, S, [False] * 3, fermi, 6)) == 0
 
 
 def test_bands_are_learnt_for_their_weight(made):
