@@ -177,8 +177,9 @@ FORMATS = {
             Late("moireio.formats.tbmodels.hdf5", "read"),
             Late("moireio.formats.tbmodels.hdf5", "write"),
             keeps="lattice, orbital positions, H, number of occupied states",
-            loses="elements, shells, Fermi level, names of spins; writing needs S = 1",
+            loses="elements, shells, Fermi level, names of spins, S",
             options={
+                "orthogonalise": _PLAIN_OPTIONS["orthogonalise"],
                 "spinor": FormatOption(
                     "order of spin orbitals: blocks (up, down) or interleaved",
                     writes=True,

@@ -112,6 +112,12 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
     reader = _source(source, source_format)
     small = _projections(ctx, kind, opts)
     if opts["orthogonalise"] and not small:
+        if writer is None or "orthogonalise" not in writer.options:
+            raise click.UsageError(
+                "--orthogonalise is for formats without an overlap ("
+                + ", ".join(_without_overlap())
+                + "), or goes with --projections."
+            )
         words = (*words, f"orthogonalise={opts['orthogonalise']}")
     reading, writing = _format_options(words, reader, writer)
     if reader.name == BLOCK:
@@ -253,11 +259,14 @@ def _source(source, name):
     if row is None and is_compressed_block(source):
         return named_format(BLOCK)
     if row is None:
-        raise MoireioError(
-            "is of no known format",
-            path=source,
-            remedy="convert-h --list prints them; --from FORMAT names one",
-        )
+        remedy = "convert-h --list prints them; --from FORMAT names one"
+        if os.path.isdir(source):
+            files = (os.path.join(source, name) for name in sorted(os.listdir(source)))
+            known = next(
+                (name for name in files if os.path.isfile(name) and detect_format(name)), None
+            )
+            remedy = remedy if known is None else f"name one of its files, as {known}"
+        raise MoireioError("is of no known format", path=source, remedy=remedy)
     return row
 
 
@@ -285,6 +294,13 @@ def _format_options(words, reader, writer):
                     f"--option {word}: {option.description} expected."
                 ) from error
     return reading, writing
+
+
+def _without_overlap():
+    """Return the formats that are written with --orthogonalise."""
+    from moireio.formats.registry import format_names, named_format
+
+    return [name for name in format_names() if "orthogonalise" in named_format(name).options]
 
 
 def _projections(ctx, kind, opts):

@@ -32,7 +32,7 @@ from moireio.formats.assembly.placing import on_faces, settled_by_overlap, wrapp
 from moireio.formats.assembly.shells import structure_and_basis
 from moireio.formats.deeph.files import open_hdf5
 from moireio.formats.structures.text import plain_name, shown
-from moireio.formats.text.streams import beside
+from moireio.formats.text.streams import finder, require_known_name
 from moireio.formats.text.tables import NumberFile
 from moireio.store.hdf5_guard import own_dataset
 from moireio.system.basis import Basis
@@ -146,14 +146,10 @@ def read(
     MoireioError
         If a file is missing, damaged, or does not fit the others.
     """
-    folder = path if os.path.isdir(path) else os.path.dirname(path)
     label = label or path
-    given = {plain_name(name): name for name in companions}
-
-    def find(*names: str) -> str | None:
-        return next((given[name] for name in names if name in given), None) or beside(
-            folder, *names
-        )
+    known = _SOURCE.fullmatch(plain_name(path)) is not None
+    require_known_name(path, label, known, "FHI-aims", "rs_hamiltonian.out, rs_overlap.out")
+    find = finder(path, companions)
 
     def need(what: str, *names: str) -> str:
         found = find(*names)

@@ -212,10 +212,16 @@ class MeshSum:
         The R.
     atoms : (n,) array of int
         Atom of each row of the matrices.
+
+    Attributes
+    ----------
+    left_out : float
+        Largest imaginary part that was left out, and is more than rounding.
     """
 
     def __init__(self, mesh: RegularMesh, images: Images, atoms: npt.NDArray[np.int64]) -> None:
         self._mesh, self.images, self.atoms = mesh, images, atoms
+        self.left_out = 0.0
 
     def matrices(self, values: npt.NDArray[Any], real: bool) -> npt.NDArray[Any]:
         """Return one matrix for each R.
@@ -236,7 +242,11 @@ class MeshSum:
         flat = (phases @ values.reshape(len(values), -1)).reshape(-1, *values.shape[1:])
         for one, weight in zip(flat, self.images.weights, strict=True):
             one *= weight[np.ix_(self.atoms, self.atoms)]
-        if real or np.abs(flat.imag).max() < ROUNDING * np.abs(flat).max():
+        imaginary = float(np.abs(flat.imag).max())
+        if imaginary < ROUNDING * np.abs(flat).max():
+            return np.ascontiguousarray(flat.real)
+        if real:
+            self.left_out = max(self.left_out, imaginary)
             return np.ascontiguousarray(flat.real)
         return np.asarray(flat)
 
@@ -350,6 +360,11 @@ def calculation_on_mesh(
     h_R = [sums[0].matrices(one, real) for one in spins]
     s_R = sums[1].matrices(s, real)
     notes = [*notes, _error(structure, mesh, sums, spins, s, h_R, s_R, spinor, electrons)]
+    if sums[0].left_out:
+        notes.append(
+            f"imaginary parts of H(R) up to {sums[0].left_out:.1e} eV are left out (`real`): at "
+            "the points of the mesh bands are exact but for these"
+        )
     largest = max(float(np.abs(one.imag).max()) for one in (s_R, *h_R))
     if spinor is None and largest:
         notes.append(

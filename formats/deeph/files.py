@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from moireio.errors import DamagedError, MissingFileError, MoireioError, first_line, unreadable
+from moireio.errors import DamagedError, MissingFileError, MoireioError, first_line
 from moireio.formats.structures.text import read_text
-from moireio.formats.text.streams import expanded
+from moireio.formats.text.streams import expanded, opened
 
 if TYPE_CHECKING:
     import h5py
@@ -43,11 +43,8 @@ def read_json(path: str, kind: type = dict) -> Any:
     """
     if not os.path.isfile(path):
         raise MissingFileError(path=path)
-    try:
-        with open(path, "rb") as stream:
-            raw = stream.read(SETTINGS_BYTES + 1)
-    except OSError as error:
-        raise unreadable(error, path) from error
+    with opened(path) as stream:
+        raw = stream.read(SETTINGS_BYTES + 1)
     if len(raw) > SETTINGS_BYTES:
         what = f"has more than {SETTINGS_BYTES >> 20} MiB, too much for settings"
         raise MoireioError(what, path=path)

@@ -36,7 +36,7 @@ from moireio.formats.assembly.shells import parse_shells, parse_shells_option, s
 from moireio.formats.deeph.blocks import can_map, map_file, offset_in_file
 from moireio.formats.deeph.files import open_hdf5, read_json, read_table
 from moireio.formats.structures.text import plain_name, read_text, shown
-from moireio.formats.text.streams import beside, first_bytes
+from moireio.formats.text.streams import beside, finder, first_bytes, require_known_name
 from moireio.operators.blocks import block_offsets
 from moireio.operators.views import ArraySource
 from moireio.store.containers import HDF5_SIGNATURE
@@ -128,19 +128,13 @@ def read(
     MoireioError
         If a file is missing, damaged, or does not fit the others.
     """
-    folder = path if os.path.isdir(path) else os.path.dirname(path)
     label = label or path
-    given = {plain_name(name): name for name in companions}
-
-    def find(*names: str) -> str | None:
-        return next((given[name] for name in names if name in given), None) or beside(
-            folder, *names
-        )
+    known = any(plain_name(path) in names for names in FILES.values())
+    require_known_name(path, label, known, "DeePTB", "hamiltonians.h5, overlaps.h5")
+    find = finder(path, companions)
 
     number = _frame_number(frame)
     files = {name: file for name, names in FILES.items() if (file := find(*names)) is not None}
-    if os.path.isfile(path):
-        files |= {name: path for name, names in FILES.items() if plain_name(path) in names}
     if not files:
         raise MissingFileError("has no hamiltonians.h5 and no overlaps.h5", path=label)
     blocks = {name: _Blocks(file, number) for name, file in files.items()}

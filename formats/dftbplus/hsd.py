@@ -17,6 +17,7 @@ from moireio.errors import DamagedError, MissingFileError, MoireioError, naming
 from moireio.formats.assembly.shells import parse_shells
 from moireio.formats.structures import poscar, xyz
 from moireio.formats.structures.text import labelled_element, read_text, shown
+from moireio.formats.text.streams import beside
 
 BOHR_ANGSTROM = 0.529177249
 UNITS = {
@@ -226,7 +227,8 @@ def _geometry(entry: Entry, folder: str, path: str, found: Input) -> Geometry | 
     place, text = path, body
     include = _INCLUDE.search(body)
     if include is not None:
-        place = os.path.join(folder, include[1].strip("\"'"))
+        named = include[1].strip("\"'")
+        place = beside(folder, named) or os.path.join(folder, named)
         if not os.path.isfile(place):
             raise MissingFileError("is included, but there is no such file", path=place)
         found.files.append(place)

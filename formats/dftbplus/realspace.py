@@ -29,7 +29,13 @@ from moireio.formats.assembly.placing import on_faces, settled_by_overlap, wrapp
 from moireio.formats.assembly.shells import parse_shells_option, structure_and_basis
 from moireio.formats.dftbplus.hsd import BOHR_ANGSTROM, Geometry, Input, read_gen, read_input
 from moireio.formats.structures.text import plain_name, read_text, shown
-from moireio.formats.text.streams import beside, first_bytes, lines
+from moireio.formats.text.streams import (
+    beside,
+    finder,
+    first_bytes,
+    lines,
+    require_known_name,
+)
 from moireio.formats.text.tables import NumberFile
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis
@@ -122,12 +128,9 @@ def read(
     """
     folder = path if os.path.isdir(path) else os.path.dirname(path)
     label = label or path
-    given = {plain_name(name): name for name in companions}
-
-    def find(*names: str) -> str | None:
-        return next((given[name] for name in names if name in given), None) or beside(
-            folder, *names
-        )
+    known = _SOURCE.fullmatch(plain_name(path)) is not None
+    require_known_name(path, label, known, "DFTB+", "hamreal1.dat, hamreal2.dat, overreal.dat")
+    find = finder(path, companions)
 
     beyond = find("hamreal3.dat", "hamimag1.dat", "hamimag2.dat")
     if beyond is not None:

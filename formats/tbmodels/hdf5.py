@@ -122,13 +122,14 @@ def write(
     force: bool = False,
     spin: int | None = None,
     spinor: str = "blocks",
+    orthogonalise: str | None = None,
 ) -> None:
     """Write a file.
 
     Parameters
     ----------
     calculation : Calculation
-        With a Hamiltonian and an orthogonal basis.
+        With a Hamiltonian.
     path : str
         The file; it appears whole or not at all.
     force : bool
@@ -137,17 +138,21 @@ def write(
         Up or down, where spin is collinear.
     spinor : {"blocks", "interleaved"}
         How rows are arranged where orbitals have spin.
+    orthogonalise : str, optional
+        Mesh of k points for Löwdin's orthogonalisation, as ``12x12x1``, where S is not 1.
 
     Raises
     ------
     MoireioError
-        If the basis is not orthogonal, `spin` is needed, or the file cannot be written.
+        If S is not 1 and no mesh is given, `spin` is needed, or the file cannot be written.
     """
     if os.path.lexists(path) and not force:
         raise ExistingFileError("exists already", path=path, remedy="replace it with `force`")
     import h5py
 
-    reduced, cells, matrices = parts_of(calculation, spin=spin, spinor=spinor)
+    reduced, cells, matrices = parts_of(
+        calculation, spin=spin, spinor=spinor, orthogonalise=orthogonalise
+    )
     sparse = len(reduced) > MOST_DENSE
     occupied = occupied_states(calculation)
     with write_whole(path) as part, h5py.File(part, "w") as file:

@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
+from moireio.formats.assembly.elements import OrbitalMap
 from moireio.formats.assembly.hoppings import calculation_of_model
-from moireio.formats.assembly.orthogonal import one_spin, require_orthogonal
+from moireio.formats.assembly.orthogonal import one_spin
+from moireio.formats.assembly.plain import plain_hamiltonian
 from moireio.results.electrons import Electrons
 
 ARRANGEMENTS = ("blocks", "interleaved")
@@ -166,19 +167,22 @@ def write(
     spin: int | None = None,
     spinor: str = "blocks",
     sparse: bool = False,
+    orthogonalise: str | None = None,
 ) -> Any:
     """Return a model of a calculation.
 
     Parameters
     ----------
     calculation : Calculation
-        With a Hamiltonian and an orthogonal basis.
+        With a Hamiltonian.
     spin : {0, 1}, optional
         Up or down, where spin is collinear.
     spinor : {"blocks", "interleaved"}
         How rows are arranged where orbitals have spin.
     sparse : bool
         Keep sparse matrices.
+    orthogonalise : str, optional
+        Mesh of k points for Löwdin's orthogonalisation, as ``12x12x1``, where S is not 1.
 
     Returns
     -------
@@ -188,13 +192,15 @@ def write(
     Raises
     ------
     MoireioError
-        If TBmodels is not installed, the basis is not orthogonal, or `spin` is needed.
+        If TBmodels is not installed, S is not 1 and no mesh is given, or `spin` is needed.
     """
     try:
         import tbmodels
     except ImportError as error:
         raise MoireioError("TBmodels is not installed", remedy="pip install tbmodels") from error
-    reduced, cells, matrices = parts_of(calculation, spin=spin, spinor=spinor)
+    reduced, cells, matrices = parts_of(
+        calculation, spin=spin, spinor=spinor, orthogonalise=orthogonalise
+    )
     return tbmodels.Model(
         hop={
             tuple(cell): matrix if sparse else matrix.toarray()
@@ -209,15 +215,19 @@ def write(
 
 
 def parts_of(
-    calculation: Calculation, *, spin: int | None = None, spinor: str = "blocks"
+    calculation: Calculation,
+    *,
+    spin: int | None = None,
+    spinor: str = "blocks",
+    orthogonalise: str | None = None,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], list[Any]]:
     """Return positions and half of H, as TBmodels keeps them.
 
     Parameters
     ----------
     calculation : Calculation
-        With a Hamiltonian and an orthogonal basis.
-    spin, spinor
+        With a Hamiltonian.
+    spin, spinor, orthogonalise
         As in `write`.
 
     Returns
@@ -232,9 +242,10 @@ def parts_of(
     Raises
     ------
     MoireioError
-        If the basis is not orthogonal, or `spin` is needed.
+        If S is not 1 and no mesh is given, or `spin` is needed.
     """
-    require_orthogonal(calculation, "TBmodels")
+    from scipy.sparse import csr_array
+
     _require_arrangement(spinor)
     source, structure = calculation.hamiltonian, calculation.structure
     channel = one_spin(source, spin, calculation.label)
@@ -244,10 +255,11 @@ def parts_of(
         calculation.basis,
         spinor=spinor if is_spinor else None,  # type: ignore[arg-type]
     )
-    cells, matrices = matrices_from_source(source, orbitals)
+    plain = plain_hamiltonian(calculation, orbitals, orthogonalise, "TBmodels")
+    cells, matrices = plain.cells, plain.components[channel]
     kept = [number for number, cell in enumerate(cells.tolist()) if cell >= [0, 0, 0]]
     halves = [
-        matrices[channel][n] * (1.0 if cells[n].any() else 0.5)  # exact in binary
+        csr_array(matrices[n]) * (1.0 if cells[n].any() else 0.5)  # exact in binary
         for n in kept
     ]
     positions = np.repeat(

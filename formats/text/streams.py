@@ -7,11 +7,11 @@ import io
 import lzma
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from moireio.errors import DamagedError, MissingFileError, MoireioError, unreadable
-from moireio.formats.structures.text import COMPRESSED, MAGIC
+from moireio.formats.structures.text import COMPRESSED, MAGIC, plain_name
 
 PIECE = 1 << 22
 LONGEST_LINE = 1 << 24
@@ -39,6 +39,63 @@ def beside(folder: str, *names: str) -> str | None:
             if os.path.isfile(path):
                 return path
     return None
+
+
+def finder(path: str, companions: Sequence[str]) -> Callable[..., str | None]:
+    """Return a function that finds the files of a calculation by their names.
+
+    Parameters
+    ----------
+    path : str
+        The file that the user named, or a folder.
+    companions : sequence of str
+        Further files.
+
+    Returns
+    -------
+    callable
+        It takes names, the most wanted first, and returns the file named, a companion, or a file in
+        the same folder, compressed or not; None where there is none.
+    """
+    is_folder = os.path.isdir(path)
+    folder = path if is_folder else os.path.dirname(path)
+    given = {plain_name(name): name for name in (*companions, *(() if is_folder else (path,)))}
+
+    def find(*names: str) -> str | None:
+        return next((given[name] for name in names if name in given), None) or beside(
+            folder, *names
+        )
+
+    return find
+
+
+def require_known_name(path: str, label: str, known: bool, program: str, names: str) -> None:
+    """Raise if a file has no name by which a program's files are recognised.
+
+    Parameters
+    ----------
+    path : str
+        The file that the user named, or a folder.
+    label : str
+        The name that messages show.
+    known : bool
+        Whether its name is one of them.
+    program : str
+        For the message.
+    names : str
+        Some of them.
+
+    Raises
+    ------
+    MoireioError
+        Otherwise the file would be passed over, and those beside it read.
+    """
+    if not known and not os.path.isdir(path):
+        raise MoireioError(
+            f"has no name by which files of {program} are recognised",
+            path=label,
+            remedy=f"call it as {program} does: {names}",
+        )
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from moireio.formats.assembly.sites import NO_CENTRES, sites
 from moireio.formats.foreign import describe_file
 from moireio.formats.structures import files as structure_files
 from moireio.formats.structures.text import plain_name
+from moireio.formats.text.streams import beside
 from moireio.formats.text.tables import NumberFile
 from moireio.formats.wannier90 import files as wannier90_files
 from moireio.formats.wannier90.matrices import read_hr
@@ -211,13 +212,13 @@ def _files(
         sparse = kind == SPARSE or (kind is None and _looks_sparse(companion))
         given["input" if kind == INPUT else "overlap" if sparse else "structure"] = companion
     if wt is not None and named is not None:
-        path = given.get("hamiltonian") or _beside(path, named)
+        path = given.get("hamiltonian") or _named_by(wt.path, named)
     else:
         found = given.get("input") or _input_of(path)
         wt = None if found is None else read_wt_in(found)
     overlap = given.get("overlap")
     if overlap is None and wt is not None and "overlapfile" in wt.values and not _orthogonal(wt):
-        overlap = _beside(wt.path, wt.values["overlapfile"])
+        overlap = _named_by(wt.path, wt.values["overlapfile"], os.path.dirname(path))
     structure = None
     if "structure" in given:
         structure = structure_files.read_foreign(given["structure"])[0]
@@ -228,12 +229,12 @@ def _orthogonal(wt: WtIn) -> bool:
     return "orthogonal_basis" not in wt.values or wt.flag("orthogonal_basis")
 
 
-def _beside(path: str, name: str) -> str:
-    """Return a file, or its compressed form, that an input names."""
-    whole = os.path.join(os.path.dirname(path), name)
-    for suffix in ("", ".gz", ".bz2", ".xz"):
-        if os.path.isfile(whole + suffix):
-            return whole + suffix
+def _named_by(path: str, name: str, other_folder: str | None = None) -> str:
+    """Return a file, compressed or not, that an input names, beside it or in another folder."""
+    folders = (os.path.dirname(path), *(() if other_folder is None else (other_folder,)))
+    found = next((file for folder in folders if (file := beside(folder, name))), None)
+    if found is not None:
+        return found
     raise MissingFileError(
         f"names {name}, which is not there",
         path=path,
@@ -293,7 +294,7 @@ def _without_projectors(
             notes.append("each orbital is at the atom of the same number in the structure given")
     if cell is None:
         notes.append(
-            f"no wt.in beside it that names {plain_name(path)}: the lattice vectors are not known, "
+            "no wt.in beside it has its name in Hrfile: the lattice vectors are not known, "
             "cubic ones of 1 Å stand for them (give it or a structure file with `companions`)"
         )
         cell = np.eye(3)

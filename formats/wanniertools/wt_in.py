@@ -221,7 +221,7 @@ class _Cards:
 
     def projectors(self, n_atoms: int) -> tuple[tuple[str, ...], ...]:
         """Return the names of the orbitals of each atom."""
-        rows = self._after("PROJECTORS")
+        rows = self._after("PROJECTORS") or self._after("PROJECTOR")
         if rows is None or n_atoms == 0:
             return ()
         counts: list[int] = []

@@ -47,7 +47,8 @@ HOLDS_NOT = {
     "deeptb": dict.fromkeys(COLLINEAR, "spin-polarised") | dict.fromkeys(SITES, "empty atoms"),
     "hamgnn": dict.fromkeys(SITES, "lacks H or S"),
     "siesta": {"sites": "complex"},
-    "tbmodels": dict.fromkeys(NOT_ORTHOGONAL, "overlap"),
+    "tbmodels": dict.fromkeys(NOT_ORTHOGONAL, "overlap is not 1")
+    | dict.fromkeys(COLLINEAR, "two spins"),
     "wannier90": dict.fromkeys(NOT_ORTHOGONAL, "overlap is not 1"),
     "wanniertools": dict.fromkeys(COLLINEAR, "collinear"),
 }

@@ -42,6 +42,33 @@ def test_options_of_block_files_are_refused(invoke, made, tmp_path, words):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [["-o", "x.h5"], ["-o", "x", "--to", "deeptb"], ["-o", "x.cif"]])
+def test_orthogonal_orbitals_are_for_formats_without_an_overlap(invoke, made, words):
+    done = invoke("convert-h", made["gr_ab"], *words, "--orthogonalise", "3x3")
+    assert done.exit_code == 2
+    message = (
+        "--orthogonalise is for formats without an overlap (tbmodels, wanniertools, wannier90)"
+    )
+    assert message in done.stderr
+
+
+def test_a_model_for_tbmodels(invoke, made, tmp_path):
+    words = ("--to", "tbmodels", "--orthogonalise", "2x2", "-q")
+    done = invoke("convert-h", made["gr_ab"], "-o", tmp_path / "x.hdf5", *words)
+    assert done.exit_code == 0, done.stderr
+    assert tbmodels.read(str(tmp_path / "x.hdf5")).hamiltonian.pairs.n_atoms > 0
+
+
+def test_folders_in_which_files_have_names_of_their_own(invoke, made, tmp_path):
+    words = ("--to", "wanniertools", "-o", tmp_path / "h.dat", "-q")
+    assert invoke("convert-h", made["gr_ab"], *words).exit_code == 0
+    done = invoke("convert-h", tmp_path, "-o", tmp_path / "y.h5")
+    assert done.exit_code == 1
+    assert done.stderr == (
+        f"error: {tmp_path}: is of no known format (name one of its files, as {tmp_path}/h.dat)\n"
+    )
+
+
 def test_unknown_suffixes(invoke, made, tmp_path):
     done = invoke("convert-h", made["gr_ab"], "-o", tmp_path / "x.abc")
     assert done.exit_code == 1

@@ -125,6 +125,17 @@ def test_other_places_and_forms(tmp_path):
     assert calculation.structure.species_names[0] == "Carbon_1"
 
 
+def test_the_file_that_is_named_is_read(tmp_path):
+    """Not one of another form beside it, nor others where its name is no name of FHI-aims."""
+    example = Example()
+    write_aims(tmp_path, example, hdf5=True)
+    (tmp_path / "rs_hamiltonian.out").write_text("1.0\n")
+    example.assert_equal(realspace.read(str(tmp_path / "rs_hamiltonian.h5")), 1e-12, HARTREE)
+    (tmp_path / "rs_hamiltonian.h5").rename(tmp_path / "mine.h5")
+    with pytest.raises(MoireioError, match=r"mine\.h5: has no name .* FHI-aims"):
+        realspace.read(str(tmp_path / "mine.h5"))
+
+
 def test_reversed_cells_and_atoms_in_other_cells_are_seen(tmp_path):
     """S decays with the distance only where R is right, which eigenvalues do not show."""
     example = Example()

@@ -54,6 +54,23 @@ def test_every_form_gives_the_same_blocks(tmp_path, options):
             h5.read(str(tmp_path), frame="7")
 
 
+def test_a_file_of_another_name_is_not_passed_over(tmp_path):
+    write_deeptb(tmp_path, Example())
+    (tmp_path / "hamiltonians.h5").rename(tmp_path / "mine.h5")
+    with pytest.raises(MoireioError, match=r"mine\.h5: has no name .* DeePTB"):
+        h5.read(str(tmp_path / "mine.h5"))
+
+
+def test_compressed_files(tmp_path):
+    example = Example()
+    write_deeptb(tmp_path, example)
+    (tmp_path / "info.json").write_text(json.dumps({"nframes": 1, "pos_type": "cart"}))
+    for file in list(tmp_path.iterdir()):
+        file.with_name(file.name + ".gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    example.assert_equal(h5.read(str(tmp_path)), 1e-12)
+
+
 def test_a_predicted_unit_overlap_is_noted(tmp_path):
     """DeePTB's export for Pardiso has S = 1, whatever the orbitals."""
     write_deeptb(tmp_path, Example(), names="predicted_hamiltonians predicted_overlaps")

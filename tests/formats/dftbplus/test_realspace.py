@@ -1,5 +1,6 @@
 """DFTB+'s matrices in real space: its own run, and files of a naive writer."""
 
+import gzip
 import json
 
 import numpy as np
@@ -53,6 +54,27 @@ def test_without_an_input(tmp_path):
     (tmp_path / "geo.gen").unlink()
     with pytest.raises(MoireioError, match=r"no dftb_in.hsd .*companion"):
         realspace.read(str(tmp_path))
+
+
+def test_a_file_of_another_name_is_not_passed_over(tmp_path):
+    """What lies beside it would be read instead."""
+    write_dftbplus(tmp_path, Example())
+    (tmp_path / "hamreal1.dat").rename(tmp_path / "mine.dat")
+    with pytest.raises(MoireioError, match=r"mine\.dat: has no name .*DFTB\+ does: hamreal1\.dat"):
+        realspace.read(str(tmp_path / "mine.dat"))
+
+
+def test_compressed_files(tmp_path):
+    """Also the one that the input includes; a file that is named comes before one beside it."""
+    example = Example()
+    write_dftbplus(tmp_path, example)
+    for file in list(tmp_path.iterdir()):
+        file.with_name(file.name + ".gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.write_text("2 C\n")
+    (tmp_path / "geo.gen").unlink()
+    for name in ("overreal.dat", "dftb_in.hsd", "detailed.out"):
+        (tmp_path / name).unlink()
+    example.assert_equal(realspace.read(str(tmp_path / "hamreal1.dat.gz")), 1e-12, HARTREE)
 
 
 def _positions(path):

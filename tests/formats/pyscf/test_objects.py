@@ -91,6 +91,9 @@ def test_noise_can_be_left_out(graphene, calculation):
     assert any("leaves them out" in note for note in calculation.notes)
     real = ours.from_arrays(*positional(*graphene), real=True)
     assert real.hamiltonian.data.dtype == np.float64
+    note = next(note for note in real.notes if "are left out" in note).split()
+    largest = np.abs(calculation.hamiltonian.data.imag).max()
+    assert float(note[note.index("eV") - 1]) == pytest.approx(largest, rel=0.1)
     k = graphene[1]["k"][7]
     np.testing.assert_allclose(levels(real, k), levels(calculation, k), atol=1e-6)
 

@@ -17,6 +17,7 @@ from mutations import damage_file, edit_hdf5
 
 from moireio.errors import ExistingFileError, MoireioError
 from moireio.formats import matrices
+from moireio.formats.calculations import open_calculation
 from moireio.formats.tbmodels import hdf5
 
 
@@ -84,6 +85,22 @@ def test_tbmodels_reads_written_files(tmp_path, monkeypatch):
             np.testing.assert_allclose(
                 model.eigenval(k), levels(calculation, k)[0], rtol=1e-9, atol=1e-12
             )
+
+
+@pytest.mark.parametrize("name", ["hbn_soc", "gr_ab"])
+def test_orbitals_that_overlap_are_orthogonalised(data, tmp_path, name):
+    """Levels at the points of the mesh are those of H and S, also after reading."""
+    path = str(tmp_path / "m.hdf5")
+    with open_calculation(str(data / f"{name}.scfout")) as one:
+        with pytest.raises(MoireioError, match=r"overlap is not 1.*`orthogonalise`"):
+            hdf5.write(one, path)
+        assert not list(tmp_path.iterdir())
+        hdf5.write(one, path, orthogonalise="3x3")
+        assert any("on a mesh of 3 x 3 x 1 points" in note for note in one.notes)
+        k = (1 / 3, -1 / 3, 0)
+        exact = levels(one, k)
+        options = {"spinor": "blocks"} if one.hamiltonian.meta.spin == "spinor" else {}
+    np.testing.assert_allclose(levels(hdf5.read(path, **options), k), exact, atol=1e-7)
 
 
 def test_files_are_not_replaced_unasked(tmp_path):

@@ -92,6 +92,13 @@ def test_atoms_shells_and_order(tmp_path, cells_line):
         np.testing.assert_allclose(total.dense(k), expected, atol=1e-11)
 
 
+def test_the_other_name_of_a_card(tmp_path):
+    cells, matrices = random_model(2, 4)
+    (tmp_path / "x.dat").write_text(sparse_text(cells, matrices))
+    (tmp_path / "wt.in").write_text(INPUT.format(soc=0, package="").replace("ORS", "OR"))
+    assert hr.read(str(tmp_path / "x.dat")).basis["C"].l == (1,)
+
+
 @pytest.mark.parametrize("package", ["", "Package = 'QE'"])
 @pytest.mark.parametrize("dense", [False, True])
 def test_spinor_rows(tmp_path, package, dense):
@@ -221,6 +228,9 @@ def test_missing_companions_are_named(shared, tmp_path):
     write_input(other, package="Overlapfile = 'S.dat', Orthogonal_Basis = F")
     with pytest.raises(MissingFileError, match=r"S\.dat"):
         hr.read(str(tmp_path / "x.dat"), companions=[str(other / "wt.in")])
+    shutil.copy(tmp_path / "x.dat", tmp_path / "S.dat")  # beside the Hamiltonian
+    found = hr.read(str(tmp_path / "x.dat"), companions=[str(other / "wt.in")])
+    np.testing.assert_array_equal(found.overlap.data, found.hamiltonian.data)
     with pytest.raises(MissingFileError, match=r"names x\.dat, which is not there .*`companions`"):
         hr.read(str(other / "wt.in"))
     write_input(other)
