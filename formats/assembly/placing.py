@@ -8,6 +8,7 @@ distance of two atoms, so with the right positions the strong blocks belong to t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Self
 
 import numpy as np
@@ -23,6 +24,8 @@ BORDER = 1e-6  # of a lattice vector: on which side of a face an atom is
 FACE = 1e-5  # of a lattice vector: so near, rounding may decide differently
 #: Part of a mean square distance that is clearly smaller than the whole.
 CLEARLY = 0.8
+MOST_SWEEPS = 20  # over the atoms on faces
+MOST_CHOICES = 27  # lattice vectors by which all atoms may be moved
 
 
 def wrapped(
@@ -111,27 +114,21 @@ def settled_by_overlap(
     found = _Bonds.of(structure, overlap, 1)
     if found is None:
         return structure, None
+    left = found
+    if uncertain is not None and (moves := found.moves_of(uncertain)).any():
+        structure = replace(structure, positions=structure.positions + moves @ structure.cell)
+        left = _Bonds.of(structure, overlap, 1) or found
     turned = _Bonds.of(structure, overlap, -1)
     assert turned is not None
-    if turned.spread(moved=False) < CLEARLY * found.spread(moved=False):
+    if turned.spread(moved=False) < CLEARLY * left.spread(moved=False):
         raise DamagedError(
             "its blocks at R belong to -R: the overlap decays with the distance of the atoms only "
             "with the cells reversed",
             path=label,
             remedy="the program that converted it reversed them; convert it anew",
         )
-    moves = found.moves
-    if not moves.any():
-        return structure, None
-    count = int(moves.any(axis=1).sum())
-    if uncertain is not None:
-        moves = moves - np.where(uncertain, 0, moves).any(axis=1)[:, None] * moves
-        if moves.any():
-            structure = replace(structure, positions=structure.positions + moves @ structure.cell)
-            left = _Bonds.of(structure, overlap, 1)
-            assert left is not None
-            count = int(left.moves.any(axis=1).sum())
-    if count and found.spread() < CLEARLY * found.spread(moved=False):
+    count = int(left.moves.any(axis=1).sum())
+    if count and left.spread() < CLEARLY * left.spread(moved=False):
         return structure, (
             f"the overlap does not decay with the distance: {count} of {len(structure)} atoms "
             "seem to belong in other cells than the structure has them"
@@ -150,7 +147,7 @@ class _Bonds:
     distance : (n, 3) array
         Å, of every block between two different atoms.
     first, second : (n,) arrays of int64
-        The atoms.
+        The atoms; `first` ascends.
     weight : (n,) array
         Square root of the norm of the block: the tails count, too.
     cell : (3, 3) array
@@ -169,6 +166,61 @@ class _Bonds:
         change = (self.moves[self.second] - self.moves[self.first]) @ self.cell * moved
         square = ((self.distance + change) ** 2).sum(axis=1)
         return float((self.weight * square).sum() / self.weight.sum())
+
+    def moves_of(self, uncertain: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """Return the moves along uncertain coordinates that make strong blocks short."""
+        moves = self._allowed(uncertain)
+        atoms = np.flatnonzero(uncertain.any(axis=1))
+        bounds = np.searchsorted(self.first, np.stack([atoms, atoms + 1], axis=1))
+        own = {atom: np.arange(*span) for atom, span in zip(atoms.tolist(), bounds, strict=True)}
+        for _ in range(MOST_SWEEPS):
+            before = moves.copy()
+            for axis in range(3):  # a layer of atoms goes as a whole
+                steps = np.outer(np.arange(-1, 2), np.eye(3, dtype=np.int64)[axis])
+                together = uncertain[:, axis]
+                crossing = np.flatnonzero(together[self.first] != together[self.second])
+                sign = np.where(together[self.first[crossing]], -1, 1)
+                moves[together] += self._best(moves, crossing, sign, steps)
+            for atom, pairs in own.items():
+                steps = np.array(
+                    list(product(*[(-1, 0, 1) if u else (0,) for u in uncertain[atom]]))
+                )
+                moves[atom] += self._best(moves, pairs, -np.ones(len(pairs), dtype=int), steps)
+            if np.array_equal(moves, before):
+                break
+        return moves
+
+    def _best(
+        self,
+        moves: npt.NDArray[np.int64],
+        pairs: npt.NDArray[np.intp],
+        sign: npt.NDArray[np.integer],
+        steps: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        """Return the step that makes some pairs shortest; 0 unless another is better."""
+        between = moves[self.second[pairs]] - moves[self.first[pairs]]
+        weight = self.weight[pairs]
+        spreads = [
+            float(weight @ ((self.distance[pairs] + moved @ self.cell) ** 2).sum(axis=1))
+            for moved in (between + sign[:, None] * step for step in steps)
+        ]
+        best, still = int(np.argmin(spreads)), int(np.flatnonzero(~steps.any(axis=1))[0])
+        return np.asarray(steps[best if spreads[best] < (1 - 1e-6) * spreads[still] else still])
+
+    def _allowed(self, uncertain: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """Return `moves` of atoms that the rule leaves open, and no others.
+
+        All atoms can be moved by one lattice vector more: which of two atoms is the one to move is
+        not known from S. That choice is taken with which fewest atoms would have to be moved
+        against the rule.
+        """
+        listed, counts = np.unique(self.moves, axis=0, return_counts=True)
+        common = listed[np.argsort(-counts, kind="stable")[:MOST_CHOICES]]
+        choices = self.moves - common[:, None]
+        against = np.where(uncertain, 0, choices).any(axis=2)
+        moved = choices.any(axis=2).sum(axis=1)
+        best = np.lexsort((moved, against.sum(axis=1)))[0]
+        return np.asarray(choices[best] * ~against[best][:, None])
 
     @classmethod
     def of(cls, structure: Structure, overlap: OperatorSource, sign: int) -> Self | None:

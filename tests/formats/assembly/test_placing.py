@@ -1,6 +1,7 @@
 """Positions and cells of pairs, checked on an overlap that decays with the distance."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from foreign_cells import CELL, Example
 from moireio.errors import MoireioError
 from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
 from moireio.formats.assembly.placing import on_faces, settled_by_overlap, wrapped
+from moireio.formats.assembly.shells import structure_and_basis
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,50 @@ def test_an_atom_on_a_face_goes_where_the_overlap_is(example):
     uncertain[1, 0] = True
     found, note = settled_by_overlap(wrong, overlap(example), "x", uncertain)
     assert np.abs(found.positions - example.structure.positions).max() < 1e-12
+    assert note is None
+
+
+def near_overlap(cell, fractions):
+    """Atoms with one s orbital each, and S = e^{−distance}."""
+    count = len(fractions)
+    structure, basis = structure_and_basis(
+        cell, fractions @ cell, [1] * count, ["H"] * count, [(0,)] * count
+    )
+    cells = np.array(list(product(range(-3, 4), repeat=3)))
+    between = structure.positions[None, :] - structure.positions[:, None]
+    lengths = np.linalg.norm(between + (cells @ cell)[:, None, None], axis=-1)
+    matrices = np.where(lengths < 4.0, np.exp(-lengths), 0.0)
+    orbitals = OrbitalMap.make(structure, basis)
+    return structure, source_from_matrices("overlap", cells, matrices, orbitals, label="x")
+
+
+@pytest.mark.parametrize("atom", [0, 1])
+@pytest.mark.parametrize("step", [1, -1])
+def test_of_two_atoms_the_one_on_a_face_is_moved(atom, step):
+    """S alone does not show which; half a cell apart, R even seems to be reversed."""
+    cell = np.diag([3.0, 3.2, 3.4])
+    structure, source = near_overlap(cell, np.array([[0.1, 0.1, 0.1], [0.57, 0.6, 0.6]]))
+    moves = np.zeros((2, 3))
+    moves[atom, 0] = step
+    wrong = replace(structure, positions=structure.positions + moves @ cell)
+    uncertain = moves != 0
+    found, note = settled_by_overlap(wrong, source, "x", uncertain)
+    assert np.abs(found.positions - structure.positions).max() < 1e-12
+    assert note is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_atoms_on_any_faces_go_where_the_overlap_is(seed):
+    """Each coordinate on a face may have been rounded to either side."""
+    cell = np.array([[3.0, 0.1, 0], [1.4, 2.9, 0], [0.3, 0.2, 3.4]])
+    fractions = np.array([[0, 0.5, 0.5], [0.5, 0, 0.25], [0, 0.5, 0.1], [0.2, 0.3, -0.4]])
+    structure, source = near_overlap(cell, fractions)
+    faces = on_faces(structure, -0.5)
+    assert faces.sum() == 4
+    moves = np.random.default_rng(seed).integers(-1, 1, faces.shape) * faces
+    wrong = replace(structure, positions=structure.positions + moves @ cell)
+    found, note = settled_by_overlap(wrong, source, "x", faces)
+    assert np.abs(found.positions - structure.positions).max() < 1e-12
     assert note is None
 
 
