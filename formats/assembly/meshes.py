@@ -268,10 +268,9 @@ class MeshSum:
         """Return Σ_R e^{+2πi k·R} O(R) at one k."""
         return np.tensordot(np.exp(2j * np.pi * (self.images.cells @ k)), matrices, axes=1)
 
-    def between(self) -> npt.NDArray[np.float64]:
-        """Return some k points midway between those of the mesh, (n, 3)."""
-        shape = np.array(self._mesh.shape)
-        half = np.where(shape > 1, 0.5, 0.0) / shape
+    def between(self, pbc: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """Return some k points midway between those of the mesh along periodic vectors, (n, 3)."""
+        half = np.where(pbc, 0.5, 0.0) / np.array(self._mesh.shape)
         points = self._mesh.k[:: max(1, len(self._mesh.k) // MOST_BETWEEN)][:MOST_BETWEEN]
         return np.asarray(points + half)
 
@@ -429,7 +428,7 @@ def _error(
     h_other = [others[0].matrices(one, real=False) for one in spins]
     s_other = others[1].matrices(overlap, real=False)
     below, above = 0.0, 0.0
-    for k in sums[0].between():
+    for k in sums[0].between(structure.pbc):
         s, ds = sums[1].at(s_R, k), others[1].at(s_other, k) - sums[1].at(s_R, k)
         s, ds = _for_spinors(s, spinor), _for_spinors(ds, spinor)
         for one, other in zip(h_R, h_other, strict=True):

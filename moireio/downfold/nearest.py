@@ -199,9 +199,8 @@ class _Downfolding:
                 path=calculation.label,
                 remedy="choose a coarser mesh",
             )
-        self.k = KMesh(self.shape).k
-        shifts = np.where(np.asarray(self.shape) > 1, 0.5, 0.0)
-        between = KMesh(self.shape, (shifts[0], shifts[1], shifts[2])).k
+        whole = KMesh(self.shape)
+        self.k, between = whole.k, whole.midway(calculation.structure.pbc).k
         rng = np.random.default_rng(0)
         self.between = between[np.sort(rng.permutation(len(between))[:TESTED])]
         self.sampled = self.k[np.linspace(0, len(self.k) - 1, SAMPLED).round().astype(int)]

@@ -1,8 +1,9 @@
 """Regular meshes of k points, and their reduction by symmetry."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,23 @@ class KMesh:
         """Fractional coordinates, the last index fastest; shape (n, 3)."""
         steps = np.indices(self.shape).reshape(3, -1).T
         return (steps + np.asarray(self.shift)) / np.asarray(self.shape)
+
+    def midway(self, pbc: Sequence[bool] | npt.NDArray[np.bool_]) -> Self:
+        """Return the mesh whose points lie midway between those of this one.
+
+        Parameters
+        ----------
+        pbc : (3,) array of bool
+            Along which vectors the structure is periodic: only there, also where this mesh has one
+            point.
+
+        Returns
+        -------
+        KMesh
+            Of the same shape.
+        """
+        shift = np.asarray(self.shift) + np.where(pbc, 0.5, 0.0)
+        return replace(self, shift=(float(shift[0]), float(shift[1]), float(shift[2])))
 
     def index(self, k: npt.NDArray[np.float64]) -> npt.NDArray[np.int64] | None:
         """Return the indices of some k among the points of the mesh.

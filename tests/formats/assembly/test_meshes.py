@@ -97,6 +97,17 @@ def test_points_of_the_mesh_come_back(shape):
         np.testing.assert_allclose(matrices_at(calculation.hamiltonian, one)[0], matrix, atol=1e-12)
 
 
+def test_the_error_along_a_vector_with_one_point_is_estimated():
+    """A chain at Γ alone: nothing is known of its dispersion."""
+    cell, at = np.diag([2.0, 20, 20]), [[0, 0, 0], [0.9, 0, 0]]
+    chain = Structure(cell, at, [1, 1], [0, 0], ["H"], (True, False, False))
+    basis = Basis({"H": SpeciesBasis((0,))})
+    h, s = [[0.3, -1.5], [-1.5, 0.1]], [[1.0, 0.15], [0.15, 1.0]]
+    found = calculation_on_mesh("x", chain, basis, NATURAL, [[0, 0, 0]], [h], [s])
+    words = next(note for note in found.notes if "estimated error" in note).split()
+    assert float(words[words.index("is") + 1]) > 0.05
+
+
 def test_images_are_the_shortest():
     """By looking at all images of every pair."""
     structure = structure_of((True, True, False))

@@ -51,6 +51,12 @@ def test_error_is_that_between_the_points():
     assert found.cells[:, 0].tolist() == [-2, -1, 0, 1, 2]
 
 
+def test_one_point_along_a_periodic_vector_is_a_mesh_too():
+    """The band is flat then, and its largest error at the border of the zone."""
+    found = orthogonalise(chain(0.2), (1, 1, 1))
+    assert found.error == pytest.approx((0.3 + 2) / (1 - 0.4) - (0.3 - 2) / (1 + 0.4))
+
+
 @pytest.mark.parametrize(
     ("name", "mesh"), [("gr_ab", (3, 3, 1)), ("hbn_soc", (3, 2, 1)), ("o2_col", (2, 1, 1))]
 )

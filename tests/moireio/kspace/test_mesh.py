@@ -84,6 +84,11 @@ def test_weights_count_equivalent_points(mesh):
         assert np.abs(gap - np.rint(gap)).max(initial=0) < 1e-9
 
 
+def test_points_midway_lie_along_periodic_vectors():
+    between = KMesh((2, 1, 1), (0.0, 0.5, 0.0)).midway([True, True, False])
+    np.testing.assert_allclose(between.k, [[0.25, 1.0, 0], [0.75, 1.0, 0]])
+
+
 def test_messages_name_parameters():
     with pytest.raises(MoireioError, match="`mesh` has 1 numbers, but 2 axes are periodic"):
         make_mesh(graphene(), [4])
