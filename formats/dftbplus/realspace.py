@@ -47,11 +47,12 @@ HARTREE_EV = 27.2113845
 LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-5}
 INPUTS = ("dftb_in.hsd", "dftb_pin.hsd")
 _SOURCE = re.compile(r"(?:hamreal[12]|overreal)\.dat")
-_FERMI = re.compile(r"\s*Fermi level(?: \(up\))?:\s+(-?[\d.]+)\s+H\b")
+_FERMI = re.compile(r"\s*Fermi level(?: \(\w+\))?:\s+(-?[\d.]+)\s+H\b")
 #: Shells of usual numbers of orbitals, where no input gives them.
 USUAL = {1: (0,), 4: (0, 1), 9: (0, 1, 2), 16: (0, 1, 2, 3)}
 LARGEST_ATOM = 200  # orbitals
 FARTHEST = 1 << 20
+SAME_LEVEL = 1e-6  # Hartree, of the Fermi levels of up and down
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,13 +203,14 @@ def read(
             "(ReadInitialCharges = Yes)"
         )
     log = find("detailed.out")
+    electrons = _fermi(log, notes) if log else None
     files = [*used, *found["hamiltonian"], *found["overlap"], *([log] if log else [])]
     return assemble(
         label,
         structure,
         basis,
         operators,
-        electrons=_fermi(log) if log else None,
+        electrons=electrons,
         notes=notes,
         files=files,
         pbc=(False,) * 3 if geometry.cell is None else pbc,
@@ -400,9 +402,10 @@ class _Rows:
         )
 
 
-def _fermi(path: str) -> Electrons | None:
-    """Return the first Fermi level of ``detailed.out``."""
-    for line in lines(path):
-        if (found := _FERMI.match(line)) is not None:
-            return Electrons(fermi=float(found[1]) * HARTREE_EV)
-    return None
+def _fermi(path: str, notes: list[str]) -> Electrons | None:
+    """Return the Fermi level of ``detailed.out``; none where those of up and down differ."""
+    found = [float(match[1]) for line in lines(path) if (match := _FERMI.match(line)) is not None]
+    if found and max(found) - min(found) > SAME_LEVEL:
+        notes.append("the Fermi levels of up and down differ, neither is kept")
+        return None
+    return Electrons(fermi=found[0] * HARTREE_EV) if found else None

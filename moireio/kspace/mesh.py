@@ -52,7 +52,7 @@ class KMesh:
         Returns
         -------
         KMesh
-            Of the same shape.
+            The same shape, shifted by half a step.
         """
         shift = np.asarray(self.shift) + np.where(pbc, 0.5, 0.0)
         return replace(self, shift=(float(shift[0]), float(shift[1]), float(shift[2])))

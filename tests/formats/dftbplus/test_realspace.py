@@ -56,6 +56,23 @@ def test_without_an_input(tmp_path):
         realspace.read(str(tmp_path))
 
 
+@pytest.mark.parametrize("names", [("", ""), (" (up)", " (down)")])
+@pytest.mark.parametrize("down", [-0.1, -0.12])
+def test_fermi_levels_of_two_spins(tmp_path, names, down):
+    """With a fixed spin there are two; one is kept, where they are the same."""
+    write_dftbplus(tmp_path, Example(spins=2))
+    text = "".join(
+        f"Fermi level{name}:        {value:.10f} H           {value * HARTREE:.4f} eV\n"
+        for name, value in zip(names, (-0.1, down), strict=True)
+    )
+    (tmp_path / "detailed.out").write_text(text)
+    calculation = realspace.read(str(tmp_path))
+    same = down == -0.1
+    fermi = None if calculation.electrons is None else calculation.electrons.fermi
+    assert fermi == (pytest.approx(-0.1 * HARTREE) if same else None)
+    assert any("differ, neither is kept" in note for note in calculation.notes) != same
+
+
 def test_a_file_of_another_name_is_not_passed_over(tmp_path):
     """What lies beside it would be read instead."""
     write_dftbplus(tmp_path, Example())
