@@ -132,7 +132,7 @@ def _input(calculation: Calculation, path: str, overlap_path: str | None, form: 
     structure, basis = calculation.structure, calculation.basis
     spinful = calculation.hamiltonian.meta.spin == "spinor"
     electrons = calculation.electrons
-    fermi = 0.0 if electrons is None or electrons.fermi is None else electrons.fermi
+    fermi = None if electrons is None else electrons.fermi
     sizes = basis.sizes(structure)
     total = int(sizes.sum()) * (2 if spinful else 1)
     filled = total // 2
@@ -148,8 +148,9 @@ def _input(calculation: Calculation, path: str, overlap_path: str | None, form: 
     if overlap_path is not None:
         lines += [f"Overlapfile = '{os.path.basename(overlap_path)}'", "Orthogonal_Basis = F"]
     lines += ["/", "", "&CONTROL", "BulkBand_calc = T", "/", "", "&SYSTEM"]
-    lines += [f"SOC = {int(spinful)}", f"E_FERMI = {fermi!r}", f"NumOccupied = {max(1, filled)}"]
-    lines += ["/", "", "&PARAMETERS", "Nk1 = 50", f"E_arc = {fermi!r}", f"OmegaNum = {total}", "/"]
+    level = "! E_FERMI is not known" if fermi is None else f"E_FERMI = {fermi!r}"
+    lines += [f"SOC = {int(spinful)}", level, f"NumOccupied = {max(1, filled)}", "/", ""]
+    lines += ["&PARAMETERS", "Nk1 = 50", f"E_arc = {fermi or 0.0!r}", f"OmegaNum = {total}", "/"]
     lines += ["", "LATTICE", "Angstrom"]
     lines += [" ".join(f"{x!r:>24}" for x in row) for row in structure.cell.tolist()]
     names = _names(calculation)

@@ -15,6 +15,7 @@ from moireio.formats.calculations import open_calculation
 from moireio.formats.wannier90 import files as wannier90
 from moireio.formats.wanniertools import hr
 from moireio.operators.bloch import BlochSum
+from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis
 
 K = np.random.default_rng(8).uniform(-0.5, 0.5, (4, 3))
@@ -168,6 +169,10 @@ def test_round_trip_to_the_last_bit(tmp_path, spin, form):
     assert two.structure.species_of_atoms == one.structure.species_of_atoms
     np.testing.assert_array_equal(two.structure.positions, one.structure.positions)
     np.testing.assert_array_equal(two.structure.cell, one.structure.cell)
+    assert two.electrons is None
+    one.electrons = Electrons(fermi=-0.5)
+    hr.write(one, str(tmp_path / "x_hr.dat"), form=form, force=True)
+    assert hr.read(str(tmp_path / "x_hr.dat")).electrons.fermi == -0.5
     assert {n: b.l for n, b in two.basis.species.items()} == {
         n: one.basis[n].l for n in two.basis.species
     }
