@@ -69,6 +69,9 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
     with write_whole(path) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sisl's, about matrices without a diagonal
         _through_sisl(calculation, hamiltonian, part, suffix)
+    known = calculation.electrons is not None and calculation.electrons.fermi is not None
+    if suffix != ".HSX" and not known:
+        calculation.notes.append(f"the Fermi level is not known: a {suffix[1:]} has 0 eV then")
 
 
 def _through_sisl(calculation: Calculation, hamiltonian: Any, part: str, suffix: str) -> None:

@@ -15,6 +15,7 @@ from moireio.formats import matrices
 from moireio.formats.registry import detect_format
 from moireio.formats.siesta.files import read
 from moireio.formats.siesta.write import write
+from moireio.results.electrons import Electrons
 from moireio.system.structure import Structure
 
 FILES = [
@@ -333,6 +334,22 @@ def test_written_hsx_has_what_sisl_leaves_out(foreign, tmp_path):
         assert again.electrons.count == pytest.approx(8)
     with pytest.raises(MoireioError, match="exists already"):
         write(calculation, str(tmp_path / "x.HSX"))
+
+
+@pytest.mark.parametrize(("suffix", "fermi"), [(".HSX", None), (".TSHS", 0.0), (".nc", 0.0)])
+def test_an_unknown_fermi_level_is_noted(foreign, tmp_path, suffix, fermi):
+    """An HSX has a number for that, the others have none."""
+    pytest.importorskip("sisl")
+    pytest.importorskip("netCDF4")
+    target = str(tmp_path / f"x{suffix}")
+    with read(str(foreign / "siesta_si_3d" / "Si_pdos.HSX")) as calculation:
+        calculation.electrons = Electrons(count=8.0)
+        before = len(calculation.notes)
+        write(calculation, target)
+        noted = [note for note in calculation.notes[before:] if "Fermi level is not known" in note]
+    assert len(noted) == (fermi is not None)
+    with read(target) as again:
+        assert again.electrons.fermi == fermi
 
 
 def test_sisl_is_needed_for_writing_only(tmp_path, monkeypatch):
