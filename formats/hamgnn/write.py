@@ -10,7 +10,6 @@ blocks are Hermitian; HamGNN's own files for OpenMX have conj(↑↓) of the sam
 
 from __future__ import annotations
 
-import os
 import struct
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -20,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
-from moireio.errors import ExistingFileError, MoireioError, naming
+from moireio.errors import MoireioError, naming
 from moireio.formats.hamgnn.slots import CODES, HARTREE, Slots, smallest
 from moireio.operators.blocks import components, row_bytes, slab_bounds
-from moireio.runtime.files import write_whole
+from moireio.runtime.files import require_free, write_whole
 from moireio.system.pairs import Pairs
 from moireio.units import BOHR_ANGSTROM
 
@@ -58,8 +57,7 @@ def write(
     MoireioError
         If the layout cannot hold the calculation, or the file exists.
     """
-    if os.path.lexists(path) and not force:
-        raise ExistingFileError("exists already", path=path, remedy="`force` replaces it")
+    require_free(path, force=force)
     mapping = graph(calculation, program=program, nao=nao)
     with (
         write_whole(path) as part,

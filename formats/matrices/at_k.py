@@ -29,7 +29,7 @@ import numpy.typing as npt
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import ExistingFileError, MoireioError, unwritable
 from moireio.operators.bloch import BlochSum
-from moireio.runtime.files import write_whole
+from moireio.runtime.files import require_free, write_whole
 from moireio.runtime.progress import Progress
 from moireio.runtime.replace import place
 from moireio.runtime.workdirs import prefix_beside, work_folder
@@ -113,8 +113,7 @@ def write(
     sums, notes = _sums(calculation)
     steps = _Steps(progress, len(points) * len(sums))
     if form == "npz":
-        if os.path.lexists(path) and not force:
-            raise ExistingFileError("exists already", path=path, remedy="replace it with `force`")
+        require_free(path, force=force)
         with write_whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
             _write_npz(archive, points, sums, steps)
         return notes
@@ -264,10 +263,7 @@ def _write_files(
 ) -> None:
     """Make files beside their targets, then give them their names."""
     targets = [f"{stem}.{name}" for name in names]
-    if not force:
-        present = next((target for target in targets if os.path.lexists(target)), None)
-        if present is not None:
-            raise ExistingFileError("exists already", path=present, remedy="replace with `force`")
+    require_free(*targets, force=force)
     real = os.path.realpath(stem)
     try:
         with work_folder(prefix_beside(real), os.path.dirname(real)) as work:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from moireio.blockfile.calculation import Calculation
-from moireio.errors import ExistingFileError, MoireioError, first_line
+from moireio.errors import MoireioError, first_line
 from moireio.formats.assembly.elements import has_imaginary_parts
 from moireio.formats.siesta.records import Records
 from moireio.formats.siesta.stored import BOHR, RYDBERG_EV
 from moireio.formats.sisl import objects
-from moireio.runtime.files import write_text, write_whole
+from moireio.runtime.files import require_free, write_text, write_whole
 from moireio.system.basis import ORBITALS, SHELL_LETTERS
 
 SUFFIXES = (".HSX", ".TSHS", ".nc")
@@ -49,9 +49,7 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
             f"has not one of the suffixes {', '.join(SUFFIXES)} of SIESTA's matrices", path=path
         )
     index = f"{stem}.ORB_INDX"
-    for name in (path, index):
-        if os.path.exists(name) and not force:
-            raise ExistingFileError("exists already", path=name, remedy="`force` replaces it")
+    require_free(path, index, force=force)
     for name in calculation.structure.species_names:
         if len(name.encode()) > LONGEST_LABEL or not name.isascii():
             raise MoireioError(

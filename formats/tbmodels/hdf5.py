@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
-from moireio.errors import DamagedError, ExistingFileError, MoireioError, naming
+from moireio.errors import DamagedError, MoireioError, naming
 from moireio.formats.assembly.hoppings import FARTHEST_CELL
 from moireio.formats.deeph.files import open_hdf5
 from moireio.formats.tbmodels.objects import calculation_of_parts, occupied_states, parts_of
 from moireio.formats.text.streams import first_bytes
-from moireio.runtime.files import write_whole
+from moireio.runtime.files import require_free, write_whole
 from moireio.store.hdf5_guard import own_dataset, own_object
 
 if TYPE_CHECKING:
@@ -146,8 +146,7 @@ def write(
     MoireioError
         If S is not 1 and no mesh is given, `spin` is needed, or the file cannot be written.
     """
-    if os.path.lexists(path) and not force:
-        raise ExistingFileError("exists already", path=path, remedy="replace it with `force`")
+    require_free(path, force=force)
     import h5py
 
     reduced, cells, matrices = parts_of(

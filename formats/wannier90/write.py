@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from moireio import __version__
 from moireio.blockfile.calculation import Calculation
-from moireio.errors import ExistingFileError, MoireioError
+from moireio.errors import MoireioError
 from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
 from moireio.formats.assembly.plain import PlainHamiltonian, is_orthogonal, plain_hamiltonian
 from moireio.formats.wannier90.beside import seed_of
 from moireio.formats.wannier90.calculation import GROUP
-from moireio.runtime.files import write_text
+from moireio.runtime.files import require_free, write_text
 
 LARGEST = 64 << 30  # bytes of text; sparse formats are for larger ones
 SPIN_NAMES = ("_up", "_dn")
@@ -69,9 +69,7 @@ def write_calculation(
     spin = calculation.hamiltonian.meta.spin
     names = [f"{seed}{one}" for one in SPIN_NAMES] if spin == "collinear" else [seed]
     targets = [name + end for name in names for end in (ending, ".win", "_centres.xyz")]
-    for target in targets:
-        if os.path.exists(target) and not force:
-            raise ExistingFileError("exists already", path=target, remedy="`force` replaces it")
+    require_free(*targets, force=force)
     spinor = "interleaved" if spin == "spinor" else None
     orbitals = OrbitalMap.make(calculation.structure, calculation.basis, spinor=spinor)
     plain = plain_hamiltonian(calculation, orbitals, orthogonalise, PROGRAM)

@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from moireio import __version__
 from moireio.blockfile.calculation import Calculation
-from moireio.errors import ExistingFileError, MoireioError
+from moireio.errors import MoireioError
 from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
 from moireio.formats.assembly.plain import is_orthogonal, plain_hamiltonian
 from moireio.formats.wannier90.write import write_hr
 from moireio.formats.wanniertools.orbitals import orbital_names
 from moireio.operators.views import stored_as
-from moireio.runtime.files import write_text
+from moireio.runtime.files import require_free, write_text
 
 PROGRAM = "WannierTools' dense form"
 FORMS = ("sparse", "dense")
@@ -73,9 +73,7 @@ def write_calculation(
     overlap_path = None if plain_overlap else f"{stem}_overlap{suffix}"
     wt_path = os.path.join(os.path.dirname(path), "wt.in")
     targets = [path, wt_path, *([] if overlap_path is None else [overlap_path])]
-    for target in targets:
-        if os.path.exists(target) and not force:
-            raise ExistingFileError("exists already", path=target, remedy="`force` replaces it")
+    require_free(*targets, force=force)
     spinor = "blocks" if spin == "spinor" else None
     orbitals = OrbitalMap.make(calculation.structure, calculation.basis, spinor=spinor)
     with ExitStack() as stack:

@@ -112,6 +112,27 @@ def copy_to_stream(source: str, path: str | os.PathLike[str]) -> None:
             shutil.copyfileobj(part, stream, PIECE_BYTES)
 
 
+def require_free(*paths: str | os.PathLike[str], force: bool) -> None:
+    """Raise if an output exists already; pipes and devices are written into, and may.
+
+    Parameters
+    ----------
+    *paths : str
+        Outputs.
+    force : bool
+        Whether files may be replaced.
+
+    Raises
+    ------
+    ExistingFileError
+        Names the first of them that exists.
+    """
+    for path in () if force else paths:
+        if os.path.lexists(path) and not is_stream(path):
+            name = os.fspath(path)
+            raise ExistingFileError("exists already", path=name, remedy="`force` replaces it")
+
+
 @contextlib.contextmanager
 def write_whole(path: str | os.PathLike[str]) -> Iterator[str]:
     """Make a file that appears whole or not at all; pipes and devices get it when it is whole.

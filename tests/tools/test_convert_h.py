@@ -1,8 +1,10 @@
 """``convert-h``: formats by name, suffix and content, and structure files."""
 
+import io
 import json
 import os
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,23 @@ def test_folders_in_which_files_have_names_of_their_own(invoke, made, tmp_path):
     assert done.stderr == (
         f"error: {tmp_path}: is of no known format (name one of its files, as {tmp_path}/h.dat)\n"
     )
+
+
+@pytest.mark.parametrize("words", [["--to", "hamgnn"], ["--to", "npz", "--kpoints"]])
+def test_a_pipe_with_a_name_is_written_into(invoke, made, tmp_path, words):
+    """It exists, and is not replaced."""
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    if words[-1] == "--kpoints":
+        (tmp_path / "k.txt").write_text("0 0 0\n")
+        words = [*words, tmp_path / "k.txt"]
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    done = invoke("convert-h", made["gr_ab"], "-o", pipe, *words, "-q")
+    assert done.exit_code == 0, done.stderr
+    reader.join(timeout=30)
+    assert zipfile.is_zipfile(io.BytesIO(read[0]))
+    assert pipe.is_fifo()
 
 
 def test_unknown_suffixes(invoke, made, tmp_path):

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from moireio.errors import MissingFileError, MoireioError
-from moireio.runtime.files import descriptor, is_stream, write_text
+from moireio.errors import ExistingFileError, MissingFileError, MoireioError
+from moireio.runtime.files import descriptor, is_stream, require_free, write_text
 
 
 def test_text_appears_whole_or_not_at_all(tmp_path):
@@ -94,3 +94,17 @@ def test_half_a_text_never_reaches_a_pipe(tmp_path):
             out.write("half")
             raise KeyError
     assert (tmp_path / "f").read_bytes() == b""
+
+
+def test_what_exists_is_not_free(tmp_path):
+    """Pipes and devices are; a link that leads nowhere is not."""
+    absent, there, link = tmp_path / "absent", tmp_path / "there", tmp_path / "link"
+    there.write_text("")
+    link.symlink_to(absent)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    require_free(absent, pipe, os.devnull, "/dev/fd/1", "-", force=False)
+    require_free(there, link, force=True)
+    for path in (there, link):
+        with pytest.raises(ExistingFileError, match=r"exists already \(`force` replaces it\)"):
+            require_free(absent, path, force=False)
