@@ -274,7 +274,7 @@ def read_indices(path: str, *, periodic: bool) -> Pattern:
                 text.line("a row of places")
         _heading(text, "column_index_hamiltonian")
         columns = text.rest(1, size, "a column")[:, 0]
-        if len(columns) not in (size, size - 1):
+        if len(columns) not in (size, size - 1) or (len(columns) < size and not columns[-1:].all()):
             raise DamagedError(
                 f"lists {len(columns)} columns, {size} expected", remedy="it is cut short"
             )
@@ -341,7 +341,7 @@ def read_values(path: str, size: int) -> npt.NDArray[np.float64]:
     Returns
     -------
     (size,) or (size − 1,) array
-        Finite.
+        Finite. Without the dummy, which is 0, the last number is not 0: else a line is lost.
 
     Raises
     ------
@@ -367,7 +367,7 @@ def read_values(path: str, size: int) -> npt.NDArray[np.float64]:
     else:
         with NumberFile(path) as text:
             values = text.rest(1, size, "a number")[:, 0]
-    if len(values) not in (size, size - 1):
+    if len(values) not in (size, size - 1) or (len(values) < size and not values[-1:].all()):
         raise DamagedError(
             f"holds {len(values)} numbers, {size} expected by {INDICES}",
             path=path,

@@ -394,6 +394,8 @@ def _structure(
     info = read_json(info_file) if info_file else {}
     frames = info.get("nframes", 1) if isinstance(info.get("nframes", 1), int) else 1
     cells = table(cell_file, 3) if cell_file else None
+    if cells is not None and len(cells) % 3:
+        raise DamagedError(f"has {len(cells)} rows, three for each cell expected", path=cell_file)
     if cells is not None and len(cells) > 3:
         frames = len(cells) // 3
     elif len(numbers) and len(positions) % len(numbers) == 0:

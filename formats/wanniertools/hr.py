@@ -26,7 +26,7 @@ from moireio.formats.assembly.elements import OrbitalMap, Spinor, source_from_ma
 from moireio.formats.assembly.sites import NO_CENTRES, sites
 from moireio.formats.foreign import describe_file
 from moireio.formats.structures import files as structure_files
-from moireio.formats.structures.text import plain_name
+from moireio.formats.structures.text import plain_name, shown
 from moireio.formats.text.streams import beside
 from moireio.formats.text.tables import NumberFile
 from moireio.formats.wannier90 import files as wannier90_files
@@ -125,8 +125,17 @@ def read(
     """
     notes: list[str] = []
     path, wt, overlap_path, structure = _files(path, companions)
+    if wt is not None and overlap_path is None and "overlapfile" in wt.values:
+        notes.append(
+            "its Overlapfile is left out, as WannierTools does without Orthogonal_Basis = F: S = 1"
+        )
     h, dense, n = _read_hamiltonian(path, wt)
     spinful = wt is not None and wt.spinful
+    if wt is not None and spinful and not wt.known_package:
+        notes.append(
+            f"Package {shown(wt.values['package'])} is not known: all up orbitals are taken to "
+            "come before the down ones"
+        )
     if spinful and n % 2:
         raise MoireioError(
             f"has SOC, but {path} has {n} orbitals, an odd number", path=wt.path if wt else path
@@ -217,7 +226,13 @@ def _files(
         found = given.get("input") or _input_of(path)
         wt = None if found is None else read_wt_in(found)
     overlap = given.get("overlap")
-    if overlap is None and wt is not None and "overlapfile" in wt.values and not _orthogonal(wt):
+    if overlap is None and wt is not None and not _orthogonal(wt):
+        if "overlapfile" not in wt.values:
+            raise MissingFileError(
+                "has Orthogonal_Basis = F, but names no Overlapfile",
+                path=wt.path,
+                remedy="give the overlap in `companions`",
+            )
         overlap = _named_by(wt.path, wt.values["overlapfile"], os.path.dirname(path))
     structure = None
     if "structure" in given:

@@ -26,6 +26,8 @@ _REPEATED = re.compile(r"(\d{1,7})\*(\d{1,5})")
 MOST_ATOMS = 1_000_000
 #: Packages whose spinor orbitals alternate between up and down.
 ALTERNATING = ("qe", "quantumespresso", "quantum-espresso", "vasp6", "pwscf")
+#: Packages with all up orbitals before the down ones.
+BLOCKS = ("vasp", "wien2k", "abinit", "openmx")
 #: l and m of an orbital by its name.
 ORBITALS = {
     "s": (0, 0),
@@ -102,6 +104,12 @@ class WtIn:
         """Whether up and down orbitals alternate, by ``Package``."""
         package = self.values.get("package", "").lower()
         return any(name in package for name in ALTERNATING)
+
+    @property
+    def known_package(self) -> bool:
+        """Whether the order of spinor orbitals follows from ``Package``, where it is given."""
+        package = self.values.get("package", BLOCKS[0]).lower()
+        return any(name in package for name in (*ALTERNATING, *BLOCKS))
 
     @property
     def fermi(self) -> float | None:

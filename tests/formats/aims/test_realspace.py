@@ -158,6 +158,15 @@ def _cut(name, part=0.6):
     return change
 
 
+def _without_line(name, number):
+    def change(folder):
+        lines = (folder / name).read_text().split("\n")
+        del lines[number]
+        (folder / name).write_text("\n".join(lines))
+
+    return change
+
+
 def _replace(name, old, new):
     def change(folder):
         text = (folder / name).read_text()
@@ -175,6 +184,8 @@ def _replace(name, old, new):
         (lambda f: (f / "basis-indices.out").unlink(), r"no basis-indices.out beside it"),
         (lambda f: (f / "rs_hamiltonian_dn.out").unlink(), "not that of the other spin"),
         (_cut("rs_overlap.out"), r"rs_overlap.out.*(holds \d+ numbers|a number expected)"),
+        (_without_line("rs_overlap.out", 20), r"rs_overlap.out: holds \d+ numbers, \d+ expected"),
+        (_without_line("rs_indices.out", -20), r"rs_indices.out: lists \d+ columns, \d+ expected"),
         (_cut("rs_indices.out"), "rs_indices.out"),
         (_cut("rs_indices.out", 0.05), "rs_indices.out: line"),
         (_replace("rs_indices.out", "n_basis:", "n_bassi:"), "n_basis expected"),

@@ -119,6 +119,7 @@ def _nan(group):
         (lambda f: (f / "positions.dat").write_text("1 2\n"), "positions.dat"),
         (lambda f: (f / "atomic_numbers.dat").write_text("6 42"), "for|of 3 atoms"),
         (lambda f: (f / "pbc.dat").write_text("1\n1\n"), "pbc.dat: holds 2 numbers, three"),
+        (lambda f: (f / "cell.dat").write_text("3 0 0\n0 3 0\n"), "cell.dat: has 2 rows, three"),
         (lambda f: (f / "basis.dat").write_text("nothing"), "basis.dat: holds 'nothing'"),
         (_edit(_delete), "block 0_1_0_0_0 has no partner"),
         (_edit(_rename), "'1_0_0_0' is no name of a block"),

@@ -249,6 +249,23 @@ def test_missing_companions_are_named(shared, tmp_path):
     assert np.ptp(two.structure.positions, axis=0).min() > 1
 
 
+def test_what_an_input_says_of_overlap_and_spin(tmp_path):
+    """Neither is passed over in silence."""
+    cells, matrices = random_model(5, 4)
+    (tmp_path / "x.dat").write_text(sparse_text(cells, matrices))
+    write_input(tmp_path, package="Orthogonal_Basis = F")
+    with pytest.raises(MissingFileError, match=r"names no Overlapfile .*`companions`"):
+        hr.read(str(tmp_path / "x.dat"))
+    write_input(tmp_path, package="Overlapfile = 'S.dat'")
+    assert any("Overlapfile is left out" in note for note in hr.read(str(tmp_path / "x.dat")).notes)
+    cells, matrices = random_model(5, 8)
+    (tmp_path / "x.dat").write_text(sparse_text(cells, matrices))
+    for package, known in (("VASP", True), ("pwscf", True), ("mine", False)):
+        write_input(tmp_path, soc=1, package=f"Package = '{package}'")
+        notes = hr.read(str(tmp_path / "x.dat")).notes
+        assert any("Package 'mine' is not known" in note for note in notes) != known
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
