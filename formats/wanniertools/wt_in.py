@@ -221,6 +221,9 @@ class _Cards:
             raise self._fail(number, "the number of atoms", text)
         count = int(words[0])
         listed = self._take(rows, count + 2, "ATOM_POSITIONS")
+        for number, text in rows[count + 2 : count + 3]:
+            if re.fullmatch(r"[A-Z][a-z]?\w*(\s+[-+.\dEeDd]+){3,6}", text):
+                raise self._fail(number, f"no more than {count} atoms", text)
         direct = listed[1][1].lower().startswith("d")
         points = np.array([self._point(number, line, 1) for number, line in listed[2:]])
         names = tuple(line.split()[0] for _, line in listed[2:])

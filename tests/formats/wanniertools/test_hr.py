@@ -301,6 +301,7 @@ def test_damage_is_named(tmp_path, change, words):
         ("0 0 6", "0 0 x", "three numbers expected"),
         ("0.5 1.5 0", "0.5 nan 0", "three numbers expected"),
         ("\n2\nDirect", "\nx\nDirect", "number of atoms"),
+        ("H 0.5 1.5 0", "H 0.1 1.5 0\nH 0.5 1.5 0", "no more than 2 atoms expected"),
     ],
 )
 def test_damaged_inputs_are_named(tmp_path, old, new, words):
