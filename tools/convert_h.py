@@ -92,6 +92,7 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
         raise click.UsageError("--json belongs to --list.")
     from moireio.blockfile.stream import check_outputs
     from moireio.errors import MoireioError
+    from moireio.runtime.files import require_free
 
     target = "-" if output is None else output
     if opts["kpoints"]:
@@ -130,6 +131,8 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
             return
     read = _reader(reader, companions, reading, opts["pbc"])
     with _opened(source, read, reader.name == BLOCK) as calculation:
+        if target != "-":  # of what is read beside SOURCE, too, nothing is replaced
+            require_free(target, force=True, inputs=calculation.files)
         if small:
             calculation = _downfolded(ctx, calculation, small, opts)
         if kind == "block":

@@ -49,7 +49,7 @@ def assemble(
     notes : iterable of str
         What could not be verified, and what is lost.
     files : sequence of str
-        Files that were read, for the digest.
+        Files that were read.
     pbc : sequence of three bool, optional
         Whether the structure is periodic along each vector; by default where pairs cross it.
     usual_residual : mapping of str to float, optional
@@ -92,6 +92,7 @@ def assemble(
         dict(operators),
         electrons=electrons,
         notes=[*notes, *([] if note is None else [note])],
+        files=paths,
         usual_residual=usual_residual or {},
         constants=constants or Constants(),
         digest=lambda names: digest_files(*paths),

@@ -152,6 +152,10 @@ class DataFolder(ABC):
             Operators(present, load),
             electrons=self.electrons,
             notes=notes if note is None else [*notes, note],
+            files=(
+                *(os.path.join(self.path, name) for name in self.described),
+                *(path for paths in self.files.values() for path in paths),
+            ),
             usual_residual=usual,
             digest=digest,
         )

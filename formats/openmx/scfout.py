@@ -266,6 +266,7 @@ def read(
         electrons=file.electrons,
         kpath=kpath,
         notes=file.notes,
+        files=[os.fspath(name) for name in (path, dat) if name is not None],
         usual_residual=USUAL_RESIDUAL,
         digest=file.digest,
         close=file.close,

@@ -49,7 +49,7 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
             f"has not one of the suffixes {', '.join(SUFFIXES)} of SIESTA's matrices", path=path
         )
     index = f"{stem}.ORB_INDX"
-    require_free(path, index, force=force)
+    require_free(path, index, force=force, inputs=calculation.files)
     for name in calculation.structure.species_names:
         if len(name.encode()) > LONGEST_LABEL or not name.isascii():
             raise MoireioError(

@@ -69,7 +69,7 @@ def write_calculation(
     spin = calculation.hamiltonian.meta.spin
     names = [f"{seed}{one}" for one in SPIN_NAMES] if spin == "collinear" else [seed]
     targets = [name + end for name in names for end in (ending, ".win", "_centres.xyz")]
-    require_free(*targets, force=force)
+    require_free(*targets, force=force, inputs=calculation.files)
     spinor = "interleaved" if spin == "spinor" else None
     orbitals = OrbitalMap.make(calculation.structure, calculation.basis, spinor=spinor)
     plain = plain_hamiltonian(calculation, orbitals, orthogonalise, PROGRAM)

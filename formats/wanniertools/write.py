@@ -73,7 +73,7 @@ def write_calculation(
     overlap_path = None if plain_overlap else f"{stem}_overlap{suffix}"
     wt_path = os.path.join(os.path.dirname(path), "wt.in")
     targets = [path, wt_path, *([] if overlap_path is None else [overlap_path])]
-    require_free(*targets, force=force)
+    require_free(*targets, force=force, inputs=calculation.files)
     spinor = "blocks" if spin == "spinor" else None
     orbitals = OrbitalMap.make(calculation.structure, calculation.basis, spinor=spinor)
     with ExitStack() as stack:

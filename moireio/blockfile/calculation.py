@@ -94,6 +94,8 @@ class Calculation:
         Groups of other programs, called ``x_…``: their arrays by name.
     notes : list of str
         What could not be verified.
+    files : sequence of str
+        What was read, and must not be replaced by what is made of it.
     usual_residual : mapping of str to float
         How far each operator of an intact file is from its partner rule at most, in its unit.
     digest : callable
@@ -112,6 +114,7 @@ class Calculation:
     constants: Constants = field(default_factory=Constants)
     extra: dict[str, Mapping[str, npt.NDArray[Any]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    files: Sequence[str] = ()
     usual_residual: Mapping[str, float] = field(default_factory=dict)
     digest: Callable[[Sequence[str]], str] = field(default=lambda operators: "")
     close: Callable[[], None] = field(default=lambda: None)
@@ -236,6 +239,7 @@ def read(path: str, *, label: str | None = None) -> Calculation:
             kpath=file.kpath,
             constants=file.constants,
             extra=_extra(file),
+            files=(path,),
             digest=lambda operators: file.digest(),
             close=file.close,
         )

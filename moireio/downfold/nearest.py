@@ -377,6 +377,7 @@ class _Downfolding:
             kpath=before.kpath,
             constants=before.constants,
             notes=list(before.notes),
+            files=before.files,
             digest=before.digest,
         )
 

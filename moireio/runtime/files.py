@@ -9,7 +9,7 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
 from moireio.errors import ExistingFileError, MissingFileError, MoireioError, unwritable
@@ -112,7 +112,7 @@ def copy_to_stream(source: str, path: str | os.PathLike[str]) -> None:
             shutil.copyfileobj(part, stream, PIECE_BYTES)
 
 
-def require_free(*paths: str | os.PathLike[str], force: bool) -> None:
+def require_free(*paths: str | os.PathLike[str], force: bool, inputs: Iterable[str] = ()) -> None:
     """Raise if an output exists already; pipes and devices are written into, and may.
 
     Parameters
@@ -121,15 +121,22 @@ def require_free(*paths: str | os.PathLike[str], force: bool) -> None:
         Outputs.
     force : bool
         Whether files may be replaced.
+    inputs : iterable of str
+        Files that were read, which may not be, nor folders that hold them.
 
     Raises
     ------
-    ExistingFileError
-        Names the first of them that exists.
+    MoireioError
+        Names the first of them that is an input, or exists.
     """
-    for path in () if force else paths:
-        if os.path.lexists(path) and not is_stream(path):
-            name = os.fspath(path)
+    read = [os.path.realpath(name) for name in inputs]
+    for path in paths:
+        name, real = os.fspath(path), os.path.realpath(path)
+        if not os.path.lexists(path) or is_stream(path):
+            continue
+        if any(other == real or other.startswith(real + os.sep) for other in read):
+            raise MoireioError("is an input too", path=name, remedy="name another file or folder")
+        if not force:
             raise ExistingFileError("exists already", path=name, remedy="`force` replaces it")
 
 

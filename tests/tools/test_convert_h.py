@@ -88,6 +88,31 @@ def test_a_pipe_with_a_name_is_written_into(invoke, made, tmp_path, words):
     assert pipe.is_fifo()
 
 
+def test_what_was_read_beside_source_is_not_replaced(invoke, made, tmp_path):
+    """Not with --force either: as x.mat and x.h5 of RESCU, or a folder that holds SOURCE."""
+    words = ("--to", "deeptb", "-o", tmp_path / "folder", "-q")
+    assert invoke("convert-h", made["gr_ab"], *words).exit_code == 0
+    source, other = (tmp_path / "folder" / name for name in ("hamiltonians.h5", "overlaps.h5"))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "folder").iterdir()}
+    for target, to in ((other, "moireio"), (tmp_path / "folder", "deeptb")):
+        done = invoke("convert-h", source, "--to", to, "-o", target, "--force")
+        assert done.exit_code == 1
+        assert f"error: {target}: is an input too (name another file or folder)" in done.stderr
+    assert {path.name: path.read_bytes() for path in (tmp_path / "folder").iterdir()} == before
+
+
+def test_files_beside_output_that_were_read_are_not_replaced(invoke, made, tmp_path):
+    """wt.in of one Hamiltonian would become that of another."""
+    words = ("--to", "wanniertools", "-q", "--force")
+    assert invoke("convert-h", made["gr_ab"], *words, "-o", tmp_path / "h.dat").exit_code == 0
+    before = (tmp_path / "wt.in").read_bytes()
+    done = invoke("convert-h", tmp_path / "wt.in", *words, "-o", tmp_path / "new.dat")
+    assert done.exit_code == 1
+    assert f"{tmp_path}/wt.in: is an input too" in done.stderr
+    assert (tmp_path / "wt.in").read_bytes() == before
+    assert not (tmp_path / "new.dat").exists()
+
+
 def test_unknown_suffixes(invoke, made, tmp_path):
     done = invoke("convert-h", made["gr_ab"], "-o", tmp_path / "x.abc")
     assert done.exit_code == 1

@@ -108,3 +108,7 @@ def test_what_exists_is_not_free(tmp_path):
     for path in (there, link):
         with pytest.raises(ExistingFileError, match=r"exists already \(`force` replaces it\)"):
             require_free(absent, path, force=False)
+    for path in (there, tmp_path):
+        with pytest.raises(MoireioError, match="is an input too"):
+            require_free(absent, path, force=True, inputs=[str(there)])
+    require_free(there, force=True, inputs=[str(absent), str(pipe)])
