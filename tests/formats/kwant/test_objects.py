@@ -1,6 +1,7 @@
 """Builders of Kwant."""
 
 import contextlib
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -86,6 +87,67 @@ def test_any_number_of_periods(dimension):
     np.testing.assert_allclose(
         again.structure.positions, calculation.structure.positions, atol=1e-14
     )
+
+
+class Site(NamedTuple):
+    """A site of `Builder`: its family in the cell that its tag names."""
+
+    family: int
+    tag: tuple[int, ...]
+    pos: tuple[float, ...]
+
+
+class Builder:
+    """What the reader takes of Kwant's builders: sites of the first cell, hoppings from there."""
+
+    def __init__(self, dimension, rng):
+        self.periods = 3 * np.eye(3)[:dimension] + 0.3 * rng.normal(size=(dimension, 3))
+        self.symmetry, self.places = self, rng.uniform(-4, 4, (2, 3))
+        first = (0,) * dimension
+        a, b = self.site(0, first), self.site(1, first)
+        self.energies = {a: 0.4, b: lambda site, mass: np.array([[mass, 1j], [-1j, -mass]])}
+        self.hoppings = {(a, b): rng.normal(size=(1, 2))}
+        for n in range(dimension):
+            R = tuple(rng.integers(1, 3, dimension).tolist())
+            matrix = rng.normal(size=(2, 2)) + 1j * rng.normal(size=(2, 2))
+            self.hoppings[b, self.site(1, (*R[:n], -3, *R[n + 1 :]))] = matrix
+            self.hoppings[b, self.site(0, R)] = rng.normal(size=(2, 1))
+
+    def site(self, family, tag):
+        return Site(family, tag, tuple(self.places[family] + np.array(tag) @ self.periods))
+
+    def which(self, site):
+        return site.tag
+
+    def to_fd(self, site):
+        return self.site(site.family, (0,) * len(site.tag))
+
+    def site_value_pairs(self):
+        return self.energies.items()
+
+    def hopping_value_pairs(self):
+        return self.hoppings.items()
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_a_builder_by_its_attributes_alone(dimension):
+    """Any object like Kwant's: H(k) is the sum of all hoppings and their adjoints."""
+    rng = np.random.default_rng(dimension)
+    builder = Builder(dimension, rng)
+    calculation = ours.read(builder, {"mass": 0.2})
+    np.testing.assert_allclose(calculation.structure.positions, builder.places, atol=1e-12)
+    np.testing.assert_allclose(calculation.structure.cell[:dimension], builder.periods)
+    rows = slice(0, 1), slice(1, 3)
+    for k in rng.uniform(-1, 1, (4, 3)) * (np.arange(3) < dimension):
+        H = np.array([[0.4, 0, 0], [0, 0.2, 1j], [0, -1j, -0.2]])
+        for (a, b), value in builder.hoppings.items():
+            one = np.zeros((3, 3), dtype=complex)
+            one[rows[a.family], rows[b.family]] = value
+            one *= np.exp(2j * np.pi * k[:dimension] @ b.tag)
+            H = H + one + one.conj().T
+        np.testing.assert_allclose(levels(calculation, k)[0], np.linalg.eigvalsh(H), atol=1e-12)
+    with pytest.raises(MoireioError, match=r"a value needs mass.*give them as `params`"):
+        ours.read(builder)
 
 
 @needs_kwant

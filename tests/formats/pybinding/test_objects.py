@@ -1,5 +1,7 @@
 """Lattices of pybinding."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from foreign_levels import levels, matrices_at
@@ -51,6 +53,42 @@ def test_bands_of_pybinding(lattice):
             levels(calculation, [*k, 0])[0], solver.eigenvalues, atol=2e-6
         )  # single precision
     assert matrices_at(calculation.hamiltonian, [0, 0, 0]).shape == (1, 3, 3)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_a_lattice_by_its_attributes_alone(dimension):
+    """Any object like pybinding's: H(k) is the sum of all terms and their adjoints, nm become Å."""
+    rng = np.random.default_rng(dimension)
+    flat = np.arange(3) < dimension
+    places = rng.uniform(-2, 2, (2, 3)) * flat
+    energies = np.array([0.3, -0.2]), np.array([[0.7]])
+    sublattices = {
+        name: SimpleNamespace(unique_id=n, alias_id=n, position=places[n], energy=energies[n])
+        for n, name in enumerate("AB")
+    }
+    rows, hoppings = (slice(0, 2), slice(2, 3)), {}
+    for n, (i, j) in enumerate(((0, 1), (1, 0), (0, 0), (1, 1))):
+        shape = len(energies[i]), len(energies[j])
+        energy = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+        R = rng.integers(-2, 3, dimension)
+        R[0] = n + 1
+        term = SimpleNamespace(relative_index=R, from_id=i, to_id=j)
+        hoppings[f"h{n}"] = SimpleNamespace(family_id=n, energy=energy, terms=[term])
+    vectors = [tuple(row) for row in 0.3 * np.eye(3)[:dimension] + 0.05 * flat]
+    lattice = SimpleNamespace(vectors=vectors, sublattices=sublattices, hoppings=hoppings)
+    calculation = ours.read(lattice)
+    assert calculation.structure.pbc.tolist() == flat.tolist()
+    np.testing.assert_allclose(calculation.structure.cell[:dimension], 10 * np.array(vectors))
+    np.testing.assert_allclose(calculation.structure.positions, 10 * places, atol=1e-12)
+    for k in rng.uniform(-1, 1, (4, 3)) * flat:
+        H = np.diag([0.3, -0.2, 0.7]).astype(complex)
+        for hopping in hoppings.values():
+            (term,) = hopping.terms
+            one = np.zeros((3, 3), dtype=complex)
+            one[rows[term.from_id], rows[term.to_id]] = hopping.energy
+            one *= np.exp(2j * np.pi * k[:dimension] @ term.relative_index)
+            H += one + one.conj().T
+        np.testing.assert_allclose(levels(calculation, k)[0], np.linalg.eigvalsh(H), atol=1e-12)
 
 
 def test_what_is_no_lattice_is_refused():
