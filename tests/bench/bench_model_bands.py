@@ -62,6 +62,9 @@ def main():
         inside = np.abs(energies[:, band] - edge) < options.range
         error = 1e3 * np.abs(found[:, band] - shift - energies[:, band])[inside]
         name = f"v{filled - band}" if band < filled else f"c{band - filled + 1}"
+        if not error.size:
+            print(f"{name}: not within {options.range:g} eV of the gap")
+            continue
         print(f"{name}: mean {error.mean():.1f}, largest {error.max():.1f} meV")
     if options.plot:
         plot(options.plot, true.path(), energies - top, found - shift - top, filled)

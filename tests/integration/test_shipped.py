@@ -78,7 +78,7 @@ def test_against_openmx(run, shared, tmp_path, name):
     model = read(models.model_with(["C"]))
     with open_calculation(str(shared / "tbg" / name)) as c:
         mu = mean_level(c) - model.training["level"]
-        sample = make_sample(c, model.network, model.targets, mu)
+        sample = make_sample(c, model.network, model.targets, mu, free_zero=model.free_zero)
     found = report(model, [sample], Workers())["C-C"]
     assert found["mean"] < 1.0
 

@@ -119,26 +119,33 @@ def test_points_where_bands_touch(made):
     assert len(points_near_level(H, S, [False] * 3, fermi, 6)) == 0
 
 
-def test_bands_are_learnt_for_their_weight(made):
-    """A few steps from the shipped model on OpenMX's AB graphene, which it was not trained on."""
+@pytest.mark.parametrize("weight", [0.1, 0.0])
+def test_bands_are_learnt_for_their_weight(made, weight):
+    """A few steps from the shipped model, its weights off by 0.3 %, on OpenMX's AB graphene."""
     model = load_model("graphene-bilayer")
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for values in model.network.parameters():
+            values.mul_(1 + 0.003 * torch.randn_like(values))
     with open_calculation(str(made["gr_ab"])) as calculation:
         mu = mean_level(calculation) - model.training["level"]
         window = BandWindow(-4.0, 4.0, 4)
-        sample = make_sample(calculation, model.network, model.targets, mu, window)
+        sample = make_sample(calculation, model.network, model.targets, mu, window, model.free_zero)
     with torch.no_grad():
         before = float(sample.states.mean_loss(block_errors(model, sample)))
     plan = TrainingConfig(
-        learning_rate=3e-5, min_learning_rate=1e-6, band_weight=0.1, band_window=window
+        learning_rate=3e-5, min_learning_rate=1e-6, band_weight=weight, band_window=window
     )
     training = Training(model, [sample], [sample], plan)
-    rows = [training.epoch() for _ in range(6)]
+    rows = [training.epoch() for _ in range(8)]
     with torch.no_grad():
         after = float(sample.states.mean_loss(block_errors(model, sample)))
-    assert rows[-1]["validation_bands_meV"] == pytest.approx(after**0.5 * 1e3, rel=1e-4)
-    assert after < 0.7 * before
-    plain = Training(model, [sample], [sample], TrainingConfig())
-    assert "validation_bands_meV" not in plain.epoch()
+    if weight:
+        assert rows[-1]["validation_bands_meV"] == pytest.approx(after**0.5 * 1e3, rel=1e-4)
+        assert after < 0.5 * before
+    else:
+        assert after > 0.8 * before
+        assert "validation_bands_meV" not in rows[-1]
 
 
 def test_what_bands_need():
