@@ -39,6 +39,8 @@ class InertiaSearch(Solver):
         self._sigma, self._step = sigma, 1.0
         self.keep_factor = False
         self._last = None
+        # whether levels beyond those that are wanted are returned too, and the number of the first
+        self._more, self._first_found = False, 0
 
     @abstractmethod
     def _factorised(self, problem, sigma):
@@ -70,8 +72,35 @@ class InertiaSearch(Solver):
             f"levels at {energy:g} eV prevent counting", remedy="choose another energy"
         )
 
-    def respond(self, vectors: npt.NDArray) -> npt.NDArray | None:
-        """Return solutions of (H − σS) x = b with the factors of the last k, and free them.
+    def eigenpairs_and_more(
+        self, problem: EigenProblem, band_range: tuple[int, int]
+    ) -> tuple[npt.NDArray, npt.NDArray, int]:
+        """Return levels with their states, and those beyond both ends that were found on the way.
+
+        Parameters
+        ----------
+        problem : EigenProblem
+            H and S.
+        band_range : tuple of two int
+            First and last band that must be among them (inclusive, from 0).
+
+        Returns
+        -------
+        energies : (c,) array
+            eV, ascending.
+        states : (n, c) array
+            S-orthonormal.
+        first : int
+            Number of the first level.
+        """
+        self._more, self._first_found = band_range[1] - band_range[0] < SLICE, band_range[0]
+        try:
+            return *self.eigenpairs(problem, band_range), self._first_found
+        finally:
+            self._more = False
+
+    def respond(self, vectors: npt.NDArray, keep: bool = False) -> npt.NDArray | None:
+        """Return solutions of (H − σS) x = b with the factors of the last k.
 
         They are kept after `eigenpairs` where `keep_factor` is set.
 
@@ -79,13 +108,17 @@ class InertiaSearch(Solver):
         ----------
         vectors : (n, c) array
             b, one in a column, in the phases of H(k).
+        keep : bool
+            Keep the factors for another call; else they are freed.
 
         Returns
         -------
         (n, c) array or None
             x, in the precision of the factors; None where none were kept.
         """
-        factor, self._last = self._last, None
+        factor = self._last
+        if not keep:
+            self._last = None
         if factor is None:
             return None
         real = factor.dtype.kind == "f" and vectors.dtype.kind == "c"
@@ -159,6 +192,9 @@ class InertiaSearch(Solver):
                 continue
             wanted = slice(first - span.index(levels), last + 1 - span.index(levels))
             self._choose_next_shift(levels[wanted])
+            if self._more:
+                self._first_found = span.index(levels)
+                return levels, states
             return levels[wanted], states[:, wanted]
         raise MoireioError(f"the levels near {self._sigma:g} eV cannot be separated")
 

@@ -258,7 +258,8 @@ class EigenproblemSet:
         self, channel: int, points: list[int], band_range: tuple[int, int], reduce: Reduction | None
     ) -> "Iterator[tuple[Task, npt.NDArray, Any]]":
         """Yield the levels of one spin channel, most of them from anchors."""
-        from moireio.spectrum.anchors.driver import anchored_levels
+        from moireio.spectrum.anchors.anchor import Anchor
+        from moireio.spectrum.anchors.driver import Use, anchored_levels
 
         before = None if self._states else self._wider.get(channel)
         if before is not None and before.has(points, band_range):
@@ -271,17 +272,18 @@ class EigenproblemSet:
         if hasattr(self.solver, "keep_factor"):
             self.solver.keep_factor = True
 
-        def solve(
-            place: int, bands: tuple[int, int], states: bool
-        ) -> tuple[npt.NDArray, npt.NDArray]:
-            problem, vectors = self._problem(channel, points[place]), np.zeros((self.shape[2], 0))
+        def solve(place: int, bands: tuple[int, int], use: Use) -> Anchor:
+            k, first, states = self._k[points[place]], bands[0], np.zeros((self.shape[2], 0))
+            problem = self._problem(channel, points[place])
             with blas_beside_mkl():
-                if states:
-                    energies, vectors = self.solver.eigenpairs(problem, bands)
-                else:
+                if use is Use.ANCHOR and hasattr(self.solver, "eigenpairs_and_more"):
+                    energies, states, first = self.solver.eigenpairs_and_more(problem, bands)
+                elif use is Use.LEVELS:
                     energies = self.solver.eigenvalues(problem, bands)
+                else:
+                    energies, states = self.solver.eigenpairs(problem, bands)
             self._diagnostics = self._diagnostics.merged(self.solver.diagnostics)
-            return energies, vectors
+            return Anchor(k, energies, states, first)
 
         # those of earlier ranges of bands at these k points serve again
         settings, first_found = self._choice.anchoring, self.found.setdefault(channel, [])
@@ -292,7 +294,7 @@ class EigenproblemSet:
         ]
         known = {channel: [*settings.anchors.get(channel, ()), *rest]}
 
-        def keep(anchor: "Anchor") -> None:
+        def keep(anchor: Anchor) -> None:
             if anchor.states.shape[1] == len(anchor.energies):
                 first_found.append(anchor)
             if self.keep_anchor is not None:

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.linalg import eigh
 
 from moireio.operators.bloch import BlochSum
-from moireio.spectrum.anchors.driver import anchored_levels
+from moireio.spectrum.anchors.anchor import Anchor
+from moireio.spectrum.anchors.driver import Use, anchored_levels
 from moireio.spectrum.anchors.settings import Anchoring
 from moireio.system.structure import Structure
 
@@ -142,10 +143,12 @@ def solve_from_anchors(
     first, last = band_range
     solved = []
 
-    def solve(point, wider, states):
+    def solve(point, wider, use):
         solved.append(point)
         energies, vectors = exact.pairs(k[point])
-        return energies[wider[0] : wider[1] + 1], vectors[:, wider[0] : wider[1] + 1]
+        part = slice(wider[0], wider[1] + 1)
+        vectors = vectors[:, :0] if use is Use.LEVELS else vectors[:, part]
+        return Anchor(k[point], energies[part], vectors, wider[0])
 
     reference = np.array([exact.pairs(point)[0][first : last + 1] for point in k])
     energies = np.full(reference.shape, np.nan)

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 SMALL = 4  # levels of the groups that are tried around every level
-STEPS = 6  # groups around all levels that are wanted
+STEPS = 12  # groups around all levels that are wanted
 FACTOR, FACTORS = 3.0, 4  # between the distances for which a group's levels are found
 
 

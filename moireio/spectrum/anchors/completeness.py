@@ -19,7 +19,7 @@ from moireio.spectrum.anchors.anchor import Anchor
 if TYPE_CHECKING:
     from moireio.spectrum.anchors.products import BlochProducts
 
-STEP = 1e-4  # Å⁻¹, of differences
+STEP = 2e-3  # Å⁻¹, of differences
 DIRECTIONS = 6  # of the velocity in a plane
 FASTER = 1.1  # velocities elsewhere, as multiples of those of the anchors
 
@@ -54,8 +54,8 @@ def velocity(
     for axis in axes:
         step = STEP * axis @ np.linalg.inv(reciprocal)
         difference = (
-            products(anchor.k + step, states, energy)[0]
-            - products(anchor.k - step, states, energy)[0]
+            products(anchor.k + step, states, energy, single=True)[0]
+            - products(anchor.k - step, states, energy, single=True)[0]
         )
         slopes.append(states.conj().T @ difference / (2 * STEP))
     if len(slopes) == 2:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from moireio.spectrum.anchors.method import AnchoredLevels
 from moireio.spectrum.anchors.patches import chosen_patches
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.settings import EXPECTED, Accuracy, Anchoring, least, reach
+from moireio.spectrum.anchors.space import Respond
 
 if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum
@@ -27,16 +29,22 @@ GRAMS = 5  # matrices of a small space, see `Grams`
 LEFT, MOST_LEFT = 0.03, 8  # share and number of the k points that may be solved directly in the end
 
 
+class Use(Enum):
+    """What a k point is solved for."""
+
+    ANCHOR, STATES, LEVELS = range(3)
+
+
 def anchored_levels(
     hamiltonian: "BlochSum",
     overlap: "BlochSum | None",
     structure: "Structure",
     k: npt.NDArray[np.float64],
     band_range: tuple[int, int],
-    solve: Callable[[int, tuple[int, int], bool], tuple[npt.NDArray, npt.NDArray]],
+    solve: Callable[[int, tuple[int, int], Use], Anchor],
     settings: Anchoring,
     *,
-    respond: Callable[[npt.NDArray], npt.NDArray | None] | None = None,
+    respond: Respond | None = None,
     channel: int = 0,
     threads: int = 1,
     memory: float | None = None,
@@ -59,8 +67,8 @@ def anchored_levels(
     band_range : tuple of two int
         First and last band (inclusive, from 0).
     solve : callable
-        Returns energies and states of a range of bands at a k point, by its index; the last
-        argument is whether there must be states.
+        Returns the levels of a range of bands at a k point, by its index, with states unless
+        only levels are of use; for an anchor perhaps with levels beyond the range.
     settings : Anchoring
         Tolerance, and anchors that are known.
     respond : callable, optional
@@ -136,8 +144,7 @@ def anchored_levels(
 
         def anchor(place: int) -> Anchor:
             point = int(piece[place])
-            energies, vectors = solve(point, wider, True)
-            found = Anchor(run.k[place], energies, vectors, wider[0])
+            found = replace(solve(point, wider, Use.ANCHOR), k=run.k[place])
             changes = run.responses(found)
             if changes is not None:
                 found = replace(found, responses=changes[0], axes=changes[1])
@@ -232,8 +239,7 @@ def anchored_levels(
     for point in sorted(set(range(len(k))) - done):
         found = narrow.get(point)
         if found is None:
-            energies, vectors = solve(point, band_range, states)
-            found = Anchor(k[point], energies, vectors if states else vectors[:, :0], first)
+            found = solve(point, band_range, Use.STATES if states else Use.LEVELS)
             if keep is not None:
                 keep(found)
         accuracy.factorisations += 1

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from moireio.spectrum.anchors.nodes import Nodes
 from moireio.spectrum.anchors.reduced import Grams
 
-ACCURACY = 1e-11  # of products of H V with itself, eV²
+ACCURACY = 1e-9  # of products of H V with itself, eV²
 NEAR = 1e-6  # fractional coordinates
 
 
@@ -43,6 +43,10 @@ class Patch:
     def coordinates(self, k: npt.NDArray) -> npt.NDArray[np.float64]:
         """Return coordinates from −1 to 1 along each axis; shape (d,)."""
         return np.asarray(np.linalg.lstsq(self.axes.T, k - self.centre, rcond=None)[0], dtype=float)
+
+    def nodes(self, nodes: Nodes) -> npt.NDArray[np.float64]:
+        """Return the k points of some nodes, (p, 3), fractional coordinates."""
+        return np.asarray(self.centre + nodes.points @ self.axes)
 
     def holds(self, k: npt.NDArray) -> bool:
         """Return whether a k point lies in it."""
@@ -73,7 +77,7 @@ def term_count(phases: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) 
     Returns
     -------
     int
-        As many as leave less than 1e-11 eV² of the products out.
+        As many as leave less than 1e-9 eV² of the products out.
     """
     moments = [float(sizes.sum())]
     count = 0
@@ -121,7 +125,7 @@ class GramSeries:
 
     def __init__(self, patch: Patch, nodes: Nodes, compute: Callable[[npt.NDArray], Grams]) -> None:
         self.patch, self._nodes = patch, nodes
-        self.k = patch.centre + nodes.points @ patch.axes
+        self.k = patch.nodes(nodes)
         grams = [compute(k) for k in self.k]
         self.energy = grams[0].energy
         self._matrices = np.stack([g.matrices for g in grams])

@@ -19,19 +19,25 @@ from moireio.spectrum.anchors.interpolation import GramSeries, Patch, term_count
 from moireio.spectrum.anchors.levels import InterpolatedLevels
 from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.numbering import BandNumbers
-from moireio.spectrum.anchors.patches import SPARE, chosen_patches, folded
+from moireio.spectrum.anchors.patches import SPARE, chosen_patches, folded, nearest_node
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.reduced import Grams, RitzLevels, refined_levels
 from moireio.spectrum.anchors.regions import Region, Scales
 from moireio.spectrum.anchors.settings import ANCHOR_SHARE
-from moireio.spectrum.anchors.space import AnchorSpace
+from moireio.spectrum.anchors.space import AnchorSpace, Respond
 
+# Tolerance (eV) and orbitals from which on products in single precision do: errors of some 1e-5 eV
+# in H V are small against residuals. What they make of levels, some 1e-8 eV where S is far from
+# singular, is measured: bounds get a multiple of the largest error seen, of which a share of the
+# tolerance is allowed.
+SINGLE, SINGLE_SIZE = 1e-6, 2000
+ROUNDING, ROUNDING_SHARE = 3, 0.1
+WORST = 4  # residuals whose norm in S⁻¹ is measured
 SAFETY = 0.5  # share of the tolerance that bounds may reach where anchors are chosen
 LEAST_OF_LINE, LEAST = 2, 3  # anchors
 NEAR = 1e-9  # Å⁻¹: the same k point
 # k points farthest from all anchors: at so many it is decided whether one more is needed, and where
 TESTED, COMPARED = 2, 3
-WIDTH, NARROWEST, WIDEST = 0.25, 2e-3, 0.05  # share of the margin's energies; eV
 
 
 @dataclass(eq=False)
@@ -75,6 +81,8 @@ class AnchoredLevels:
         Norm of the residuals in S⁻¹, as a multiple of the plain norm, where it was measured.
     check : float
         Largest difference of residuals by interpolation and by true products, eV.
+    rounding : float
+        Largest difference of levels and their Rayleigh quotients by true products, eV.
     """
 
     products: BlochProducts
@@ -89,9 +97,10 @@ class AnchoredLevels:
     anchors: dict[int, Anchor] = field(default_factory=dict)
     others: Sequence[Anchor] = ()
     lines: Sequence[Patch] = ()
-    respond: Callable[[npt.NDArray], npt.NDArray | None] | None = None
+    respond: Respond | None = None
     ratio: float = 1.0
     check: float = 0.0
+    rounding: float = 0.0
 
     def __post_init__(self) -> None:
         count = self.wanted[1] - self.wanted[0] + 1
@@ -118,6 +127,7 @@ class AnchoredLevels:
             self._axes,
             lines=self.lines,
             respond=self.respond,
+            single=self.tolerance >= SINGLE and self.products.n_orbitals >= SINGLE_SIZE,
             threads=self.threads,
         )
 
@@ -135,19 +145,7 @@ class AnchoredLevels:
 
     def _scales(self) -> Scales:
         """Return the window of energies, and the width of residuals."""
-        anchors, size = self._all_anchors(), self.products.n_orbitals
-        ends = np.array([anchor.range(self.wanted) for anchor in anchors])
-        lower = [e[1] - e[0] for a, e in zip(anchors, ends, strict=True) if a.first]
-        upper = [
-            e[3] - e[2]
-            for a, e in zip(anchors, ends, strict=True)
-            if a.first + len(a.energies) < size
-        ]
-        margin = float(min([*lower, *upper], default=WIDEST / WIDTH))
-        outer = float(np.mean([ends[:, 1] - ends[:, 0], ends[:, 3] - ends[:, 2]]))
-        low, high = float(ends[:, 1].min()) - outer / 2, float(ends[:, 2].max()) + outer / 2
-        width = min(max(WIDTH * margin, NARROWEST), WIDEST)
-        return Scales((low, high), width)
+        return Scales.of(self._all_anchors(), self.wanted, self.products.n_orbitals)
 
     def _distances(self) -> npt.NDArray[np.float64]:
         """Return the distance of every k point from the nearest anchor, Å⁻¹."""
@@ -166,14 +164,14 @@ class AnchoredLevels:
             if not low < middle[0] <= middle[-1] < high:
                 return None
             return self._inside(float(low), float(high))
-        found = self._nearest_known(point, middle)
+        found = self._nearest_known(self.k[point], middle)
         return None if found is None else self._inside(*found)
 
-    def _nearest_known(self, point: int, energies: npt.NDArray) -> tuple[float, float] | None:
-        """Return energies around some levels at a k point where no anchor leaves a level out."""
+    def _nearest_known(self, k: npt.NDArray, energies: npt.NDArray) -> tuple[float, float] | None:
+        """Return energies around some levels at a k where no anchor leaves a level out."""
         anchors = self._all_anchors()
-        places = np.array([anchor.k for anchor in anchors]) @ self.reciprocal
-        away = np.linalg.norm(places - self._spread[point], axis=1)
+        places = np.array([anchor.k for anchor in anchors])
+        away = np.linalg.norm((places - k) @ self.reciprocal, axis=1)
         ranges = known_ranges(anchors, away, self._space.velocity, self.products.n_orbitals)
         return widest_known(ranges, energies[0], energies[-1])
 
@@ -187,27 +185,54 @@ class AnchoredLevels:
         return self._space.project(k, self._scales().centre)
 
     def _tested(self, point: int) -> float:
-        """Return about the largest bound at a k point whose band numbers are not known yet."""
-        scales = self._scales()
+        """Return about the largest bound next to a k point whose band numbers are not known yet."""
+        k = nearest_node(self._patches, self.k[point], self.reciprocal)
         count = self.wanted[1] - self.wanted[0] + 1
         nearest = min(
             self._all_anchors(),
-            key=lambda a: np.linalg.norm((a.k - self.k[point]) @ self.reciprocal),
+            key=lambda a: np.linalg.norm((a.k - k) @ self.reciprocal),
         )
         begin = self.wanted[0] - nearest.first
         target = nearest.energies[begin : begin + count]
-        if self._nearest_known(point, target) is None:  # about the same energies: no need to look
+        if self._nearest_known(k, target) is None:  # about the same energies: no need to look
             return np.inf
-        grams = self._project(self.k[point])
-        with blas_threads(1):
-            levels = refined_levels(grams, scales.window, scales.width)
+        levels = self._tested_levels(k)
         if len(levels) < count:
             return np.inf
         shifts = range(len(levels) - count + 1)
         start = min(shifts, key=lambda s: np.abs(levels.energies[s : s + count] - target).sum())
         part = slice(start, start + count)
-        enough = SAFETY * self.tolerance
-        return float(self._bounds_of(point, levels, part, enough)[part].max())
+        known = self._nearest_known(k, levels.energies[part])
+        if known is None:
+            return np.inf
+        bounds = self._bounds_between(levels, part, self._inside(*known), SAFETY * self.tolerance)
+        return float(bounds[part].max())
+
+    def _tested_levels(self, k: npt.NDArray) -> RitzLevels:
+        """Return the levels at a k by products there; go to double precision where that is due."""
+        scales = self._scales()
+        grams = self._space.project(k, scales.centre, keep=True)
+        with blas_threads(1):
+            levels = refined_levels(grams, scales.window, scales.width)
+        if self._space.single and not self.rounding:
+            if len(levels):
+                self._measure(k, levels, self._space.vectors(levels.vectors))
+            if not len(levels) or ROUNDING * self.rounding > ROUNDING_SHARE * self.tolerance:
+                self.rounding = 0.0
+                self._space.use_double()
+                return self._tested_levels(k)
+        return levels
+
+    def _measure(
+        self, k: npt.NDArray, levels: RitzLevels, vectors: npt.NDArray
+    ) -> npt.NDArray[np.complex128]:
+        """Return the residuals of vectors by true products; note how far levels are off."""
+        w, y = self.products(k, vectors)
+        residuals = w - y * levels.energies
+        offsets = np.einsum("ij,ij->j", vectors.conj(), residuals).real
+        offsets = offsets / np.einsum("ij,ij->j", vectors.conj(), y).real
+        self.rounding = max(self.rounding, float(np.abs(offsets).max()))
+        return residuals
 
     def _bounds_of(
         self, point: int, levels: RitzLevels, part: slice, enough: float = 0.0
@@ -216,8 +241,16 @@ class AnchoredLevels:
         known = self._known(point, levels, part)
         if known is None:
             return np.full(len(levels), np.inf)
+        return self._bounds_between(levels, part, known, enough)
+
+    def _bounds_between(
+        self, levels: RitzLevels, part: slice, known: tuple[float, float], enough: float
+    ) -> npt.NDArray[np.float64]:
+        """Return bounds on the errors of levels from where to where none is missing."""
         products = self.ratio**2 * levels.enlarged(self.check)
-        return quadratic_bounds(levels.energies, products, part, known, enough)
+        rounding = ROUNDING * self.rounding
+        bounds = quadratic_bounds(levels.energies, products, part, known, enough - rounding)
+        return bounds + rounding
 
     def choose_anchors(self) -> Iterator[None]:
         """Add anchors until the k points farthest from all of them are good enough.
@@ -303,7 +336,8 @@ class AnchoredLevels:
     def _kept_bounds(self, point: int, levels: RitzLevels, part: slice) -> npt.NDArray[np.float64]:
         """Return bounds on the errors of the wanted levels, those from before where they hold."""
         assert self._unseen is not None
-        given = (id(levels), part.start, *self._unseen[:, point], self.check, self.ratio)
+        seen = self.check, self.rounding, self.ratio
+        given = (id(levels), part.start, *self._unseen[:, point], *seen)
         if point not in self._bounded or self._bounded[point][0] != given:
             bounds = self._bounds_of(point, levels, part, self.tolerance)[part]
             self._bounded[point] = given, levels, bounds  # the levels, as others may get their id
@@ -321,14 +355,15 @@ class AnchoredLevels:
             if not points:
                 continue
             point = max(points, key=self._largest_residual)
-            levels, part = self.found.at[point], self.numbers.part(point)
+            part = self.numbers.part(point)
             assert part is not None
-            w, y = self.products(self.k[point], self._vectors(point))
-            residuals = w - y * levels.energies[part]
+            levels = self.found.at[point].part(part)
+            residuals = self._measure(self.k[point], levels, self._vectors(point))
             norms = np.linalg.norm(residuals, axis=0)
-            self.check = max(self.check, float(np.abs(norms - levels.residuals[part]).max()))
+            self.check = max(self.check, float(np.abs(norms - levels.residuals).max()))
             if region.whole not in worst or norms.max() > worst[region.whole][0]:
-                worst[region.whole] = float(norms.max()), point, residuals
+                largest = residuals[:, np.argsort(-norms)[:WORST]]
+                worst[region.whole] = float(norms.max()), point, largest
         if not self.products.orthogonal:
             for _, point, residuals in worst.values():
                 self.ratio = max(self.ratio, norm_ratio(self.products, self.k[point], residuals))
@@ -426,11 +461,8 @@ class AnchoredLevels:
         part = self.numbers.part(point)
         if part is None:
             return False
-        levels = self.found.at[point]
-        products = self.ratio**2 * levels.enlarged(self.check)
-        bounds = quadratic_bounds(
-            levels.energies, products, part, self.found.scales.window, self.tolerance
-        )
+        window = self.found.scales.window
+        bounds = self._bounds_between(self.found.at[point], part, window, self.tolerance)
         return bool(bounds[part].max() <= self.tolerance)
 
     def run(self, few: int) -> Iterator[None]:

@@ -1,6 +1,6 @@
 """Lines and planes of k space on which k points lie."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -156,6 +156,33 @@ def chosen_patches(
             return moved, [(whole, PlaneNodes(whole.corners, terms - 1))]
     chebyshev = [ChebyshevNodes((count,)) for count in counts]
     return k, list(zip(lines, chebyshev, strict=True))
+
+
+def nearest_node(
+    patches: Sequence[tuple[Patch, Nodes]], k: npt.NDArray, reciprocal: npt.NDArray
+) -> npt.NDArray[np.float64]:
+    """Return the node nearest to a k point on a line, itself if it lies on none.
+
+    Parameters
+    ----------
+    patches : sequence of (Patch, Nodes)
+        Lines, or a plane.
+    k : (3,) array
+        Fractional coordinates.
+    reciprocal : (3, 3) array
+        Reciprocal cell, one vector a row.
+
+    Returns
+    -------
+    (3,) array
+        Where products will be needed, fractional coordinates.
+    """
+    for patch, nodes in patches:
+        if len(patch.axes) == 1 and patch.holds(k):
+            places = patch.nodes(nodes)
+            away = np.linalg.norm((places - k) @ reciprocal, axis=1)
+            return np.asarray(places[np.argmin(away)])
+    return k
 
 
 def _joined(k: npt.NDArray[np.float64], line: Patch) -> bool:

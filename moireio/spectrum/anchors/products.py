@@ -146,7 +146,7 @@ class BlochProducts:
         return np.exp(2j * np.pi * (self.places @ np.asarray(k, dtype=float)))
 
     def __call__(
-        self, k: npt.ArrayLike, vectors: npt.NDArray, energy: float = 0.0
+        self, k: npt.ArrayLike, vectors: npt.NDArray, energy: float = 0.0, single: bool = False
     ) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.complex128]]:
         """Return (H(k) − energy S(k)) V and S(k) V in the gauge with positions.
 
@@ -158,6 +158,8 @@ class BlochProducts:
             V, one in a column.
         energy : float
             eV.
+        single : bool
+            Multiply in single precision: half the time, errors of about 1e-5 eV in H V.
 
         Returns
         -------
@@ -174,7 +176,7 @@ class BlochProducts:
             if not self.orthogonal:
                 s[cluster.rows, part] = below
 
-        self._multiply(k, vectors, put)
+        self._multiply(k, vectors, put, single=single)
         return h, s
 
     def overlap(self, k: npt.ArrayLike, vectors: npt.NDArray) -> npt.NDArray[np.complex128]:
@@ -208,25 +210,28 @@ class BlochProducts:
         vectors: npt.NDArray,
         put: Callable[[_Cluster, slice, npt.NDArray], None],
         only_overlap: bool = False,
+        single: bool = False,
     ) -> None:
         """Call `put` with the products of each cluster and some vectors."""
         k = np.asarray(k, dtype=float)
         phase = self.phases(k)
-        turned = phase[:, None] * vectors
+        kind = np.complex64 if single else np.complex128
+        number = np.finfo(kind).dtype if self.is_real else kind
+        turned = (phase[:, None] * vectors).astype(kind, copy=False)
 
         def work(cluster: _Cluster) -> None:
             size = len(cluster.rows)
             matrix = cluster.matrix[size:] if only_overlap else cluster.matrix
-            matrix = matrix.astype(np.float64 if self.is_real else np.complex128)
+            matrix = matrix.astype(number, copy=False)
             outside = np.flatnonzero(cluster.cells.any(axis=1))
-            factor = np.exp(2j * np.pi * (cluster.cells[outside] @ k))[:, None]
+            factor = np.exp(2j * np.pi * (cluster.cells[outside] @ k))[:, None].astype(kind)
             back = np.tile(phase[cluster.rows].conj(), len(matrix) // size)[:, None]
             for begin in range(0, vectors.shape[1], COLUMNS):
                 part = slice(begin, begin + COLUMNS)
                 gathered = turned[cluster.columns, part]
                 gathered[outside] *= factor
                 if self.is_real:  # real and imaginary parts are columns of their own
-                    product = (matrix @ gathered.view(np.float64)).view(np.complex128)
+                    product = (matrix @ gathered.view(number)).view(kind)
                 else:
                     product = matrix @ gathered
                 put(cluster, part, back * product)

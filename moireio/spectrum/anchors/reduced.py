@@ -123,6 +123,11 @@ class RitzLevels:
         """Return the products of residuals whose norms are larger by some eV; shape (c, c)."""
         return self.products + np.diag(2 * self.residuals * norm + norm**2)
 
+    def part(self, which: slice) -> "RitzLevels":
+        """Return some of the levels."""
+        products = self.products[which, which]
+        return RitzLevels(self.energies[which], self.vectors[:, which], products)
+
     def __len__(self) -> int:
         """Return the number of levels."""
         return len(self.energies)

@@ -1,6 +1,6 @@
 """Parts of k space, each with a small space for the levels in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.linalg import svd
 
 from moireio.runtime.threads import blas_threads
+from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.continuity import Place
 from moireio.spectrum.anchors.interpolation import GramSeries, Patch
 from moireio.spectrum.anchors.moving import DEGREE, NODES, MovingSpace
@@ -22,6 +23,7 @@ from moireio.spectrum.anchors.reduced import (
 
 SNAPSHOTS = 24  # nodes whose levels span the space of a patch
 DROPPED = 1e-5  # singular values of the levels at the nodes, for the space of a patch
+WIDTH, NARROWEST, WIDEST = 0.25, 2e-3, 0.05  # share of the margin's energies; eV
 PARTS, FEWEST = 6, 6  # parts of a line, and k points of each, about
 
 
@@ -39,6 +41,38 @@ class Scales:
 
     window: tuple[float, float]
     width: float
+
+    @classmethod
+    def of(cls, anchors: Sequence[Anchor], wanted: tuple[int, int], n_orbitals: int) -> "Scales":
+        """Return those of the bands that anchors have.
+
+        As much of the window as anchors know shows where levels of theirs go on.
+
+        Parameters
+        ----------
+        anchors : sequence of Anchor
+            One at least.
+        wanted : tuple of two int
+            First and last band that are wanted (inclusive, from 0).
+        n_orbitals : int
+            Number of all levels.
+
+        Returns
+        -------
+        Scales
+            The window reaches beyond the wanted levels as far as anchors do in the mean.
+        """
+        ends = np.array([anchor.range(wanted) for anchor in anchors])
+        lower = [e[1] - e[0] for a, e in zip(anchors, ends, strict=True) if a.first]
+        upper = [
+            e[3] - e[2]
+            for a, e in zip(anchors, ends, strict=True)
+            if a.first + len(a.energies) < n_orbitals
+        ]
+        margin = float(min([*lower, *upper], default=WIDEST / WIDTH))
+        outer = float(np.mean([ends[:, 1] - ends[:, 0], ends[:, 3] - ends[:, 2]]))
+        low, high = float(ends[:, 1].min()) - outer, float(ends[:, 2].max()) + outer
+        return cls((low, high), min(max(WIDTH * margin, NARROWEST), WIDEST))
 
     @property
     def centre(self) -> float:

@@ -1,6 +1,7 @@
 """The space that the anchors' states span, with what is added to it: how they change with k."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,20 @@ from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.reduced import Grams
 
 PARALLEL = 1 - 1e-6  # cosine of the angle of two lines
-OUTER = 2  # bands beyond each end whose changes with k are in the basis too
 STEP = 0.02  # of a patch, for derivatives
+# Bands beyond each end whose changes with k are in the basis too, and vectors for each change:
+# (H − σS)⁻¹ f, and (H − σS)⁻¹ S times it. With the second, bounds are ten times smaller and more:
+# it has the states just beyond those of the anchor. In a plane, with two directions and more
+# anchors, larger matrices would cost more than that saves.
+OUTER, ORDER = 6, 2
+OUTER_OF_PLANE, ORDER_OF_PLANE = 2, 1
 
-Respond = Callable[[npt.NDArray], npt.NDArray | None]
+
+class Respond(Protocol):
+    """Products of (H − σS)⁻¹ with vectors, by the factors of the anchor that was solved last."""
+
+    def __call__(self, vectors: npt.NDArray, keep: bool = False) -> npt.NDArray | None:
+        """Return them, or None where there are no factors; free those unless they are kept."""
 
 
 class AnchorSpace:
@@ -39,6 +50,8 @@ class AnchorSpace:
         Other lines, along which the states of new anchors change too.
     respond : callable, optional
         Returns (H − σS)⁻¹ times some vectors, with the factors of the anchor solved last, or None.
+    single : bool
+        Multiply H and S with the basis in single precision.
     threads : int
         Threads.
 
@@ -62,14 +75,19 @@ class AnchorSpace:
         *,
         lines: Sequence[Patch] = (),
         respond: Respond | None = None,
+        single: bool = False,
         threads: int = 1,
     ) -> None:
         self.products, self._reciprocal, self._wanted = products, reciprocal, wanted
         self._patches, self._axes, self._lines = patches, axes, lines
-        self._respond, self._threads = respond, threads
+        self._respond, self.single, self._threads = respond, single, threads
         self.basis = np.zeros((products.n_orbitals, 0), complex)
         self.velocity, self.n_projections = 0.0, 0
         self._count = self._measured = 0
+        self._kept: dict[tuple[float, ...], Grams] = {}
+        self._plane = any(len(patch.axes) > 1 for patch in patches)
+        self._outer = OUTER_OF_PLANE if self._plane else OUTER
+        self._order = ORDER_OF_PLANE if self._plane else ORDER
 
     def take(self, anchors: Sequence[Anchor]) -> None:
         """Add the states of anchors, and how they change with k along the patches.
@@ -85,6 +103,7 @@ class AnchorSpace:
             if anchor.responses is not None:
                 self._join(back * anchor.responses[:, self._along(anchor)])
         self._count = len(anchors)
+        self._kept.clear()
         self.measure(anchors)
 
     def measure(self, anchors: Sequence[Anchor]) -> None:
@@ -108,14 +127,18 @@ class AnchorSpace:
     def _along(self, anchor: Anchor) -> npt.NDArray[np.bool_] | slice:
         """Return which of the changes of an anchor's states are along the patches."""
         own = [axis for patch in self._patches if patch.holds(anchor.k) for axis in patch.axes]
-        plane = any(len(patch.axes) > 1 for patch in self._patches)
-        if anchor.axes is None or plane or not own:
+        if anchor.axes is None or self._plane or not own:
             return slice(None)
         cosines = _unit(anchor.axes) @ _unit(np.array(own)).T
         return np.asarray((np.abs(cosines) > PARALLEL).any(axis=1))
 
-    def project(self, k: npt.NDArray[np.float64], energy: float) -> Grams:
-        """Return the products of the basis at a k, by true products with H and S.
+    def use_double(self) -> None:
+        """Multiply in double precision from now on."""
+        self.single = False
+        self._kept.clear()
+
+    def project(self, k: npt.NDArray[np.float64], energy: float, keep: bool = False) -> Grams:
+        """Return the products of the basis at a k, by products with H and S.
 
         Parameters
         ----------
@@ -123,15 +146,23 @@ class AnchorSpace:
             Fractional.
         energy : float
             From which H is counted, eV.
+        keep : bool
+            Keep them, until the basis grows, in case they are needed again.
 
         Returns
         -------
         Grams
             Products of the whole basis.
         """
-        w, y = self.products(k, self.basis, energy)
+        name = (*k.tolist(), energy)
+        if name in self._kept:
+            return self._kept[name]
+        w, y = self.products(k, self.basis, energy, self.single)
         self.n_projections += 1
-        return Grams.of(self.basis, w, y, energy, self._threads)
+        grams = Grams.of(self.basis, w, y, energy, self._threads)
+        if keep:
+            self._kept[name] = grams
+        return grams
 
     def vectors(self, inner: npt.NDArray) -> npt.NDArray[np.complex128]:
         """Return combinations of the basis, (n, c), in the gauge with positions."""
@@ -143,9 +174,10 @@ class AnchorSpace:
     ) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.float64]] | None:
         """Return how the states that are wanted change with k, to first order.
 
-        The change of a state u with energy E is −(H − ES)⁻¹ (H′ − ES′) u, without the states that
-        the anchor has. Of what is left most is far from E, so that (H − σS)⁻¹ does as well, whose
-        factors are available.
+        The change of a state u with energy E is −(H − ES)⁻¹ f, f = (H′ − ES′) u, without the states
+        that the anchor has. Only factors of H − σS are available; with K = (H − σS)⁻¹ it is Kf +
+        (E − σ) KSKf + …, the vectors of a block Krylov space, which also holds what the states next
+        to those of the anchor contribute farther away.
 
         Parameters
         ----------
@@ -162,8 +194,8 @@ class AnchorSpace:
         if self._respond is None:
             return None
         phase = self.products.phases(anchor.k)[:, None]
-        begin = max(self._wanted[0] - anchor.first - OUTER, 0)
-        part = slice(begin, self._wanted[1] + 1 - anchor.first + OUTER)
+        begin = max(self._wanted[0] - anchor.first - self._outer, 0)
+        part = slice(begin, self._wanted[1] + 1 - anchor.first + self._outer)
         u = phase.conj() * anchor.states
         energies = anchor.energies[part]
         s0 = self.products.overlap(anchor.k, u)
@@ -177,12 +209,18 @@ class AnchorSpace:
             forces.append(force - s0 @ (u.conj().T @ force))
         if not forces:
             return None
-        found = self._respond(phase * np.concatenate(forces, axis=1))
-        if found is None:
-            return None
-        lengths = np.linalg.norm(found, axis=0)
-        every = np.repeat(np.array(axes), len(energies), axis=0)
-        return found[:, lengths > 0] / lengths[lengths > 0], every[lengths > 0]
+        right, parts = np.concatenate(forces, axis=1), []
+        for left in reversed(range(self._order)):
+            found = self._respond(phase * right, keep=left > 0)
+            if found is None:
+                return None
+            parts.append(_unit(found.T).T)
+            if not left:
+                break
+            right = self.products.overlap(anchor.k, phase.conj() * parts[-1])
+            right = right - s0 @ (u.conj().T @ right)
+        every = np.tile(np.repeat(np.array(axes), len(energies), axis=0), (self._order, 1))
+        return np.concatenate(parts, axis=1), every
 
     def _directions(self, k: npt.NDArray) -> list[npt.NDArray]:
         """Return the axes of the patches, and of other lines, on which a k point lies."""
@@ -194,5 +232,6 @@ class AnchorSpace:
         return found
 
 
-def _unit(vectors: npt.NDArray) -> npt.NDArray[np.float64]:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+def _unit(vectors: npt.NDArray) -> npt.NDArray:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from anchored_systems import Exact, bilayer, blocks_of, sum_of, supercell
 
+from moireio.spectrum.anchors import space as space_module
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.interpolation import Patch
 from moireio.spectrum.anchors.products import BlochProducts
@@ -41,7 +42,7 @@ def space(system, patches, respond=True, **options):
         WANTED,
         patches,
         np.eye(3)[:2],
-        respond=(lambda b: inverse @ b) if respond else None,
+        respond=(lambda b, keep=False: inverse @ b) if respond else None,
         **options,
     )
 
@@ -80,8 +81,9 @@ def test_states_near_an_anchor_are_in_its_space(system):
     assert np.abs(gram - np.eye(len(gram))).max() < 1e-12
 
 
-def test_changes_along_other_lines_are_left_out(system):
+def test_changes_along_other_lines_are_left_out(system, monkeypatch):
     """An anchor at a corner has changes along both lines; the space of one takes its own."""
+    monkeypatch.setattr(space_module, "OUTER", 0)
     corner = space(system, [patch(ALONG)], lines=[patch(ACROSS)])
     anchor = with_changes(system, corner)
     half = anchor.responses.shape[1] // 2
@@ -99,6 +101,33 @@ def test_changes_along_other_lines_are_left_out(system):
     own = space(system, [patch(ALONG)])
     own.take([replace(anchor, axes=None)])  # as read from a file
     assert own.basis.shape[1] - len(anchor.energies) == 2 * half
+
+
+def test_each_change_has_two_vectors_on_a_line(system):
+    """The second is (H − σS)⁻¹ S times the first; with it, much less is missing far away."""
+    own = space(system, [patch(ALONG)])
+    anchor = with_changes(system, own)
+    count = anchor.responses.shape[1] // 2
+    assert count == min(WANTED[1] + 1 - WANTED[0] + 2 * space_module.OUTER, len(anchor.energies))
+    first = replace(anchor, responses=anchor.responses[:, :count], axes=anchor.axes[:count])
+    shares = []
+    for one in (first, anchor):
+        taken = space(system, [patch(ALONG)])
+        taken.take([one])
+        shares.append(missing(system, taken, K0 + 0.5 * ALONG))
+    assert shares[1] < 0.5 * shares[0]
+    _, h, s, exact, _ = system
+    energy = exact.pairs(K0)[0][WANTED[0]] + 0.01
+    second = anchor.responses[:, count:]
+    back = (h.dense(K0) - energy * s.dense(K0)) @ second
+    right = s.dense(K0) @ first.responses
+    right -= s.dense(K0) @ anchor.states @ (anchor.states.conj().T @ right)
+    cosines = np.abs(np.einsum("ij,ij->j", back.conj(), right))
+    cosines /= np.linalg.norm(back, axis=0) * np.linalg.norm(right, axis=0)
+    assert cosines.min() > 1 - 1e-9
+    plane = space(system, [patch(ALONG, ACROSS)])
+    outer = space_module.OUTER_OF_PLANE
+    assert with_changes(system, plane).responses.shape[1] == 2 * (4 + 2 * outer)
 
 
 def test_without_factors_there_are_no_changes(system):
@@ -124,3 +153,8 @@ def test_products_are_those_of_h_and_s(system):
     for found, right in zip(grams.matrices, exact, strict=True):
         assert np.abs(found - right).max() < 1e-10 * np.abs(right).max()
     assert own.n_projections == 1
+    kept = own.project(k, 0.5, keep=True)
+    assert own.project(k, 0.5) is kept
+    own.take([first, second, anchor_at(system, K0 + ALONG)])
+    assert own.project(k, 0.5).matrices.shape[1] == own.basis.shape[1] > kept.matrices.shape[1]
+    assert own.n_projections == 3
