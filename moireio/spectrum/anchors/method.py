@@ -33,7 +33,7 @@ from moireio.spectrum.anchors.space import AnchorSpace, Respond
 SINGLE, SINGLE_SIZE = 1e-6, 2000
 ROUNDING, ROUNDING_SHARE = 3, 0.1
 WORST = 4  # residuals whose norm in S⁻¹ is measured
-SAFETY = 0.5  # share of the tolerance that bounds may reach where anchors are chosen
+SAFETY = 0.7  # share of the tolerance that bounds may reach where anchors are chosen
 LEAST_OF_LINE, LEAST = 2, 3  # anchors
 NEAR = 1e-9  # Å⁻¹: the same k point
 # k points farthest from all anchors: at so many it is decided whether one more is needed, and where

@@ -20,7 +20,7 @@ STEP = 0.02  # of a patch, for derivatives
 # (H − σS)⁻¹ f, and (H − σS)⁻¹ S times it. With the second, bounds are ten times smaller and more:
 # it has the states just beyond those of the anchor. In a plane, with two directions and more
 # anchors, larger matrices would cost more than that saves.
-OUTER, ORDER = 6, 2
+OUTER, ORDER = 8, 2
 OUTER_OF_PLANE, ORDER_OF_PLANE = 2, 1
 
 
