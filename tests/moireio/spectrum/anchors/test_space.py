@@ -65,8 +65,9 @@ def with_changes(system, own, k=K0):
     return replace(anchor, responses=changes, axes=axes)
 
 
-def test_states_near_an_anchor_are_in_its_space(system):
+def test_states_near_an_anchor_are_in_its_space(system, monkeypatch):
     """What is missing is of second order in the distance with changes, of first without them."""
+    monkeypatch.setattr(space_module, "OUTER", 2)
     plain, better = space(system, [patch(ALONG)]), space(system, [patch(ALONG)])
     plain.take([anchor_at(system, K0)])
     better.take([with_changes(system, better)])
@@ -103,8 +104,9 @@ def test_changes_along_other_lines_are_left_out(system, monkeypatch):
     assert own.basis.shape[1] - len(anchor.energies) == 2 * half
 
 
-def test_each_change_has_two_vectors_on_a_line(system):
+def test_each_change_has_two_vectors_on_a_line(system, monkeypatch):
     """The second is (H − σS)⁻¹ S times the first; with it, much less is missing far away."""
+    monkeypatch.setattr(space_module, "OUTER", 2)
     own = space(system, [patch(ALONG)])
     anchor = with_changes(system, own)
     count = anchor.responses.shape[1] // 2
