@@ -145,7 +145,8 @@ class AnchoredLevels:
 
     def _scales(self) -> Scales:
         """Return the window of energies, and the width of residuals."""
-        return Scales.of(self._all_anchors(), self.wanted, self.products.n_orbitals)
+        anchors, size = self._all_anchors(), self.products.n_orbitals
+        return Scales.of(anchors, self.wanted, size, self._plane)
 
     def _distances(self) -> npt.NDArray[np.float64]:
         """Return the distance of every k point from the nearest anchor, Å⁻¹."""

@@ -23,6 +23,7 @@ from moireio.spectrum.anchors.reduced import (
 
 SNAPSHOTS = 24  # nodes whose levels span the space of a patch
 DROPPED = 1e-5  # singular values of the levels at the nodes, for the space of a patch
+REACH_OF_PLANE = 0.5
 WIDTH, NARROWEST, WIDEST = 0.25, 2e-3, 0.05  # share of the margin's energies; eV
 PARTS, FEWEST = 6, 6  # parts of a line, and k points of each, about
 
@@ -43,10 +44,13 @@ class Scales:
     width: float
 
     @classmethod
-    def of(cls, anchors: Sequence[Anchor], wanted: tuple[int, int], n_orbitals: int) -> "Scales":
+    def of(
+        cls, anchors: Sequence[Anchor], wanted: tuple[int, int], n_orbitals: int, plane: bool
+    ) -> "Scales":
         """Return those of the bands that anchors have.
 
-        As much of the window as anchors know shows where levels of theirs go on.
+        On lines as wide as anchors know levels, which shows where these go on: what is not followed
+        may come back unseen. In a plane the outer ones would be lost soon.
 
         Parameters
         ----------
@@ -56,11 +60,14 @@ class Scales:
             First and last band that are wanted (inclusive, from 0).
         n_orbitals : int
             Number of all levels.
+        plane : bool
+            k varies in a plane.
 
         Returns
         -------
         Scales
-            The window reaches beyond the wanted levels as far as anchors do in the mean.
+            The window reaches beyond the wanted levels as far as anchors do in the mean, in a plane
+            half as far.
         """
         ends = np.array([anchor.range(wanted) for anchor in anchors])
         lower = [e[1] - e[0] for a, e in zip(anchors, ends, strict=True) if a.first]
@@ -71,6 +78,7 @@ class Scales:
         ]
         margin = float(min([*lower, *upper], default=WIDEST / WIDTH))
         outer = float(np.mean([ends[:, 1] - ends[:, 0], ends[:, 3] - ends[:, 2]]))
+        outer *= REACH_OF_PLANE if plane else 1
         low, high = float(ends[:, 1].min()) - outer, float(ends[:, 2].max()) + outer
         return cls((low, high), min(max(WIDTH * margin, NARROWEST), WIDEST))
 
