@@ -27,12 +27,12 @@ from moireio.spectrum.anchors.settings import ANCHOR_SHARE
 from moireio.spectrum.anchors.space import AnchorSpace, Respond
 
 # Tolerance (eV) and orbitals from which on products in single precision do: errors of some 1e-5 eV
-# in H V are small against residuals. What they make of levels, some 1e-8 eV where S is far from
+# in H V are small against residuals. What they make of levels, some 1e-7 eV where S is far from
 # singular, is measured: bounds get a multiple of the largest error seen, of which a share of the
 # tolerance is allowed.
 SINGLE, SINGLE_SIZE = 1e-6, 2000
 ROUNDING, ROUNDING_SHARE = 3, 0.1
-WORST = 4  # residuals whose norm in S⁻¹ is measured
+WORST = 8  # residuals whose norm in S⁻¹ is measured
 SAFETY = 0.7  # share of the tolerance that bounds may reach where anchors are chosen
 LEAST_OF_LINE, LEAST = 2, 3  # anchors
 NEAR = 1e-9  # Å⁻¹: the same k point
