@@ -435,7 +435,15 @@ def _to_matrices_at_k(ctx, calculation, target, form, opts):
     form = at_k.form_of(target, form)
     k = read_kpoints(opts["kpoints"])
     with show_progress(ctx, "convert-h") as update:
-        notes = at_k.write(calculation, k, target, form=form, force=opts["force"], progress=update)
+        notes = at_k.write(
+            calculation,
+            k,
+            target,
+            form=form,
+            force=opts["force"],
+            inputs=[opts["kpoints"], *calculation.files],
+            progress=update,
+        )
     _say_notes(ctx, calculation.label, calculation.notes)
     _say_notes(ctx, target, notes)
 

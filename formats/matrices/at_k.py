@@ -13,14 +13,17 @@ up orbitals of an atom before its down ones, and S is then there for both spins.
 - ``petsc-real``: the same for a build with real numbers: H acts as a real matrix of 2n rows on (Re
   x₀, Im x₀, Re x₁, …), and every level is there twice.
 
-The last three come with ``OUT.k.txt``, the k points. S of an orthogonal basis is 1.
+The last three come with ``OUT.k.txt``, the k points, which forms of one OUT share: they must be the
+same for all of them. S of an orthogonal basis is 1.
 """
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
 import numpy as np
@@ -38,6 +41,8 @@ from moireio.solvers.petsc_file import write_matrix
 FORMS = ("npz", "mtx", "petsc", "petsc-real")
 MOST_DENSE = 4000
 DIGITS = 17
+TABLE = "k.txt"
+_MATRIX = re.compile(r"\.(?:H|H_up|H_down|S)\.\d{4,}\.(?:mtx|petsc)")
 
 
 def form_of(path: str, name: str | None = None) -> str:
@@ -79,6 +84,7 @@ def write(
     *,
     form: str | None = None,
     force: bool = False,
+    inputs: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> list[str]:
     """Write H(k) and S(k), one k point after another.
@@ -95,6 +101,8 @@ def write(
         By default that of the suffix.
     force : bool
         Replace existing files.
+    inputs : iterable of str
+        Files that were read, which are not replaced.
     progress : Progress, optional
         Called with k points that were written, and all of them; H and S are counted together.
 
@@ -106,14 +114,15 @@ def write(
     Raises
     ------
     MoireioError
-        If files exist already or cannot be written. Then there are none of them.
+        If files exist already or cannot be written, or if others of this name are there, which
+        belong to other k points. Then nothing is written.
     """
     form = form_of(path, form)
     points = np.asarray(k, dtype=np.float64).reshape(-1, 3)
     sums, notes = _sums(calculation)
     steps = _Steps(progress, len(points) * len(sums))
     if form == "npz":
-        require_free(path, force=force)
+        require_free(path, force=force, inputs=inputs)
         with write_whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
             _write_npz(archive, points, sums, steps)
         return notes
@@ -123,8 +132,40 @@ def write(
         raise MoireioError("is no name of files", path=path)
     numbers = [f"{number:04d}.{suffix}" for number in range(len(points))]
     names = [f"{letter}.{number}" for letter in _letters(sums) for number in numbers]
-    _write_files(stem, [*names, "k.txt"], force, _writer(form, points, sums, steps))
+    table = _table(points)
+    kept = _table_is(f"{stem}.{TABLE}", table)
+    names += [] if kept else [TABLE]
+    require_free(*(f"{stem}.{name}" for name in names), force=force, inputs=inputs)
+    _require_no_others(stem, set(names), suffix if kept else None)
+    _write_files(stem, names, force, _writer(form, points, sums, table, steps))
     return notes
+
+
+def _table(points: npt.NDArray[np.float64]) -> str:
+    """Return the text of OUT.k.txt."""
+    rows = "\n".join(" ".join(map(repr, k)) for k in points.tolist())
+    return "# k1 k2 k3, fractional, one line for each file\n" + rows + "\n"
+
+
+def _table_is(path: str, table: str) -> bool:
+    """Return whether a file holds these k points already, as another form left it."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read(len(table) + 1) == table
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _require_no_others(stem: str, names: set[str], suffix: str | None) -> None:
+    """Refuse where matrices are left that are not of these k points; `suffix` alone counts."""
+    for path in sorted(glob.glob(f"{glob.escape(stem)}.*.{suffix or '*'}")):
+        end = path.removeprefix(stem)
+        if _MATRIX.fullmatch(end) is not None and end[1:] not in names:
+            raise ExistingFileError(
+                f"is of another run, to whose k points {stem}.{TABLE} would not belong",
+                path=path,
+                remedy="remove the matrices of that run, or name another output",
+            )
 
 
 Sums = dict[str, list[Callable[[npt.NDArray[np.float64], bool], Any]]]
@@ -226,14 +267,13 @@ def _member(
 
 
 def _writer(
-    form: str, points: npt.NDArray[np.float64], sums: Sums, steps: _Steps
+    form: str, points: npt.NDArray[np.float64], sums: Sums, table: str, steps: _Steps
 ) -> Callable[[str], None]:
     """Return a function that writes all files into a folder."""
 
     def write_all(folder: str) -> None:
-        table = "\n".join(" ".join(map(repr, k)) for k in points.tolist())
-        with open(os.path.join(folder, "k.txt"), "w", encoding="utf-8") as stream:
-            stream.write("# k1 k2 k3, fractional, one line for each file\n" + table + "\n")
+        with open(os.path.join(folder, TABLE), "w", encoding="utf-8") as stream:
+            stream.write(table)
         channels = [channel for listed in sums.values() for channel in listed]
         for number, k in enumerate(points):
             for letter, channel in zip(_letters(sums), channels, strict=True):
@@ -263,7 +303,6 @@ def _write_files(
 ) -> None:
     """Make files beside their targets, then give them their names."""
     targets = [f"{stem}.{name}" for name in names]
-    require_free(*targets, force=force)
     real = os.path.realpath(stem)
     try:
         with work_folder(prefix_beside(real), os.path.dirname(real)) as work:

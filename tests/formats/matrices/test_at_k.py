@@ -117,3 +117,33 @@ def test_files_appear_together_or_not_at_all(tmp_path):
         at_k.write(one, K, str(tmp_path / "x.csv"))
     with pytest.raises(MoireioError, match="'csv' is no form"):
         at_k.write(one, K, str(tmp_path / "x"), form="csv")
+
+
+def test_forms_of_one_name_share_their_k_points(tmp_path):
+    one = matrices.read({(0, 0, 0): np.diag([1.0, 2])}, cell=np.eye(3))
+    at_k.write(one, K, str(tmp_path / "x.mtx"))
+    at_k.write(one, K, str(tmp_path / "x.petsc"))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    assert len(before) == 13  # H and S at three k points, twice, and x.k.txt
+    for suffix in ("petsc", "mtx"):  # the table would not be right for the other form
+        for k in (K + 0.1, K[:2]):
+            with pytest.raises(ExistingFileError):
+                at_k.write(one, k, str(tmp_path / f"x.{suffix}"))
+            with pytest.raises(ExistingFileError, match="is of another run"):
+                at_k.write(one, k, str(tmp_path / f"x.{suffix}"), force=True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    for path in tmp_path.glob("x.*.petsc"):
+        path.unlink()
+    with pytest.raises(ExistingFileError, match=r"x\.H\.0002\.mtx: is of another run"):
+        at_k.write(one, K[:2], str(tmp_path / "x.mtx"), force=True)  # x.H.0002 would stay
+    at_k.write(one, K + 0.1, str(tmp_path / "x.mtx"), force=True)
+    np.testing.assert_array_equal(np.loadtxt(tmp_path / "x.k.txt"), K + 0.1)
+
+
+def test_the_file_of_k_points_is_not_replaced(tmp_path):
+    one = matrices.read({(0, 0, 0): np.diag([1.0, 2])}, cell=np.eye(3))
+    own = tmp_path / "x.k.txt"
+    own.write_text("0 0 0  # the centre\n")
+    with pytest.raises(MoireioError, match="is an input too"):
+        at_k.write(one, [[0, 0, 0]], str(tmp_path / "x.mtx"), force=True, inputs=[str(own)])
+    assert [p.name for p in tmp_path.iterdir()] == ["x.k.txt"]
