@@ -369,17 +369,29 @@ def _elements(
             remedy="is the basis that of this calculation?",
         )
     if hasattr(matrix, "tocoo"):
-        found = matrix.tocoo()
+        found = _summed(matrix).tocoo()
         row, column, value = found.row, found.col, found.data
     else:
         row, column = np.nonzero(matrix)
         value = np.asarray(matrix)[row, column]
+    if value.dtype in (np.longdouble, np.clongdouble):  # files have none
+        value = value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
     signs = orbitals.signs.astype(np.float32)  # exact, and values keep their precision
     value = value * (signs[row] * signs[column])
     if scale != 1.0:
         value = value * value.real.dtype.type(scale)
     ours = orbitals.rows.astype(np.int32)
     return ours[row], ours[column], value
+
+
+def _summed(matrix: Any) -> Any:
+    """Return a sparse matrix with each element once: SciPy's may list parts of one."""
+    if matrix.format == "coo":
+        return matrix if matrix.has_canonical_format else matrix.tocsr()
+    if matrix.format in ("csr", "csc", "bsr") and not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return matrix
 
 
 def _closed(source: ArraySource) -> ArraySource:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from moireio.errors import DamagedError, MoireioError
 from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
-from moireio.formats.assembly.orders import SIESTA
+from moireio.formats.assembly.orders import SIESTA, OrbitalOrder
 from moireio.formats.siesta.records import Records
 from moireio.operators.views import ArraySource
 from moireio.system.basis import SHELL_LETTERS, Basis
@@ -222,6 +222,7 @@ class Elements:
         *,
         label: str,
         scale: float = 1.0,
+        order: OrbitalOrder = SIESTA,
     ) -> dict[str, ArraySource]:
         """Return Hamiltonian and overlap, as far as they are there.
 
@@ -239,6 +240,8 @@ class Elements:
             The file, for messages.
         scale : float
             eV over the unit of H.
+        order : OrbitalOrder
+            The orbitals inside a shell.
 
         Returns
         -------
@@ -258,7 +261,7 @@ class Elements:
                 self._cells,
                 matrices[0] if spin == "none" else matrices,
                 OrbitalMap.make(
-                    structure, basis, SIESTA, spinor="blocks" if spin == "spinor" else None
+                    structure, basis, order, spinor="blocks" if spin == "spinor" else None
                 ),
                 label=label,
                 spin=spin,
@@ -270,7 +273,7 @@ class Elements:
                 "overlap",
                 self._cells,
                 self._matrices([(0, 0, overlap)], 1),
-                OrbitalMap.make(structure, basis, SIESTA),
+                OrbitalMap.make(structure, basis, order),
                 label=label,
                 limit=LIMITS["overlap"],
             )

@@ -56,6 +56,11 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
                 f"the name {name!r} is no label of SIESTA: {LONGEST_LABEL} ASCII letters at most",
                 path=calculation.label,
             )
+        if calculation.basis[name].m is not None and any(calculation.basis[name].l):
+            raise MoireioError(
+                f"the species {name} has incomplete shells, which SIESTA has not",
+                path=calculation.label,
+            )
     source = calculation.hamiltonian
     if source.meta.spin != "spinor" and has_imaginary_parts(source):
         raise MoireioError(
@@ -63,10 +68,10 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
             path=calculation.label,
         )
     hamiltonian = objects.write(calculation)
-    _write_index(calculation, index)
     with write_whole(path) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sisl's, about matrices without a diagonal
         _through_sisl(calculation, hamiltonian, part, suffix)
+        _write_index(calculation, index)
     known = calculation.electrons is not None and calculation.electrons.fermi is not None
     if suffix != ".HSX" and not known:
         calculation.notes.append(f"the Fermi level is not known: a {suffix[1:]} has 0 eV then")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ import numpy as np
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
 from moireio.formats.assembly.assemble import assemble
-from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
-from moireio.formats.assembly.orders import SIESTA
+from moireio.formats.assembly.elements import OrbitalMap, Spinor, matrices_from_source
+from moireio.formats.assembly.orders import NATURAL, SIESTA
 from moireio.formats.siesta.stored import Elements
+from moireio.operators.blocks import block_offsets
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import HIGHEST_NUMBER, Structure
@@ -34,7 +36,8 @@ def read(
     Parameters
     ----------
     hamiltonian : sisl.Hamiltonian
-        Any kind of spin but Nambu's. Orbitals without an l count as s.
+        Any kind of spin but Nambu's. Orbitals without an l count as s; shells may be incomplete, as
+        one p_z, and their orbitals in any order.
     fermi : float, optional
         Fermi level, eV, that sisl has subtracted: it is added again. By default energies stay as
         they are, and the Fermi level is not known.
@@ -49,7 +52,7 @@ def read(
     Raises
     ------
     MoireioError
-        For what is no such Hamiltonian, or shells that are incomplete.
+        For what is no such Hamiltonian.
     """
     try:
         spin, geometry = hamiltonian.spin, hamiltonian.geometry
@@ -61,17 +64,27 @@ def read(
         raise MoireioError("is no Hamiltonian of sisl", path=LABEL) from error
     if getattr(spin, "is_nambu", False):
         raise MoireioError("has Nambu spinors, which block files have not", path=LABEL)
-    pattern = sum((_ones(part) for part in parts[1:]), _ones(parts[0])).tocoo()
+    home = int(np.flatnonzero(~cells.any(axis=1))[0])
+    pattern = sum((_ones(part) for part in parts), _diagonal(orbitals, len(cells), home)).tocoo()
     row, column = pattern.coords if hasattr(pattern, "coords") else (pattern.row, pattern.col)
     values = [np.asarray(part[row, column]).ravel() for part in parts]
     overlap = None if orthogonal else values.pop().real.astype(np.float64)
     spins = _spins(spin, values)
-    structure, basis, notes = _matter(geometry, orthogonal)
+    structure, basis, places, signs, notes = _matter(geometry, orthogonal)
     if fermi is not None:
-        spins = _shifted(spins, fermi, overlap, row, column)
+        one = (column == row + home * orbitals).astype(np.float64) if overlap is None else overlap
+        spins = [h + fermi * one if number < 2 else h for number, h in enumerate(spins)]
     cell, column = np.divmod(column, orbitals)
-    elements = Elements(row, column, cell, cells, orbitals)
-    operators = elements.sources(structure, basis, spins, overlap, label=LABEL)
+    sign = signs[row] * signs[column]
+    elements = Elements(places[row], places[column], cell, cells, orbitals)
+    operators = elements.sources(
+        structure,
+        basis,
+        [sign * values for values in spins],
+        None if overlap is None else sign * overlap,
+        label=LABEL,
+        order=NATURAL,
+    )
     return assemble(
         LABEL,
         structure,
@@ -88,6 +101,15 @@ def _ones(matrix: Any) -> Any:
     found = matrix.copy()
     found.data = np.ones(len(found.data), dtype=np.int32)
     return found
+
+
+def _diagonal(orbitals: int, cells: int, home: int) -> Any:
+    """Return the pattern of on-site energies, which sisl leaves out where they are 0."""
+    from scipy.sparse import csr_matrix
+
+    ones = np.ones(orbitals, dtype=np.int32)
+    place = np.arange(orbitals), np.arange(orbitals) + home * orbitals
+    return csr_matrix((ones, place), (orbitals, orbitals * cells))
 
 
 def _spins(spin: Any, values: list[np.ndarray]) -> list[np.ndarray]:
@@ -108,22 +130,13 @@ def _spins(spin: Any, values: list[np.ndarray]) -> list[np.ndarray]:
     ]
 
 
-def _shifted(
-    spins: list[np.ndarray],
-    fermi: float,
-    overlap: np.ndarray | None,
-    row: np.ndarray,
-    column: np.ndarray,
-) -> list[np.ndarray]:
-    """Return H + fermi S."""
-    one = (row == column).astype(np.float64) if overlap is None else overlap
-    return [values + fermi * one if number < 2 else values for number, values in enumerate(spins)]
-
-
-def _matter(geometry: Any, orthogonal: bool) -> tuple[Structure, Basis, list[str]]:
-    """Return the atoms and their orbitals."""
+def _matter(
+    geometry: Any, orthogonal: bool
+) -> tuple[Structure, Basis, np.ndarray, np.ndarray, list[str]]:
+    """Return the atoms, their orbitals, where sisl's stand among them, their signs, and notes."""
     names: list[str] = []
     species: dict[str, SpeciesBasis] = {}
+    local: list[tuple[np.ndarray, np.ndarray]] = []
     kinds, numbers, plain = {}, [], False
     of_atoms = np.asarray(geometry.atoms.species).tolist()
     for kind, atom in enumerate(geometry.atoms.atom):
@@ -131,10 +144,16 @@ def _matter(geometry: Any, orthogonal: bool) -> tuple[Structure, Basis, list[str
         name = label
         while name in species:
             name = f"{label}_{sum(known.split('_')[0] == label for known in species) + 1}"
-        momenta, unknown = _shells(atom, name)
-        plain |= unknown
-        reach = max((float(one.R) for one in atom.orbitals), default=-1.0)
-        species[name] = SpeciesBasis(momenta, cutoff=reach if reach > 0 else None)
+        orbitals = list(atom.orbitals)
+        reach = max((float(one.R) for one in orbitals), default=-1.0)
+        cutoff = reach if reach > 0 else None
+        if all(hasattr(one, "l") and hasattr(one, "m") for one in orbitals):
+            species[name], place, sign = _shells(orbitals, cutoff)
+        else:
+            plain = True
+            species[name] = SpeciesBasis((0,) * len(orbitals), cutoff=cutoff)
+            place, sign = np.arange(len(orbitals)), np.ones(len(orbitals))
+        local.append((place, sign))
         kinds[kind] = len(names)
         names.append(name)
         number = int(atom.Z) if 0 < int(atom.Z) <= HIGHEST_NUMBER else 0
@@ -148,27 +167,40 @@ def _matter(geometry: Any, orthogonal: bool) -> tuple[Structure, Basis, list[str
         (True, True, True),
     )
     notes = ["orbitals without an l are taken as s"] if plain else []
-    return structure, Basis(species, orthogonal=orthogonal), notes
+    basis = Basis(species, orthogonal=orthogonal)
+    starts = block_offsets(basis.sizes(structure))
+    listed = [local[kinds[kind]] for kind in of_atoms]
+    places = np.concatenate([at + place for at, (place, _) in zip(starts, listed, strict=False)])
+    return structure, basis, places, np.concatenate([sign for _, sign in listed]), notes
 
 
-def _shells(atom: Any, name: str) -> tuple[tuple[int, ...], bool]:
-    """Return the shells of an atom, and whether they are only supposed to be s."""
-    orbitals = list(atom.orbitals)
-    if not all(hasattr(one, "l") and hasattr(one, "m") for one in orbitals):
-        return (0,) * len(orbitals), True
-    shells, at = [], 0
-    while at < len(orbitals):
-        momentum = int(orbitals[at].l)
-        found = [(int(one.l), int(one.m)) for one in orbitals[at : at + 2 * momentum + 1]]
-        if found != [(momentum, m) for m in range(-momentum, momentum + 1)]:
-            raise MoireioError(
-                f"has {name} with a shell l = {momentum} that is incomplete, or not in the order "
-                "m = -l … l",
-                path=LABEL,
-            )
-        shells.append(momentum)
-        at += 2 * momentum + 1
-    return tuple(shells), False
+def _shells(
+    orbitals: Sequence[Any], cutoff: float | None
+) -> tuple[SpeciesBasis, np.ndarray, np.ndarray]:
+    """Return the shells of an atom, where its orbitals stand among moireio's, and their signs."""
+    keys: list[tuple[Any, ...]] = []
+    found: list[dict[int, int]] = []  # for each radial function the place of every m
+    for place, one in enumerate(orbitals):
+        key = tuple(getattr(one, name, None) for name in ("n", "l", "zeta", "P"))
+        for known, shell in zip(keys, found, strict=True):
+            if known == key and int(one.m) not in shell:
+                shell[int(one.m)] = place
+                break
+        else:
+            keys.append(key)
+            found.append({int(one.m): place})
+    signs = np.array([-1.0 if SIESTA.negative(int(one.m)) else 1.0 for one in orbitals])
+    momenta = [int(orbitals[next(iter(shell.values()))].l) for shell in found]
+    complete = all(
+        sorted(shell) == list(range(-momentum, momentum + 1))
+        for shell, momentum in zip(found, momenta, strict=True)
+    )
+    places = np.arange(len(orbitals))
+    if not complete:
+        of_each = [int(one.l) for one in orbitals], [int(one.m) for one in orbitals]
+        return SpeciesBasis(of_each[0], cutoff=cutoff, m=of_each[1]), places, signs
+    places[[shell[m] for shell in found for m in sorted(shell)]] = np.arange(len(orbitals))
+    return SpeciesBasis(momenta, cutoff=cutoff), places, signs
 
 
 def write(calculation: Calculation) -> Any:
@@ -205,13 +237,12 @@ def write(calculation: Calculation) -> Any:
             remedy="compute it with the command overlap",
         )
     spinor = source.meta.spin == "spinor"
-    orbitals = OrbitalMap.make(structure, basis, SIESTA, spinor="blocks" if spinor else None)
+    orbitals = _map(structure, basis, "blocks" if spinor else None)
     cells, matrices = matrices_from_source(source, orbitals)
     reach = np.abs(cells).max(axis=0, initial=0)
     listed = []
     if overlap is not None:
-        spinless = OrbitalMap.make(structure, basis, SIESTA)
-        of_overlap, listed = matrices_from_source(overlap, spinless)
+        of_overlap, listed = matrices_from_source(overlap, _map(structure, basis))
         reach = np.maximum(reach, np.abs(of_overlap).max(axis=0, initial=0))
     lattice = sisl.Lattice(structure.cell, nsc=(2 * reach + 1).tolist())
     geometry = sisl.Geometry(structure.positions, _atoms(sisl, structure, basis), lattice=lattice)
@@ -238,6 +269,17 @@ def write(calculation: Calculation) -> Any:
     )
 
 
+def _map(structure: Structure, basis: Basis, spinor: Spinor | None = None) -> OrbitalMap:
+    """Return where sisl's orbitals stand, and their signs; those of incomplete shells are alike."""
+    incomplete = [name for name in structure.species_names if basis[name].m is not None]
+    whole = {name: one for name, one in basis.species.items() if name not in incomplete}
+    plain = {name: SpeciesBasis((0,) * basis[name].size) for name in incomplete}
+    found = OrbitalMap.make(structure, Basis({**whole, **plain}), SIESTA, spinor=spinor)
+    signs = {name: [1 - 2.0 * SIESTA.negative(m) for m in basis[name].m or ()] for name in plain}
+    of_ours = [signs.get(name, np.ones(basis[name].size)) for name in structure.species_of_atoms]
+    return replace(found, signs=found.signs * np.tile(np.concatenate(of_ours), 2 if spinor else 1))
+
+
 _QUARTERS = ((0, 0), (1, 1), (0, 1), (1, 0))
 
 
@@ -260,23 +302,23 @@ def _atoms(sisl: Any, structure: Structure, basis: Basis) -> list[Any]:
     made = {}
     for name in structure.species_names:
         species = basis[name]
-        if species.m is not None:
-            orbitals = [sisl.Orbital(species.cutoff or -1.0)] * species.size
-        else:
-            seen: Counter[int] = Counter()
-            orbitals = []
-            for momentum in species.l:
-                seen[momentum] += 1
-                orbitals += [
-                    sisl.AtomicOrbital(
-                        n=momentum + 1,
-                        l=momentum,
-                        m=m,
-                        zeta=seen[momentum],
-                        R=species.cutoff or -1.0,
-                    )
-                    for m in range(-momentum, momentum + 1)
-                ]
+        reach = species.cutoff or -1.0
+        seen: Counter[tuple[int, int]] = Counter()
+        orbitals = []
+        for momentum, m in _each(species):
+            seen[momentum, m] += 1
+            orbitals.append(
+                sisl.AtomicOrbital(n=momentum + 1, l=momentum, m=m, zeta=seen[momentum, m], R=reach)
+            )
         number = int(structure.numbers[structure.species_of_atoms.index(name)])
         made[name] = sisl.Atom(number, orbitals, tag=name)
     return [made[name] for name in structure.species_of_atoms]
+
+
+def _each(species: SpeciesBasis) -> list[tuple[int, int]]:
+    """Return l and m of every orbital."""
+    if species.m is None:
+        return [(momentum, m) for momentum in species.l for m in range(-momentum, momentum + 1)]
+    if len(species.l) == len(species.m):
+        return list(zip(species.l, species.m, strict=True))
+    raise MoireioError("has incomplete shells whose l is not given orbital by orbital")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from foreign_levels import levels, matrices_at
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csr_array
 
 from moireio.errors import MoireioError
 from moireio.formats import matrices
@@ -128,3 +128,21 @@ def test_faults_are_named(change, options, text):
     given = {(0, 0, 0): np.eye(2), **change}
     with pytest.raises(MoireioError, match=text):
         matrices.read(given, cell=np.eye(3), **options)
+
+
+def test_parts_of_one_element_are_added():
+    """SciPy's COO matrices, and CSR ones, may list an element in parts."""
+    place = [0, 0, 0, 1, 1, 1], [0, 1, 1, 0, 0, 1]
+    coo = coo_array(([3.0, 0.5, 0.25, 0.5, 0.25, -1], place), (2, 2))
+    csr = csr_array(([3.0, 0.5, 0.25, 0.5, 0.25, -1], place[1], [0, 3, 6]), (2, 2))
+    for matrix in (coo, csr, coo.tocsc(), coo.todia()):
+        found = matrices.read({(0, 0, 0): matrix}, cell=np.eye(3))
+        whole = matrices.write(found, dense=True)[0, 0, 0]
+        np.testing.assert_array_equal(whole, [[3, 0.75], [0.75, -1]])
+    assert csr.nnz == 6  # what was given is left as it was
+
+
+def test_long_doubles_are_doubles():
+    for kind in (np.longdouble, np.clongdouble):
+        found = matrices.read({(0, 0, 0): np.eye(2, dtype=kind)}, cell=np.eye(3))
+        assert found.hamiltonian.meta.dtype in ("float64", "complex128")
