@@ -208,6 +208,7 @@ def read(
         pbc=pbc,
         usual_residual=USUAL_RESIDUAL,
         constants=Constants(BOHR, 2 * RYDBERG_EV),
+        described=None if hamiltonian.folded else "STRU or an orbital file",
     )
 
 

@@ -218,6 +218,7 @@ def read(
         files=used,
         pbc=(False,) * 3 if geometry.cell is None else pbc,
         constants=Constants(BOHR_ANGSTROM, HARTREE_EV),
+        described="geometry.in or basis-indices.out",
     )
 
 

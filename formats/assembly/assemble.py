@@ -9,6 +9,7 @@ import numpy as np
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import naming
 from moireio.formats.assembly.elements import with_zeros
+from moireio.formats.assembly.twocentre import misfit
 from moireio.operators.views import ArraySource
 from moireio.results.electrons import Electrons
 from moireio.runtime.files import digest_files
@@ -31,6 +32,7 @@ def assemble(
     pbc: Sequence[bool] | None = None,
     usual_residual: Mapping[str, float] | None = None,
     constants: Constants | None = None,
+    described: str | None = None,
 ) -> Calculation:
     """Put structure, basis and operators together, and decide along which vectors it is periodic.
 
@@ -56,6 +58,9 @@ def assemble(
         How far each operator of an intact file is from Hermitian at most, in its unit.
     constants : Constants, optional
         With which the program's numbers became Å and eV.
+    described : str, optional
+        The files that structure and basis are from: a note is made where S is not that of these
+        atoms and orbitals. By default it is not looked at.
 
     Returns
     -------
@@ -81,7 +86,11 @@ def assemble(
 
     if moves.any():
         operators = {name: moved(source) for name, source in operators.items()}
+    notes = [*notes, *([] if note is None else [note])]
     if "overlap" in operators:
+        if described is not None:
+            remark = misfit(settled, basis, operators["overlap"], described)
+            notes += [] if remark is None else [remark]
         overlap = _covering(operators["overlap"], operators)
         operators = {**operators, "overlap": overlap}
     paths = tuple(files)
@@ -91,7 +100,7 @@ def assemble(
         basis,
         dict(operators),
         electrons=electrons,
-        notes=[*notes, *([] if note is None else [note])],
+        notes=notes,
         files=paths,
         usual_residual=usual_residual or {},
         constants=constants or Constants(),

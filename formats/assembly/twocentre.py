@@ -9,14 +9,124 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from moireio.operators.blocks import OperatorSource, block_offsets
 from moireio.symmetry.rotations import rotated_harmonics
+from moireio.system.basis import Basis
+from moireio.system.structure import Structure
 
 NEAR = 1e-6  # Å: the same place
 MOST_PAIRS = 150
+MOST_LOOKED_AT = 4000
+#: Violations by overlaps of the right atoms stay below, with the few digits that files have; atoms
+#: that are off by 0.01 Å give more.
+FITTING = 3e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Bonds:
+    """The strongest overlaps between different places.
+
+    Parameters
+    ----------
+    blocks : list of (rows, columns) arrays
+        Real parts.
+    apart, steps : (n, 3) arrays
+        From the first atom to the second inside the cell, and R, Å.
+    momenta : list of two tuples of int
+        Angular momenta of the shells of both atoms.
+    """
+
+    blocks: list[npt.NDArray[np.float64]]
+    apart: npt.NDArray[np.float64]
+    steps: npt.NDArray[np.float64]
+    momenta: list[tuple[tuple[int, ...], tuple[int, ...]]]
+
+    def violation(self, sign: int = 1) -> float:
+        """Return `violation` of these, with R as they are or reversed."""
+        return violation(self.blocks, self.apart + sign * self.steps, self.momenta)
+
+
+def strongest(
+    structure: Structure, basis: Basis, overlap: OperatorSource, *, only_images: bool = False
+) -> Bonds | None:
+    """Find the strongest overlaps, among those of the first atoms where there are many.
+
+    Parameters
+    ----------
+    structure : Structure
+        The atoms.
+    basis : Basis
+        Their orbitals.
+    overlap : OperatorSource
+        S, both partners stored.
+    only_images : bool
+        Leave out pairs in the home cell, and of an atom with its own images.
+
+    Returns
+    -------
+    Bonds or None
+        None where there are none.
+    """
+    pairs, sizes = overlap.pairs, np.asarray(overlap.sizes)
+    end = int(np.searchsorted(pairs.indptr, MOST_LOOKED_AT, "right"))
+    end = max(1, min(end, pairs.n_atoms))
+    span = pairs.rows(0, end)
+    i, j, R = pairs.i[span], pairs.j[span], pairs.R[span].astype(np.int64)
+    wanted = (i != j) & R.any(axis=1) if only_images else (i != j) | R.any(axis=1)
+    between = np.flatnonzero(wanted)
+    if len(between) == 0:
+        return None
+    data = overlap.rows(0, end)
+    starts = block_offsets(sizes[i] * sizes[j])
+    norms = np.array([np.abs(data[starts[p] : starts[p + 1]]).max(initial=0) for p in between])
+    chosen = between[np.argsort(-norms, kind="stable")][:MOST_PAIRS]
+    names = structure.species_of_atoms
+    return Bonds(
+        [data[starts[p] : starts[p + 1]].reshape(sizes[i[p]], -1).real for p in chosen],
+        structure.positions[j[chosen]] - structure.positions[i[chosen]],
+        R[chosen] @ structure.cell,
+        [(basis[names[i[p]]].l, basis[names[j[p]]].l) for p in chosen],
+    )
+
+
+def misfit(
+    structure: Structure, basis: Basis, overlap: OperatorSource, described: str
+) -> str | None:
+    """Return a note where the overlap is not that of the atoms and their orbitals.
+
+    Parameters
+    ----------
+    structure : Structure
+        The atoms.
+    basis : Basis
+        Their orbitals.
+    overlap : OperatorSource
+        S, both partners stored.
+    described : str
+        The files that structure and basis are from.
+
+    Returns
+    -------
+    str or None
+        None also where S does not show it: all orbitals are s, or all R are 0, since then programs
+        may have summed images.
+    """
+    whole = all(basis[name].m is None for name in structure.species_names)
+    if not whole or not overlap.pairs.R.any():
+        return None
+    bonds = strongest(structure, basis, overlap)
+    broken = 0.0 if bonds is None else bonds.violation()
+    if broken < FITTING:
+        return None
+    return (
+        f"the overlap is not that of these atoms and orbitals: {100 * broken:.2g} % of it break "
+        f"the rule of two-centre integrals (is {described} of another calculation or step?)"
+    )
 
 
 def violation(

@@ -189,6 +189,7 @@ def read(
         files=[file, *used, *_paths(matrices)],
         pbc=pbc,
         constants=Constants(BOHR_ANGSTROM, HARTREE_EV),
+        described=None if gamma else "an input or basis file",
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from moireio.formats.assembly.twocentre import MOST_PAIRS, violation
+from moireio.formats.assembly.twocentre import strongest
 from moireio.formats.deeph.blocks import BlockFile
 from moireio.formats.deeph.source import FolderOperator
 from moireio.system.basis import Basis
@@ -17,7 +17,6 @@ from moireio.system.pairs import Pairs
 from moireio.system.structure import Structure
 
 RIGHT, WRONG = 0.01, 0.1  # violations
-MOST_LOOKED_AT = 4000
 
 
 class Reversed:
@@ -58,23 +57,7 @@ def is_reversed(structure: Structure, basis: Basis, overlap: FolderOperator) -> 
     bool
         False also where S does not show it.
     """
-    pairs, sizes = overlap.pairs, overlap.sizes
-    end = int(np.searchsorted(pairs.indptr, MOST_LOOKED_AT, "right"))
-    end = max(1, min(end, pairs.n_atoms))
-    span = pairs.rows(0, end)
-    i, j, R = pairs.i[span], pairs.j[span], pairs.R[span].astype(np.int64)
-    between = np.flatnonzero((i != j) & R.any(axis=1))
-    if len(between) == 0:
+    bonds = strongest(structure, basis, overlap, only_images=True)
+    if bonds is None or bonds.violation() < WRONG:
         return False
-    data = overlap.rows(0, end)
-    starts = np.concatenate([[0], np.cumsum(sizes[i] * sizes[j])])
-    norms = np.array([np.abs(data[starts[p] : starts[p + 1]]).max() for p in between])
-    chosen = between[np.argsort(-norms, kind="stable")][:MOST_PAIRS]
-    names = structure.species_of_atoms
-    blocks = [data[starts[p] : starts[p + 1]].reshape(sizes[i[p]], -1).real for p in chosen]
-    momenta = [(basis[names[i[p]]].l, basis[names[j[p]]].l) for p in chosen]
-    apart = structure.positions[j[chosen]] - structure.positions[i[chosen]]
-    steps = R[chosen] @ structure.cell
-    if violation(blocks, apart + steps, momenta) < WRONG:
-        return False
-    return violation(blocks, apart - steps, momenta) < RIGHT
+    return bonds.violation(-1) < RIGHT

@@ -172,7 +172,14 @@ def read(
             "its orbitals are orthogonal"
         )
     return assemble(
-        label, structure, basis, operators, notes=notes, files=[*files.values(), *used], pbc=pbc
+        label,
+        structure,
+        basis,
+        operators,
+        notes=notes,
+        files=[*files.values(), *used],
+        pbc=pbc,
+        described="the structure or basis.dat",
     )
 
 

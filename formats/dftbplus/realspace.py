@@ -215,6 +215,7 @@ def read(
         files=files,
         pbc=(False,) * 3 if geometry.cell is None else pbc,
         constants=Constants(BOHR_ANGSTROM, HARTREE_EV),
+        described="the geometry or dftb_in.hsd",
     )
 
 

@@ -145,6 +145,7 @@ def read(
         files=[matrices, described],
         pbc=pbc,
         constants=Constants(BOHR_ANGSTROM, HARTREE_EV),
+        described="the .mat",
     )
 
 

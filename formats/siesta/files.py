@@ -131,6 +131,7 @@ def read(
         pbc=pbc,
         usual_residual=USUAL_RESIDUAL,
         constants=Constants(BOHR, 2 * RYDBERG_EV),
+        described="a file beside it, as ORB_INDX or XV,",
     )
 
 
