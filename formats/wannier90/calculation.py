@@ -143,14 +143,9 @@ def _read_one(path: str, companions: Sequence[str]) -> OneSpin:
     win = beside.win(n)
     notes: list[str] = []
     native = raw.comment.lower().startswith("written on")
-    if win is not None and native and win.mesh_size is not None:
-        weight = float((1.0 / raw.degeneracy).sum())
-        if abs(weight - win.mesh_size) > 1e-6:
-            notes.append(
-                f"the degeneracies add up to {weight:g} cells, but mp_grid of {win.path} has "
-                f"{win.mesh_size} points: one of the two is of another run"
-            )
     raw.cell = _cell(path, raw, win, beside, native, notes)
+    if win is not None and native and win.mesh is not None:
+        notes += _other_run(raw, win, win.mesh)
     images = None
     wsvec = beside.take("_wsvec.dat")
     if wsvec is not None:
@@ -173,6 +168,27 @@ def _read_one(path: str, companions: Sequence[str]) -> OneSpin:
                 "away from those to which R refers, and is not used"
             )
     return OneSpin(path, raw.weighted(images), centres, win, beside, notes)
+
+
+def _other_run(raw: Matrices, win: Win, mesh: tuple[int, int, int]) -> list[str]:
+    """Return a note where R are not those of the k mesh and the lattice of an input."""
+    weight, points = float((1.0 / raw.degeneracy).sum()), mesh[0] * mesh[1] * mesh[2]
+    if abs(weight - points) > 1e-6:
+        return [
+            f"the degeneracies add up to {weight:g} cells, but mp_grid of {win.path} has "
+            f"{points} points: one of the two is of another run"
+        ]
+    steps = np.array([*np.ndindex(3, 3, 3)]) - 1
+    images = (raw.cells[:, None] + steps * mesh) @ raw.cell
+    lengths = np.linalg.norm(images, axis=-1)
+    far = lengths[:, len(steps) // 2] - lengths.min(axis=1)
+    if far.max() < SAME_CELL:
+        return []
+    R = " ".join(str(n) for n in raw.cells[int(far.argmax())])
+    return [
+        f"R = {R} is {far.max():.2g} Å longer than its image in the lattice of {win.path}, where "
+        "Wannier90 takes the shortest: one of the two is of another run"
+    ]
 
 
 def _cell(

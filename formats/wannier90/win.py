@@ -85,12 +85,12 @@ class Win:
         return int(words[0]) if words and words[0].isdecimal() and len(words[0]) < 10 else None
 
     @property
-    def mesh_size(self) -> int | None:
-        """Number of k points of ``mp_grid``."""
+    def mesh(self) -> tuple[int, int, int] | None:
+        """Numbers of k points, ``mp_grid``."""
         words = re.split(r"[\s,;]+", self.keywords.get("mp_grid", "").strip())
         if len(words) != 3 or not all(word.isdecimal() and len(word) < 6 for word in words):
             return None
-        return int(words[0]) * int(words[1]) * int(words[2])
+        return int(words[0]), int(words[1]), int(words[2])
 
     @property
     def one_spin_projections(self) -> bool:

@@ -242,6 +242,22 @@ def test_files_of_other_runs_are_refused(model, tmp_path):
         files.read(str(path))
 
 
+@pytest.mark.parametrize("folder", ["qe_w90_si/si", "siesta_w90_si/silicon"])
+def test_the_cells_of_a_run_are_those_of_its_lattice(shared, tmp_path, folder):
+    """Wannier90 takes the shortest R of each kind; in another lattice they are not the shortest."""
+    source = shared / "foreign" / folder
+    names = [f"{source.name}{end}" for end in ("_hr.dat", ".win", "_wsvec.dat")]
+    for name in names:
+        (tmp_path / name).write_text((source.parent / name).read_text())
+    assert not [n for n in files.read(str(tmp_path / names[0])).notes if "another run" in n]
+    win = (tmp_path / names[1]).read_text()
+    mesh = next(line for line in win.split("\n") if line.strip().startswith("mp_grid"))
+    count = int((tmp_path / names[0]).read_text().split("\n")[1])
+    (tmp_path / names[1]).write_text(win_text(CELL, count, mesh))
+    (note,) = [n for n in files.read(str(tmp_path / names[0])).notes if "another run" in n]
+    assert "longer than its image in the lattice" in note
+
+
 def test_tbmodels_reads_the_same(shared):
     tbmodels = pytest.importorskip("tbmodels")
     folder = shared / "foreign" / "qe_w90_si"

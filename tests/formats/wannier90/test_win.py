@@ -43,7 +43,7 @@ def test_contents(path):
     assert win.flag("spinors", False)
     assert not win.flag("use_ws_distance", True)
     assert win.flag("absent", True)
-    assert win.mesh_size == 16
+    assert win.mesh == (4, 4, 1)
     assert win.one_spin_projections
 
 
@@ -52,7 +52,7 @@ def test_atoms_in_cartesian_coordinates(path):
     win = read_win(str(path))
     np.testing.assert_array_equal(win.positions, [[1, 2, 3]])
     assert win.cell is None
-    assert win.mesh_size is None
+    assert win.mesh is None
 
 
 @pytest.mark.parametrize(
