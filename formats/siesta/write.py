@@ -7,6 +7,7 @@ valence and the last orbital of every atom. They are set here.
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from typing import Any
 
@@ -19,6 +20,7 @@ from moireio.formats.siesta.records import Records
 from moireio.formats.siesta.stored import BOHR, RYDBERG_EV
 from moireio.formats.sisl import objects
 from moireio.runtime.files import require_free, write_text, write_whole
+from moireio.runtime.workdirs import work_folder
 from moireio.system.basis import ORBITALS, SHELL_LETTERS
 
 SUFFIXES = (".HSX", ".TSHS", ".nc")
@@ -70,7 +72,13 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
     hamiltonian = objects.write(calculation)
     with write_whole(path) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sisl's, about matrices without a diagonal
-        _through_sisl(calculation, hamiltonian, part, suffix)
+        if part.isascii():
+            _through_sisl(calculation, hamiltonian, part, suffix)
+        else:  # sisl's Fortran takes no other names
+            with work_folder(".moireio-siesta-") as work:
+                own = os.path.join(work, f"x{suffix}")
+                _through_sisl(calculation, hamiltonian, own, suffix)
+                shutil.copyfile(own, part)
         _write_index(calculation, index)
     known = calculation.electrons is not None and calculation.electrons.fermi is not None
     if suffix != ".HSX" and not known:

@@ -400,3 +400,30 @@ def test_a_basis_without_cutoffs_comes_back(tmp_path):
     with read(str(tmp_path / "x.HSX")) as calculation:
         assert calculation.basis["C"].cutoff is None
         assert np.allclose(levels(calculation, [0.5, 0, 0]), 2.5)
+
+
+@pytest.mark.parametrize("suffix", [".HSX", ".TSHS", ".nc"])
+def test_folders_with_other_letters(foreign, tmp_path, suffix):
+    """sisl's Fortran takes ASCII alone."""
+    pytest.importorskip("sisl")
+    pytest.importorskip("netCDF4")
+    target = tmp_path / "Löwdin [1]" / f"ü{suffix}"
+    target.parent.mkdir()
+    with read(str(foreign / "siesta_si_3d" / "Si_pdos.HSX")) as calculation:
+        write(calculation, str(target))
+        with read(str(target)) as again:
+            np.testing.assert_allclose(again.hamiltonian.data, calculation.hamiltonian.data)
+    assert {p.name for p in target.parent.iterdir()} == {f"ü{suffix}", "ü.ORB_INDX"}
+
+
+def test_nothing_is_left_of_what_sisl_cannot_write(foreign, tmp_path, monkeypatch):
+    sisl = pytest.importorskip("sisl")
+
+    def fail(*_, **__):
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(sisl.io.siesta.hsxSileSiesta, "write_hamiltonian", fail)
+    calculation = read(str(foreign / "siesta_si_3d" / "Si_pdos.HSX"))
+    with pytest.raises(MoireioError, match="sisl cannot write it: no room"):
+        write(calculation, str(tmp_path / "x.HSX"))
+    assert list(tmp_path.iterdir()) == []
