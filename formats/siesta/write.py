@@ -19,7 +19,7 @@ from moireio.formats.assembly.elements import has_imaginary_parts
 from moireio.formats.siesta.records import Records
 from moireio.formats.siesta.stored import BOHR, RYDBERG_EV
 from moireio.formats.sisl import objects
-from moireio.runtime.files import require_free, write_text, write_whole
+from moireio.runtime.files import require_free, shared_texts, write_text, write_whole
 from moireio.runtime.workdirs import work_folder
 from moireio.system.basis import ORBITALS, SHELL_LETTERS
 
@@ -51,7 +51,7 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
             f"has not one of the suffixes {', '.join(SUFFIXES)} of SIESTA's matrices", path=path
         )
     index = f"{stem}.ORB_INDX"
-    require_free(path, index, force=force, inputs=calculation.files)
+    require_free(path, force=force, inputs=calculation.files)
     for name in calculation.structure.species_names:
         if len(name.encode()) > LONGEST_LABEL or not name.isascii():
             raise MoireioError(
@@ -69,6 +69,12 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
             "has a complex Hamiltonian without spin-orbit coupling; SIESTA's is real",
             path=calculation.label,
         )
+    beside = shared_texts(
+        {index: _index(calculation)},
+        [stem + known for known in SUFFIXES if known != suffix],
+        force=force,
+        inputs=calculation.files,
+    )
     hamiltonian = objects.write(calculation)
     with write_whole(path) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sisl's, about matrices without a diagonal
@@ -79,7 +85,9 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
                 own = os.path.join(work, f"x{suffix}")
                 _through_sisl(calculation, hamiltonian, own, suffix)
                 shutil.copyfile(own, part)
-        _write_index(calculation, index)
+        for name, text in beside.items():
+            with write_text(name) as stream:
+                stream.write(text)
     known = calculation.electrons is not None and calculation.electrons.fermi is not None
     if suffix != ".HSX" and not known:
         calculation.notes.append(f"the Fermi level is not known: a {suffix[1:]} has 0 eV then")
@@ -141,31 +149,30 @@ def _set(path: str, number: int, dtype: str, begin: int, values: Any) -> None:
         stream.write(np.asarray(values, dtype=dtype).tobytes())
 
 
-def _write_index(calculation: Calculation, path: str) -> None:
-    """Write shells and cutoffs as ``ORB_INDX``, in its columns."""
+def _index(calculation: Calculation) -> str:
+    """Return shells and cutoffs as ``ORB_INDX`` has them, in its columns."""
     structure, basis = calculation.structure, calculation.basis
-    sizes = basis.sizes(structure)
-    with write_text(path) as stream:
-        total = int(sizes.sum())
-        stream.write(f"{total:7d} {total:7d} = orbitals in unit cell and supercell.\n\n")
-        stream.write(
-            "    io    ia is   spec iao  n  l  m  z  p          sym      rc    isc     iuo\n"
-        )
-        order = list(dict.fromkeys(structure.species_of_atoms))
-        row = 0
-        for atom, name in enumerate(structure.species_of_atoms, 1):
-            species = basis[name]
-            reach = (species.cutoff or 0.0) / BOHR
-            seen: dict[int, int] = {}
-            within = 0
-            for momentum in species.l:
-                seen[momentum] = seen.get(momentum, 0) + 1
-                letters = ORBITALS.get(SHELL_LETTERS[momentum])
-                for m in range(-momentum, momentum + 1):
-                    row, within = row + 1, within + 1
-                    symbol = letters[m + momentum] if letters else f"{SHELL_LETTERS[momentum]}{m}"
-                    stream.write(
-                        f"{row:6d}{atom:6d}{order.index(name) + 1:3d}{name:>7s}{within:4d}"
-                        f"{momentum + 1:3d}{momentum:3d}{m:3d}{seen[momentum]:3d}  F"
-                        f"{symbol:>13s}{reach:8.3f}  0  0  0{row:6d}\n"
-                    )
+    total = int(basis.sizes(structure).sum())
+    lines = [
+        f"{total:7d} {total:7d} = orbitals in unit cell and supercell.\n",
+        "    io    ia is   spec iao  n  l  m  z  p          sym      rc    isc     iuo",
+    ]
+    order = list(dict.fromkeys(structure.species_of_atoms))
+    row = 0
+    for atom, name in enumerate(structure.species_of_atoms, 1):
+        species = basis[name]
+        reach = (species.cutoff or 0.0) / BOHR
+        seen: dict[int, int] = {}
+        within = 0
+        for momentum in species.l:
+            seen[momentum] = seen.get(momentum, 0) + 1
+            letters = ORBITALS.get(SHELL_LETTERS[momentum])
+            for m in range(-momentum, momentum + 1):
+                row, within = row + 1, within + 1
+                symbol = letters[m + momentum] if letters else f"{SHELL_LETTERS[momentum]}{m}"
+                lines.append(
+                    f"{row:6d}{atom:6d}{order.index(name) + 1:3d} {name:>6s}{within:4d}"
+                    f"{momentum + 1:3d}{momentum:3d}{m:3d}{seen[momentum]:3d}  F"
+                    f"{symbol:>13s}{reach:8.3f}  0  0  0{row:6d}"
+                )
+    return "\n".join(lines) + "\n"

@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from moireio import __version__
 from moireio.blockfile.calculation import Calculation
-from moireio.errors import MoireioError
+from moireio.errors import ExistingFileError, MoireioError
 from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
 from moireio.formats.assembly.plain import PlainHamiltonian, is_orthogonal, plain_hamiltonian
-from moireio.formats.wannier90.beside import seed_of
+from moireio.formats.wannier90.beside import HAMILTONIANS, seed_of
 from moireio.formats.wannier90.calculation import GROUP
-from moireio.runtime.files import require_free, write_text
+from moireio.runtime.files import require_free, shared_texts, write_text
 
 LARGEST = 64 << 30  # bytes of text; sparse formats are for larger ones
 SPIN_NAMES = ("_up", "_dn")
@@ -68,15 +68,16 @@ def write_calculation(
         )
     spin = calculation.hamiltonian.meta.spin
     names = [f"{seed}{one}" for one in SPIN_NAMES] if spin == "collinear" else [seed]
-    targets = [name + end for name in names for end in (ending, ".win", "_centres.xyz")]
+    targets = [name + ending for name in names]
     require_free(*targets, force=force, inputs=calculation.files)
     spinor = "interleaved" if spin == "spinor" else None
     orbitals = OrbitalMap.make(calculation.structure, calculation.basis, spinor=spinor)
+    beside = _beside(calculation, names, ending, orbitals, force)
     plain = plain_hamiltonian(calculation, orbitals, orthogonalise, PROGRAM)
     _require_size(plain, len(orbitals), calculation.label)
     positions = None if kind == "hr" else _positions(calculation, orbitals, plain, spin)
     if spin == "collinear":
-        calculation.notes.append(f"one file each for up and down: {', '.join(targets[::3])}")
+        calculation.notes.append(f"one file each for up and down: {', '.join(targets)}")
     with ExitStack() as stack:
         for component, name in enumerate(names):
             stream = stack.enter_context(write_text(name + ending))
@@ -84,10 +85,28 @@ def write_calculation(
                 write_hr(stream, plain, component, digits)
             else:
                 _write_tb(stream, calculation, plain, component, positions, digits)
-            stack.enter_context(write_text(f"{name}.win")).write(_win(calculation, orbitals))
-            stack.enter_context(write_text(f"{name}_centres.xyz")).write(
-                _centres(calculation, orbitals)
+        for path, text in beside.items():
+            stack.enter_context(write_text(path)).write(text)
+
+
+def _beside(
+    calculation: Calculation, names: Sequence[str], ending: str, orbitals: OrbitalMap, force: bool
+) -> dict[str, str]:
+    """Return the files beside the Hamiltonians that are not there as they should be."""
+    texts = {".win": _win(calculation, orbitals), "_centres.xyz": _centres(calculation, orbitals)}
+    wanted = {}
+    for name in names:
+        images = f"{name}_wsvec.dat"
+        if os.path.lexists(images):
+            raise ExistingFileError(
+                f"is of another run: {name}{ending} would be read with it",
+                path=images,
+                remedy="name another output, or remove it",
             )
+        others = [name + end for end in HAMILTONIANS if end != ending]
+        own = {name + end: text for end, text in texts.items()}
+        wanted |= shared_texts(own, others, force=force, inputs=calculation.files)
+    return wanted
 
 
 def _require_size(plain: PlainHamiltonian, n: int, label: str) -> None:

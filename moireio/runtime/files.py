@@ -9,7 +9,7 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TextIO
 
 from moireio.errors import ExistingFileError, MissingFileError, MoireioError, unwritable
@@ -138,6 +138,53 @@ def require_free(*paths: str | os.PathLike[str], force: bool, inputs: Iterable[s
             raise MoireioError("is an input too", path=name, remedy="name another file or folder")
         if not force:
             raise ExistingFileError("exists already", path=name, remedy="`force` replaces it")
+
+
+def shared_texts(
+    texts: Mapping[str, str], others: Iterable[str], *, force: bool, inputs: Iterable[str] = ()
+) -> dict[str, str]:
+    """Return what has to be written of files that several outputs share.
+
+    Parameters
+    ----------
+    texts : mapping of str to str
+        The text of each such file.
+    others : iterable of str
+        Outputs of another form or run, to which the files belong as well where they exist.
+    force : bool
+        Whether files may be replaced.
+    inputs : iterable of str
+        Files that were read, which may not be.
+
+    Returns
+    -------
+    dict of str to str
+        Those that do not have their text already.
+
+    Raises
+    ------
+    MoireioError
+        If a file exists with another text: without `force`, or if one of `others` exists.
+    """
+    wanted = {path: text for path, text in texts.items() if not _holds(path, text)}
+    other = next((name for name in others if os.path.exists(name)), None)
+    for path in wanted:
+        if other is not None and os.path.lexists(path):
+            raise ExistingFileError(
+                f"exists already, and belongs to {other}",
+                path=path,
+                remedy="name another output, or remove both",
+            )
+    require_free(*wanted, force=force, inputs=inputs)
+    return wanted
+
+
+def _holds(path: str, text: str) -> bool:
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            return stream.read(len(text) + 1) == text
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 @contextlib.contextmanager

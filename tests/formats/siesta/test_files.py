@@ -10,7 +10,7 @@ import pytest
 from foreign_levels import blocks_of, levels, overlap_misfit
 from siesta_files import random_hsx
 
-from moireio.errors import DamagedError, MoireioError
+from moireio.errors import DamagedError, ExistingFileError, MoireioError
 from moireio.formats import matrices
 from moireio.formats.registry import detect_format
 from moireio.formats.siesta.files import read
@@ -427,3 +427,20 @@ def test_nothing_is_left_of_what_sisl_cannot_write(foreign, tmp_path, monkeypatc
     with pytest.raises(MoireioError, match="sisl cannot write it: no room"):
         write(calculation, str(tmp_path / "x.HSX"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_forms_of_one_name_share_their_index_of_orbitals(foreign, tmp_path):
+    pytest.importorskip("sisl")
+    calculation = read(str(foreign / "siesta_si_3d" / "Si_pdos.HSX"))
+    other = read(str(foreign / "siesta_c2_soc" / "siesta.HSX"))
+    write(calculation, str(tmp_path / "x.HSX"))
+    write(calculation, str(tmp_path / "x.TSHS"))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    assert len(before) == 3
+    with pytest.raises(ExistingFileError, match=r"x\.ORB_INDX: exists already, and belongs to"):
+        write(other, str(tmp_path / "x.TSHS"), force=True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    (tmp_path / "x.HSX").unlink()
+    write(other, str(tmp_path / "x.TSHS"), force=True)
+    with read(str(tmp_path / "x.TSHS")) as again:
+        assert again.basis["C"].l == other.basis["C"].l

@@ -175,3 +175,22 @@ def test_pythtb_reads_it(tmp_path):
     theirs = pythtb.w90(str(tmp_path), "x").model()
     found = [theirs.solve_one(k) for k in K]
     np.testing.assert_allclose(found, bands(one, K), atol=1e-9)
+
+
+@pytest.mark.parametrize("spin", ["none", "collinear"])
+def test_both_forms_of_one_name_share_the_files_beside_them(tmp_path, spin):
+    files.write(calculation(spin), str(tmp_path / "x_hr.dat"))
+    files.write(calculation(spin), str(tmp_path / "x_tb.dat"))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    assert len(before) == (4 if spin == "none" else 8)
+    for name in ("x_hr.dat", "x_tb.dat"):
+        with pytest.raises(ExistingFileError, match="exists already, and belongs to"):
+            files.write(calculation(spin, seed=4), str(tmp_path / name), force=True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_images_of_another_run_are_not_left_beside(tmp_path):
+    (tmp_path / "x_wsvec.dat").write_text("of a run of Wannier90")
+    with pytest.raises(ExistingFileError, match=r"x_wsvec\.dat: is of another run"):
+        files.write(calculation(), str(tmp_path / "x_hr.dat"), force=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["x_wsvec.dat"]
