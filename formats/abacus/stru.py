@@ -9,6 +9,7 @@ each species label, magnetism, number, positions).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -107,6 +108,12 @@ def species_number(label: str) -> int:
     return atomic_number(label) or labelled_element(label) or 0
 
 
+def _of_pseudopotential(listed: dict[str, list[str]], name: str) -> int:
+    """Return the element whose symbol the pseudopotential's name begins with; 0 without one."""
+    words = listed.get(name, [])
+    return (labelled_element(os.path.basename(words[2])) or 0) if len(words) > 2 else 0
+
+
 class _Reader:
     """Lines of a STRU, by sections."""
 
@@ -167,16 +174,19 @@ class _Reader:
         cell = unit * self.vectors(latname)
         labels, positions, marks = self._atoms(cell, unit)
         names = list(dict.fromkeys(labels))
+        listed = {words[0]: words for _, words, _ in self.sections.get("ATOMIC_SPECIES", [])}
+        numbers = {
+            name: species_number(name) or _of_pseudopotential(listed, name) for name in names
+        }
         structure = Structure(
             cell,
             positions,
-            [species_number(label) for label in labels],
+            [numbers[label] for label in labels],
             [names.index(label) for label in labels],
             names,
             (True, True, True),
         )
         files = {}
-        listed = [words[0] for _, words, _ in self.sections.get("ATOMIC_SPECIES", [])]
         for label, (_, words, _) in zip(
             listed or names, self.sections.get("NUMERICAL_ORBITAL", []), strict=False
         ):

@@ -27,6 +27,7 @@ from moireio.formats.assembly.elements import (
 )
 from moireio.formats.assembly.orders import ABACUS
 from moireio.formats.assembly.orthogonal import unit_overlap
+from moireio.formats.assembly.shells import require_labels
 from moireio.operators.blocks import OperatorSource
 from moireio.operators.views import ArraySource, stored_as
 from moireio.runtime.files import write_folder
@@ -66,6 +67,7 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
         raise MoireioError(
             "has a complex Hamiltonian without spinors; ABACUS's is real", path=calculation.label
         )
+    require_labels(calculation.structure, "ABACUS", calculation.label)
     arrangement = _Arrangement(calculation)
     with write_folder(path, _is_own, force=force) as made:
         _fill(calculation, arrangement, made)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from moireio.errors import MoireioError
-from moireio.formats.structures.text import shown
+from moireio.formats.structures.text import labelled_element, shown
 from moireio.system.basis import MOST_FUNCTIONS, SHELL_LETTERS, Basis, SpeciesBasis
 from moireio.system.structure import Structure
 
@@ -79,6 +79,38 @@ def parse_shells_option(text: str | None) -> dict[str, tuple[int, ...]]:
             raise MoireioError(f"`shells` is {shown(text or '')}", remedy="as in C=s2p1,Fe=ssppd")
         species[name] = parse_shells(shells)
     return species
+
+
+def require_labels(structure: Structure, program: str, label: str) -> None:
+    """Refuse names of species that are no words of a text file.
+
+    Parameters
+    ----------
+    structure : Structure
+        The atoms.
+    program : str
+        Whose files have them.
+    label : str
+        The calculation, for messages.
+
+    Raises
+    ------
+    MoireioError
+        If a name has blanks, a mark that begins a comment, or stands for another element.
+    """
+    of_names = dict(zip(structure.species_of_atoms, structure.numbers.tolist(), strict=True))
+    for name, number in of_names.items():
+        if (labelled_element(name) or number) != number:
+            raise MoireioError(
+                f"the name {name!r} of a species stands for another element than its own, {number}",
+                path=label,
+            )
+        if name.split() != [name] or any(mark in name for mark in ("#", "!", "//")):
+            raise MoireioError(
+                f"the name {name!r} of a species is no word without blanks and comment marks, as "
+                f"{program}'s files have them",
+                path=label,
+            )
 
 
 def species_by_shells(

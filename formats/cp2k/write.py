@@ -21,6 +21,7 @@ from moireio.formats.assembly.elements import OrbitalMap, has_imaginary_parts, m
 from moireio.formats.assembly.orders import NATURAL
 from moireio.formats.assembly.orthogonal import unit_overlap
 from moireio.formats.assembly.placing import wrapped
+from moireio.formats.assembly.shells import require_labels
 from moireio.formats.cp2k.csr import NAME
 from moireio.formats.cp2k.realspace import HARTREE_EV
 from moireio.operators.blocks import OperatorSource
@@ -60,6 +61,7 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
         raise MoireioError("has spinors, for which CP2K's CSR files have no place", path=label)
     if any(has_imaginary_parts(calculation.operator(name)) for name in names):
         raise MoireioError("has complex matrices; those of CP2K's CSR files are real", path=label)
+    require_labels(structure, "CP2K", label)
     for name in structure.species_names:
         if basis[name].m is not None:
             raise MoireioError(

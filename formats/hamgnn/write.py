@@ -106,6 +106,10 @@ def graph(
             shells[name] = species.l
         if (structure.numbers < 1).any():
             raise MoireioError("has sites that are no elements, which HamGNN does not know")
+        of_element: dict[str, str] = {}
+        for symbol, name in zip(structure.element_symbols, structure.species_of_atoms, strict=True):
+            if shells[of_element.setdefault(symbol, name)] != shells[name]:
+                raise MoireioError(f"{symbol} has two bases; HamGNN has one for each element")
         slots = smallest(shells, program, nao)
         S = calculation.overlap
         pairs = _joined(H.pairs, S.pairs)

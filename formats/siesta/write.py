@@ -16,9 +16,11 @@ import numpy as np
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError, first_line
 from moireio.formats.assembly.elements import has_imaginary_parts
+from moireio.formats.assembly.shells import require_labels
 from moireio.formats.siesta.records import Records
 from moireio.formats.siesta.stored import BOHR, RYDBERG_EV
 from moireio.formats.sisl import objects
+from moireio.formats.structures.text import labelled_element
 from moireio.runtime.files import require_free, shared_texts, write_text, write_whole
 from moireio.runtime.workdirs import work_folder
 from moireio.system.basis import ORBITALS, SHELL_LETTERS
@@ -52,11 +54,21 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
         )
     index = f"{stem}.ORB_INDX"
     require_free(path, force=force, inputs=calculation.files)
-    for name in calculation.structure.species_names:
+    structure = calculation.structure
+    require_labels(structure, "SIESTA", calculation.label)
+    for name in structure.species_names:
         if len(name.encode()) > LONGEST_LABEL or not name.isascii():
             raise MoireioError(
                 f"the name {name!r} is no label of SIESTA: {LONGEST_LABEL} ASCII letters at most",
                 path=calculation.label,
+            )
+        number = int(structure.numbers[structure.species_of_atoms.index(name)])
+        if suffix != ".nc" and labelled_element(name) != number:
+            raise MoireioError(
+                f"the name {name!r} does not begin with the symbol of its element, {number}, and "
+                f"{suffix[1:]} files have no other sign of it",
+                path=calculation.label,
+                remedy="write .nc",
             )
         if calculation.basis[name].m is not None and any(calculation.basis[name].l):
             raise MoireioError(

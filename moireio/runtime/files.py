@@ -143,7 +143,7 @@ def require_free(*paths: str | os.PathLike[str], force: bool, inputs: Iterable[s
 def shared_texts(
     texts: Mapping[str, str], others: Iterable[str], *, force: bool, inputs: Iterable[str] = ()
 ) -> dict[str, str]:
-    """Return what has to be written of files that several outputs share.
+    """Return the texts that are still to be written of files that several outputs share.
 
     Parameters
     ----------

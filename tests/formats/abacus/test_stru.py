@@ -88,3 +88,14 @@ def test_faults_are_named(tmp_path, old, new, text):
     (tmp_path / "STRU").write_text(content.replace("@B", "0 0 1").replace("@C", "0 1 0"))
     with pytest.raises(MoireioError, match=text):
         read_stru(str(tmp_path / "STRU"))
+
+
+def test_the_element_of_a_label_that_is_none(tmp_path):
+    """ABACUS takes it from the pseudopotential, which is named in ATOMIC_SPECIES."""
+    text = TEXT.replace("KIND", "Direct").replace("Fe1", "Iron_up")
+    for letter, point in zip("ABC", ("0.5 0 0", "0 0.25 0", "-1 0 1.5"), strict=True):
+        text = text.replace(f"@{letter}", point)
+    (tmp_path / "STRU").write_text(text)
+    structure = read_stru(str(tmp_path / "STRU")).structure
+    assert structure.numbers.tolist() == [26, 8, 8]
+    assert structure.species_names == ("Iron_up", "O")

@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 
 from moireio.errors import MoireioError
+from moireio.formats import matrices
 from moireio.formats.assembly.shells import (
     parse_shells,
     parse_shells_option,
     shells_of_m,
     structure_and_basis,
 )
+from moireio.formats.calculations import open_calculation
+from moireio.formats.registry import named_format
+from moireio.system.basis import Basis, SpeciesBasis
+from moireio.system.structure import Structure
 
 
 def test_texts():
@@ -41,3 +46,54 @@ def test_one_label_with_two_bases():
     assert structure.species_of_atoms == ["C", "C_2", "H", "C"]
     assert [basis[name].l for name in ("C", "C_2", "H")] == [(0, 1), (0,), (0,)]
     assert [basis[name].valence for name in ("C", "C_2", "H")] == [4.0, 4.0, None]
+
+
+TARGETS = {
+    "abacus": "folder", "cp2k": "folder", "deeph": "folder", "deeph-dock": "folder",
+    "deeptb": "folder", "siesta": "x.HSX", "hamgnn": "x.npz", "wanniertools": "wt_hr.dat",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("program", TARGETS)
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        (("C", "C_2"), (6, 6)),
+        (("C1", "C2"), (6, 6)),
+        (("C a", "C b"), (6, 6)),
+        (("C#1", "C!2"), (6, 6)),
+        (("C//1", "N"), (6, 7)),
+        (("Carbon_surface_up", "H"), (6, 1)),
+        (("Gh", "C"), (0, 6)),
+        (("N", "C"), (6, 7)),
+    ],
+)
+def test_what_is_written_with_any_names_of_species_is_read_again(tmp_path, program, names, numbers):
+    """Or it is refused in one line, and nothing is written."""
+    structure = Structure(3 * np.eye(3), [[0, 0, 0], [1, 1, 1]], numbers, [0, 1], names, [True] * 3)
+    basis = Basis({names[0]: SpeciesBasis((0, 1)), names[1]: SpeciesBasis((0, 0))})
+    h = np.diag(np.arange(6.0))
+    calculation = matrices.read(
+        {(0, 0, 0): h}, {(0, 0, 0): np.eye(6)}, structure=structure, shells=basis
+    )
+    if program == "siesta":
+        pytest.importorskip("sisl")
+    target = str(tmp_path / TARGETS[program])
+    given = {"hamgnn": {"program": "openmx"}}.get(program, {})
+    try:
+        named_format(program).write(calculation, target, **given)
+    except MoireioError as error:
+        refusal = str(error)
+    else:
+        refusal = None
+    if refusal is not None:
+        assert "\n" not in refusal
+        assert list(tmp_path.iterdir()) == []
+        return
+    given = {"hamgnn": {"code": "openmx"}}.get(program, {})
+    with open_calculation(target, **given) as found:
+        assert found.structure.numbers.tolist() == list(numbers)
+        assert [found.basis[name].l for name in found.structure.species_of_atoms] == [
+            (0, 1),
+            (0, 0),
+        ]
