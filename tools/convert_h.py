@@ -91,7 +91,7 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
     if opts["as_json"]:
         raise click.UsageError("--json belongs to --list.")
     from moireio.blockfile.stream import check_outputs
-    from moireio.errors import MoireioError
+    from moireio.errors import MissingFileError, MoireioError
     from moireio.runtime.files import require_free
 
     target = "-" if output is None else output
@@ -110,6 +110,9 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
             raise click.UsageError(f"--{name} is for block files; {target} is none.")
     if opts["soc"] and kind != "structure":
         raise click.UsageError("--soc is for OpenMX inputs: -o FILE.dat.")
+    missing = next((name for name in companions if not os.path.exists(name)), None)
+    if missing is not None:
+        raise MissingFileError("no such file or folder", path=missing)
     reader = _source(source, source_format)
     small = _projections(ctx, kind, opts)
     if opts["orthogonalise"] and not small:
@@ -131,6 +134,7 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
             return
     read = _reader(reader, companions, reading, opts["pbc"])
     with _opened(source, read, reader.name == BLOCK) as calculation:
+        calculation.notes.extend(_unread(calculation.files, companions))
         if target != "-":  # of what is read beside SOURCE, too, nothing is replaced
             require_free(target, force=True, inputs=calculation.files)
         if small:
@@ -370,6 +374,18 @@ def _reader(row, companions, reading, pbc):
     if pbc is not None:
         given["pbc"] = pbc
     return partial(row.read, **given)
+
+
+def _unread(files, companions):
+    """Return notes on files of --with that are not among those that were read."""
+    read = [os.path.realpath(name) for name in files]
+    for name in companions:
+        real = os.path.realpath(name)
+        if not any(file == real or file.startswith(real + os.sep) for file in read):
+            yield (
+                f"{name} of --with is not read: the format has no such file, or another one of its "
+                "kind comes before it"
+            )
 
 
 def _to_block_file(ctx, calculation, target, opts):

@@ -27,6 +27,7 @@ from moireio.formats.abacus.matrices import Consumed, RealSpaceMatrices
 from moireio.formats.abacus.orbitals import (
     AbacusShells,
     Log,
+    find_orbital_file,
     latname_of_input,
     read_log,
     shells_of_orbital_file,
@@ -204,7 +205,7 @@ def read(
         operators,
         electrons=Electrons(count=log.electrons, fermi=fermi),
         notes=notes,
-        files=[name for name in files.read if name],
+        files=list(dict.fromkeys(files.read)),
         pbc=pbc,
         usual_residual=USUAL_RESIDUAL,
         constants=Constants(BOHR, 2 * RYDBERG_EV),
@@ -278,7 +279,15 @@ class _Files:
         self.latname = latname_of_input(setting) if setting else None
         self.orbitals = [os.path.dirname(one) or "." for one in rest if one.endswith(".orb")]
         self.folders = [*self.orbitals, folder or ".", above, further]
-        self.read = (path, self.overlap, self.down, self.position, self.stru, self.log)
+        read = (path, self.overlap, self.down, self.position, self.stru, self.log, setting)
+        self.read = [name for name in read if name is not None]
+
+    def orbital_file(self, name: str) -> str | None:
+        """Return where an orbital file is, which will be read."""
+        found = find_orbital_file(name, self.folders)
+        if found is not None:
+            self.read.append(found)
+        return found
 
 
 def _require_both_spins(
@@ -360,7 +369,7 @@ def _basis(
         found = given.get(name)
         file = stru.orbital_files.get(name)
         if found is None and file is not None:
-            found = shells_of_orbital_file(file, files.folders)
+            found = shells_of_orbital_file(file, files.orbital_file(file))
         found = found or log.shells.get(name)
         if found is None:
             where = "NUMERICAL_ORBITAL names none" if file is None else f"{file} is not beside it"

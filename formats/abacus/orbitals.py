@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,27 +67,43 @@ class Log:
     notes: list[str] = field(default_factory=list)
 
 
-def shells_of_orbital_file(name: str, folders: list[str]) -> AbacusShells | None:
+def find_orbital_file(name: str, folders: Sequence[str]) -> str | None:
+    """Find an orbital file.
+
+    Parameters
+    ----------
+    name : str
+        As STRU has it.
+    folders : sequence of str
+        Where the file may be.
+
+    Returns
+    -------
+    str or None
+        The first that exists.
+    """
+    paths = (os.path.join(folder, name) for folder in folders)
+    return next((path for path in paths if os.path.isfile(path)), None)
+
+
+def shells_of_orbital_file(name: str, path: str | None) -> AbacusShells | None:
     """Return the shells of an orbital file: from its header where it is found, or from its name.
 
     Parameters
     ----------
     name : str
         As STRU has it.
-    folders : list of str
-        Where the file may be.
+    path : str or None
+        Where it is.
 
     Returns
     -------
     AbacusShells or None
         None where neither says them.
     """
-    for folder in folders:
-        path = os.path.join(folder, name)
-        if os.path.isfile(path):
-            found = _read_orbital_file(path)
-            if found is not None:
-                return found
+    found = None if path is None else _read_orbital_file(path)
+    if found is not None:
+        return found
     named = _NAME.search(os.path.basename(name))
     if named is None:
         return None

@@ -17,7 +17,7 @@ from moireio.formats.wannier90.matrices import read_tb
 from moireio.formats.wannier90.win import Win, read_win
 
 HAMILTONIANS = ("_hr.dat", "_tb.dat")
-SUFFIXES = (".win", "_wsvec.dat", "_centres.xyz", ".wout")
+SUFFIXES = (".win", "_wsvec.dat", "_centres.xyz", ".wout", "_tb.dat")
 
 
 @dataclass(eq=False)
@@ -126,10 +126,8 @@ class Beside:
             found = read_wout(str(self.take(".wout")), n)
             if found is not None:
                 return found
-        path = _existing(self.seed + "_tb.dat") if self.seed else None
-        if path is not None:
-            self.files.append(path)
-            return diagonal_centres(path, n)
+        if "_tb.dat" in self.paths:
+            return diagonal_centres(str(self.take("_tb.dat")), n)
         return None
 
     def lattice(self) -> npt.NDArray[np.float64] | None:
@@ -212,9 +210,20 @@ def find_beside(path: str, companions: Sequence[str]) -> Beside:
             raise MissingFileError(path=companion)
         name = plain_name(companion).lower()
         suffix = next((s for s in SUFFIXES if name.endswith(s)), None)
+        if name.startswith("wt.in"):
+            raise MoireioError(
+                "is WannierTools' input",
+                path=companion,
+                remedy="a Hamiltonian with it is of the format wanniertools, which is to be named",
+            )
+        known = beside.paths.get(suffix) if suffix is not None else beside.structure
+        if known is not None:
+            raise MoireioError(
+                f"is given besides {known}: one of the two is enough", path=companion
+            )
         if suffix is not None:
             beside.paths[suffix] = companion
-        else:
+        elif not is_hamiltonian(companion):  # the other form of the same is left out
             beside.structure = companion
     for suffix in SUFFIXES:
         found = _existing(seed + suffix) if seed else None
@@ -257,6 +266,23 @@ def seed_of(path: str) -> str:
     if ending is None or len(name) == len(ending):
         return ""
     return os.path.join(os.path.dirname(path), name[: -len(ending)])
+
+
+def is_other_form(path: str, hamiltonian: str) -> bool:
+    """Return whether a Hamiltonian is the other form, ``_hr`` or ``_tb``, of another.
+
+    Parameters
+    ----------
+    path, hamiltonian : str
+        Two Hamiltonians.
+
+    Returns
+    -------
+    bool
+        By their names: those of two spins differ before their endings, or lie in two folders.
+    """
+    one, two = (plain_name(name).lower() for name in (path, hamiltonian))
+    return one != two and plain_name(seed_of(path)) == plain_name(seed_of(hamiltonian)) != ""
 
 
 def other_spin(path: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from moireio.formats.wannier90.beside import (
     centres_of,
     find_beside,
     is_hamiltonian,
+    is_other_form,
     other_spin,
     seed_of,
 )
@@ -103,18 +105,25 @@ def read_calculation(
     """
     if spinor_order not in (None, *ORDERS):
         raise MoireioError(f"`spinor_order` is {spinor_order!r}", remedy=" or ".join(ORDERS))
-    seconds = [name for name in companions if is_hamiltonian(name)]
+    seconds = [
+        name for name in companions if is_hamiltonian(name) and not is_other_form(name, path)
+    ]
+    if any(os.path.realpath(name) == os.path.realpath(path) for name in seconds):
+        raise MoireioError("is given twice", path=label or path)
     if len(seconds) > 1:
         raise MoireioError(
             f"{len(seconds)} further Hamiltonians are given; one, of the down spin, is possible",
             path=label or path,
         )
-    theirs = [c for c in companions for s in seconds if c != s and _belongs(c, s)]
-    own = [c for c in companions if c not in theirs and c not in seconds]
-    up = _read_one(path, own)
-    notes = up.notes
-    if seconds:
-        down = _read_one(seconds[0], theirs)
+    rest = [name for name in companions if name not in seconds]
+    if not seconds:
+        up = _read_one(path, rest)
+        notes = up.notes
+    else:
+        other = seconds[0]
+        up = _read_one(path, [name for name in rest if _may_belong(name, path, other)])
+        down = _read_one(other, [name for name in rest if _may_belong(name, other, path)])
+        notes = up.notes
         if down.matrices.n != up.matrices.n:
             raise MoireioError(
                 f"has {down.matrices.n} functions, but {path} has {up.matrices.n}",
@@ -128,11 +137,22 @@ def read_calculation(
     return _single(up, label or path, notes, pbc, spinor_order)
 
 
-def _belongs(companion: str, hamiltonian: str) -> bool:
+def _may_belong(companion: str, hamiltonian: str, other: str) -> bool:
+    """Return whether a file may go with a Hamiltonian, by names, else by folders."""
+    own, theirs = (_fits(companion, name) for name in (hamiltonian, other))
+    if own != theirs:
+        return own
+    if not own:  # a structure file, or one with a name of its own
+        return True
+    folder = os.path.realpath(os.path.dirname(companion))
+    beside = [os.path.realpath(os.path.dirname(name)) == folder for name in (hamiltonian, other)]
+    return beside[0] or not beside[1]
+
+
+def _fits(companion: str, hamiltonian: str) -> bool:
     """Return whether a file has the name that goes with a Hamiltonian."""
     seed = plain_name(seed_of(hamiltonian))
-    rest = plain_name(companion)
-    return bool(seed) and rest.startswith((f"{seed}_", f"{seed}."))
+    return bool(seed) and plain_name(companion).startswith((f"{seed}_", f"{seed}."))
 
 
 def _read_one(path: str, companions: Sequence[str]) -> OneSpin:

@@ -233,3 +233,40 @@ def test_another_format_through_a_pipe(invoke, tmp_path):
     assert f"{pipe}: is not an HDF5 file" in done.stderr
     with moireio.open(tmp_path / "y.h5") as file:
         assert file.operator("hamiltonian").at_k([0.5, 0, 0], dense=True)[0, 0] == 2.5
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "abacus_si/data-HR-sparse_SPIN0.csr.gz", "aims_water/rs_hamiltonian.out",
+        "cp2k_graphene/gr.out.gz", "deeptb_si64/hamiltonians.h5.gz",
+        "dftbplus_h2o/hamreal1.dat", "qe_w90_si/si_hr.dat", "rescu_al/al_lcao_scf.h5",
+        "siesta_si_3d/Si_pdos.HSX", "wanniertools_sparse_tbg244/TG_hr.dat-sparse.gz",
+    ],
+)  # fmt: skip
+def test_files_of_with_are_read_or_named(invoke, shared, tmp_path, source):
+    """What is missing is refused; what is not read, such as a second one of a kind, is noted."""
+    path, target = shared / "foreign" / source, tmp_path / "x.h5"
+    done = invoke("convert-h", path, "--with", tmp_path / "absent", "-o", target)
+    assert (done.exit_code, target.exists()) == (1, False)
+    assert done.stderr.startswith(f"error: {tmp_path / 'absent'}: no such file or folder")
+    own = [one for one in path.parent.iterdir() if one.name.endswith(OWN)]
+    words = [word for one in own for word in ("--with", one)]
+    done = invoke("convert-h", path, *words, "-o", target)
+    assert done.exit_code == 0, done.stderr
+    assert "is not read" not in done.stderr
+    junk = tmp_path / "junk"
+    junk.write_text("hello\n")
+    done = invoke("convert-h", path, *words, "--with", junk, "-o", target, "--force")
+    assert (
+        done.exit_code == 1  # as a structure file, where those are possible
+        or f"{junk} of --with is not read" in done.stderr
+    )
+
+
+#: Ends of names of files that readers of the programs above look for.
+OWN = (
+    "STRU", "SR-sparse_SPIN0.csr", "geometry.in", "indices.out", "rs_overlap.out", "csr.tar.gz",
+    "gr.inp", "overlaps.h5.gz", "basis.dat", "cell.dat", "dftb_in.hsd", "overreal.dat", "si.win",
+    "si_wsvec.dat", "si_tb.dat", ".mat", "ORB_INDX.gz", "wt.in-bands-sparse",
+)  # fmt: skip

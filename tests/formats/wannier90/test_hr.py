@@ -268,3 +268,59 @@ def test_tbmodels_reads_the_same(shared):
     )
     ours = bands(files.read(str(folder / "si_hr.dat")), K)
     np.testing.assert_allclose(ours, [theirs.eigenval(k) for k in K], atol=1e-10)
+
+
+def test_the_other_form_of_a_run_is_no_other_spin(shared, tmp_path):
+    """All files of a run, given from another folder: X_tb.dat has the centres."""
+    folder = shared / "foreign" / "qe_w90_si"
+    shutil.copy(folder / "si_hr.dat", tmp_path)
+    given = [str(folder / f"si{end}") for end in (".win", "_tb.dat", "_wsvec.dat")]
+    beside = files.read(str(folder / "si_hr.dat"))
+    found = files.read(str(tmp_path / "si_hr.dat"), companions=given)
+    assert found.hamiltonian.meta.spin == "none"
+    np.testing.assert_array_equal(found.hamiltonian.data, beside.hamiltonian.data)
+    np.testing.assert_array_equal(found.structure.positions, beside.structure.positions)
+    assert found.structure.positions.any()
+    shutil.copy(folder / "si_tb.dat", tmp_path)
+    given = [str(folder / f"si{end}") for end in (".win", "_hr.dat", "_wsvec.dat")]
+    found = files.read(str(tmp_path / "si_tb.dat"), companions=given)
+    assert found.hamiltonian.meta.spin == "none"
+
+
+def test_two_spins_of_one_name_in_two_folders(shared, tmp_path):
+    source = shared / "foreign" / "w90_fe_collinear_tb2j"
+    for spin in ("up", "down"):
+        (tmp_path / spin).mkdir()
+        for end in ("_hr.dat.gz", ".win"):
+            shutil.copy(source / f"Fe_{spin}{end}", tmp_path / spin / f"fe{end}")
+    one = files.read(
+        str(source / "Fe_up_hr.dat.gz"), companions=[str(source / "Fe_down_hr.dat.gz")]
+    )
+    two = files.read(
+        str(tmp_path / "up" / "fe_hr.dat.gz"), companions=[str(tmp_path / "down" / "fe_hr.dat.gz")]
+    )
+    np.testing.assert_array_equal(one.hamiltonian.data, two.hamiltonian.data)
+    # their inputs elsewhere: each by its folder, or one for both
+    (tmp_path / "w").mkdir()
+    (tmp_path / "up" / "fe.win").rename(tmp_path / "w" / "fe.win")
+    given = [str(tmp_path / "down" / name) for name in ("fe_hr.dat.gz", "fe.win")]
+    with pytest.raises(MoireioError, match=r"no fe\.win beside it"):
+        files.read(str(tmp_path / "up" / "fe_hr.dat.gz"), companions=given)
+    given = [str(tmp_path / "down" / "fe_hr.dat.gz"), str(tmp_path / "w" / "fe.win")]
+    three = files.read(str(tmp_path / "up" / "fe_hr.dat.gz"), companions=given)
+    np.testing.assert_array_equal(one.hamiltonian.data, three.hamiltonian.data)
+
+
+def test_companions_that_cannot_both_count(model, tmp_path):
+    path, _, _ = model
+    (tmp_path / "y").mkdir()
+    other = shutil.copy(tmp_path / "x.win", tmp_path / "y")
+    for given, words in (
+        ([str(tmp_path / "x.win"), str(other)], "x.win: is given besides"),
+        ([str(path)], "is given twice"),
+    ):
+        with pytest.raises(MoireioError, match=words):
+            files.read(str(path), companions=given)
+    (tmp_path / "wt.in").write_text("&TB_FILE\nHrfile = 'x_hr.dat'\n/\n")
+    with pytest.raises(MoireioError, match=r"wt\.in: is WannierTools' input"):
+        files.read(str(path), companions=[str(tmp_path / "wt.in")])
