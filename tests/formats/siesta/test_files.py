@@ -277,6 +277,7 @@ def test_files_of_another_run(foreign, tmp_path):
     index = foreign / "siesta_c2_soc" / "siesta.ORB_INDX.gz"
     with read(str(tmp_path / "x.HSX")) as calculation:  # the atoms may be others
         assert len(calculation.structure) == 2
+        assert any("atomic number 6 for Si" in note for note in calculation.notes)
     (tmp_path / "x.ORB_INDX").write_bytes(
         gzip.decompress(index.read_bytes()).replace(b" C ", b"Si ")
     )
