@@ -124,7 +124,10 @@ def read(
         If one is cut short or contradicts itself.
     """
     notes: list[str] = []
-    path, wt, overlap_path, structure = _files(path, companions)
+    path, wt, overlap_path, structure_path = _files(path, companions)
+    structure = None
+    if structure_path is not None:
+        structure = structure_files.read_foreign(structure_path)[0]
     if wt is not None and overlap_path is None and "overlapfile" in wt.values:
         notes.append(
             "its Overlapfile is left out, as WannierTools does without Orthogonal_Basis = F: S = 1"
@@ -184,6 +187,7 @@ def read(
         )
     }
     files = [path, *([wt.path] if wt is not None else [])]
+    files += [] if structure_path is None else [structure_path]
     if overlap_path is not None:
         files.append(overlap_path)
         operators["overlap"] = _overlap(overlap_path, orbitals, n, spinful)
@@ -201,10 +205,8 @@ def read(
     )
 
 
-def _files(
-    path: str, companions: Sequence[str]
-) -> tuple[str, WtIn | None, str | None, Structure | None]:
-    """Return the Hamiltonian, its input, its overlap and a structure given for the lattice."""
+def _files(path: str, companions: Sequence[str]) -> tuple[str, WtIn | None, str | None, str | None]:
+    """Return the Hamiltonian, its input, its overlap and a structure file for the lattice."""
     given: dict[str, str] = {}
     wt = read_wt_in(path) if describe_file(path) == INPUT else None
     named = None if wt is None else wt.values.get("hrfile", "wannier90_hr.dat")
@@ -234,10 +236,7 @@ def _files(
                 remedy="give the overlap in `companions`",
             )
         overlap = _named_by(wt.path, wt.values["overlapfile"], os.path.dirname(path))
-    structure = None
-    if "structure" in given:
-        structure = structure_files.read_foreign(given["structure"])[0]
-    return path, wt, overlap, structure
+    return path, wt, overlap, given.get("structure")
 
 
 def _orthogonal(wt: WtIn) -> bool:

@@ -269,4 +269,5 @@ OWN = (
     "STRU", "SR-sparse_SPIN0.csr", "geometry.in", "indices.out", "rs_overlap.out", "csr.tar.gz",
     "gr.inp", "overlaps.h5.gz", "basis.dat", "cell.dat", "dftb_in.hsd", "overreal.dat", "si.win",
     "si_wsvec.dat", "si_tb.dat", ".mat", "ORB_INDX.gz", "wt.in-bands-sparse",
+    "POSCAR-rigid",
 )  # fmt: skip
