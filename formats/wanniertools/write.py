@@ -70,6 +70,12 @@ def write_calculation(
         )
     stem, suffix = os.path.splitext(path)
     plain_overlap = is_orthogonal(calculation) or orthogonalise is not None or form == "dense"
+    if not plain_overlap and calculation.overlap is None:
+        raise MoireioError(
+            "has no overlap, and its orbitals are not orthogonal",
+            path=calculation.label,
+            remedy="compute it with the command overlap",
+        )
     overlap_path = None if plain_overlap else f"{stem}_overlap{suffix}"
     wt_path = os.path.join(os.path.dirname(path), "wt.in")
     targets = [path, wt_path, *([] if overlap_path is None else [overlap_path])]
@@ -86,7 +92,8 @@ def write_calculation(
             cells, (matrices,) = matrices_from_source(calculation.hamiltonian, orbitals)
         if form == "sparse":
             _write_sparse(stack.enter_context(write_text(path)), cells, matrices, digits)
-        if overlap_path is not None and calculation.overlap is not None:
+        if overlap_path is not None:
+            assert calculation.overlap is not None
             spinless = OrbitalMap.make(calculation.structure, calculation.basis)
             cells, (matrices,) = matrices_from_source(
                 stored_as(calculation.overlap, "full"), spinless

@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -215,6 +216,12 @@ def test_what_cannot_be_written(tmp_path):
         hr.write(system("collinear"), str(tmp_path / "x.dat"))
     with pytest.raises(MoireioError, match="sparse or dense"):
         hr.write(system("none"), str(tmp_path / "x.dat"), form="x")
+    unknown = system("none")
+    unknown.basis = replace(unknown.basis, orthogonal=False)
+    for form in ("sparse", "dense"):
+        with pytest.raises(MoireioError, match="has no overlap, and its orbitals are not orthog"):
+            hr.write(unknown, str(tmp_path / "x.dat"), form=form)
+    assert list(tmp_path.iterdir()) == []
     (tmp_path / "wt.in").write_text("mine")
     with pytest.raises(ExistingFileError, match=r"wt\.in"):
         hr.write(system("none"), str(tmp_path / "x.dat"))
