@@ -26,7 +26,15 @@ NEAREST = 1e-5  # eV
 
 
 class NotConvergedError(MoireioError):
-    """The vectors that may be used do not suffice."""
+    """The vectors that may be used do not suffice.
+
+    Attributes
+    ----------
+    levels : (m,) array
+        The most that had converged, eV.
+    """
+
+    levels = np.zeros(0)
 
 
 class TooNearError(Exception):
@@ -45,6 +53,7 @@ def lanczos(
     dimension=None,
     tolerances=None,
     most=MOST,
+    patience=None,
 ):
     """Find levels on both sides of a shift.
 
@@ -73,6 +82,8 @@ def lanczos(
         when the residuals are below 1e-9 eV.
     most : int
         Vectors after which it gives up.
+    patience : int, optional
+        Blocks without another level after which it gives up, once there is a level.
 
     Returns
     -------
@@ -103,7 +114,8 @@ def lanczos(
         fresh = fresh + 1j * rng.normal(size=(n, block))
     # starting from smooth vectors: what the operator leaves of noise
     fresh, mapped, _ = _orthonormal(solve(fresh.astype(dtype)), overlap)
-    count = step = recent = 0
+    count = step = recent = last_gain = 0
+    best = np.zeros(0)
     while True:
         width = fresh.shape[1]
         if count + width > basis.shape[1]:
@@ -145,8 +157,13 @@ def lanczos(
         levels = sigma + 1 / theta[converged]
         if enough(levels) or fresh.shape[1] == 0:
             return levels, vectors @ y[:, converged]
-        if count >= most:
-            raise NotConvergedError(f"the levels near {sigma:g} eV do not converge")
+        if len(levels) > len(best):
+            best, last_gain = levels, step
+        waited = patience is not None and len(best) and step - last_gain >= patience
+        if count >= most or waited:
+            error = NotConvergedError(f"the levels near {sigma:g} eV do not converge")
+            error.levels = best
+            raise error
 
 
 def _contiguous(theta, error, sigma, tolerance):

@@ -18,6 +18,9 @@ STEPS, EXACT, ROUGH = 30, 1e-12, 1e-6
 UPDATED = 1e-9
 RECYCLED = 48  # directions
 IMPROVEMENTS = 3  # steps of inverse iteration
+# Largest relative error of solutions that are not corrected, for vectors in which states next to
+# the shift prevail. With 2e-3 70 levels were found, with 8e-3 40.
+NOISY = 4e-3
 # Vectors and steps of the inverse iteration by which a count is made sure, and the largest error
 # beside an eigenvalue whose sign is sure.
 PROBES, ITERATIONS, SURE = 8, 5, 0.1
@@ -242,19 +245,27 @@ class RoughFactor(CorrectedFactor):
 
     def __init__(self, factor, product, accuracy):
         super().__init__(factor, product)
-        self._accuracy = accuracy
+        self._accuracy, self._solved = accuracy, 0
 
     def solve(self, right):
-        """Solve (see `PardisoFactor`), to about 1e-4.
+        """Solve (see `PardisoFactor`), to about 1e-3.
 
         Raises
         ------
         ImpreciseError
-            If numbers overflow.
+            If numbers overflow, or solutions are too wrong. That is looked at once: the second
+            right-hand sides of Lanczos are smooth.
         """
         out = self.rough.solve(right).astype(self.dtype)
         if not np.isfinite(out).all():
             raise ImpreciseError(out)
+        self._solved += 1
+        if self._solved == 2:
+            change = self.rough.solve(right - self.product(out))
+            size = np.linalg.norm(change, axis=0) / np.maximum(np.linalg.norm(out, axis=0), 1e-300)
+            if not size.max(initial=0) < NOISY:
+                raise ImpreciseError(out)
+            out += change
         return out
 
     def improved(self, vectors, overlap):

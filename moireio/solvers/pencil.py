@@ -93,7 +93,11 @@ class Pencil:
         return np.sort(np.real((states.conj() * (h @ states)).sum(axis=0)) / norms)
 
     def local_level(self, h, s, share):
-        """Return a level of some neighbouring orbitals by themselves.
+        """Return an energy below which a share of the levels lies, as seen from one orbital.
+
+        By the states of it and its neighbours alone. What these states have on half of the
+        orbitals counts, those that miss fewest of their own neighbours: the others have levels
+        that the whole cell has not.
 
         Parameters
         ----------
@@ -126,11 +130,18 @@ class Pencil:
         for values in (h, s):
             upper = csr_array((values, self.indices, self.indptr), (n, n))[members][:, members]
             matrices.append(upper.toarray() + triu(upper, 1).conj().T.toarray())
+        share = min(max(share, 0.0), 1.0)
         try:
-            levels = eigh(*matrices, eigvals_only=True)
+            levels, states = eigh(*matrices)
         except np.linalg.LinAlgError:
             levels = np.linalg.eigvalsh(canonical_orthogonalisation(*matrices, NEAR_DEPENDENCE)[0])
-        return float(np.quantile(levels, min(max(share, 0.0), 1.0)))
+            return float(np.quantile(levels, share))
+        if len(members) == n:
+            return float(np.quantile(levels, share))
+        neighbours = (pattern @ chosen + back @ chosen)[members]
+        inner = np.argsort(-neighbours, kind="stable")[: len(members) // 2]
+        weights = (states.conj() * (matrices[1] @ states)).real[inner].sum(axis=0) / len(inner)
+        return float(np.interp(share, np.cumsum(weights) - weights / 2, levels))
 
     def fits(self, problem):
         """Return whether a problem has this pattern."""
@@ -354,6 +365,29 @@ class Pencil:
         indices = np.empty(indptr[-1], dtype=short)
         indices[above], indices[below] = self.indices, rows
         return indptr, indices, above, below, mirrored
+
+
+class ProductPerSpin:
+    """Products with a matrix that is the same for each spin and does not mix them.
+
+    Parameters
+    ----------
+    product : callable
+        From (m, b) vectors of one spin to products.
+    rows : (spins, m) array of int
+        Rows of each spin.
+    """
+
+    def __init__(self, product, rows):
+        self._product, self._rows = product, rows
+
+    def __call__(self, vectors):
+        """Return the product with (n, b) vectors."""
+        per_spin = self._product(np.concatenate([vectors[rows] for rows in self._rows], axis=1))
+        out = np.empty(vectors.shape, dtype=per_spin.dtype)
+        for rows, part in zip(self._rows, np.split(per_spin, len(self._rows), axis=1), strict=True):
+            out[rows] = part
+        return out
 
 
 def _within(codes, others):

@@ -17,6 +17,10 @@ SLICE, SEAM = 300, 10
 ASTRAY = 50  # how many levels a shift may lie beside where it should
 
 
+class BadShiftError(Exception):
+    """Levels cannot be found from a shift; `args` holds a better one, eV."""
+
+
 class InertiaSearch(Solver):
     """Levels by shift-invert, chosen by their index.
 
@@ -185,6 +189,9 @@ class InertiaSearch(Solver):
                 level = error.args[0] if error.args else self._sigma
                 self._sigma = level + (100 if self._sigma > level else -137) * NEAREST
                 continue
+            except BadShiftError as error:
+                (self._sigma,) = error.args
+                continue
             if not span.covered(levels) or any(
                 self.count_below(problem, energy) != index for energy, index in span.checks(levels)
             ):
@@ -222,9 +229,10 @@ class InertiaSearch(Solver):
         below : int
             Number of levels below the shift.
         """
+        tolerance = 3 * (last - first + 1) / 4
         if self._sigma is None:
             self._sigma, self._step = self._guess(problem, first, last), GUESSED
-        tolerance = 3 * (last - first + 1) / 4
+            tolerance /= 3
         return self._approach(
             lambda sigma: self._factorised(problem, sigma),
             first,
@@ -340,6 +348,31 @@ class _Span:
         if index + stop < self._n:
             checks.append((float(levels[stop - 1 : stop + 1].mean()), index + stop))
         return checks
+
+    def other_shift(self, levels, away):
+        """Return another shift, as near to the middle of the wanted levels.
+
+        Parameters
+        ----------
+        levels : (m,) array
+            Those that were found, ascending, eV.
+        away : float
+            Distance from the present shift, eV, where levels do not give one.
+
+        Returns
+        -------
+        float
+            The middle of the widest gap among those in the middle, but for the gap of the present
+            shift.
+        """
+        index, quarter = self.index(levels), (self._last - self._first + 1) // 4
+        begin, end = self._first + quarter - index, self._last - quarter - index
+        middle = levels[max(begin, 0) : max(end + 1, 0)]
+        gaps = np.diff(middle)
+        gaps[(middle[:-1] < self._sigma) & (self._sigma < middle[1:])] = 0
+        if gaps.max(initial=0) > 2 * CLEAR:
+            return float(middle[np.argmax(gaps) :][:2].mean())
+        return self._sigma + (away if 2 * self._below < self._first + self._last + 1 else -away)
 
     def _unsure(self, levels):
         """Return whether copies of a level may be missing."""

@@ -31,8 +31,8 @@ from moireio.solvers.near_dependence import (
     smallest_eigenvalue,
 )
 from moireio.solvers.options import SparseOptions
-from moireio.solvers.pencil import Pencil
-from moireio.solvers.search import GUESSED, SLICE, InertiaSearch
+from moireio.solvers.pencil import Pencil, ProductPerSpin
+from moireio.solvers.search import GUESSED, SLICE, BadShiftError, InertiaSearch
 
 # Orbitals from which on single precision saves time if solutions need one correction, or a few.
 LARGE, LARGEST, FEW = 5000, 30000, 3
@@ -47,6 +47,8 @@ RESOLVED = 1e-4  # an eigenvalue of S that is surely above zero in single precis
 DOUBLE, SINGLE_RECYCLED, SINGLE_RITZ = "double", "single, recycled residuals", "single, Ritz"
 SINGLE_ROUGH, ROUGH_ENERGY = "single, not corrected", 1e-7  # eV
 MOVES = 2  # of the shift, away from a level that is too near for single precision
+AWAY = 0.05  # eV, where solutions that are not corrected are too imprecise
+PATIENCE = 16  # blocks without another level, by factors of which solutions are not corrected
 
 
 class SparseSolver(InertiaSearch):
@@ -76,7 +78,7 @@ class SparseSolver(InertiaSearch):
         self._pencil = self._factoriser = None
         self._overlap_checked = False
         self._removed = None, None  # a problem, and the eigenvectors of S that it leaves out
-        self._failed: set[str] = set()
+        self._failed: set[tuple[str, bool]] = set()  # modes, and whether matrices were real
         self._states, self._moves = True, 0
         # modes in which memory is saved at the cost of time; whether there is none for DOUBLE
         self._economical: set[str] = set()
@@ -158,7 +160,7 @@ class SparseSolver(InertiaSearch):
         if self._may_be_rough(problem):
             careful = SINGLE_RECYCLED if self._only_single else DOUBLE
             modes = [SINGLE_ROUGH, *(careful if mode == DOUBLE else mode for mode in modes)]
-        return [mode for mode in modes if mode not in self._failed]
+        return [mode for mode in modes if (mode, problem.is_real) not in self._failed]
 
     def _may_be_rough(self, problem):
         """Return whether solutions need not be corrected."""
@@ -175,7 +177,7 @@ class SparseSolver(InertiaSearch):
             try:
                 return find(problem, band_range)
             except ImpreciseError:
-                self._failed.add(mode)
+                self._failed.add((mode, problem.is_real))
         raise _imprecise(problem)
 
     def _guess(self, problem, first, last):
@@ -185,7 +187,9 @@ class SparseSolver(InertiaSearch):
         that has the right number of levels below it at Γ.
         """
         self._prepare(problem)
-        alike = self._mkl and problem.n_orbitals >= ALIKE
+        # where factors are as quick as those that only count, the first ones may do both
+        counts = problem.is_real and self._mode not in (DOUBLE, SINGLE_RECYCLED)
+        alike = self._mkl and problem.n_orbitals >= ALIKE and not counts
         if alike:
             problem = _at_gamma(problem)
         share = (first + last + 1) / 2 / problem.n_orbitals
@@ -311,11 +315,24 @@ class SparseSolver(InertiaSearch):
         except SingularError:
             near = True
         except ImpreciseError as error:
+            if isinstance(factor, RoughFactor):
+                raise self._other_shift(span) from error
             near = isinstance(factor, CorrectedFactor) and any(
                 factor.is_near(vectors, overlap) for vectors in error.args
             )
         self._moves += near
         raise SingularError if near and self._moves <= MOVES else ImpreciseError
+
+    def _other_shift(self, span, levels=()):
+        """Return the exception after which another shift is tried, or none any more.
+
+        Errors of single precision are some times as large where an eigenvalue of a diagonal block,
+        of atoms that are next to each other, is close to the shift.
+        """
+        self._moves += 1
+        if self._moves > MOVES:
+            return ImpreciseError()
+        return BadShiftError(span.other_shift(np.asarray(levels, dtype=float), AWAY))
 
     def _by_lanczos(self, factor, overlap, problem, span, block):
         """Find levels, and check those by single precision."""
@@ -333,11 +350,12 @@ class SparseSolver(InertiaSearch):
                 dimension=self._n_levels(problem),
                 tolerances=ROUGHLY if rough else None if exact else LEVELS,
                 most=8 * span.n_nearest + 200 if rough else MOST,
+                patience=PATIENCE if rough else None,
             )
         except NotConvergedError as error:
-            if rough:
-                raise ImpreciseError from error
-            raise
+            if not rough:
+                raise
+            raise self._other_shift(span, error.levels) from error
         if rough or self._mode == SINGLE_RITZ:
             offsets, states = factor.improved(states, overlap)
             return self._sigma + offsets, states
@@ -472,26 +490,3 @@ def _imprecise(problem):
         f"single precision does not suffice for {problem.n_orbitals} orbitals",
         remedy="set `precision` to float64",
     )
-
-
-class ProductPerSpin:
-    """Products with a matrix that is the same for each spin and does not mix them.
-
-    Parameters
-    ----------
-    product : callable
-        From (m, b) vectors of one spin to products.
-    rows : (spins, m) array of int
-        Rows of each spin.
-    """
-
-    def __init__(self, product, rows):
-        self._product, self._rows = product, rows
-
-    def __call__(self, vectors):
-        """Return the product with (n, b) vectors."""
-        per_spin = self._product(np.concatenate([vectors[rows] for rows in self._rows], axis=1))
-        out = np.empty(vectors.shape, dtype=per_spin.dtype)
-        for rows, part in zip(self._rows, np.split(per_spin, len(self._rows), axis=1), strict=True):
-            out[rows] = part
-        return out

@@ -74,6 +74,42 @@ def test_an_operator_that_is_not_hermitian():
     assert sum(solved) <= 56
 
 
+def test_it_gives_up_where_nothing_more_converges():
+    """Soon after the last level; those that converged come with the error."""
+    h, s, exact = pencil(4, 400)
+    sigma, rng = exact[199:201].mean(), np.random.default_rng(0)
+    inverse = np.linalg.inv(h - sigma * s)
+    wrong = rng.normal(size=inverse.shape) / 20  # of norm 2
+    inverse += 1e-3 * np.abs(1 / (exact - sigma)).max() * wrong
+    solved = []
+
+    def solve(right):
+        solved.append(right.shape[1])
+        return inverse @ right
+
+    def find(patience):
+        solved.clear()
+        with pytest.raises(NotConvergedError) as raised:
+            lanczos(
+                solve,
+                s.__matmul__,
+                400,
+                h.dtype,
+                sigma,
+                lambda e: len(e) >= 200,
+                tolerances=ROUGHLY,
+                patience=patience,
+                most=320,
+            )
+        return raised.value.levels, sum(solved)
+
+    (few, early), (most, late) = find(6), find(None)
+    assert early < 0.8 * late
+    assert 0 < len(few) <= len(most)
+    first = 200 - (few < sigma).sum()
+    assert np.abs(few - exact[first : first + len(few)]).max() < 1e-3
+
+
 def test_an_overlap_that_is_not_positive():
     h, s, _ = pencil(2, 30)
     s = s - 1.5 * np.linalg.eigvalsh(s)[10] * np.eye(30)

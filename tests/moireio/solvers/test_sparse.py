@@ -210,6 +210,9 @@ def test_single_precision_that_never_suffices(made, monkeypatch):
         engine.eigenvalues(EigenProblem(h, s, K), (4, 11))
 
 
+COMPLEX = False, True, False  # a complex factorisation in single precision
+
+
 @pytest.fixture
 def factorisations(monkeypatch):
     """Collects (real, single, positive) of each factorisation by Pardiso."""
@@ -284,6 +287,39 @@ def test_states_of_uncorrected_factors(made, monkeypatch, factorisations, name, 
             check_states(problem, levels, states, residual=1e-3)
         single = mode != sparse.DOUBLE
         assert factorisations[-1] == (problem.is_real, single, False)
+
+
+@needs_mkl
+@pytest.mark.parametrize("bad", [1, 99])
+@pytest.mark.parametrize("noisy", [mixed_precision.NOISY, 1])
+def test_shifts_with_factors_that_are_too_rough(made, monkeypatch, factorisations, bad, noisy):
+    """Another shift is tried; after a few of them double precision, where H(k) is complex only.
+
+    Errors are seen in a solution, or because Lanczos does not converge.
+    """
+    monkeypatch.setattr(sparse, "ALIKE", 1)
+    monkeypatch.setattr(sparse, "PATIENCE", 4)
+    monkeypatch.setattr(mixed_precision, "NOISY", noisy)
+    solve, rng = pardiso.PardisoFactor.solve, np.random.default_rng(0)
+    wrong = 0.02 * rng.normal(size=(52, 52))
+
+    def rough(self, right):
+        out = solve(self, right)
+        if self.single and self.dtype.kind == "c" and factorisations.count(COMPLEX) <= bad:
+            out = out + wrong @ out
+        return out
+
+    monkeypatch.setattr(pardiso.PardisoFactor, "solve", rough)
+    with moireio.open(made["gr_ab"]) as file:
+        (h,), s, _ = bloch_sums(file)
+    engine = make_solver("sparse", {"accuracy": 1e-6})
+    for k in (K, np.zeros(3)):
+        problem = EigenProblem(h, s, k)
+        levels, _ = engine.eigenpairs(problem, (2, 25))
+        assert np.abs(levels - exact_levels(problem)[2:26]).max() < 1e-6
+        double = bad > 1 and not problem.is_real
+        assert engine.mode == (sparse.DOUBLE if double else sparse.SINGLE_ROUGH)
+    assert factorisations.count(COMPLEX) == min(bad, sparse.MOVES) + 1
 
 
 @needs_mkl
