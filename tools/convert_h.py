@@ -290,7 +290,12 @@ def _format_options(words, reader, writer):
             if option is not None and way in option.of:
                 places.append((option, values))
         if not places:
-            known = [*reader.options, *(writer.options if writer is not None else ())]
+            known = [
+                name
+                for row, way in ((reader, "read"), (writer, "write"))
+                for name, one in ({} if row is None else row.options).items()
+                if way in one.of
+            ]
             names = ", ".join(dict.fromkeys(known)) or "none"
             raise click.UsageError(f"--option {key}: the formats here have {names}.")
         for option, values in places:

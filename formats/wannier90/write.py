@@ -27,6 +27,7 @@ from moireio.runtime.files import require_free, shared_texts, write_text
 LARGEST = 64 << 30  # bytes of text; sparse formats are for larger ones
 SPIN_NAMES = ("_up", "_dn")
 PROGRAM = "Wannier90"
+MOST_DIGITS = 17
 
 
 def write_calculation(
@@ -60,6 +61,7 @@ def write_calculation(
     MoireioError
         If the name has another ending, S is not 1, or a file exists.
     """
+    require_digits(digits)
     ending = f"_{kind}.dat"
     seed = seed_of(path)
     if not seed or not path.endswith(ending):
@@ -131,8 +133,39 @@ def _counts(n: int, n_cells: int) -> Iterator[str]:
         yield f"{1:5d}" * min(15, n_cells - begin) + "\n"
 
 
-def _number(digits: int | None) -> str:
-    return " %23.16e" if digits is None else f"%{digits + 6}.{digits}f"
+def require_digits(digits: int | None) -> None:
+    """Refuse numbers of digits that are none.
+
+    Parameters
+    ----------
+    digits : int or None
+        Digits after the point, or all.
+
+    Raises
+    ------
+    MoireioError
+        If there is none, or more than numbers have.
+    """
+    if digits is not None and not 1 <= digits <= MOST_DIGITS:
+        raise MoireioError(
+            f"`digits` is {digits}", remedy=f"1 to {MOST_DIGITS} digits after the point"
+        )
+
+
+def number_form(digits: int | None) -> str:
+    """Return how numbers are formatted, apart from those before them however large they are.
+
+    Parameters
+    ----------
+    digits : int or None
+        Digits after the point; None for all.
+
+    Returns
+    -------
+    str
+        For the operator %.
+    """
+    return " %23.16e" if digits is None else f" %{digits + 5}.{digits}f"
 
 
 def write_hr(stream: TextIO, plain: PlainHamiltonian, component: int, digits: int | None) -> None:
@@ -155,7 +188,7 @@ def write_hr(stream: TextIO, plain: PlainHamiltonian, component: int, digits: in
     names = _names(n)
     for place, cell in enumerate(plain.cells.tolist()):
         start = _cell(cell)
-        row = f"{start}%5d%5d{_number(digits) * 2}\n"
+        row = f"{start} %4d %4d{number_form(digits) * 2}\n"
         _write_rows(stream, row, names, [plain.dense(component, place)])
 
 
@@ -175,16 +208,16 @@ def _write_tb(
     names = _names(n)
     for place, cell in enumerate(plain.cells.tolist()):
         stream.write(f"\n{_cell(cell)}\n")
-        row = f"%5d%5d   {_number(digits) * 2}\n"
+        row = f" %4d %4d   {number_form(digits) * 2}\n"
         _write_rows(stream, row, names, [plain.dense(component, place)])
     for cell in plain.cells.tolist():
         stream.write(f"\n{_cell(cell)}\n")
-        row = f"%5d%5d   {_number(digits) * 6}\n"
+        row = f" %4d %4d   {number_form(digits) * 6}\n"
         _write_rows(stream, row, names, positions.of(cell))
 
 
 def _cell(cell: Sequence[int]) -> str:
-    return "".join(f"{number:5d}" for number in cell)
+    return "".join(f" {number:4d}" for number in cell)
 
 
 def _names(n: int) -> npt.NDArray[np.int64]:

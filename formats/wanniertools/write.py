@@ -19,7 +19,7 @@ from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
 from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
 from moireio.formats.assembly.plain import is_orthogonal, plain_hamiltonian
-from moireio.formats.wannier90.write import write_hr
+from moireio.formats.wannier90.write import number_form, require_digits, write_hr
 from moireio.formats.wanniertools.orbitals import orbital_names
 from moireio.operators.views import stored_as
 from moireio.runtime.files import require_free, write_text
@@ -59,6 +59,7 @@ def write_calculation(
     MoireioError
         If spin is collinear, S is not 1 in the dense form, or a file exists.
     """
+    require_digits(digits)
     if form not in FORMS:
         raise MoireioError(f"`form` is {form!r}", remedy="sparse or dense")
     spin = calculation.hamiltonian.meta.spin
@@ -119,16 +120,16 @@ def _write_sparse(
         found = coo_array(matrix)
         kept = found.data != 0
         listed.append((found.row[kept] + 1, found.col[kept] + 1, found.data[kept]))
-    number = " %23.16e" if digits is None else f"%{digits + 6}.{digits}f"
+    number = number_form(digits)
     stream.write(f"! written by moireio {__version__}\n")
     stream.write(f"{sum(len(value) for *_, value in listed):12d}  ! elements\n")
     stream.write(f"{matrices[0].shape[0]:12d}  ! orbitals\n")
     for cell, (row, column, value) in zip(cells.tolist(), listed, strict=True):
-        start = "".join(f"{x:5d}" for x in cell)
+        start = "".join(f" {x:4d}" for x in cell)
         table = np.empty((len(value), 4), dtype=object)
         table[:, 0], table[:, 1] = row, column
         table[:, 2], table[:, 3] = value.real + 0.0, value.imag + 0.0
-        line = f"{start}%8d%8d{number}{number}\n"
+        line = f"{start} %7d %7d{number}{number}\n"
         stream.write(line * len(value) % tuple(table.ravel().tolist()))
 
 

@@ -8,10 +8,12 @@ from wannier_files import bands
 from moireio.blockfile.calculation import Calculation
 from moireio.blockfile.convert import Conversion, convert
 from moireio.errors import ExistingFileError, MoireioError
+from moireio.formats import matrices
 from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
 from moireio.formats.calculations import open_calculation
 from moireio.formats.wannier90 import files
 from moireio.formats.wannier90.win import read_win
+from moireio.formats.wanniertools import hr
 from moireio.operators.bloch import BlochSum
 from moireio.system.basis import Basis
 
@@ -194,3 +196,25 @@ def test_images_of_another_run_are_not_left_beside(tmp_path):
     with pytest.raises(ExistingFileError, match=r"x_wsvec\.dat: is of another run"):
         files.write(calculation(), str(tmp_path / "x_hr.dat"), force=True)
     assert [p.name for p in tmp_path.iterdir()] == ["x_wsvec.dat"]
+
+
+@pytest.mark.parametrize("digits", [0, -1, 400])
+def test_digits_that_numbers_have_not(tmp_path, digits):
+    for write, name in ((files.write, "x_hr.dat"), (files.write, "x_tb.dat"), (hr.write, "w.dat")):
+        with pytest.raises(MoireioError, match="1 to 17 digits"):
+            write(calculation(), str(tmp_path / name), digits=digits)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["x_hr.dat", "x_tb.dat", "w.dat"])
+def test_wide_numbers_do_not_touch(tmp_path, name):
+    """Levels of cores, cells far away."""
+    h = {
+        (0, 0, 0): np.diag([-123456.5, -2.25]),
+        (-999, 200, -300): np.full((2, 2), -4321.5),
+        (999, -200, 300): np.full((2, 2), -4321.5),
+    }
+    one = matrices.read(h, cell=np.eye(3), centres=[[0, 0, 0], [0, 0, 0.5]])
+    program = hr if name == "w.dat" else files
+    program.write(one, str(tmp_path / name), digits=2)
+    same(rows_of(one), rows_of(program.read(str(tmp_path / name))))
