@@ -120,7 +120,7 @@ def _write_matrix(stream: IO[str], matrix: Any, scale: float) -> None:
         strict=True,
     ):
         digits, power = f"{value:.16E}".split("E")
-        stream.write(f"{row:8d}{column:8d} {digits:>19}E{int(power):+04d}\n")
+        stream.write(f"{row:8d} {column:7d} {digits:>19}E{int(power):+04d}\n")
 
 
 def _output(calculation: Calculation, tables: dict[str, npt.NDArray[np.int64]]) -> str:
@@ -135,7 +135,7 @@ def _output(calculation: Calculation, tables: dict[str, npt.NDArray[np.int64]]) 
         f" GLOBAL| Run type {'ENERGY':>62}",
     ]
     for name, vector, length in zip("abc", structure.cell, lengths, strict=True):
-        numbers = "".join(f"{x:12.6f}" for x in vector)
+        numbers = "".join(f" {x:11.6f}" for x in vector)
         rows.append(f" CELL| Vector {name} [angstrom]: {numbers}   |{name}| = {length:12.6f}")
     for names, first, second in (("(b,c), alpha", 1, 2), ("(a,c), beta", 0, 2),
                                  ("(a,b), gamma", 0, 1)):  # fmt: skip
@@ -166,9 +166,9 @@ def _output(calculation: Calculation, tables: dict[str, npt.NDArray[np.int64]]) 
     for atom, place in enumerate(structure.positions.tolist()):
         kind = int(structure.species[atom]) + 1
         valence = basis[structure.species_of_atoms[atom]].valence or 0.0
-        numbers = "".join(f"{x:14.6f}" for x in place)
+        numbers = "".join(f" {x:13.6f}" for x in place)
         rows.append(
-            f"{atom + 1:7d}{kind:5d} {symbols[atom]:<2}{structure.numbers[atom]:6d}{numbers}"
+            f"{atom + 1:7d} {kind:4d} {symbols[atom]:<2}{structure.numbers[atom]:6d}{numbers}"
             f"{valence:9.4f}   0.0000"
         )
     rows += ["", ""]
@@ -181,7 +181,7 @@ def _output(calculation: Calculation, tables: dict[str, npt.NDArray[np.int64]]) 
         rows += ["", f" {matrix:>2} CSR write|{len(cells):4d} periodic images"]
         rows.append("      Number    X      Y      Z")
         for number, (x, y, z) in enumerate(cells.tolist(), 1):
-            rows.append(f"{number:10d}{x:7d}{y:7d}{z:7d}")
+            rows.append(f"{number:10d} {x:6d} {y:6d} {z:6d}")
     return "\n".join(rows) + "\n"
 
 

@@ -183,8 +183,8 @@ def _index(calculation: Calculation) -> str:
                 row, within = row + 1, within + 1
                 symbol = letters[m + momentum] if letters else f"{SHELL_LETTERS[momentum]}{m}"
                 lines.append(
-                    f"{row:6d}{atom:6d}{order.index(name) + 1:3d} {name:>6s}{within:4d}"
-                    f"{momentum + 1:3d}{momentum:3d}{m:3d}{seen[momentum]:3d}  F"
+                    f"{row:6d} {atom:5d} {order.index(name) + 1:2d} {name:>6s} {within:3d}"
+                    f" {momentum + 1:2d} {momentum:2d} {m:2d} {seen[momentum]:2d}  F"
                     f"{symbol:>13s}{reach:8.3f}  0  0  0{row:6d}"
                 )
     return "\n".join(lines) + "\n"

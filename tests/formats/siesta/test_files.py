@@ -445,3 +445,26 @@ def test_forms_of_one_name_share_their_index_of_orbitals(foreign, tmp_path):
     write(other, str(tmp_path / "x.TSHS"), force=True)
     with read(str(tmp_path / "x.TSHS")) as again:
         assert again.basis["C"].l == other.basis["C"].l
+
+
+@pytest.mark.parametrize("suffix", [".HSX", ".TSHS"])
+def test_hundreds_of_species(tmp_path, suffix):
+    """The columns of ORB_INDX do not touch."""
+    pytest.importorskip("sisl")
+    n = 120
+    names = [f"C{number}" for number in range(n)]
+    positions = np.linspace(0, 119, n)[:, None] * [0.9, 0, 0]
+    cell = np.diag([200.0, 9, 9])
+    structure = Structure(cell, positions, [6] * n, range(n), names, [False] * 3)
+    shells = {name: [0] * (1 + number % 3) for number, name in enumerate(names)}
+    rows = sum(map(len, shells.values()))
+    model = matrices.read(
+        {(0, 0, 0): np.diag(np.arange(float(rows)))},
+        {(0, 0, 0): np.eye(rows)},
+        structure=structure,
+        shells=shells,
+    )
+    write(model, str(tmp_path / f"x{suffix}"))
+    with read(str(tmp_path / f"x{suffix}")) as found:
+        assert found.structure.species_of_atoms == names
+        assert found.basis.sizes(found.structure).tolist() == [1 + i % 3 for i in range(n)]
