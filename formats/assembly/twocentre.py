@@ -52,8 +52,8 @@ class Bonds:
 
 
 def strongest(
-    structure: Structure, basis: Basis, overlap: OperatorSource, *, only_images: bool = False
-) -> Bonds | None:
+    structure: Structure, basis: Basis, overlap: OperatorSource
+) -> tuple[Bonds | None, Bonds | None]:
     """Find the strongest overlaps, among those of the first atoms where there are many.
 
     Parameters
@@ -64,34 +64,40 @@ def strongest(
         Their orbitals.
     overlap : OperatorSource
         S, both partners stored.
-    only_images : bool
-        Leave out pairs in the home cell, and of an atom with its own images.
 
     Returns
     -------
-    Bonds or None
-        None where there are none.
+    bonds : Bonds or None
+        Of all pairs; None where there are none.
+    between : Bonds or None
+        Of different atoms in different cells.
     """
     pairs, sizes = overlap.pairs, np.asarray(overlap.sizes)
     end = int(np.searchsorted(pairs.indptr, MOST_LOOKED_AT, "right"))
     end = max(1, min(end, pairs.n_atoms))
     span = pairs.rows(0, end)
     i, j, R = pairs.i[span], pairs.j[span], pairs.R[span].astype(np.int64)
-    wanted = (i != j) & R.any(axis=1) if only_images else (i != j) | R.any(axis=1)
-    between = np.flatnonzero(wanted)
-    if len(between) == 0:
-        return None
+    other, far = i != j, R.any(axis=1)
+    if not (other | far).any():
+        return None, None
     data = overlap.rows(0, end)
     starts = block_offsets(sizes[i] * sizes[j])
-    norms = np.array([np.abs(data[starts[p] : starts[p + 1]]).max(initial=0) for p in between])
-    chosen = between[np.argsort(-norms, kind="stable")][:MOST_PAIRS]
     names = structure.species_of_atoms
-    return Bonds(
-        [data[starts[p] : starts[p + 1]].reshape(sizes[i[p]], -1).real for p in chosen],
-        structure.positions[j[chosen]] - structure.positions[i[chosen]],
-        R[chosen] @ structure.cell,
-        [(basis[names[i[p]]].l, basis[names[j[p]]].l) for p in chosen],
-    )
+
+    def of(wanted: npt.NDArray[np.bool_]) -> Bonds | None:
+        listed = np.flatnonzero(wanted)
+        if len(listed) == 0:
+            return None
+        norms = np.array([np.abs(data[starts[p] : starts[p + 1]]).max(initial=0) for p in listed])
+        chosen = listed[np.argsort(-norms, kind="stable")][:MOST_PAIRS]
+        return Bonds(
+            [data[starts[p] : starts[p + 1]].reshape(sizes[i[p]], -1).real for p in chosen],
+            structure.positions[j[chosen]] - structure.positions[i[chosen]],
+            R[chosen] @ structure.cell,
+            [(basis[names[i[p]]].l, basis[names[j[p]]].l) for p in chosen],
+        )
+
+    return of(other | far), of(other & far)
 
 
 def misfit(
@@ -119,8 +125,26 @@ def misfit(
     whole = all(basis[name].m is None for name in structure.species_names)
     if not whole or not overlap.pairs.R.any():
         return None
-    bonds = strongest(structure, basis, overlap)
-    broken = 0.0 if bonds is None else bonds.violation()
+    bonds, _ = strongest(structure, basis, overlap)
+    return None if bonds is None else misfit_of(bonds, described)
+
+
+def misfit_of(bonds: Bonds, described: str) -> str | None:
+    """Return a note where overlaps are not those of the atoms and their orbitals.
+
+    Parameters
+    ----------
+    bonds : Bonds
+        The strongest overlaps.
+    described : str
+        The files that structure and basis are from.
+
+    Returns
+    -------
+    str or None
+        As `misfit`.
+    """
+    broken = bonds.violation()
     if broken < FITTING:
         return None
     return (

@@ -139,6 +139,8 @@ def read(
             for spin in range(channels)
         ]
     partners = {name: _partners(found) for name, found in listed.items()}
+    for name, found in listed.items():
+        notes += _without_diagonal(name, cells[name], found)
     if gamma:
         cells, listed, note = at_nearest_images(structure, orbitals, listed, pbc or along)
         moved = structure
@@ -265,6 +267,28 @@ def _partners(channels: list[list[Any]]) -> Any:
     lower = any((m.row > m.col).any() for found in channels for m in found)
     upper = any((m.row < m.col).any() for found in channels for m in found)
     return "missing" if upper and not lower else "given"
+
+
+def _without_diagonal(
+    name: str, cells: npt.NDArray[np.int64], channels: list[list[Any]]
+) -> list[str]:
+    """Return a note on orbitals without an element with themselves, which is never that small."""
+    home = np.flatnonzero(~cells.any(axis=1))
+    notes = []
+    for spin, found in enumerate(channels, 1):
+        matrices = [found[place] for place in home]
+        there = np.zeros(found[0].shape[0], dtype=bool)
+        for matrix in matrices:
+            there[matrix.row[matrix.row == matrix.col]] = True
+        if there.any() and not there.all():
+            absent = np.flatnonzero(~there)
+            notes.append(
+                f"the {name} of orbital {absent[0] + 1} with itself is not in the file of R = 0"
+                + (f", spin {spin}" if len(channels) > 1 else "")
+                + f" (nor those of {len(absent) - 1} others)" * (len(absent) > 1)
+                + ": is a line lost?"
+            )
+    return notes
 
 
 def _structure(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from moireio.blockfile.calculation import Calculation, Operators
 from moireio.errors import DamagedError, MoireioError, naming
 from moireio.formats.deeph.blocks import BlockFile
-from moireio.formats.deeph.direction import Reversed, is_reversed
+from moireio.formats.deeph.direction import Reversed, look_at
 from moireio.formats.deeph.source import FolderOperator
 from moireio.operators.catalogue import operator_type
 from moireio.operators.views import ArraySource
@@ -116,8 +116,10 @@ class DataFolder(ABC):
         for name, letter in (("hamiltonian", "H"), ("overlap", "S")):
             if name not in present:
                 notes.append(f"no {self.names[name]}: {letter} is not known")
-        if self._is_reversed(present):
-            self.backwards = True
+        self.backwards = False  # to look at what is stored
+        self.backwards, remark = self._look_at_overlap(present)
+        notes += [] if remark is None else [remark]
+        if self.backwards:
             notes.append(
                 "S fits the atoms with -R, not with R: all R are taken with the opposite sign "
                 "(DeepH-dock had them so in conversions of FHI-aims before 2026)"
@@ -221,14 +223,14 @@ class DataFolder(ABC):
                 symmetrise,
             )
 
-    def _is_reversed(self, present: Sequence[str]) -> bool:
-        """Return whether S shows that all R have the wrong sign."""
+    def _look_at_overlap(self, present: Sequence[str]) -> tuple[bool, str | None]:
+        """Return whether S shows that all R have the wrong sign, and a note if it fits neither."""
         if "overlap" not in present or self.basis.orthogonal:
-            return False
+            return False, None
         try:
-            return is_reversed(self.structure, self.basis, self.stored("overlap"))
+            return look_at(self.structure, self.basis, self.stored("overlap"))
         except MoireioError:  # what is damaged is found where it is used
-            return False
+            return False, None
 
     def block_name(self, i: int, j: int, R: npt.NDArray[np.int32]) -> str:
         """Return how the file calls the block of a pair, with the two elements.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from moireio.formats.assembly.twocentre import strongest
+from moireio.formats.assembly.twocentre import misfit_of, strongest
 from moireio.formats.deeph.blocks import BlockFile
 from moireio.formats.deeph.source import FolderOperator
 from moireio.system.basis import Basis
@@ -40,8 +40,8 @@ class Reversed:
         return self._blocks.take(self._order[members], shape)
 
 
-def is_reversed(structure: Structure, basis: Basis, overlap: FolderOperator) -> bool:
-    """Return whether S fits the atoms with −R, and not with R.
+def look_at(structure: Structure, basis: Basis, overlap: FolderOperator) -> tuple[bool, str | None]:
+    """Compare S with the atoms.
 
     Parameters
     ----------
@@ -54,10 +54,14 @@ def is_reversed(structure: Structure, basis: Basis, overlap: FolderOperator) -> 
 
     Returns
     -------
-    bool
-        False also where S does not show it.
+    is_reversed : bool
+        Whether S fits the atoms with −R, and not with R; False also where S does not show it.
+    note : str or None
+        Where it fits neither.
     """
-    bonds = strongest(structure, basis, overlap, only_images=True)
-    if bonds is None or bonds.violation() < WRONG:
-        return False
-    return bonds.violation(-1) < RIGHT
+    bonds, between = strongest(structure, basis, overlap)
+    if bonds is None or not overlap.pairs.R.any():
+        return False, None
+    if between is not None and between.violation() >= WRONG and between.violation(-1) < RIGHT:
+        return True, None
+    return False, misfit_of(bonds, "the file of atoms or that of their shells")

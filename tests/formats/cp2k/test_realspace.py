@@ -280,3 +280,18 @@ def test_units_and_angles_of_an_input(tmp_path):
     )
     assert found.positions == pytest.approx(np.array([[bohr, 0, 0]]))
     assert (found.number("Fe1"), found.basis_sets) == (26, {"Fe1": "SZV"})
+
+
+def test_a_lost_line_of_an_orbital_with_itself_is_noted(tmp_path, example):
+    """Others are found by their partners; those that are 0 or below the threshold are left out."""
+    path = write_cp2k(tmp_path, example)
+    good = realspace.read(str(path))
+    assert not any("with itself" in note for note in good.notes)
+    number = list(example.matrices("overlap")).index((0, 0, 0)) + 1
+    home = tmp_path / f"x-KS_SPIN_1_R_{number}-1_0.csr"
+    lines = home.read_text().split("\n")
+    diagonal = [n for n, line in enumerate(lines) if line.split()[:1] == line.split()[1:2] != []]
+    del lines[diagonal[2]]
+    home.write_text("\n".join(lines))
+    (note,) = [note for note in realspace.read(str(path)).notes if "with itself" in note]
+    assert note.startswith("the hamiltonian of orbital 3 with itself is not in the file of R = 0")

@@ -6,7 +6,7 @@ import pytest
 from deeph_systems import LAYOUTS, system
 
 from moireio.blockfile.calculation import read as read_blocks
-from moireio.formats.deeph import dock
+from moireio.formats.deeph import dock, folder
 
 
 @pytest.fixture
@@ -44,3 +44,26 @@ def test_made_up_overlaps_show_nothing(tmp_path):
         assert not any("-R" in note for note in found.notes)
         R = [np.sort(o.pairs.R[:, 0]) for o in (found.overlap, made.overlap)]
         np.testing.assert_array_equal(R[0], -R[1][::-1])
+
+
+@pytest.mark.parametrize("layout", ["dock", "deeph"])
+def test_atoms_of_another_structure_are_noted(tmp_path, calculation, layout):
+    """Lattice vectors in another order: levels are right, and nothing else showed it."""
+    LAYOUTS[layout][0](calculation, str(tmp_path / "a"))
+    reader = {"dock": dock, "deeph": folder}[layout]
+    with reader.read(str(tmp_path / "a")) as good:
+        assert not any("two-centre" in note for note in good.notes)
+    path = tmp_path / "a" / {"dock": "POSCAR", "deeph": "lat.dat"}[layout]
+    lines = path.read_text().split("\n")
+    if layout == "dock":
+        lines[2:4] = lines[3:1:-1]
+    else:
+        lines = [" ".join([*reversed(line.split()[:2]), *line.split()[2:]]) for line in lines]
+    path.write_text("\n".join(lines))
+    rlat = tmp_path / "a" / "rlat.dat"
+    if rlat.exists():
+        rlat.unlink()
+    opened = reader.open_folder(str(tmp_path / "a"))
+    for _ in range(2):
+        with opened.calculation() as found:
+            assert any("rule of two-centre integrals" in note for note in found.notes)
