@@ -68,9 +68,9 @@ def strongest(
     Returns
     -------
     bonds : Bonds or None
-        Of all pairs; None where there are none.
+        All pairs; None where there are none.
     between : Bonds or None
-        Of different atoms in different cells.
+        Those of different atoms in different cells.
     """
     pairs, sizes = overlap.pairs, np.asarray(overlap.sizes)
     end = int(np.searchsorted(pairs.indptr, MOST_LOOKED_AT, "right"))
