@@ -41,7 +41,7 @@ from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
 from moireio.formats.assembly.orders import ABACUS
 from moireio.formats.assembly.shells import parse_shells_option
 from moireio.formats.structures.text import plain_name
-from moireio.formats.text.streams import beside
+from moireio.formats.text.streams import beside, require_companions
 from moireio.operators.blocks import block_offsets, read_pairs
 from moireio.operators.views import ArraySource
 from moireio.results.electrons import Electrons
@@ -225,6 +225,7 @@ class _Files:
     """
 
     def __init__(self, path: str, companions: Sequence[str]) -> None:
+        require_companions(companions)
         folder, name = os.path.dirname(path), plain_name(path)
         self.notes: list[str] = []
         self.path = path

@@ -32,6 +32,7 @@ from moireio.formats.cp2k import inp
 from moireio.formats.cp2k.csr import NAME, CsrFiles, Elements, find_matrices, has_matrices
 from moireio.formats.cp2k.out import Output, is_output, read_output
 from moireio.formats.structures.text import plain_name
+from moireio.formats.text.streams import require_companions
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis
 from moireio.system.structure import Structure
@@ -104,6 +105,7 @@ def read(
         If the output or the matrices are missing, damaged, or do not fit each other.
     """
     label = label or path
+    require_companions(companions)
     places = [path, *companions]
     file = _output_of(places, label)
     output = read_output(file)

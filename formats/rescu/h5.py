@@ -27,7 +27,7 @@ from moireio.formats.assembly.placing import settled_by_overlap
 from moireio.formats.assembly.shells import shells_of_m, structure_and_basis
 from moireio.formats.deeph.files import open_hdf5
 from moireio.formats.structures.text import atomic_number, plain_name, shown
-from moireio.formats.text.streams import beside, first_bytes
+from moireio.formats.text.streams import beside, first_bytes, require_companions
 from moireio.results.electrons import Electrons
 from moireio.store.containers import HDF5_SIGNATURE
 from moireio.store.hdf5_guard import own_dataset
@@ -151,6 +151,7 @@ def read(
 
 def _two_files(path: str, companions: Sequence[str], label: str) -> tuple[str, str]:
     """Return the file of the matrices and the one that describes them."""
+    require_companions(companions)
     stem = plain_name(path).rpartition(".")[0]
     of_matrices = not plain_name(path).endswith(".mat")
     wanted = ".mat" if of_matrices else ".h5"

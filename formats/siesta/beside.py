@@ -13,7 +13,7 @@ import numpy.typing as npt
 from moireio.errors import DamagedError, MoireioError
 from moireio.formats.siesta.stored import BOHR, Species, shells_of
 from moireio.formats.structures.text import plain_name, read_text, shown
-from moireio.formats.text.streams import beside
+from moireio.formats.text.streams import beside, require_companions
 from moireio.system.structure import HIGHEST_NUMBER
 
 ION_SUFFIXES = (".ion.xml", ".ion")
@@ -124,6 +124,7 @@ def look_beside(path: str, companions: Sequence[str], labels: Sequence[str] | No
     MoireioError
         If one that is there cannot be read.
     """
+    require_companions(companions)
     folder = os.path.dirname(path)
     stem = os.path.splitext(plain_name(path))[0]
     given = {plain_name(name): name for name in companions}

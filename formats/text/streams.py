@@ -41,6 +41,24 @@ def beside(folder: str, *names: str) -> str | None:
     return None
 
 
+def require_companions(companions: Sequence[str]) -> None:
+    """Raise if one of the further files of a calculation does not exist.
+
+    Parameters
+    ----------
+    companions : sequence of str
+        Files or folders.
+
+    Raises
+    ------
+    MissingFileError
+        With the first that is missing.
+    """
+    for companion in companions:
+        if not os.path.exists(companion):
+            raise MissingFileError("no such file or folder", path=companion)
+
+
 def finder(path: str, companions: Sequence[str]) -> Callable[..., str | None]:
     """Return a function that finds the files of a calculation by their names.
 
@@ -56,7 +74,13 @@ def finder(path: str, companions: Sequence[str]) -> Callable[..., str | None]:
     callable
         It takes names, the most wanted first, and returns the file named, a companion, or a file in
         the same folder, compressed or not; None where there is none.
+
+    Raises
+    ------
+    MissingFileError
+        If a further file does not exist.
     """
+    require_companions(companions)
     is_folder = os.path.isdir(path)
     folder = path if is_folder else os.path.dirname(path)
     given = {plain_name(name): name for name in (*companions, *(() if is_folder else (path,)))}

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import moireio
+from moireio.errors import MissingFileError
 from moireio.formats import matrices
+from moireio.formats.calculations import open_calculation
 from moireio.formats.structures import files as structure_files
 from moireio.formats.tbmodels import hdf5 as tbmodels
 
@@ -250,6 +252,8 @@ def test_files_of_with_are_read_or_named(invoke, shared, tmp_path, source):
     done = invoke("convert-h", path, "--with", tmp_path / "absent", "-o", target)
     assert (done.exit_code, target.exists()) == (1, False)
     assert done.stderr.startswith(f"error: {tmp_path / 'absent'}: no such file or folder")
+    with pytest.raises(MissingFileError, match="absent"):
+        open_calculation(str(path), companions=[str(tmp_path / "absent")])
     own = [one for one in path.parent.iterdir() if one.name.endswith(OWN)]
     words = [word for one in own for word in ("--with", one)]
     done = invoke("convert-h", path, *words, "-o", target)
