@@ -187,7 +187,11 @@ def _read_one(path: str, companions: Sequence[str]) -> OneSpin:
                 f"translate_home_cell is true: {beside.name_of('_centres.xyz')} has centres moved "
                 "away from those to which R refers, and is not used"
             )
-    return OneSpin(path, raw.weighted(images), centres, win, beside, notes)
+    weighted = raw.weighted(images)
+    matrices = weighted.with_home()
+    if matrices is not weighted:
+        notes.append(f"{path} does not list R = 0: energies of the functions are 0")
+    return OneSpin(path, matrices, centres, win, beside, notes)
 
 
 def _other_run(raw: Matrices, win: Win, mesh: tuple[int, int, int]) -> list[str]:

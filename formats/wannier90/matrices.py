@@ -96,6 +96,26 @@ class Matrices:
         ones = np.ones(len(cells), dtype=np.int64)
         return Matrices(self.comment, cells, ones, spread(self.hamiltonian), position, self.cell)
 
+    def with_home(self) -> Matrices:
+        """Return the matrices with R = 0, where a file leaves it out since all energies are 0.
+
+        Returns
+        -------
+        Matrices
+            This one where it has R = 0; else with zeros, and without positions, whose centres
+            would be there.
+        """
+        if not self.cells.any(axis=1).all():
+            return self
+        return Matrices(
+            self.comment,
+            np.concatenate([np.zeros_like(self.cells[:1]), self.cells]),
+            np.concatenate([np.ones_like(self.degeneracy[:1]), self.degeneracy]),
+            np.concatenate([np.zeros_like(self.hamiltonian[:1]), self.hamiltonian]),
+            None,
+            self.cell,
+        )
+
 
 def read_counts(file: NumberFile, columns: int) -> tuple[int, npt.NDArray[np.int64]]:
     """Read the numbers of functions and cells, and the degeneracies.

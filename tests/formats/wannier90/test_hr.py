@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from wannier_files import at_k, bands, hr_text, random_model, reference, win_text, xyz_text
+from wannier_files import at_k, bands, hr_text, random_model, reference, tb_text, win_text, xyz_text
 
 from moireio.errors import DamagedError, MoireioError
 from moireio.formats.assembly.elements import matrices_from_source
@@ -324,3 +324,19 @@ def test_companions_that_cannot_both_count(model, tmp_path):
     (tmp_path / "wt.in").write_text("&TB_FILE\nHrfile = 'x_hr.dat'\n/\n")
     with pytest.raises(MoireioError, match=r"wt\.in: is WannierTools' input"):
         files.read(str(path), companions=[str(tmp_path / "wt.in")])
+
+
+@pytest.mark.parametrize("form", ["hr", "tb"])
+def test_r_0_may_be_left_out(tmp_path, form):
+    """A chain without on-site energies; of positions nothing is known then."""
+    cells = np.array([[1, 0, 0], [-1, 0, 0]])
+    matrices = np.array([[[-1.5]], [[-1.5]]], dtype=complex)
+    path = tmp_path / f"x_{form}.dat"
+    if form == "hr":
+        path.write_text(hr_text(cells, matrices, comment="a chain"))
+    else:
+        path.write_text(tb_text(cells, matrices, CELL, np.zeros((3, 2, 1, 1)) + 0.1))
+    found = files.read(str(path))
+    assert set(found.operators) == {"hamiltonian"}
+    assert any("does not list R = 0" in note for note in found.notes)
+    np.testing.assert_allclose(bands(found, [[0.1, 0, 0]]), [[-3 * np.cos(0.2 * np.pi)]])
