@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from contextlib import contextmanager
 
 import click
@@ -267,14 +268,31 @@ def _source(source, name):
         return named_format(BLOCK)
     if row is None:
         remedy = "convert-h --list prints them; --from FORMAT names one"
-        if os.path.isdir(source):
-            files = (os.path.join(source, name) for name in sorted(os.listdir(source)))
-            known = next(
-                (name for name in files if os.path.isfile(name) and detect_format(name)), None
+        known = _known_near(source)
+        if known is not None:
+            remedy = (
+                f"name one of its files, as {known}"
+                if os.path.isdir(source)
+                else (f"{known}, which is beside it, may be what it belongs to")
             )
-            remedy = remedy if known is None else f"name one of its files, as {known}"
         raise MoireioError("is of no known format", path=source, remedy=remedy)
     return row
+
+
+def _known_near(source):
+    """Return a file of a known format in a folder, or beside a file with the same beginning."""
+    from moireio.formats.registry import detect_format
+
+    inside = os.path.isdir(source)
+    folder = source if inside else os.path.dirname(source)
+    start = "" if inside else re.split(r"[._]", os.path.basename(source))[0]
+    for name in sorted(os.listdir(folder or ".")):
+        path = os.path.join(folder, name)
+        if name.startswith(start) and os.path.isfile(path) and path != source:
+            row = detect_format(path)
+            if row is not None and (inside or row.name != BLOCK):
+                return path
+    return None
 
 
 def _format_options(words, reader, writer):

@@ -119,6 +119,7 @@ ENDS = ("openmx2h5", "deeph2h5", "make", "status", "run", "collect", "build-twis
 SPECIAL = {
     ("predict-h", "structure"): "overlap {F} | predict-h",
     ("predict-h", "dat"): "overlap {F} | predict-h",
+    ("convert-h", "deeph-file"): "convert-h {D}",
     ("convert-h", "structure"): "overlap {F}, or tb-h -m MODEL {F}, makes a block file of it",
     ("convert-h", "dat"): "overlap {F}, or tb-h -m MODEL {F}, makes a block file of it",
     ("h5-info", "structure"): "overlap {F} | h5-info",

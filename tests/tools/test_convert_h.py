@@ -177,6 +177,20 @@ def test_what_a_format_does_not_take(invoke, made, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_companion_instead_of_the_matrices(invoke, made, tmp_path):
+    """The message has the file that is to be named."""
+    invoke("convert-h", made["gr_ab"], "-o", tmp_path / "x_hr.dat", "--orthogonalise", "1x1")
+    invoke("convert-h", made["gr_ab"], "--to", "deeph", "-o", tmp_path / "d")
+    for name, text in (
+        ("x.win", f"({tmp_path / 'x_hr.dat'}, which is beside it, may be what it belongs to)"),
+        ("d/lat.dat", f"(convert-h {tmp_path / 'd'})"),
+        ("d/hamiltonians.h5", f"(convert-h {tmp_path / 'd'})"),
+    ):
+        done = invoke("convert-h", tmp_path / name, "-o", tmp_path / "y.h5")
+        assert done.exit_code == 1
+        assert text in done.stderr
+
+
 def test_of_no_known_format(invoke, tmp_path):
     (tmp_path / "notes.txt").write_text("nothing that a program wrote")
     done = invoke("convert-h", tmp_path / "notes.txt", "-o", tmp_path / "x.h5")
