@@ -130,15 +130,26 @@ def _wannier(lines: list[str]) -> str | None:
     Its ``_hr.dat`` has a comment, the numbers of functions and of lattice vectors, then the
     degeneracies; its ``_tb.dat`` has the three lattice vectors after the comment.
     """
-    rows = [line.split("!")[0].split() for line in lines[1:7]]
-    rows += [[]] * (6 - len(rows))
+    rows = [line.split("!")[0].split("#")[0].split() for line in lines[1:40]]
+    rows = [row for row in rows if row]
+    rows += [[]] * (7 - len(rows))
     whole = [_count(row, int) for row in rows]
-    if whole[:2] == [1, 1] and 0 < min(int(rows[1][0]), 15) <= whole[2] <= 15:
+    if whole[:2] == [1, 1] and _degeneracies(int(rows[1][0]), rows[2:]):
         return "a Hamiltonian of Wannier90 (_hr.dat)"
     vectors = [_count(row, float) for row in rows[:3]] == [3, 3, 3] and whole[3:5] == [1, 1]
-    if vectors and 0 < min(int(rows[4][0]), 15) <= whole[5] <= 15:
+    if vectors and _degeneracies(int(rows[4][0]), rows[5:]):
         return "a Hamiltonian of Wannier90 (_tb.dat)"
     return None
+
+
+def _degeneracies(cells: int, rows: list[list[str]]) -> bool:
+    """Return whether lines begin with degeneracies: up to 15 in a line, all, or one in each."""
+    counts = [_count(row, int) for row in rows]
+    if 0 < min(cells, 15) <= counts[0] <= 15 or 0 < cells == counts[0]:
+        return True
+    after = rows[cells : cells + 1]  # a line of the first R, where it is among these
+    followed = len(after[0]) in (3, 7) if after else len(rows) > 15
+    return cells > 1 and followed and counts[:cells] == [1] * min(cells, len(rows))
 
 
 def _count(words: list[str], number: Callable[[str], float]) -> int:

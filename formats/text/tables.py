@@ -221,7 +221,7 @@ class NumberFile:
         expected : str
             What they are.
         count : int, optional
-            How many are needed; a comment may follow them. By default all of the line.
+            How many are needed; more may follow. By default all of the line, up to a comment.
         most : int
             Largest magnitude.
 
@@ -231,7 +231,7 @@ class NumberFile:
             The numbers.
         """
         text = self.line(expected)
-        words = text.split()
+        words = text.split("!")[0].split("#")[0].split()
         try:
             values = [int(word) for word in (words if count is None else words[:count])]
         except ValueError:

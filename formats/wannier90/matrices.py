@@ -134,7 +134,9 @@ def read_counts(file: NumberFile, columns: int) -> tuple[int, npt.NDArray[np.int
     degeneracy : (n_cells,) array of int64
         One for each R. Numbers beyond the last in its line are ignored: some programs write them.
     """
+    file.skip_blank()
     (n,) = file.whole("the number of Wannier functions", 1, MOST_FUNCTIONS)
+    file.skip_blank()
     (count,) = file.whole("the number of lattice vectors R", 1, MOST_CELLS)
     if n < 1 or count < 1:
         file.fail(f"{n} functions and {count} lattice vectors: both must be positive")
@@ -142,6 +144,7 @@ def read_counts(file: NumberFile, columns: int) -> tuple[int, npt.NDArray[np.int
     file.require_room(count * n * n, columns, announced)
     degeneracy: list[int] = []
     while len(degeneracy) < count:
+        file.skip_blank()
         values = file.whole("degeneracies of R", most=MOST_CELLS)
         if min(values) < 1:
             file.fail(f"a degeneracy of {min(values)}: 1 or more expected")
@@ -164,9 +167,9 @@ def read_matrices(path: str) -> Matrices:
     """
     with NumberFile(path) as file:
         file.line("a comment")
-        vectors = len(
-            file.line("the number of functions or a lattice vector").split("!")[0].split()
-        )
+        file.skip_blank()
+        line = file.line("the number of functions or a lattice vector")
+        vectors = len(line.split("!")[0].split("#")[0].split())
     return read_tb(path) if vectors == 3 else read_hr(path)
 
 

@@ -340,3 +340,22 @@ def test_r_0_may_be_left_out(tmp_path, form):
     assert set(found.operators) == {"hamiltonian"}
     assert any("does not list R = 0" in note for note in found.notes)
     np.testing.assert_allclose(bands(found, [[0.1, 0, 0]]), [[-3 * np.cos(0.2 * np.pi)]])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda head: [head[0], "", *head[1:3], "", *head[3:], ""],
+        lambda head: [head[0], f"{head[1]}  # functions", f"{head[2]} ! R", *head[3:]],
+        lambda head: [*head[:3], *" ".join(head[3:]).split()],
+        lambda head: [*head[:3], " ".join(head[3:])],
+        lambda head: [*head[:3], *(f"{line}  ! degeneracies" for line in head[3:])],
+    ],
+)
+def test_other_programs_write_the_head_in_other_ways(model, change):
+    path, _, _ = model
+    expected = files.read(str(path)).hamiltonian.data
+    lines = path.read_text().split("\n")
+    path.write_text("\n".join([*change(lines[:5]), *lines[5:]]))
+    np.testing.assert_array_equal(files.read(str(path)).hamiltonian.data, expected)
+    assert files.detect(str(path))
