@@ -169,7 +169,10 @@ class _Reader:
         return named_lattice(latname, [x for row in rows for x in self.numbers(row, len(row[1]))])
 
     def read(self, latname: str | None) -> Stru:
-        (constant,) = self.numbers(self.section("LATTICE_CONSTANT")[0], 1)
+        row = self.section("LATTICE_CONSTANT")[0]
+        (constant,) = self.numbers(row, 1)
+        if constant <= 0:
+            self.fail(row[0], f"a positive lattice constant expected, found {shown(row[2])}")
         unit = constant * BOHR
         cell = unit * self.vectors(latname)
         labels, positions, marks = self._atoms(cell, unit)

@@ -6,6 +6,7 @@ import numpy as np
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
+from moireio.formats.assembly.plain import is_orthogonal
 from moireio.operators.blocks import OperatorSource
 from moireio.operators.catalogue import operator_type
 from moireio.operators.views import ArraySource
@@ -26,9 +27,9 @@ def require_orthogonal(calculation: Calculation, program: str) -> None:
     Raises
     ------
     MoireioError
-        If the basis is not orthogonal.
+        If S is not 1.
     """
-    if not calculation.basis.orthogonal:
+    if not is_orthogonal(calculation):
         raise MoireioError(
             f"its orbitals overlap, and models of {program} have S = 1",
             path=calculation.label,

@@ -112,7 +112,7 @@ def plain_hamiltonian(
 
 
 def is_orthogonal(calculation: Calculation) -> bool:
-    """Return whether S = 1, by the basis or by the overlap.
+    """Return whether S = 1, by the overlap or, without one, by the basis.
 
     Parameters
     ----------
@@ -124,11 +124,9 @@ def is_orthogonal(calculation: Calculation) -> bool:
     bool
         False also where S is not known.
     """
-    if calculation.basis.orthogonal:
-        return True
     overlap = calculation.overlap
     if overlap is None:
-        return False
+        return calculation.basis.orthogonal
     pairs, sizes = overlap.pairs, overlap.sizes
     own = np.zeros(len(pairs), dtype=bool)
     own[pairs.onsite()] = True

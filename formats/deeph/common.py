@@ -4,7 +4,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -113,6 +113,11 @@ class DataFolder(ABC):
             raise MoireioError(f"has no {wanted}", path=label or self.path, remedy=remedy)
 
         notes = list(self.notes)
+        if self.basis.orthogonal and "overlap" in present:
+            self.basis = replace(self.basis, orthogonal=False)
+            notes.append(
+                f"its orbitals are called orthogonal, but it has {self.names['overlap']}: S counts"
+            )
         for name, letter in (("hamiltonian", "H"), ("overlap", "S")):
             if name not in present:
                 notes.append(f"no {self.names[name]}: {letter} is not known")
@@ -225,7 +230,7 @@ class DataFolder(ABC):
 
     def _look_at_overlap(self, present: Sequence[str]) -> tuple[bool, str | None]:
         """Return whether S shows that all R have the wrong sign, and a note if it fits neither."""
-        if "overlap" not in present or self.basis.orthogonal:
+        if "overlap" not in present:
             return False, None
         try:
             return look_at(self.structure, self.basis, self.stored("overlap"))

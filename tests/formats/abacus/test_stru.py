@@ -79,6 +79,7 @@ def test_coordinates(tmp_path, kind, positions):
         ("\n2\n@B", "\n3\n@B", "ends after 2 of 3 O"),
         ("LATTICE_VECTORS", "LATTICE_PARAMETERS", "no LATTICE_VECTORS"),
         ("2.0  #", "x  #", "line 10: 1 numbers expected"),
+        ("2.0  #", "-2.0  #", "line 10: a positive lattice constant expected"),
         ("3 0 0\n", "3 0\n", "line 12: 3 numbers expected"),
         ("LATTICE_CONSTANT", "ATOMIC_SPECIES", "for the second time"),
     ],

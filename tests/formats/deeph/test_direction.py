@@ -1,12 +1,18 @@
 """Data folders whose R have the wrong sign."""
 
+import json
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
 from deeph_systems import LAYOUTS, system
 
 from moireio.blockfile.calculation import read as read_blocks
+from moireio.blockfile.convert import Conversion, convert
+from moireio.errors import MoireioError
 from moireio.formats.deeph import dock, folder
+from moireio.formats.wannier90 import files as wannier90
 
 
 @pytest.fixture
@@ -67,3 +73,28 @@ def test_atoms_of_another_structure_are_noted(tmp_path, calculation, layout):
     for _ in range(2):
         with opened.calculation() as found:
             assert any("rule of two-centre integrals" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_overlap_of_orbitals_that_are_called_orthogonal_counts(tmp_path, calculation, layout):
+    write, reader = LAYOUTS[layout]
+    write(calculation, str(tmp_path / "a"))
+    path = tmp_path / "a" / "info.json"
+    info = json.loads(path.read_text())
+    info["orthogonal_basis" if layout == "dock" else "isorthogonal"] = True
+    path.write_text(json.dumps(info))
+    with reader(str(tmp_path / "a")) as found:
+        assert any("called orthogonal" in note for note in found.notes)
+        assert not found.basis.orthogonal
+        with pytest.raises(MoireioError, match="overlap is not 1"):
+            wannier90.write(found, str(tmp_path / "x_hr.dat"))
+    with convert_to(tmp_path, calculation) as block:  # where a block file has both
+        assert block.basis.orthogonal
+        with pytest.raises(MoireioError, match="overlap is not 1"):
+            wannier90.write(block, str(tmp_path / "x_hr.dat"))
+
+
+def convert_to(folder, calculation):
+    both = replace(calculation, basis=replace(calculation.basis, orthogonal=True))
+    convert(both, str(folder / "both.h5"), Conversion("convert-h"))
+    return read_blocks(str(folder / "both.h5"))
