@@ -116,7 +116,7 @@ def _write_matrix(stream: IO[str], matrix: Any, scale: float) -> None:
     for row, column, value in zip(
         (found.row[order] + 1).tolist(),
         (found.col[order] + 1).tolist(),
-        (scale * found.data[order]).tolist(),
+        (scale * found.data.real[order]).tolist(),
         strict=True,
     ):
         digits, power = f"{value:.16E}".split("E")

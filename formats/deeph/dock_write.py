@@ -15,7 +15,7 @@ import os
 import numpy as np
 
 from moireio.blockfile.calculation import Calculation
-from moireio.errors import MoireioError
+from moireio.errors import MoireioError, naming
 from moireio.formats.deeph.dock import DockFolder
 from moireio.formats.deeph.split import HKB
 from moireio.formats.deeph.write_common import (
@@ -52,7 +52,8 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
     found = contents(calculation)
     with write_folder(path, FILES.__contains__, force) as folder:
         for name, source in found.operators.items():
-            _write_operator(os.path.join(folder, DockFolder.names[name]), source)
+            with naming(calculation.label):
+                _write_operator(os.path.join(folder, DockFolder.names[name]), source)
         with open(os.path.join(folder, "POSCAR"), "w", encoding="utf-8") as stream:
             stream.write(_poscar(found))
         with open(os.path.join(folder, "info.json"), "w", encoding="utf-8") as stream:
@@ -69,9 +70,19 @@ def _write_operator(path: str, source: OperatorSource) -> None:
         shapes = np.stack([sizes[pairs.i], sizes[pairs.j]], axis=1).astype(np.int64)
         file.create_dataset("chunk_shapes", data=shapes)
         file.create_dataset("chunk_boundaries", data=bounds)
-        entries = file.create_dataset("entries", (int(bounds[-1]),), source.meta.dtype)
+        dtype = np.dtype(source.meta.dtype)
+        is_real = source.meta.spin != "spinor"
+        dtype = np.zeros(1, dtype).real.dtype if is_real else dtype
+        entries = file.create_dataset("entries", (int(bounds[-1]),), dtype)
         for span, offsets, data in runs(source):
             begin = int(bounds[span.start])
+            if is_real and np.iscomplexobj(data):
+                if data.imag.any():
+                    raise MoireioError(
+                        f"has a complex {source.meta.name} without spinors; DeepH-dock's is real",
+                        remedy="write the format deeph",
+                    )
+                data = data.real
             entries[begin : begin + int(offsets[-1])] = data
 
 

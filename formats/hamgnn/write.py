@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError, naming
+from moireio.formats.assembly.elements import has_imaginary_parts
 from moireio.formats.hamgnn.slots import CODES, HARTREE, Slots, smallest
 from moireio.operators.blocks import components, row_bytes, slab_bounds
 from moireio.runtime.files import require_free, write_whole
@@ -98,6 +99,11 @@ def graph(
         raise MoireioError("lacks H or S; HamGNN needs both", path=label)
     H = calculation.hamiltonian
     with naming(label):
+        for source in (H, calculation.overlap):
+            if source.meta.spin != "spinor" and has_imaginary_parts(source):
+                raise MoireioError(
+                    f"has a complex {source.meta.name} without spinors; HamGNN's is real"
+                )
         shells = {}
         for name in structure.species_names:
             species = calculation.basis[name]

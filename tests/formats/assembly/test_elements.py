@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from foreign_levels import levels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moireio.errors import DamagedError, MoireioError
+from moireio.formats import matrices
 from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source, source_from_matrices
 from moireio.formats.assembly.orders import ABACUS, NATURAL, OPENMX, SIESTA
+from moireio.formats.registry import named_format
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.structure import Structure
 
@@ -139,3 +142,43 @@ def test_collinear():
     for channel in range(2):
         for cell, matrix in zip(cells.tolist(), found[channel], strict=True):
             assert np.array_equal(matrix.toarray(), 2 * both[channel][CELLS.index(cell)])
+
+
+WRITTEN = {
+    "abacus": "a", "cp2k": "a", "deeph": "a", "deeph-dock": "a", "deeph-dock ": "a", "deeptb": "a",
+    "hamgnn": "x.npz", "siesta": "x.HSX", "tbmodels": "x.hdf5", "wannier90": "x_hr.dat",
+    "wanniertools": "wt_hr.dat",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("program", WRITTEN)
+@pytest.mark.parametrize("phase", [1, 1j, np.exp(0.7j)])
+def test_no_format_loses_imaginary_parts(tmp_path, program, phase):
+    """Numbers that are complex by their type, or by what they are: kept, or refused in a line."""
+    if program == "siesta":
+        pytest.importorskip("sisl")
+    sites = program in ("tbmodels", "wannier90")
+    structure = Structure(3 * np.eye(3), np.zeros((1, 3)), [6], [0], ["C"], [True, False, False])
+    h = {(n, 0, 0): np.array([[value]], dtype=complex) for n, value in
+         ((0, 0.5), (1, phase), (-1, np.conj(phase)))}  # fmt: skip
+    given = {"cell": 3 * np.eye(3), "centres": np.zeros((1, 3))} if sites else {
+        "overlap": {(0, 0, 0): np.eye(1)}, "structure": structure, "shells": {"C": [0]}
+    }  # fmt: skip
+    calculation = matrices.read(h, **given)
+    expected = [0.5 + 2 * (phase * np.exp(2j * np.pi * k)).real for k in (0.1, -0.3)]
+    row = named_format(program.strip())
+    try:
+        row.write(calculation, str(tmp_path / WRITTEN[program]))
+    except MoireioError as error:
+        refusal = str(error)
+    else:
+        refusal = None
+    if refusal is not None:
+        assert "complex" in refusal
+        assert phase != 1
+        assert list(tmp_path.iterdir()) == []
+        return
+    options = {"code": "openmx"} if program == "hamgnn" else {}
+    with row.read(str(tmp_path / WRITTEN[program]), **options) as found:
+        bands = [levels(found, [k, 0, 0])[0, 0] for k in (0.1, -0.3)]
+    np.testing.assert_allclose(bands, expected, atol=1e-5)
