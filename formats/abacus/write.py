@@ -136,7 +136,9 @@ def _fill(calculation: Calculation, arrangement: _Arrangement, folder: str) -> N
     orbitals = arrangement.map(calculation, spinor)
     inside = _inside(source, calculation.structure)
     cells, channels = matrices_from_source(inside, orbitals)
-    if not spinor:
+    if spinor:  # in parentheses, by which nspin = 4 is known
+        channels = [[matrix.astype(complex) for matrix in one] for one in channels]
+    else:
         channels = [[matrix.real for matrix in one] for one in channels]
     of_overlap, overlaps = _overlap(calculation, arrangement)
     if spinor:

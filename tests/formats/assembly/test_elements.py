@@ -145,7 +145,7 @@ def test_collinear():
 
 
 WRITTEN = {
-    "abacus": "a", "cp2k": "a", "deeph": "a", "deeph-dock": "a", "deeph-dock ": "a", "deeptb": "a",
+    "abacus": "a", "cp2k": "a", "deeph": "a", "deeph-dock": "a", "deeptb": "a",
     "hamgnn": "x.npz", "siesta": "x.HSX", "tbmodels": "x.hdf5", "wannier90": "x_hr.dat",
     "wanniertools": "wt_hr.dat",
 }  # fmt: skip
@@ -166,7 +166,7 @@ def test_no_format_loses_imaginary_parts(tmp_path, program, phase):
     }  # fmt: skip
     calculation = matrices.read(h, **given)
     expected = [0.5 + 2 * (phase * np.exp(2j * np.pi * k)).real for k in (0.1, -0.3)]
-    row = named_format(program.strip())
+    row = named_format(program)
     try:
         row.write(calculation, str(tmp_path / WRITTEN[program]))
     except MoireioError as error:
@@ -182,3 +182,34 @@ def test_no_format_loses_imaginary_parts(tmp_path, program, phase):
     with row.read(str(tmp_path / WRITTEN[program]), **options) as found:
         bands = [levels(found, [k, 0, 0])[0, 0] for k in (0.1, -0.3)]
     np.testing.assert_allclose(bands, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("program", WRITTEN)
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_spinors_of_real_numbers(tmp_path, program, dtype):
+    """H with σ_x and σ_z alone, kept as real or as complex numbers."""
+    if program == "siesta":
+        pytest.importorskip("sisl")
+    sites = program in ("tbmodels", "wannier90")
+    structure = Structure(3 * np.eye(3), np.zeros((1, 3)), [6], [0], ["C"], [True, False, False])
+    hop = np.array([[-1.0, 0.3], [0.2, -0.8]])
+    h = {(0, 0, 0): np.array([[0.5, 0.1], [0.1, -0.5]]), (1, 0, 0): hop, (-1, 0, 0): hop.T}
+    of_atoms = {"overlap": {(0, 0, 0): np.eye(1)}, "structure": structure, "shells": {"C": [0]}}
+    of_sites = {"cell": 3 * np.eye(3), "centres": np.zeros((1, 3))}
+    calculation = matrices.read(
+        {R: matrix.astype(dtype) for R, matrix in h.items()},
+        spinor="blocks",
+        **(of_sites if sites else of_atoms),
+    )
+    row, target = named_format(program), str(tmp_path / WRITTEN[program])
+    if program == "cp2k":
+        with pytest.raises(MoireioError, match="spinors"):
+            row.write(calculation, target)
+        return
+    row.write(calculation, target)
+    options = {"hamgnn": {"code": "openmx"}, "tbmodels": {"spinor": "blocks"}}
+    k = 0.17
+    expected = np.linalg.eigvalsh(sum(np.exp(2j * np.pi * k * R[0]) * m for R, m in h.items()))
+    with row.read(target, **options.get(program, {})) as found:
+        assert found.hamiltonian.meta.spin == "spinor"
+        np.testing.assert_allclose(levels(found, [k, 0, 0])[0], expected, atol=1e-5)
