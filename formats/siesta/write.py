@@ -56,7 +56,7 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
     require_free(path, force=force, inputs=calculation.files)
     structure = calculation.structure
     require_labels(structure, "SIESTA", calculation.label)
-    for name in structure.species_names:
+    for name in dict.fromkeys(structure.species_of_atoms):
         if len(name.encode()) > LONGEST_LABEL or not name.isascii():
             raise MoireioError(
                 f"the name {name!r} is no label of SIESTA: {LONGEST_LABEL} ASCII letters at most",

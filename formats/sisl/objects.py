@@ -300,7 +300,7 @@ def _supercell(geometry: Any, cells: np.ndarray, matrices: Sequence[Any], n: int
 def _atoms(sisl: Any, structure: Structure, basis: Basis) -> list[Any]:
     """Return sisl's atoms; n and zeta, which moireio does not know, count the shells of each l."""
     made = {}
-    for name in structure.species_names:
+    for name in dict.fromkeys(structure.species_of_atoms):
         species = basis[name]
         reach = species.cutoff or -1.0
         seen: Counter[tuple[int, int]] = Counter()

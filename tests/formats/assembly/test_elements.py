@@ -6,6 +6,7 @@ from foreign_levels import levels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moireio.blockfile.convert import Conversion, convert
 from moireio.errors import DamagedError, MoireioError
 from moireio.formats import matrices
 from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source, source_from_matrices
@@ -213,3 +214,29 @@ def test_spinors_of_real_numbers(tmp_path, program, dtype):
     with row.read(target, **options.get(program, {})) as found:
         assert found.hamiltonian.meta.spin == "spinor"
         np.testing.assert_allclose(levels(found, [k, 0, 0])[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("program", [*WRITTEN, "moireio"])
+def test_species_without_atoms(tmp_path, program):
+    """A structure may list species that none of its atoms is of, as after atoms were cut away."""
+    if program == "siesta":
+        pytest.importorskip("sisl")
+    structure = Structure(
+        3 * np.eye(3), [[0, 0, 0], [1, 1, 1]], [6, 1], [1, 3], ["O", "C", "N", "H"], [True] * 3
+    )
+    shells = {"O": [0, 1], "C": [0, 1], "N": [2], "H": [0]}
+    calculation = matrices.read(
+        {(0, 0, 0): np.diag(np.arange(5.0))},
+        {(0, 0, 0): np.eye(5)},
+        structure=structure,
+        shells=shells,
+    )
+    target = str(tmp_path / ("x.h5" if program == "moireio" else WRITTEN[program]))
+    if program == "moireio":
+        convert(calculation, target, Conversion("convert-h", check=True))
+    else:
+        named_format(program).write(calculation, target)
+    options = {"hamgnn": {"code": "openmx"}}
+    with named_format(program).read(target, **options.get(program, {})) as found:
+        np.testing.assert_allclose(levels(found, [0.1, 0.2, 0.3])[0], np.arange(5), atol=1e-5)
+        assert len(found.structure) == 2
