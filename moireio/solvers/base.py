@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum
 
 
+class Products(Protocol):
+    """Products with H and S of one k point, in double precision."""
+
+    def overlap(self, vectors: npt.NDArray) -> npt.NDArray:
+        """Return S times (n, b) vectors, in the phases of H(k)."""
+        ...
+
+    def shifted(self, vectors: npt.NDArray, sigma: float) -> npt.NDArray:
+        """Return H − σS times (n, b) vectors, in the phases of H(k); σ in eV."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class EigenProblem:
     """H ψ = E S ψ at one k point, assembled on demand.
@@ -32,11 +44,14 @@ class EigenProblem:
         S; None where the basis is orthogonal.
     k : (3,) array
         Fractional coordinates.
+    products : Products, optional
+        Products that take less time and memory than those of sparse matrices.
     """
 
     hamiltonian: "BlochSum"
     overlap: "BlochSum | None"
     k: npt.ArrayLike
+    products: Products | None = None
 
     @property
     def n_orbitals(self) -> int:

@@ -147,7 +147,7 @@ class Pencil:
         """Return whether a problem has this pattern."""
         return problem.hamiltonian is self._sums[0] and problem.overlap is self._sums[1]
 
-    def memory(self, itemsize, single, economical):
+    def memory(self, itemsize, single, economical, products=False):
         """Return about how many bytes matrices and patterns take beside factors.
 
         Parameters
@@ -158,6 +158,8 @@ class Pencil:
             Factors in single precision, whose solutions are corrected with H − σS.
         economical : bool
             Products with upper triangles only.
+        products : bool
+            A problem has products of its own.
 
         Returns
         -------
@@ -169,13 +171,13 @@ class Pencil:
         held += sum(operator.nbytes for operator in self._sums if operator is not None)
         if self._kept is not None:
             held += self._every.memory(itemsize, False, True)[0] + self._kept.nbytes
-        whole, products = False, 0
-        if single:
+        own, whole, products = products, False, 0
+        if single and not own:
             whole = not economical
             products += count * itemsize * (2 if whole else 1)
-        if self._repeats():  # a quarter of the elements, with columns and their order
+        if self.repeats():  # a quarter of the elements, with columns and their order
             products += count // 4 * (itemsize + 8) * (1 if economical else 2)
-        elif self._sums[1] is not None:
+        elif self._sums[1] is not None and not own:
             whole |= not economical
             products += count * itemsize * (1 if economical else 2)
         if whole:
@@ -183,7 +185,7 @@ class Pencil:
         factorised = count * itemsize * (3 if single else 2) // 2
         return held + factorised, held + products
 
-    def _repeats(self):
+    def repeats(self):
         """Return whether S is the same for each of two spins."""
         if self._kept is not None or self._sums[1] is None:
             return False
@@ -270,7 +272,7 @@ class Pencil:
         upper : bool
             It is the upper triangle.
         """
-        if self._repeats():
+        if self.repeats():
             s, rows = self._one_spin()
             if economical:
                 indptr, indices = s.upper_pattern()
@@ -294,7 +296,7 @@ class Pencil:
         indptr, indices, values : arrays
             Arrays of CSR, columns ascending.
         """
-        if self._repeats():
+        if self.repeats():
             s, _ = self._one_spin()
             return *s.upper_pattern(), s.upper_values(problem.k)
         return self.indptr, self.indices, self.overlap_values(problem)

@@ -1,5 +1,7 @@
 """Sparse eigenproblems on factors by Pardiso or SuperLU."""
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -258,7 +260,7 @@ class SparseSolver(InertiaSearch):
     def fit(self, problem: EigenProblem, bands: int, states: bool, limit: float) -> None:
         """Save memory as far as a limit demands (see `moireio.solvers.base.Solver`)."""
         if self.memory(problem, bands, states) > limit:
-            self._economical |= {DOUBLE, SINGLE_RECYCLED, SINGLE_RITZ}
+            self._economical |= {DOUBLE, SINGLE_RECYCLED, SINGLE_RITZ, SINGLE_ROUGH}
         need = self.memory(problem, bands, states)
         if need > limit:
             remedy = "raise `memory`"
@@ -278,7 +280,10 @@ class SparseSolver(InertiaSearch):
         factors = factor.memory * (2 if double and self._mode != DOUBLE else 1)
         mode = DOUBLE if double else self._mode
         factorising, solving = self._pencil.memory(
-            factor.dtype.itemsize, mode != DOUBLE, self._is_economical(mode)
+            factor.dtype.itemsize,
+            mode != DOUBLE,
+            self._is_economical(mode),
+            problem.products is not None,
         )
         columns = min(problem.n_orbitals, 10 * min(bands, SLICE) + 100)
         vectors = 2 * problem.n_orbitals * columns * factor.dtype.itemsize
@@ -298,7 +303,8 @@ class SparseSolver(InertiaSearch):
         if not keep:
             self._factoriser.forget()
         values = self._pencil.shifted(problem, sigma, keep)
-        factor = self._factor(values)
+        own = problem.products and functools.partial(problem.products.shifted, sigma=sigma)
+        factor = self._factor(values, own)
         below = self._factoriser.negative(factor, values)
         if removed is None:
             return factor, below
@@ -370,16 +376,16 @@ class SparseSolver(InertiaSearch):
         removed = self._removed_vectors(problem)
         return problem.n_orbitals - (0 if removed is None else removed.shape[1])
 
-    def _factor(self, values):
+    def _factor(self, values, product=None):
         """Return the factors of a matrix of the pattern, with solutions as the mode demands."""
         n = len(self._pencil.indptr) - 1
         factor = self._factoriser.factorise(values, self._mode != DOUBLE, keep=n < LARGE)
         if self._mode == DOUBLE:
             return factor
-        if self._is_economical(self._mode):
-            product = mkl.Product(self._pencil.triangle(values), self._threads, upper=True)
-        else:
-            product = mkl.Product(self._pencil.whole(values), self._threads)
+        if product is None:
+            upper = self._is_economical(self._mode)
+            matrix = (self._pencil.triangle if upper else self._pencil.whole)(values)
+            product = mkl.Product(matrix, self._threads, upper)
         if self._mode == SINGLE_ROUGH:
             return RoughFactor(factor, product, self.options.accuracy)
         if self._mode == SINGLE_RECYCLED:
@@ -473,6 +479,8 @@ class SparseSolver(InertiaSearch):
         """Return the product with S."""
         if problem.overlap is None:
             return np.copy
+        if problem.products is not None and not self._pencil.repeats():
+            return problem.products.overlap
         economical = self._mkl and self._is_economical(self._mode)
         matrix, rows, upper = self._pencil.overlap(problem, economical)
         product = mkl.Product(matrix, self._threads, upper) if self._mkl else matrix.__matmul__

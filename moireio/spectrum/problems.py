@@ -23,6 +23,7 @@ from moireio.spectrum.choice import SolverChoice
 if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum
     from moireio.spectrum.anchors.anchor import Anchor
+    from moireio.spectrum.anchors.products import BlochProducts
     from moireio.system.structure import Structure
 
 Task = tuple[int, int]  # spin channel, k point
@@ -99,6 +100,7 @@ class EigenproblemSet:
         self.accuracy: dict[int, Accuracy] = {}
         self.found: dict[int, list[Anchor]] = {}
         self._wider: dict[int, AnchoredRange] = {}
+        self._products: dict[int, BlochProducts] = {}
         self.keep_anchor: Callable[[int, Anchor], object] | None = None
         self.restored: Mapping[int, Sequence[Anchor]] = {}
         self.confirmed: Mapping[Task, npt.NDArray] = {}
@@ -267,13 +269,13 @@ class EigenproblemSet:
             yield from (((channel, p), parts[p], None) for p in points)
             return
         assert self._structure is not None
-        self._processes(states=True)
         self.solver.use_threads(self._jobs)
         if hasattr(self.solver, "keep_factor"):
             self.solver.keep_factor = True
 
         def solve(place: int, bands: tuple[int, int], use: Use) -> Anchor:
             k, first, states = self._k[points[place]], bands[0], np.zeros((self.shape[2], 0))
+            self._processes(states=True)
             problem = self._problem(channel, points[place])
             with blas_beside_mkl():
                 if use is Use.ANCHOR and hasattr(self.solver, "eigenpairs_and_more"):
@@ -300,6 +302,9 @@ class EigenproblemSet:
             if self.keep_anchor is not None:
                 self.keep_anchor(channel, anchor)
 
+        def made(products: "BlochProducts") -> None:
+            self._products[channel] = products
+
         def count(place: int, energy: float) -> int:
             return self.count_below(channel, points[place], energy)
 
@@ -312,6 +317,7 @@ class EigenproblemSet:
             solve,
             replace(settings, anchors=known),
             respond=getattr(self.solver, "respond", None),
+            made=made,
             channel=channel,
             threads=self._jobs,
             memory=self._choice.memory,
@@ -326,14 +332,17 @@ class EigenproblemSet:
             },
         )
         table: dict[int, npt.NDArray] = {}
-        for place, energies, states, accuracy in found:
-            self.accuracy[channel] = accuracy
-            task = channel, points[place]
-            table[points[place]] = energies
-            kept = states
-            if reduce is not None:
-                kept = reduce(self._problem(*task), energies, states)
-            yield task, energies, kept
+        try:
+            for place, energies, states, accuracy in found:
+                self.accuracy[channel] = accuracy
+                task = channel, points[place]
+                table[points[place]] = energies
+                kept = states
+                if reduce is not None:
+                    kept = reduce(self._problem(*task), energies, states)
+                yield task, energies, kept
+        finally:
+            self._products.pop(channel, None)
         self._wider[channel] = AnchoredRange(band_range, table, self.accuracy[channel])
 
     def notes(self) -> list[str]:
@@ -402,7 +411,9 @@ class EigenproblemSet:
         return energies, states
 
     def _problem(self, channel: int, point: int) -> EigenProblem:
-        return EigenProblem(self._sums[channel], self._overlap, self._k[point])
+        k, products = self._k[point], self._products.get(channel)
+        own = None if products is None else products.at(k)
+        return EigenProblem(self._sums[channel], self._overlap, k, own)
 
     def _processes(self, states: bool) -> int:
         """Return how many processes may solve problems, or refuse them for want of memory.
@@ -422,6 +433,8 @@ class EigenproblemSet:
             return 1
         if states not in self._n_fitting:
             limit = usable_memory(self._choice.memory)
+            if self._choice.memory is not None:
+                limit -= sum(products.nbytes for products in self._products.values())
             largest = self._largest_problem(), self._bands, states
             self.solver.fit(*largest, limit)
             self._n_fitting[states] = max(1, int(limit / self.solver.memory(*largest)))

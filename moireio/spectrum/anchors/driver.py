@@ -45,6 +45,7 @@ def anchored_levels(
     settings: Anchoring,
     *,
     respond: Respond | None = None,
+    made: Callable[[BlochProducts], None] | None = None,
     channel: int = 0,
     threads: int = 1,
     memory: float | None = None,
@@ -73,6 +74,8 @@ def anchored_levels(
         Tolerance, and anchors that are known.
     respond : callable, optional
         Returns solutions of (H − σS) x = b with the factors that `solve` had last, or None.
+    made : callable, optional
+        Called with products of H and S before the first solution, which may use them.
     channel : int
         Spin channel.
     threads : int
@@ -116,7 +119,10 @@ def anchored_levels(
         products = BlochProducts(hamiltonian, overlap, structure, threads)
         lines, pieces, nodes = _pieces(products, k, structure)
         needed += nodes * (GRAMS * 16.0) * columns**2  # products at the nodes of one line or plane
+        if made is not None and needed < limit:
+            made(products)
     if needed >= limit:
+        products = None
         pieces.clear()
         accuracy.notes.append(
             f"states of {EXPECTED} anchors need about {size_text(needed)}, {size_text(limit)} may "

@@ -179,6 +179,21 @@ class BlochProducts:
         self._multiply(k, vectors, put, single=single)
         return h, s
 
+    def at(self, k: npt.ArrayLike) -> "ProductsAt":
+        """Return the products at one k, in the phases of H(k).
+
+        Parameters
+        ----------
+        k : (3,) array
+            Fractional coordinates.
+
+        Returns
+        -------
+        ProductsAt
+            For a solver.
+        """
+        return ProductsAt(self, k)
+
     def overlap(self, k: npt.ArrayLike, vectors: npt.NDArray) -> npt.NDArray[np.complex128]:
         """Return S(k) V in the gauge with positions.
 
@@ -211,20 +226,26 @@ class BlochProducts:
         put: Callable[[_Cluster, slice, npt.NDArray], None],
         only_overlap: bool = False,
         single: bool = False,
+        positions: bool = True,
     ) -> None:
-        """Call `put` with the products of each cluster and some vectors."""
+        """Call `put` with the products of each cluster and some vectors.
+
+        Vectors are in the gauge with positions, or in the phases of H(k); then they may be real.
+        """
         k = np.asarray(k, dtype=float)
-        phase = self.phases(k)
-        kind = np.complex64 if single else np.complex128
-        number = np.finfo(kind).dtype if self.is_real else kind
-        turned = (phase[:, None] * vectors).astype(kind, copy=False)
+        real = np.dtype(np.float32 if single else np.float64)
+        kind = np.dtype(f"c{2 * real.itemsize}") if positions or np.iscomplexobj(vectors) else real
+        number = real if self.is_real else kind
+        phase = self.phases(k) if positions else np.ones(self.n_orbitals, kind)
+        turned = np.ascontiguousarray(phase[:, None] * vectors if positions else vectors, kind)
 
         def work(cluster: _Cluster) -> None:
             size = len(cluster.rows)
             matrix = cluster.matrix[size:] if only_overlap else cluster.matrix
             matrix = matrix.astype(number, copy=False)
             outside = np.flatnonzero(cluster.cells.any(axis=1))
-            factor = np.exp(2j * np.pi * (cluster.cells[outside] @ k))[:, None].astype(kind)
+            factor = np.exp(2j * np.pi * (cluster.cells[outside] @ k))[:, None]
+            factor = (factor if kind != real else np.rint(factor.real)).astype(kind)
             back = np.tile(phase[cluster.rows].conj(), len(matrix) // size)[:, None]
             for begin in range(0, vectors.shape[1], COLUMNS):
                 part = slice(begin, begin + COLUMNS)
@@ -239,6 +260,67 @@ class BlochProducts:
         with blas_threads(1), ThreadPoolExecutor(self._threads) as pool:
             for _ in pool.map(work, self._clusters):
                 pass
+
+
+class ProductsAt:
+    """Products with H and S of one k, in the phases of H(k) (see `moireio.solvers.base.Products`).
+
+    Parameters
+    ----------
+    products : BlochProducts
+        Of all k.
+    k : (3,) array
+        Fractional coordinates.
+    """
+
+    def __init__(self, products: BlochProducts, k: npt.ArrayLike) -> None:
+        self._products, self._k = products, k
+
+    def overlap(self, vectors: npt.NDArray) -> npt.NDArray:
+        """Return S times vectors.
+
+        Parameters
+        ----------
+        vectors : (n, b) array
+            Real ones only where H and S are real at this k.
+
+        Returns
+        -------
+        (n, b) array
+            Of the type of the vectors.
+        """
+        out = np.empty(vectors.shape, vectors.dtype)
+
+        def put(cluster: _Cluster, part: slice, product: npt.NDArray) -> None:
+            out[cluster.rows, part] = product
+
+        self._products._multiply(self._k, vectors, put, only_overlap=True, positions=False)
+        return out
+
+    def shifted(self, vectors: npt.NDArray, sigma: float) -> npt.NDArray:
+        """Return H − σS times vectors.
+
+        Parameters
+        ----------
+        vectors : (n, b) array
+            Real ones only where H and S are real at this k.
+        sigma : float
+            eV.
+
+        Returns
+        -------
+        (n, b) array
+            Of the type of the vectors.
+        """
+        out = np.empty(vectors.shape, vectors.dtype)
+
+        def put(cluster: _Cluster, part: slice, product: npt.NDArray) -> None:
+            size = len(cluster.rows)
+            below = vectors[cluster.rows, part] if len(product) == size else product[size:]
+            out[cluster.rows, part] = product[:size] - sigma * below
+
+        self._products._multiply(self._k, vectors, put, positions=False)
+        return out
 
 
 def _make_clusters(

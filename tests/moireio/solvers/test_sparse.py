@@ -290,6 +290,22 @@ def test_states_of_uncorrected_factors(made, monkeypatch, factorisations, name, 
 
 
 @needs_mkl
+def test_uncorrected_factors_in_little_memory(made, monkeypatch, factorisations):
+    """Triangles instead of whole matrices where these do not fit; the levels stay."""
+    monkeypatch.setattr(sparse, "ALIKE", 1)
+    with moireio.open(made["gr_ab"]) as file:
+        (h,), s, _ = bloch_sums(file)
+    problem = EigenProblem(h, s, K)
+    engine = make_solver("sparse", {"accuracy": 1e-6})
+    need = engine.memory(problem, 8, True)
+    engine.fit(problem, 8, True, 0.99 * need)
+    assert engine.memory(problem, 8, True) < 0.99 * need
+    levels, _ = engine.eigenpairs(problem, (4, 11))
+    assert engine.mode == sparse.SINGLE_ROUGH
+    assert np.abs(levels - exact_levels(problem)[4:12]).max() < 1e-6
+
+
+@needs_mkl
 @pytest.mark.parametrize("bad", [1, 99])
 @pytest.mark.parametrize("noisy", [mixed_precision.NOISY, 1])
 def test_shifts_with_factors_that_are_too_rough(made, monkeypatch, factorisations, bad, noisy):

@@ -1,10 +1,17 @@
 """Products with H and S against dense matrices, in the gauge with positions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from anchored_systems import bilayer, carbon, solve_from_anchors
 
-from moireio.solvers.testing import random_problem
+import moireio
+from moireio.solvers import mkl, registry, sparse
+from moireio.solvers.pencil import Pencil
+from moireio.solvers.registry import make_solver
+from moireio.solvers.testing import check_states, exact_levels, random_problem
+from moireio.spectrum.anchors import driver, settings
 from moireio.spectrum.anchors.products import BlochProducts
 
 K = np.array([0.13, -0.27, 0.4])
@@ -37,3 +44,72 @@ def test_k_points_that_repeat():
         k = np.tile(np.array(distinct), (10, 1))
         found = solve_from_anchors(structure, h, s, k, (1, 2))
         assert found.ratio <= 1
+
+
+@pytest.mark.parametrize("orthogonal", [False, True])
+@pytest.mark.parametrize("k", [K, np.zeros(3), np.array([0.5, 0, -0.5])])
+def test_products_in_the_phases_of_the_matrices(orthogonal, k):
+    """Where H and S are real, so are the products of real vectors."""
+    problem = random_problem(3, k, orthogonal=orthogonal, copies=2)
+    h, s = problem.hamiltonian, problem.overlap
+    rng = np.random.default_rng(1)
+    structure = carbon(4 * np.eye(3), rng.uniform(-6, 6, (len(h.sizes), 3)))
+    products = BlochProducts(h, s, structure, threads=2).at(k)
+    v = rng.normal(size=(h.n_orbitals, 5))
+    if not problem.is_real:
+        v = v + 1j * rng.normal(size=v.shape)
+    sv = v if orthogonal else s.dense(k) @ v
+    w = products.shifted(v, 0.7)
+    assert w.dtype == v.dtype
+    assert np.abs(w - (h.dense(k) @ v - 0.7 * sv)).max() < 1e-11
+    if not orthogonal:
+        assert products.overlap(v).dtype == v.dtype
+        assert np.abs(products.overlap(v) - sv).max() < 1e-12
+
+
+@pytest.mark.parametrize("accuracy", [1e-9, 1e-6])
+@pytest.mark.parametrize("spinor", [False, True])
+@pytest.mark.parametrize("k", [K, np.zeros(3)])
+def test_a_solver_takes_them(accuracy, spinor, k, monkeypatch):
+    """The same levels and states without the whole matrices, in less memory."""
+    if mkl.library() is None:
+        pytest.skip("MKL is not installed")
+    monkeypatch.setattr(sparse, "ALIKE", 1)
+    problem = random_problem(4, k, spinor=spinor, copies=3)
+    h, s = problem.hamiltonian, problem.overlap
+    structure = carbon(4 * np.eye(3), np.random.default_rng(1).uniform(-6, 6, (len(h.sizes), 3)))
+    own = replace(problem, products=BlochProducts(h, s, structure).at(k))
+    engines = [make_solver("sparse", {"accuracy": accuracy}) for _ in range(2)]
+    exact = exact_levels(problem)
+    for engine, one in zip(engines, (problem, own), strict=True):
+        levels, states = engine.eigenpairs(one, (20, 29))
+        assert np.abs(levels - exact[20:30]).max() < accuracy
+        check_states(problem, levels, states, residual=1e-3)
+    whole, less = (e.memory(p, 10, True) for e, p in zip(engines, (problem, own), strict=True))
+    # in double precision only S of one spin would be made
+    assert less == whole if spinor and engines[1].mode == sparse.DOUBLE else less < whole
+    monkeypatch.setattr(Pencil, "whole", None)
+    engines[1].eigenpairs(own, (20, 29))
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_anchors_share_them_with_the_solver(twisted, monkeypatch, fits):
+    """Where memory suffices for anchors."""
+    monkeypatch.setattr(registry, "SPARSE_SIZE", 100)
+    monkeypatch.setattr(settings, "LEAST_POINTS", 20)
+    if not fits:
+        monkeypatch.setattr(driver, "EXPECTED", 1e12)
+    seen = []
+    for name in ("eigenpairs", "eigenvalues"):
+        solve = getattr(sparse.SparseSolver, name)
+
+        def noted(self, problem, band_range, solve=solve):
+            seen.append(problem.products)
+            return solve(self, problem, band_range)
+
+        monkeypatch.setattr(sparse.SparseSolver, name, noted)
+    with moireio.open(twisted) as file:
+        path = moireio.make_path(file.structure, "GM", 20)
+        moireio.solve_bands(file, path, bands=4, jobs=1)
+    assert seen
+    assert all((products is not None) == fits for products in seen)
