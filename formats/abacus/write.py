@@ -25,6 +25,7 @@ from moireio.formats.assembly.elements import (
     has_imaginary_parts,
     matrices_from_source,
 )
+from moireio.formats.assembly.losses import note_losses, note_order_of_shells
 from moireio.formats.assembly.orders import ABACUS
 from moireio.formats.assembly.orthogonal import unit_overlap
 from moireio.formats.assembly.shells import require_labels
@@ -113,7 +114,6 @@ class _Arrangement:
         parts = [starts[a] + inner[of_atoms[a]] for a in self.order]
         #: For each spinless row of ABACUS's atoms and shells, the row among moireio's.
         self.rows = np.concatenate(parts)
-        self.changes_shells = any((np.diff(part) != 1).any() for part in inner.values())
 
     def map(self, calculation: Calculation, spinor: bool) -> OrbitalMap:
         """Return the map of ABACUS's rows to moireio's."""
@@ -161,8 +161,8 @@ def _fill(calculation: Calculation, arrangement: _Arrangement, folder: str) -> N
         stream.write(stru_text(calculation.structure, names, arrangement.order.tolist()))
     with open(os.path.join(folder, "running_scf.log"), "w", encoding="utf-8") as stream:
         stream.writelines(_log(calculation, arrangement))
-    if arrangement.changes_shells:
-        calculation.notes.append("shells are written in the order of l, as ABACUS has them")
+    note_losses(calculation, "ABACUS's files", ("hamiltonian", "overlap", "position"))
+    note_order_of_shells(calculation, "ABACUS")
 
 
 def _inside(source: OperatorSource, structure: Structure) -> ArraySource:

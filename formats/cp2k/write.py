@@ -18,6 +18,7 @@ import numpy.typing as npt
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
 from moireio.formats.assembly.elements import OrbitalMap, has_imaginary_parts, matrices_from_source
+from moireio.formats.assembly.losses import note_losses
 from moireio.formats.assembly.orders import NATURAL
 from moireio.formats.assembly.orthogonal import unit_overlap
 from moireio.formats.assembly.placing import wrapped
@@ -67,9 +68,7 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
             raise MoireioError(
                 f"the species {name} has incomplete shells; CP2K has whole ones", path=label
             )
-    lost = [f"/{name}" for name in calculation.operators if name not in names]
-    if lost:
-        calculation.notes.append("CP2K's CSR files do not hold " + ", ".join(lost))
+    note_losses(calculation, "CP2K's CSR files")
     _, moves = wrapped(structure, -0.5, low_included=True, along=structure.pbc)
     orbitals = OrbitalMap.make(structure, basis, NATURAL)
     operators = {name: calculation.operator(name) for name in names}

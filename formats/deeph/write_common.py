@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
+from moireio.formats.assembly.losses import note_losses
 from moireio.operators.blocks import OperatorSource, block_offsets, row_bytes, slab_bounds
 from moireio.operators.views import stored_as
 from moireio.system.basis import Basis
@@ -77,10 +78,7 @@ def contents(calculation: Calculation) -> FolderContents:
             "has collinear spin, which DeepH's folders cannot hold: they have no spin or spinors",
             path=label,
         )
-    lost = [f"/{name}" for name in calculation.operators if name not in OPERATORS]
-    lost += [f"/{n}" for n in ("moire", "kpath") if getattr(calculation, n) is not None]
-    if lost:
-        calculation.notes.append("DeepH's folders do not hold " + ", ".join(lost))
+    note_losses(calculation, "DeepH's folders", OPERATORS)
     return FolderContents(
         structure,
         basis,

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
+from moireio.formats.assembly.losses import note_losses, note_order_of_shells
 from moireio.formats.assembly.orthogonal import unit_overlap
 from moireio.formats.deeph.write_common import new_hdf5
 from moireio.formats.deeptb.h5 import FILES
@@ -67,11 +68,8 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
     operators = {name: calculation.operator(name) for name in names}
     if basis.orthogonal and "overlap" not in operators:
         operators["overlap"] = unit_overlap(structure, basis)
-    lost = [f"/{name}" for name in calculation.operators if name not in names]
-    if calculation.electrons is not None and calculation.electrons.fermi is not None:
-        lost.append("the Fermi level")
-    if lost:
-        calculation.notes.append("DeePTB's folders do not hold " + ", ".join(lost))
+    note_losses(calculation, "DeePTB's folders", fermi=False)
+    note_order_of_shells(calculation, "DeePTB")
     with write_folder(path, WRITTEN.__contains__, force) as part:
         for name, operator in operators.items():
             source = stored_as(operator, "full")

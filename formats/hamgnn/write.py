@@ -21,6 +21,7 @@ import numpy.typing as npt
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError, naming
 from moireio.formats.assembly.elements import has_imaginary_parts
+from moireio.formats.assembly.losses import note_losses, note_order_of_shells
 from moireio.formats.hamgnn.slots import CODES, HARTREE, Slots, smallest
 from moireio.operators.blocks import components, row_bytes, slab_bounds
 from moireio.runtime.files import require_free, write_whole
@@ -137,11 +138,11 @@ def graph(
             mapping["hamiltonian"] = np.concatenate([mapping["Hon"], mapping["Hoff"]])
         mapping |= {"Son": overlap[:n], "Soff": overlap[n:], "overlap": overlap}
     mapping["doping_charge"] = np.zeros(1, dtype=np.float32)
-    lost = [f"/{name}" for name in calculation.operators if name not in ("hamiltonian", "overlap")]
     notes = ["single precision (Hartree): H is rounded", "no Hon0: train with add_H0: False"]
     notes += ["no Lon, Loff: train with soc_basis: su2"] if spinor else []
-    notes += ["HamGNN's files do not hold " + ", ".join(lost)] if lost else []
     calculation.notes.extend(notes)
+    note_losses(calculation, "HamGNN's files", fermi=False)
+    note_order_of_shells(calculation, "HamGNN")
     return mapping
 
 

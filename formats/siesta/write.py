@@ -16,6 +16,7 @@ import numpy as np
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError, first_line
 from moireio.formats.assembly.elements import has_imaginary_parts
+from moireio.formats.assembly.losses import note_losses
 from moireio.formats.assembly.shells import require_labels
 from moireio.formats.siesta.records import Records
 from moireio.formats.siesta.stored import BOHR, RYDBERG_EV
@@ -100,6 +101,7 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
         for name, text in beside.items():
             with write_text(name) as stream:
                 stream.write(text)
+    note_losses(calculation, f"{suffix[1:]} files")
     known = calculation.electrons is not None and calculation.electrons.fermi is not None
     if suffix != ".HSX" and not known:
         calculation.notes.append(f"the Fermi level is not known: a {suffix[1:]} has 0 eV then")

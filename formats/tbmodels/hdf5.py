@@ -20,6 +20,7 @@ import numpy.typing as npt
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import DamagedError, MoireioError, naming
 from moireio.formats.assembly.hoppings import FARTHEST_CELL
+from moireio.formats.assembly.losses import note_losses
 from moireio.formats.deeph.files import open_hdf5
 from moireio.formats.tbmodels.objects import calculation_of_parts, occupied_states, parts_of
 from moireio.formats.text.streams import first_bytes
@@ -152,6 +153,7 @@ def write(
     reduced, cells, matrices = parts_of(
         calculation, spin=spin, spinor=spinor, orthogonalise=orthogonalise
     )
+    note_losses(calculation, "TBmodels' files", fermi=False)
     sparse = len(reduced) > MOST_DENSE
     occupied = occupied_states(calculation)
     with write_whole(path) as part, h5py.File(part, "w") as file:

@@ -19,6 +19,7 @@ from moireio import __version__
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import ExistingFileError, MoireioError
 from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
+from moireio.formats.assembly.losses import note_losses
 from moireio.formats.assembly.plain import PlainHamiltonian, is_orthogonal, plain_hamiltonian
 from moireio.formats.wannier90.beside import HAMILTONIANS, seed_of
 from moireio.formats.wannier90.calculation import GROUP
@@ -78,6 +79,8 @@ def write_calculation(
     plain = plain_hamiltonian(calculation, orbitals, orthogonalise, PROGRAM)
     _require_size(plain, len(orbitals), calculation.label)
     positions = None if kind == "hr" else _positions(calculation, orbitals, plain, spin)
+    kept = ("hamiltonian", "overlap", *(() if kind == "hr" else ("position",)))
+    note_losses(calculation, f"{PROGRAM}'s files", kept, fermi=False)
     if spin == "collinear":
         calculation.notes.append(f"one file each for up and down: {', '.join(targets)}")
     with ExitStack() as stack:

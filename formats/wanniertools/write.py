@@ -18,6 +18,7 @@ from moireio import __version__
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
 from moireio.formats.assembly.elements import OrbitalMap, matrices_from_source
+from moireio.formats.assembly.losses import note_losses
 from moireio.formats.assembly.plain import is_orthogonal, plain_hamiltonian
 from moireio.formats.wannier90.write import number_form, require_digits, write_hr
 from moireio.formats.wanniertools.orbitals import orbital_names
@@ -81,6 +82,7 @@ def write_calculation(
     wt_path = os.path.join(os.path.dirname(path), "wt.in")
     targets = [path, wt_path, *([] if overlap_path is None else [overlap_path])]
     require_free(*targets, force=force, inputs=calculation.files)
+    note_losses(calculation, "WannierTools' files")
     spinor = "blocks" if spin == "spinor" else None
     orbitals = OrbitalMap.make(calculation.structure, calculation.basis, spinor=spinor)
     with ExitStack() as stack:
