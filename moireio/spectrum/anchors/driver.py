@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SAME = 1e-9  # Å⁻¹
 SURE = 1e-8  # eV; two runs of the same anchors differ by less
+SHARED = 5000  # orbitals from which on solvers gain by the products of anchors
 GRAMS = 5  # matrices of a small space, see `Grams`
 LEFT, MOST_LEFT = 0.03, 8  # share and number of the k points that may be solved directly in the end
 
@@ -75,7 +76,8 @@ def anchored_levels(
     respond : callable, optional
         Returns solutions of (H − σS) x = b with the factors that `solve` had last, or None.
     made : callable, optional
-        Called with products of H and S before the first solution, which may use them.
+        Called with products of H and S before the first solution of a large cell, which may use
+        them.
     channel : int
         Spin channel.
     threads : int
@@ -119,7 +121,7 @@ def anchored_levels(
         products = BlochProducts(hamiltonian, overlap, structure, threads)
         lines, pieces, nodes = _pieces(products, k, structure)
         needed += nodes * (GRAMS * 16.0) * columns**2  # products at the nodes of one line or plane
-        if made is not None and needed < limit:
+        if made is not None and needed < limit and hamiltonian.n_orbitals >= SHARED:
             made(products)
     if needed >= limit:
         products = None

@@ -92,9 +92,10 @@ def test_a_solver_takes_them(accuracy, spinor, k, monkeypatch):
     engines[1].eigenpairs(own, (20, 29))
 
 
-@pytest.mark.parametrize("fits", [True, False])
-def test_anchors_share_them_with_the_solver(twisted, monkeypatch, fits):
-    """Where memory suffices for anchors."""
+@pytest.mark.parametrize(("fits", "large"), [(True, True), (False, True), (True, False)])
+def test_anchors_share_them_with_the_solver(twisted, monkeypatch, fits, large):
+    """In large cells, where memory suffices for anchors."""
+    monkeypatch.setattr(driver, "SHARED", 300 if large else 400)
     monkeypatch.setattr(registry, "SPARSE_SIZE", 100)
     monkeypatch.setattr(settings, "LEAST_POINTS", 20)
     if not fits:
@@ -112,4 +113,4 @@ def test_anchors_share_them_with_the_solver(twisted, monkeypatch, fits):
         path = moireio.make_path(file.structure, "GM", 20)
         moireio.solve_bands(file, path, bands=4, jobs=1)
     assert seen
-    assert all((products is not None) == fits for products in seen)
+    assert all((products is not None) == (fits and large) for products in seen)
