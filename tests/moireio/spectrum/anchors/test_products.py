@@ -95,7 +95,7 @@ def test_a_solver_takes_them(accuracy, spinor, k, monkeypatch):
 @pytest.mark.parametrize(("fits", "large"), [(True, True), (False, True), (True, False)])
 def test_anchors_share_them_with_the_solver(twisted, monkeypatch, fits, large):
     """In large cells, where memory suffices for anchors."""
-    monkeypatch.setattr(driver, "SHARED", 300 if large else 400)
+    monkeypatch.setattr(driver, "SHARED", 1 if large else 5000)
     monkeypatch.setattr(registry, "SPARSE_SIZE", 100)
     monkeypatch.setattr(settings, "LEAST_POINTS", 20)
     if not fits:
