@@ -170,6 +170,24 @@ def _read_one(path: str, companions: Sequence[str]) -> OneSpin:
     wsvec = beside.take("_wsvec.dat")
     if wsvec is not None:
         images = read_wsvec(wsvec, raw.cells, n)
+        own = raw.cells[images.element // (n * n)]
+        mesh = None if win is None else win.mesh
+        if win is not None and mesh is not None and ((images.cells - own) % mesh).any():
+            raise MoireioError(
+                "moves functions by lattice vectors that are no multiples of "
+                f"{' '.join(map(str, mesh))}, mp_grid of {win.path}",
+                path=wsvec,
+                remedy="one of the two is of another run",
+            )
+        if (
+            win is not None
+            and not win.flag("use_ws_distance", True)
+            and (images.cells != own).any()
+        ):
+            notes.append(
+                f"{win.path} has use_ws_distance = false, but {wsvec} is there: elements belong to "
+                "the cells that it names, and bands differ from those of Wannier90 without it"
+            )
     elif (native or (raw.degeneracy > 1).any()) and not (
         win is not None and not win.flag("use_ws_distance", True)
     ):

@@ -359,3 +359,19 @@ def test_other_programs_write_the_head_in_other_ways(model, change):
     path.write_text("\n".join([*change(lines[:5]), *lines[5:]]))
     np.testing.assert_array_equal(files.read(str(path)).hamiltonian.data, expected)
     assert files.detect(str(path))
+
+
+def test_an_input_that_contradicts_the_images(shared, tmp_path):
+    folder = shared / "foreign" / "qe_w90_si"
+    for name in ("si_hr.dat", "si_wsvec.dat"):
+        shutil.copy(folder / name, tmp_path)
+    win = (folder / "si.win").read_text()
+    (tmp_path / "si.win").write_text(f"{win}\nuse_ws_distance = .false.\n")
+    notes = files.read(str(tmp_path / "si_hr.dat")).notes
+    assert any("use_ws_distance = false, but" in note for note in notes)
+    assert not any(
+        "use_ws_distance" in note for note in files.read(str(folder / "si_hr.dat")).notes
+    )
+    (tmp_path / "si.win").write_text(win.replace("mp_grid = 4 4 4", "mp_grid = 8 8 1"))
+    with pytest.raises(MoireioError, match=r"si_wsvec\.dat: moves functions by .* of 8 8 1"):
+        files.read(str(tmp_path / "si_hr.dat"))
