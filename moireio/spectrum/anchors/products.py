@@ -268,7 +268,7 @@ class ProductsAt:
     Parameters
     ----------
     products : BlochProducts
-        Of all k.
+        Those of all k.
     k : (3,) array
         Fractional coordinates.
     """
@@ -287,7 +287,7 @@ class ProductsAt:
         Returns
         -------
         (n, b) array
-            Of the type of the vectors.
+            Numbers of the type of the vectors.
         """
         out = np.empty(vectors.shape, vectors.dtype)
 
@@ -310,7 +310,7 @@ class ProductsAt:
         Returns
         -------
         (n, b) array
-            Of the type of the vectors.
+            Numbers of the type of the vectors.
         """
         out = np.empty(vectors.shape, vectors.dtype)
 
