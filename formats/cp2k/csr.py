@@ -295,7 +295,7 @@ def _streams(place: str, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
                 yield name, stream
         return
     wanted = set(names)
-    with _archive(place) as archive:
+    with _archive(place, whole=True) as archive:
         for member in archive:
             if not member.isfile() or member.name not in wanted:
                 continue
@@ -308,11 +308,14 @@ def _streams(place: str, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
 
 
 @contextlib.contextmanager
-def _archive(path: str) -> Iterator[tarfile.TarFile]:
+def _archive(path: str, whole: bool = False) -> Iterator[tarfile.TarFile]:
+    """Open an archive; where it is read as a whole, to the checksum of its compression."""
     with opened(path) as stream:
         try:
             with tarfile.open(fileobj=stream, mode="r|") as archive:
                 yield archive
+            while whole and stream.read(1 << 20):
+                pass
         except tarfile.TarError as error:
             raise DamagedError(
                 f"is an archive that cannot be read: {first_line(error)}",

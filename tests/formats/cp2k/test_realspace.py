@@ -295,3 +295,16 @@ def test_a_lost_line_of_an_orbital_with_itself_is_noted(tmp_path, example):
     home.write_text("\n".join(lines))
     (note,) = [note for note in realspace.read(str(path)).notes if "with itself" in note]
     assert note.startswith("the hamiltonian of orbital 3 with itself is not in the file of R = 0")
+
+
+@pytest.mark.parametrize("kept", [-9, -4])
+def test_an_archive_is_checked_to_its_end(tmp_path, example, kept):
+    """Its members end before the checksum of the compression."""
+    path = write_cp2k(tmp_path, example, archive=True)
+    realspace.read(str(path))
+    archive = tmp_path / "csr.tar.gz"
+    raw = archive.read_bytes()
+    for damaged in (raw[:kept], raw[:-8] + b"\1\2\3\4" + raw[-4:]):
+        archive.write_bytes(damaged)
+        with pytest.raises(MoireioError, match=r"csr\.tar\.gz"):
+            realspace.read(str(path))
