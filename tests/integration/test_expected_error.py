@@ -159,6 +159,19 @@ class Prediction:
         self.structure, self.hamiltonian = structure, hamiltonian
 
 
+class TwiceWrong:
+    """A prediction with twice its errors."""
+
+    def __init__(self, predicted, true):
+        self.predicted, self.true = predicted, true
+        self.meta, self.sizes, self.pairs = predicted.meta, predicted.sizes, predicted.pairs
+        for name in ("i", "j", "R"):
+            assert np.array_equal(getattr(true.pairs, name), getattr(self.pairs, name))
+
+    def rows(self, i0, i1):
+        return 2 * self.predicted.rows(i0, i1) - self.true.rows(i0, i1)
+
+
 @pytest.mark.parametrize(
     ("name", "ghost"),
     [("ood/ood_dx03", "a ghost, put there by errors of H"), ("ood/ood_ab335", None)],
@@ -168,9 +181,13 @@ def test_ghosts_are_named(run, shared, tmp_path, monkeypatch, name, ghost):
     run("deeph2h5", shared / name, "-o", tmp_path / "s.h5")
     done = run("predict-h", tmp_path / "s.h5", "-o", tmp_path / "h.h5", "--check-spectrum")
     monkeypatch.setattr(ghosts, "DENSE", 10)  # as a large cell: a free cluster
-    with moireio.open(tmp_path / "h.h5") as file:
-        H, S = file.hamiltonian.full(), file.overlap.full()
-        found = ghosts.find_ghosts(H, S, file.structure, file.electrons.count, np.array([3]))
+    with moireio.open(tmp_path / "s.h5") as dft, moireio.open(tmp_path / "h.h5") as file:
+        # the cluster has no wave vectors, of which only some show it: twice the errors
+        H = TwiceWrong(file.hamiltonian.full(), dft.hamiltonian.full())
+        S, count = file.overlap.full(), file.electrons.count
+        found = ghosts.find_ghosts(H, S, file.structure, count, np.array([3]))
+        true = ghosts.find_ghosts(H.true, S, file.structure, count, np.array([3]))
+    assert true == []
     if ghost is None:
         assert "no ghost levels" in done.stderr
         assert "warning" not in done.stderr
