@@ -80,6 +80,8 @@ def read(
     k = np.asarray(cell.get_scaled_kpts(np.reshape(points, (-1, 3))))
     s = np.asarray(mean_field.get_ovlp() if overlap is None else overlap)
     h: Any = hamiltonian
+    if h is None and getattr(mean_field, "mo_coeff", ()) is None:
+        raise MoireioError("has no orbitals yet", path=label, remedy="call its kernel() first")
     if h is None:  # the arguments are needed by KROHF
         h = mean_field.get_fock(s1e=s, dm=mean_field.make_rdm1())
     if hasattr(h, "focka"):  # of an open shell with one set of orbitals

@@ -195,6 +195,11 @@ def test_what_does_not_fit_is_refused(graphene):
     cartesian = SimpleNamespace(cell=SimpleNamespace(lattice_vectors=None, cart=True))
     with pytest.raises(MoireioError, match="has Cartesian d orbitals"):
         ours.read(cartesian)
+    cell = SimpleNamespace(lattice_vectors=None, get_scaled_kpts=lambda k: k)
+    fresh = SimpleNamespace(cell=cell, kpts=np.zeros((1, 3)), mo_coeff=None)
+    fresh.get_ovlp = lambda: np.eye(2)[None]
+    with pytest.raises(MoireioError, match=r"has no orbitals yet \(call its kernel\(\) first\)"):
+        ours.read(fresh)
     args = positional(arrays, reference)
     with pytest.raises(MoireioError, match="no complete regular mesh"):
         ours.from_arrays(args[0][1:], args[1][1:], args[2][1:], *args[3:])
