@@ -39,6 +39,7 @@ from moireio.formats.abacus.stru import BOHR, Stru, read_stru, species_number
 from moireio.formats.assembly.assemble import assemble
 from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
 from moireio.formats.assembly.orders import ABACUS
+from moireio.formats.assembly.placing import with_moves
 from moireio.formats.assembly.shells import parse_shells_option
 from moireio.formats.structures.text import plain_name
 from moireio.formats.text.streams import beside, require_companions
@@ -47,7 +48,6 @@ from moireio.operators.views import ArraySource
 from moireio.results.electrons import Electrons
 from moireio.system.basis import Basis, SpeciesBasis
 from moireio.system.pairs import Pairs
-from moireio.system.periodicity import moved_cells
 from moireio.system.structure import Structure
 from moireio.units import Constants
 
@@ -135,6 +135,7 @@ def read(
     DamagedError
         If a file is cut short or contradicts itself.
     """
+    notes: list[str] = []
     given = {name: AbacusShells(one) for name, one in parse_shells_option(shells).items()}
     if os.path.isdir(path):
         inside = _in_folder(path)
@@ -143,6 +144,8 @@ def read(
                 f"has no {' or '.join(NAMES)}, and no single folder OUT.… with one", path=path
             )
         path, label = inside, label or inside
+        others = [name for name in NAMES if beside(os.path.dirname(path), name) not in (None, path)]
+        notes += [f"{os.path.basename(path)} is read; its folder has {n} too" for n in others]
     label = label or path
     files = _Files(path, companions)
     hamiltonian = read_csr(path)
@@ -152,7 +155,6 @@ def read(
             path=path,
             remedy="give the file of H(R) as the source",
         )
-    notes: list[str] = []
     if hamiltonian.steps > 1:
         notes.append(f"the last of {hamiltonian.steps} ionic steps is read")
     log = read_log(files.log) if files.log else Log()
@@ -195,7 +197,7 @@ def read(
         notes.append(f"{os.path.basename(files.position)} is left out: {why}")
     notes += files.notes
     if moves.any():
-        operators = {name: _moved(source, moves) for name, source in operators.items()}
+        operators = {name: with_moves(source, moves) for name, source in operators.items()}
     if stru.order is not None:
         structure, basis, operators = _reordered(structure, basis, operators, stru.order)
     return assemble(
@@ -469,13 +471,6 @@ def _is_one(overlap: ArraySource) -> bool:
     for begin, n in zip(at, overlap.sizes, strict=True):
         one[begin : begin + n * n : n + 1] = 1
     return bool((overlap.data == one).all())
-
-
-def _moved(source: ArraySource, moves: npt.NDArray[np.int64]) -> ArraySource:
-    """Return an operator after atoms were moved by lattice vectors."""
-    pairs = source.pairs
-    cells = moved_cells(pairs.i, pairs.j, pairs.R, moves)
-    return ArraySource(source.meta, source.sizes, Pairs(pairs.indptr, pairs.j, cells), source.data)
 
 
 def _reordered(

@@ -28,13 +28,12 @@ from moireio.formats.assembly.elements import (
 from moireio.formats.assembly.losses import note_losses, note_order_of_shells
 from moireio.formats.assembly.orders import ABACUS
 from moireio.formats.assembly.orthogonal import unit_overlap
+from moireio.formats.assembly.placing import with_moves
 from moireio.formats.assembly.shells import require_labels
 from moireio.operators.blocks import OperatorSource
 from moireio.operators.views import ArraySource, stored_as
 from moireio.runtime.files import write_folder
 from moireio.system.basis import SHELL_LETTERS, Basis, SpeciesBasis
-from moireio.system.pairs import Pairs
-from moireio.system.periodicity import moved_cells
 from moireio.system.structure import Structure
 
 CHUNK = 1 << 16  # numbers that are made text at once
@@ -167,10 +166,7 @@ def _fill(calculation: Calculation, arrangement: _Arrangement, folder: str) -> N
 
 def _inside(source: OperatorSource, structure: Structure) -> ArraySource:
     """Return an operator with its atoms moved into the cell, as ABACUS does."""
-    pairs, moves = source.pairs, into_cell(structure)
-    cells = moved_cells(pairs.i, pairs.j, pairs.R, moves)
-    data = source.rows(0, pairs.n_atoms)
-    return ArraySource(source.meta, source.sizes, Pairs(pairs.indptr, pairs.j, cells), data)
+    return with_moves(source, into_cell(structure))
 
 
 def _overlap(calculation: Calculation, arrangement: _Arrangement) -> tuple[np.ndarray, list[Any]]:

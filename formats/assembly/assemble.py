@@ -9,13 +9,14 @@ import numpy as np
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import naming
 from moireio.formats.assembly.elements import with_zeros
+from moireio.formats.assembly.placing import with_moves
 from moireio.formats.assembly.twocentre import misfit
 from moireio.operators.views import ArraySource
 from moireio.results.electrons import Electrons
 from moireio.runtime.files import digest_files
 from moireio.system.basis import Basis
 from moireio.system.pairs import Pairs
-from moireio.system.periodicity import moved_cells, settle_blocks
+from moireio.system.periodicity import settle_blocks
 from moireio.system.structure import Structure
 from moireio.units import Constants
 
@@ -77,15 +78,8 @@ def assemble(
     with naming(label):
         settled, moves, note = settle_blocks(structure, lists, pbc)
 
-    def moved(source: ArraySource) -> ArraySource:
-        pairs = source.pairs
-        cells = moved_cells(pairs.i, pairs.j, pairs.R, moves)
-        return ArraySource(
-            source.meta, source.sizes, Pairs(pairs.indptr, pairs.j, cells), source.data
-        )
-
     if moves.any():
-        operators = {name: moved(source) for name, source in operators.items()}
+        operators = {name: with_moves(source, moves) for name, source in operators.items()}
     notes = [*notes, *([] if note is None else [note])]
     if "overlap" in operators:
         if described is not None:

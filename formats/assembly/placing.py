@@ -16,6 +16,9 @@ import numpy.typing as npt
 
 from moireio.errors import DamagedError
 from moireio.operators.blocks import OperatorSource, block_offsets
+from moireio.operators.views import ArraySource
+from moireio.system.pairs import Pairs
+from moireio.system.periodicity import moved_cells
 from moireio.system.structure import Structure
 
 #: A move counts where it shortens the mean square distance by this part of its own square.
@@ -58,6 +61,27 @@ def wrapped(
         moves = 1 - np.ceil(fractional - low - BORDER)
     moves = moves.astype(np.int64) * np.asarray(along, dtype=np.int64)
     return replace(structure, positions=structure.positions + moves @ structure.cell), moves
+
+
+def with_moves(source: OperatorSource, moves: npt.NDArray[np.int64]) -> ArraySource:
+    """Return an operator after atoms were moved by lattice vectors.
+
+    Parameters
+    ----------
+    source : OperatorSource
+        Of the atoms before.
+    moves : (N, 3) array of int64
+        Lattice vectors by which they were moved.
+
+    Returns
+    -------
+    ArraySource
+        With R between the atoms where they are now.
+    """
+    pairs = source.pairs
+    cells = moved_cells(pairs.i, pairs.j, pairs.R, moves)
+    moved = Pairs(pairs.indptr, pairs.j, cells)
+    return ArraySource(source.meta, source.sizes, moved, source.rows(0, pairs.n_atoms))
 
 
 def on_faces(structure: Structure, low: float) -> npt.NDArray[np.bool_]:

@@ -21,15 +21,12 @@ from moireio.formats.assembly.elements import OrbitalMap, has_imaginary_parts, m
 from moireio.formats.assembly.losses import note_losses
 from moireio.formats.assembly.orders import NATURAL
 from moireio.formats.assembly.orthogonal import unit_overlap
-from moireio.formats.assembly.placing import wrapped
+from moireio.formats.assembly.placing import with_moves, wrapped
 from moireio.formats.assembly.shells import require_labels
 from moireio.formats.cp2k.csr import NAME
 from moireio.formats.cp2k.realspace import HARTREE_EV
-from moireio.operators.blocks import OperatorSource
-from moireio.operators.views import ArraySource, stored_as
+from moireio.operators.views import stored_as
 from moireio.runtime.files import write_folder
-from moireio.system.pairs import Pairs
-from moireio.system.periodicity import moved_cells
 
 PROJECT = "moireio"
 FILES = (f"{PROJECT}.out", f"{PROJECT}.inp")
@@ -77,7 +74,7 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
     with write_folder(path, _known, force) as folder:
         tables = {}
         for name in operators:
-            source = _moved(stored_as(operators[name], "full"), moves)
+            source = with_moves(stored_as(operators[name], "full"), moves)
             cells, channels = matrices_from_source(source, orbitals)
             matrix = "KS" if name == "hamiltonian" else "S"
             tables[matrix] = cells
@@ -95,16 +92,6 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
 
 def _known(name: str) -> bool:
     return name in FILES or NAME.fullmatch(name) is not None
-
-
-def _moved(source: OperatorSource, moves: npt.NDArray[np.int64]) -> OperatorSource:
-    """Return an operator with R between the atoms where CP2K counts them."""
-    if not moves.any():
-        return source
-    pairs = source.pairs
-    cells = moved_cells(pairs.i, pairs.j, pairs.R, moves)
-    moved = Pairs(pairs.indptr, pairs.j, cells)
-    return ArraySource(source.meta, source.sizes, moved, source.rows(0, pairs.n_atoms))
 
 
 def _write_matrix(stream: IO[str], matrix: Any, scale: float) -> None:

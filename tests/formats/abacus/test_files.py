@@ -463,3 +463,14 @@ def test_missing_partner(tmp_path):
     (tmp_path / "STRU").write_text(stru(made.structure))
     with pytest.raises(DamagedError, match="partner differ"):
         read(str(tmp_path / H))
+
+
+def test_matrices_of_two_forms_in_one_folder(tmp_path):
+    """As of two versions of ABACUS: which of them is read is noted."""
+    write(system(["C", "H"], "none"), str(tmp_path / "a"))
+    assert not [note for note in read(str(tmp_path / "a")).notes if "is read" in note]
+    for letter in "HS":
+        text = (tmp_path / "a" / f"data-{letter}R-sparse_SPIN0.csr").read_text()
+        (tmp_path / "a" / f"{letter.lower()}rs1_nao.csr").write_text(text)
+    (note,) = [note for note in read(str(tmp_path / "a")).notes if "is read" in note]
+    assert note == "hrs1_nao.csr is read; its folder has data-HR-sparse_SPIN0.csr too"
