@@ -69,7 +69,7 @@ def with_moves(source: OperatorSource, moves: npt.NDArray[np.int64]) -> ArraySou
     Parameters
     ----------
     source : OperatorSource
-        Of the atoms before.
+        The operator of the atoms where they were.
     moves : (N, 3) array of int64
         Lattice vectors by which they were moved.
 
