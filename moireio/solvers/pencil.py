@@ -32,7 +32,8 @@ class Pencil:
                 continue
             indptr, indices = operator.upper_pattern()
             codes.append(np.repeat(np.arange(n), np.diff(indptr)) * n + indices)
-        if all(_within(codes[0], other) for other in (codes[1], diagonal)):
+        alike = np.array_equal(*codes)
+        if (alike or _within(codes[0], codes[1])) and _within(codes[0], diagonal):
             union = codes[0]
         else:
             union = np.unique(np.concatenate([*codes, diagonal]))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import qr, svd
+from scipy.linalg import eigh
 
 DROPPED = 1e-6  # share of a unit vector that must be new
 
@@ -22,15 +22,11 @@ def joined(basis: npt.NDArray | None, states: npt.NDArray) -> npt.NDArray[np.com
     (n, m') array
         Orthonormal columns; what the basis had already, to one part in 10⁶, is not added.
     """
-    rest = states / np.linalg.norm(states, axis=0)
-    for _ in range(2):  # twice is enough, as of Kahan and Parlett
+    new = states / np.linalg.norm(states, axis=0)
+    for dropped in (DROPPED, 0.0):  # twice is enough, as of Kahan and Parlett
         if basis is not None:
-            rest = rest - basis @ (basis.conj().T @ rest)
-    q, r = qr(rest, mode="economic", overwrite_a=True, check_finite=False)
-    u, sizes, _ = svd(r, full_matrices=False)
-    new = q @ u[:, sizes > DROPPED]
-    if basis is None:
-        return new
-    new -= basis @ (basis.conj().T @ new)
-    new /= np.linalg.norm(new, axis=0)
-    return np.concatenate([basis, new], axis=1)
+            new = new - basis @ (basis.conj().T @ new)
+        sizes, turn = eigh(new.conj().T @ new)  # squares of singular values
+        kept = sizes > dropped**2
+        new = new @ (turn[:, kept] / np.sqrt(sizes[kept]))
+    return new if basis is None else np.concatenate([basis, new], axis=1)

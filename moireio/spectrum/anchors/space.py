@@ -121,7 +121,7 @@ class AnchorSpace:
 
     def _join(self, vectors: npt.NDArray) -> None:
         if vectors.shape[1]:
-            with blas_threads(1):
+            with blas_threads(self._threads):
                 self.basis = joined(self.basis if self.basis.shape[1] else None, vectors)
 
     def _along(self, anchor: Anchor) -> npt.NDArray[np.bool_] | slice:
@@ -203,7 +203,8 @@ class AnchorSpace:
         for axis in axes:
             # both sides: what is of second order cancels
             (wa, ya), (wb, yb) = (
-                self.products(anchor.k + step * axis, u[:, part]) for step in (STEP, -STEP)
+                self.products(anchor.k + step * axis, u[:, part], single=self.single)
+                for step in (STEP, -STEP)
             )
             force = (wa - wb - (ya - yb) * energies) / (2 * STEP)
             forces.append(force - s0 @ (u.conj().T @ force))
