@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from moireio.errors import MoireioError
 from moireio.solvers.base import SingularError
 
 # States on which an answer is checked, largest error of a level (eV), and the change of the inverse
@@ -29,6 +30,14 @@ INDEPENDENT = 1e-10  # share of the square of a direction that must be left
 
 class ImpreciseError(Exception):
     """Factors in single precision do not suffice; `args` may hold the last solutions."""
+
+
+def imprecise(problem):
+    """Return the error where single precision was asked for, and does not suffice."""
+    return MoireioError(
+        f"single precision does not suffice for {problem.n_orbitals} orbitals",
+        remedy="set `precision` to float64",
+    )
 
 
 def sure_count(factor, product):

@@ -50,6 +50,9 @@ class InertiaSearch(Solver):
     def _factorised(self, problem, sigma):
         """Factorise H − σS; return the factors and the number of levels below σ."""
 
+    def _free_factors(self):
+        """Free the memory of factors that are not needed any more, where it is large."""
+
     def _guess(self, problem, first, last):
         """Return an energy, eV, perhaps among the levels `first` to `last`."""
         return 0.0
@@ -121,14 +124,16 @@ class InertiaSearch(Solver):
             x, in the precision of the factors; None where none were kept.
         """
         factor = self._last
-        if not keep:
-            self._last = None
         if factor is None:
             return None
-        real = factor.dtype.kind == "f" and vectors.dtype.kind == "c"
-        if real:
-            return factor.solve(vectors.real.copy()) + 1j * factor.solve(vectors.imag.copy())
-        return factor.solve(vectors)
+        if factor.dtype.kind == "f" and vectors.dtype.kind == "c":
+            found = factor.solve(vectors.real.copy()) + 1j * factor.solve(vectors.imag.copy())
+        else:
+            found = factor.solve(vectors)
+        if not keep:
+            self._last = None
+            self._free_factors()
+        return found
 
     def eigenvalues(
         self, problem: EigenProblem, band_range: tuple[int, int] | None = None

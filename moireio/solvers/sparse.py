@@ -25,6 +25,7 @@ from moireio.solvers.mixed_precision import (
     ImpreciseError,
     RecycledResidualFactor,
     RoughFactor,
+    imprecise,
     sure_count,
 )
 from moireio.solvers.near_dependence import (
@@ -126,7 +127,7 @@ class SparseSolver(InertiaSearch):
         try:
             return super().count_below(problem, energy)
         except ImpreciseError as error:
-            raise _imprecise(problem) from error
+            raise imprecise(problem) from error
         finally:
             self._mode = before
 
@@ -180,7 +181,7 @@ class SparseSolver(InertiaSearch):
                 return find(problem, band_range)
             except ImpreciseError:
                 self._failed.add((mode, problem.is_real))
-        raise _imprecise(problem)
+        raise imprecise(problem)
 
     def _guess(self, problem, first, last):
         """Return an energy, eV, perhaps among the levels `first` to `last`.
@@ -244,6 +245,10 @@ class SparseSolver(InertiaSearch):
             self._threads = count
             if self._pencil is not None:
                 self._factoriser = Factoriser(self._pencil, count)
+
+    def _free_factors(self):
+        if self._pencil is not None and len(self._pencil.indptr) > LARGE:
+            self._factoriser.forget()
 
     def close(self) -> None:
         """Free the memory of matrices and factors."""
@@ -490,11 +495,3 @@ class SparseSolver(InertiaSearch):
 def _at_gamma(problem):
     """Return a problem with k = 0."""
     return EigenProblem(problem.hamiltonian, problem.overlap, np.zeros(3))
-
-
-def _imprecise(problem):
-    """Return the error where single precision was asked for, and does not suffice."""
-    return MoireioError(
-        f"single precision does not suffice for {problem.n_orbitals} orbitals",
-        remedy="set `precision` to float64",
-    )

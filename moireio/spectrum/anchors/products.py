@@ -36,14 +36,14 @@ class _Cluster:
         Rows of the vectors that they need.
     cells : (c, 3) array of int
         The cell of each column.
-    matrix : (r, c) or (2r, c) array
-        The rows of H, and below them those of S.
+    matrices : list of (r, c) array
+        The rows of H, and those of S, each of the type of its blocks.
     """
 
     rows: npt.NDArray[np.integer]
     columns: npt.NDArray[np.integer]
     cells: npt.NDArray[np.integer]
-    matrix: npt.NDArray
+    matrices: list[npt.NDArray]
 
 
 class BlochProducts:
@@ -103,7 +103,7 @@ class BlochProducts:
     @property
     def nbytes(self) -> int:
         """Bytes of the matrices."""
-        return sum(cluster.matrix.nbytes for cluster in self._clusters)
+        return sum(m.nbytes for cluster in self._clusters for m in cluster.matrices)
 
     def turns(
         self, direction: npt.ArrayLike
@@ -235,27 +235,26 @@ class BlochProducts:
         k = np.asarray(k, dtype=float)
         real = np.dtype(np.float32 if single else np.float64)
         kind = np.dtype(f"c{2 * real.itemsize}") if positions or np.iscomplexobj(vectors) else real
-        number = real if self.is_real else kind
         phase = self.phases(k) if positions else np.ones(self.n_orbitals, kind)
         turned = np.ascontiguousarray(phase[:, None] * vectors if positions else vectors, kind)
 
         def work(cluster: _Cluster) -> None:
-            size = len(cluster.rows)
-            matrix = cluster.matrix[size:] if only_overlap else cluster.matrix
-            matrix = matrix.astype(number, copy=False)
+            chosen = cluster.matrices[1:] if only_overlap else cluster.matrices
+            numbers = [kind if np.iscomplexobj(m) else real for m in chosen]
+            chosen = [m.astype(n, copy=False) for m, n in zip(chosen, numbers, strict=True)]
             outside = np.flatnonzero(cluster.cells.any(axis=1))
             factor = np.exp(2j * np.pi * (cluster.cells[outside] @ k))[:, None]
             factor = (factor if kind != real else np.rint(factor.real)).astype(kind)
-            back = np.tile(phase[cluster.rows].conj(), len(matrix) // size)[:, None]
+            back = np.tile(phase[cluster.rows].conj(), len(chosen))[:, None]
             for begin in range(0, vectors.shape[1], COLUMNS):
                 part = slice(begin, begin + COLUMNS)
                 gathered = turned[cluster.columns, part]
                 gathered[outside] *= factor
-                if self.is_real:  # real and imaginary parts are columns of their own
-                    product = (matrix @ gathered.view(number)).view(kind)
-                else:
-                    product = matrix @ gathered
-                put(cluster, part, back * product)
+                # of real matrices, real and imaginary parts of vectors are columns of their own
+                products = [
+                    (m @ gathered.view(n)).view(kind) for m, n in zip(chosen, numbers, strict=True)
+                ]
+                put(cluster, part, back * np.concatenate(products))
 
         with blas_threads(1), ThreadPoolExecutor(self._threads) as pool:
             for _ in pool.map(work, self._clusters):
@@ -383,10 +382,12 @@ def _cluster(
     columns = np.repeat(starts[unique[:, 0]], width) + within
     place = np.zeros(int(rows.max()) + 1, dtype=int)
     place[rows] = np.arange(len(rows))
-    kinds = [blocks.dtype for part in parts for _, _, _, blocks in part]
-    matrix = np.zeros((len(parts), len(rows), len(columns)), np.result_type(np.float32, *kinds))
+    matrices = []
     done = 0
-    for own, part in zip(matrix, parts, strict=True):
+    for part in parts:
+        kinds = [blocks.dtype for _, _, _, blocks in part]
+        own = np.zeros((len(rows), len(columns)), np.result_type(np.float32, *kinds))
+        matrices.append(own)
         for row, column, _, blocks in part:
             image = inverse[done : done + len(row)]
             done += len(row)
@@ -395,4 +396,4 @@ def _cluster(
             c = begin[:, None, None] + np.arange(blocks.shape[2])
             own[r, c] += blocks
     cells = np.repeat(unique[:, 1:], width, axis=0)
-    return _Cluster(rows, columns, cells, matrix.reshape(-1, len(columns)))
+    return _Cluster(rows, columns, cells, matrices)

@@ -290,6 +290,32 @@ def test_states_of_uncorrected_factors(made, monkeypatch, factorisations, name, 
 
 
 @needs_mkl
+def test_factors_are_freed_after_the_last_response(made, monkeypatch):
+    """Of large cells, where they take more memory than anything else."""
+    monkeypatch.setattr(sparse, "LARGE", 1)
+    freed, forget = [], pardiso.PardisoFactor.forget
+    monkeypatch.setattr(
+        pardiso.PardisoFactor, "forget", lambda self: freed.append(self) or forget(self)
+    )
+    with moireio.open(made["gr_ab"]) as file:
+        (h,), s, _ = bloch_sums(file)
+    engine = make_solver("sparse")
+    engine.keep_factor = True
+    problem = EigenProblem(h, s, K)
+    exact = exact_levels(problem)
+    right = np.random.default_rng(0).normal(size=(h.n_orbitals, 3)) + 0j
+    for _ in range(2):
+        levels, _ = engine.eigenpairs(problem, (4, 11))
+        assert np.abs(levels - exact[4:12]).max() < 1e-8
+        freed.clear()
+        first = engine.respond(right, keep=True)
+        assert not freed
+        assert np.array_equal(engine.respond(right), first)
+        assert freed
+        assert engine.respond(right) is None
+
+
+@needs_mkl
 def test_uncorrected_factors_in_little_memory(made, monkeypatch, factorisations):
     """Triangles instead of whole matrices where these do not fit; the levels stay."""
     monkeypatch.setattr(sparse, "ALIKE", 1)

@@ -37,6 +37,16 @@ def test_products_are_those_of_dense_matrices(orthogonal, spinor):
     assert np.abs(products.overlap(K, v) - sv).max() < 1e-12
 
 
+def test_each_operator_keeps_its_type():
+    """S of spinors is real where H is complex: half its size."""
+    problem = random_problem(2, K, spinor=True)
+    h, s = problem.hamiltonian, problem.overlap
+    assert (h.dtype.kind, s.dtype.kind) == ("c", "f")
+    structure = carbon(9 * np.eye(3), np.random.default_rng(1).uniform(-6, 6, (len(h.sizes), 3)))
+    with_s, without = (BlochProducts(h, one, structure).nbytes for one in (s, None))
+    assert with_s == 1.5 * without
+
+
 def test_k_points_that_repeat():
     """One k point many times, and two in turns: each is right, and the run ends."""
     structure, h, s = bilayer()
