@@ -142,6 +142,7 @@ class Pencil:
         neighbours = (pattern @ chosen + back @ chosen)[members]
         inner = np.argsort(-neighbours, kind="stable")[: len(members) // 2]
         weights = (states.conj() * (matrices[1] @ states)).real[inner].sum(axis=0) / len(inner)
+        weights = np.maximum(weights, 0)
         return float(np.interp(share, np.cumsum(weights) - weights / 2, levels))
 
     def fits(self, problem):
