@@ -12,6 +12,9 @@ compares paths of fewer and of more k points, without direct solutions (``--jobs
 ``stored FILE.zarr …`` takes the bands, bounds and k points that `band` left in the file, and only
 solves some of them directly: for cells whose bands take half an hour.
 
+``--counts 20`` counts the levels below the first and above the last band at as many random k
+points, by the inertia of H − σS, without looking for levels.
+
 ``mesh FILE.h5 … [--mesh 24]`` does the same on a mesh reduced by time reversal and the crystal's
 symmetry, with states.
 """
@@ -23,6 +26,7 @@ import time
 
 import numpy as np
 
+BESIDE = 1e-4  # eV from the first and the last band, where levels are counted
 STEPS = {
     "_add": "anchors",
     "project": "projections",
@@ -102,6 +106,8 @@ def measure(kind, path, options, seconds, points):
     anchored, anchored_cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"  anchored: {anchored:.0f} s, {anchored_cpu:.0f} s of CPU", flush=True)
+    if options.counts:
+        counted(sums, overlap, k, energies, band_range, options)
     chosen = np.random.default_rng(options.seed).choice(len(k), options.checks, replace=False)
     times, cpu_times, differences, above = [], [], [0.0], 0
     choice = SolverChoice("sparse", jobs=options.jobs)
@@ -134,6 +140,32 @@ def measure(kind, path, options, seconds, points):
         each = (time.perf_counter() - begin) / 2
         print(f"recipe: {each:.1f} s a k, {each * len(k) / anchored:.1f} times anchored")
     return anchored_cpu
+
+
+def counted(sums, overlap, k, energies, band_range, options):
+    """Count levels below and above the bands at some k points by factors alone; print how often."""
+    from moireio.spectrum.choice import SolverChoice
+    from moireio.spectrum.problems import EigenproblemSet
+
+    chosen = np.random.default_rng(options.seed + 1).choice(len(k), options.counts, replace=False)
+    choice, right, close, wrong = SolverChoice("sparse", jobs=options.jobs), 0, 0, []
+    with EigenproblemSet(sums, overlap, k, choice, options.bands, None, False) as problems:
+        for point in chosen.tolist():
+            ends = energies[point, 0], energies[point, -1]
+            below = problems.count_below(0, point, ends[0] - BESIDE)
+            above = problems.count_below(0, point, ends[1] + BESIDE)
+            if (below, above) == (band_range[0], band_range[1] + 1):
+                right += 1
+                continue
+            # another level within BESIDE of the first or the last: is theirs among these?
+            inside = problems.count_below(0, point, ends[0] + BESIDE) > band_range[0] >= below
+            inside &= problems.count_below(0, point, ends[1] - BESIDE) <= band_range[1] < above
+            close += inside
+            if not inside:
+                wrong.append((k[point].tolist(), below - band_range[0], above - band_range[1] - 1))
+    print(
+        f"  counted at {len(chosen)} k: {right} right, {close} with others beside, wrong: {wrong}"
+    )
 
 
 def check_stored(path, options):
@@ -174,6 +206,7 @@ def main():
     parser.add_argument("--mesh", type=int, default=24)
     parser.add_argument("--shift", type=int, default=0, help="bands above neutrality")
     parser.add_argument("--checks", type=int, default=10)
+    parser.add_argument("--counts", type=int, default=0, help="k where levels are counted")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--tolerance", type=float, default=1e-5)
     parser.add_argument("--seed", type=int, default=1)
