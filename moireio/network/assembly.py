@@ -58,14 +58,14 @@ class Assembly(nn.Module):
         key = dtype, device
         if key not in self._tensors:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+                for text in ("Sparse CSR tensor support is in beta", "Sparse invariant checks are"):
+                    warnings.filterwarnings("ignore", text)
                 self._tensors[key] = [
                     torch.sparse_csr_tensor(
-                        torch.tensor(m.indptr),
-                        torch.tensor(m.indices),
-                        torch.tensor(m.data, dtype=dtype),
+                        torch.tensor(m.indptr, device=device),
+                        torch.tensor(m.indices, device=device),
+                        torch.tensor(m.data, dtype=dtype, device=device),
                         size=m.shape,
-                        device=device,
                         check_invariants=False,
                     )
                     for m in self._matrices

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from moireio.network.assembly import Assembly
 from moireio.network.irreps import Irreps, Layout
@@ -238,6 +239,20 @@ def _diagonal(matrices: list[torch.Tensor]) -> torch.Tensor:
     return matrices[0] if len(matrices) == 1 else torch.block_diag(*matrices)
 
 
+# by the tensor of kinds, which stays as it is: finding it anew would make a GPU wait
+_SORTED: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def _sorted_kinds(kind: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """Return the order that sorts features by kind, its inverse, and how many each kind has."""
+    found = _SORTED.get(kind)
+    if found is None or len(found[2]) != count:
+        order = torch.argsort(kind, stable=True)
+        counts = torch.bincount(kind, minlength=count).tolist()
+        found = _SORTED[kind] = order, torch.argsort(order), counts
+    return found
+
+
 class PreparedLinear:
     """The matrices of a `Linear`.
 
@@ -334,9 +349,7 @@ class PreparedLinear:
 
     def _by_kind(self, parts: list[torch.Tensor], kind: torch.Tensor) -> list[torch.Tensor | None]:
         """Map every feature by the weights of its kind."""
-        order = torch.argsort(kind, stable=True)
-        counts = torch.bincount(kind, minlength=len(self._blocks)).tolist()
-        back = torch.argsort(order)
+        order, back, counts = _sorted_kinds(kind, len(self._blocks))
         chosen = [Permuted.apply(p, order, back).split(counts) for p in parts]
         made = [
             self._one([c[number] for c in chosen], blocks)

@@ -5,6 +5,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -98,6 +99,45 @@ class _PairHead:
     channels: list[torch.Tensor]
 
 
+@dataclass(frozen=True, eq=False)
+class _PairEntries:
+    """Which of a network's outputs a pair of species needs, degree by degree."""
+
+    targets: Targets
+    head: Head
+    counts: list[int]
+    columns: list[torch.Tensor]
+    channels: list[torch.Tensor]
+
+
+# by network, pair and device: the same for all weights
+_ENTRIES: "WeakKeyDictionary[Network, dict[tuple, _PairEntries]]" = WeakKeyDictionary()
+
+
+def _pair_entries(network: Network, targets: Targets, one: int, two: int) -> _PairEntries:
+    """Return which of a network's outputs a pair of species needs."""
+    device, settings = network.embedding.device, network.settings
+    known, key = _ENTRIES.setdefault(network, {}), (one, two, device)
+    if key not in known or known[key].targets is not targets:
+        head = Head(targets, one, two, settings.convention.old_signs)
+        irreps = Irreps(settings.out_edge[n] for n in head.entries)
+        head.reads(e3nn_places(irreps))
+        starts = Layout(settings.out_edge).entry_starts
+        columns: list[list[int]] = [[] for _ in range(irreps.lmax + 1)]
+        channels: list[list[int]] = [[] for _ in range(irreps.lmax + 1)]
+        for n in head.entries:
+            entry = settings.out_edge[n]
+            columns[entry.l] += range(starts[n], starts[n] + entry.mul)
+            channels[entry.l].append(n)
+        column_tensors, channel_tensors = (
+            [torch.tensor(c, dtype=torch.long, device=device) for c in lists]
+            for lists in (columns, channels)
+        )
+        counts = Layout(irreps).per_degree
+        known[key] = _PairEntries(targets, head, counts, column_tensors, channel_tensors)
+    return known[key]
+
+
 class PreparedHead:
     """The last map of a network and the assembly of blocks.
 
@@ -120,29 +160,15 @@ class PreparedHead:
 
     def _of_pair(self, one: int, two: int) -> _PairHead:
         if (one, two) not in self._pairs:
-            settings = self._network.settings
-            head = Head(self._targets, one, two, settings.convention.old_signs)
-            irreps = Irreps(settings.out_edge[n] for n in head.entries)
-            head.reads(e3nn_places(irreps))
-            starts = Layout(settings.out_edge).entry_starts
-            columns: list[list[int]] = [[] for _ in range(irreps.lmax + 1)]
-            channels: list[list[int]] = [[] for _ in range(irreps.lmax + 1)]
-            for n in head.entries:
-                entry = settings.out_edge[n]
-                columns[entry.l] += range(starts[n], starts[n] + entry.mul)
-                channels[entry.l].append(n)
-            device = self._network.embedding.device
-            column_tensors, channel_tensors = (
-                [torch.tensor(c, dtype=torch.long, device=device) for c in lists]
-                for lists in (columns, channels)
-            )
+            entries = _pair_entries(self._network, self._targets, one, two)
             maps = [
                 self._matrices[d][:, c] if d < len(self._matrices) else None
-                for d, c in enumerate(column_tensors)
+                for d, c in enumerate(entries.columns)
             ]
-            offset = None if self._offset is None else self._offset[column_tensors[0]]
-            counts = Layout(irreps).per_degree
-            self._pairs[one, two] = _PairHead(head, counts, maps, offset, channel_tensors)
+            offset = None if self._offset is None else self._offset[entries.columns[0]]
+            self._pairs[one, two] = _PairHead(
+                entries.head, entries.counts, maps, offset, entries.channels
+            )
         return self._pairs[one, two]
 
     def __call__(self, parts: list[torch.Tensor], group: Edges, one: int, two: int) -> torch.Tensor:

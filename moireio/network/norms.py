@@ -23,6 +23,9 @@ class _Norm(nn.Module):
         even = [np.full(e.mul, e.p == 1) for e in irreps if e.l == 0]
         even = np.concatenate(even) if even else np.zeros(0, dtype=bool)
         self.register_buffer("even", torch.tensor(even), persistent=False)
+        # their places: choosing by a mask would make a GPU wait for its result
+        places = torch.tensor(np.flatnonzero(even))
+        self.register_buffer("even_places", places, persistent=False)
         self.register_buffer("order", torch.tensor(self.layout.order), persistent=False)
         self.bias = nn.Parameter(torch.zeros(int(even.sum())))
         # first channel of every order of l ≥ 1
@@ -33,7 +36,8 @@ class _Norm(nn.Module):
 
     def _weights(self) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Return the factors by degree, and the offsets of all scalars."""
-        offset = self.weight.new_zeros(len(self.even)).masked_scatter(self.even, self.bias)
+        none = self.weight.new_zeros(len(self.even))
+        offset = none.index_copy(0, self.even_places, self.bias)
         return self.weight[self.order].split(self.layout.per_degree), offset
 
     def _weights_by_order(self) -> tuple[list[torch.Tensor], torch.Tensor]:

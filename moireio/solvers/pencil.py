@@ -184,7 +184,7 @@ class Pencil:
             products += count * itemsize * (1 if economical else 2)
         if whole:
             products += count * (patterns + itemsize)  # and what they are made of
-        factorised = count * itemsize * (3 if single else 2) // 2
+        factorised = count * itemsize * ((1 if own else 3) if single else 2) // 2
         return held + factorised, held + products
 
     def repeats(self):

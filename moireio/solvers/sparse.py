@@ -309,6 +309,8 @@ class SparseSolver(InertiaSearch):
             self._factoriser.forget()
         values = self._pencil.shifted(problem, sigma, keep)
         own = problem.products and functools.partial(problem.products.shifted, sigma=sigma)
+        if own and not keep and self._mode != DOUBLE:  # only factors are made of them
+            values = values.astype(np.complex64 if np.iscomplexobj(values) else np.float32)
         factor = self._factor(values, own)
         below = self._factoriser.negative(factor, values)
         if removed is None:

@@ -6,6 +6,7 @@
 #   WHEELS  folder of wheels for a machine without a network, made beforehand by
 #           pip download -d WHEELS --no-deps ase click jsonschema matscipy spglib threadpoolctl zarr
 #           and what those need there
+#   DATA    environment variable: patterns of training folders, for the time of an epoch
 # torch with CUDA, h5py and e3nn are expected on the machine. DEVICE=cpu compares the CPU with
 # itself, to try the script where there is no GPU.
 set -euo pipefail
@@ -16,4 +17,4 @@ if [ -n "$wheels" ]; then
     python3 -m pip install -q --no-index --no-deps --find-links "$wheels" "$wheels"/*.whl
 fi
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-exec python3 tests/bench/bench_gpu.py "$work" --device "${DEVICE:-cuda}"
+exec python3 tests/bench/bench_gpu.py "$work" --device "${DEVICE:-cuda}" ${DATA:+--data $DATA}

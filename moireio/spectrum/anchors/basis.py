@@ -1,5 +1,7 @@
 """The space that the anchors' states span."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
@@ -7,7 +9,29 @@ from scipy.linalg import eigh
 DROPPED = 1e-6  # share of a unit vector that must be new
 
 
-def joined(basis: npt.NDArray | None, states: npt.NDArray) -> npt.NDArray[np.complex128]:
+ROWS = 8192  # of a basis in single precision, that are treated in double precision at once
+
+
+def slabs(begin: int, end: int) -> Iterator[slice]:
+    """Return some consecutive rows as slices of a few thousand.
+
+    Parameters
+    ----------
+    begin, end : int
+        The first row, and the one after the last.
+
+    Yields
+    ------
+    slice
+        Rows.
+    """
+    for first in range(begin, end, ROWS):
+        yield slice(first, min(first + ROWS, end))
+
+
+def joined(
+    basis: npt.NDArray | None, states: npt.NDArray, kind: npt.DTypeLike = np.complex128
+) -> npt.NDArray[np.complexfloating]:
     """Add states to an orthonormal basis.
 
     Parameters
@@ -16,17 +40,42 @@ def joined(basis: npt.NDArray | None, states: npt.NDArray) -> npt.NDArray[np.com
         Orthonormal columns; None to begin with.
     states : (n, c) array
         Cell-periodic parts of states.
+    kind : numpy dtype
+        Type of the result.
 
     Returns
     -------
     (n, m') array
         Orthonormal columns; what the basis had already, to one part in 10⁶, is not added.
     """
-    new = states / np.linalg.norm(states, axis=0)
+    new = (states / np.linalg.norm(states, axis=0)).astype(np.complex128, copy=False)
     for dropped in (DROPPED, 0.0):  # twice is enough, as of Kahan and Parlett
         if basis is not None:
-            new = new - basis @ (basis.conj().T @ new)
+            share = sum(basis[rows].conj().T @ new[rows] for rows in slabs(0, len(new)))
+            new = new - combined(basis, share)
         sizes, turn = eigh(new.conj().T @ new)  # squares of singular values
         kept = sizes > dropped**2
         new = new @ (turn[:, kept] / np.sqrt(sizes[kept]))
+    new = new.astype(kind, copy=False)
     return new if basis is None else np.concatenate([basis, new], axis=1)
+
+
+def combined(basis: npt.NDArray, inner: npt.NDArray) -> npt.NDArray[np.complex128]:
+    """Return combinations of a basis in double precision.
+
+    Parameters
+    ----------
+    basis : (n, m) array
+        Of single precision too.
+    inner : (m, c) array
+        One in a column.
+
+    Returns
+    -------
+    (n, c) array
+        The combinations.
+    """
+    out = np.empty((len(basis), inner.shape[1]), np.complex128)
+    for rows in slabs(0, len(basis)):
+        np.matmul(basis[rows], inner, out=out[rows])
+    return out

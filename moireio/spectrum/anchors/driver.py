@@ -13,7 +13,7 @@ from moireio.runtime.memory import size_text, usable_memory
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.counting import complete
 from moireio.spectrum.anchors.interpolation import Patch
-from moireio.spectrum.anchors.method import AnchoredLevels
+from moireio.spectrum.anchors.method import SINGLE, AnchoredLevels
 from moireio.spectrum.anchors.patches import chosen_patches
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.settings import EXPECTED, Accuracy, Anchoring, least, reach
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SAME = 1e-9  # Å⁻¹
 SURE = 1e-8  # eV; two runs of the same anchors differ by less
 SHARED = 5000  # orbitals from which on solvers gain by the products of anchors
+ROUNDED = 30_000  # orbitals from which on matrices and states in single precision save memory
 GRAMS = 5  # matrices of a small space, see `Grams`
 LEFT, MOST_LEFT = 0.03, 8  # share and number of the k points that may be solved directly in the end
 
@@ -118,7 +119,8 @@ def anchored_levels(
     lines: list[Patch] = []
     pieces: list[npt.NDArray[np.integer]] = []
     if needed < limit:
-        products = BlochProducts(hamiltonian, overlap, structure, threads)
+        rounded = settings.tolerance >= SINGLE and hamiltonian.n_orbitals >= ROUNDED
+        products = BlochProducts(hamiltonian, overlap, structure, threads, rounded)
         lines, pieces, nodes = _pieces(products, k, structure)
         needed += nodes * (GRAMS * 16.0) * columns**2  # products at the nodes of one line or plane
         if made is not None and needed < limit and hamiltonian.n_orbitals >= SHARED:
@@ -152,7 +154,9 @@ def anchored_levels(
 
         def anchor(place: int) -> Anchor:
             point = int(piece[place])
-            found = replace(solve(point, wider, Use.ANCHOR), k=run.k[place])
+            found = solve(point, wider, Use.ANCHOR)
+            states = found.states.astype(products.kind, copy=False)
+            found = replace(found, k=run.k[place], states=states)
             changes = run.responses(found)
             if changes is not None:
                 found = replace(found, responses=changes[0], axes=changes[1])

@@ -218,7 +218,8 @@ class AnchoredLevels:
         if self._space.single and not self.rounding:
             if len(levels):
                 self._measure(k, levels, self._space.vectors(levels.vectors))
-            if not len(levels) or ROUNDING * self.rounding > ROUNDING_SHARE * self.tolerance:
+            limit = ROUNDING_SHARE * self.tolerance
+            if not len(levels) or ROUNDING * self.rounding > limit:
                 self.rounding = 0.0
                 self._space.use_double()
                 return self._tested_levels(k)
@@ -249,7 +250,7 @@ class AnchoredLevels:
     ) -> npt.NDArray[np.float64]:
         """Return bounds on the errors of levels from where to where none is missing."""
         products = self.ratio**2 * levels.enlarged(self.check)
-        rounding = ROUNDING * self.rounding
+        rounding = ROUNDING * self.rounding + self._space.rounding
         bounds = quadratic_bounds(levels.energies, products, part, known, enough - rounding)
         return bounds + rounding
 
@@ -270,7 +271,7 @@ class AnchoredLevels:
                 break
             self._add(int(np.argmax(distance)))
             yield
-        self._space.take(self._all_anchors())
+        self._take()
         while len(self.anchors) < self.most:
             worst = -1.0, -1
             for number, point in enumerate(self._apart(range(len(self.k)), COMPARED)):
@@ -282,8 +283,14 @@ class AnchoredLevels:
             if worst[0] <= SAFETY * self.tolerance:
                 return
             self._add(worst[1])
-            self._space.take(self._all_anchors())
+            self._take()
             yield
+
+    def _take(self) -> None:
+        """Add the states of new anchors to the basis."""
+        self._space.take(self._all_anchors())
+        if self._space.rounding > ROUNDING_SHARE * self.tolerance:
+            self._space.restore()
 
     def _region_at(self, k: npt.NDArray) -> bool:
         """Return whether a k lies in a patch."""
@@ -413,7 +420,7 @@ class AnchoredLevels:
         """
         if point in self.anchors:
             energies, vectors = self._solved(point)
-            return energies, vectors if states else None
+            return energies, vectors.astype(complex, copy=False) if states else None
         return self.energies[point], self.states(point) if states else None
 
     def states(self, point: int) -> npt.NDArray[np.complex128]:
@@ -498,7 +505,7 @@ class AnchoredLevels:
                     self._add(point)
                     yield
                 if not proof:
-                    self._space.take(self._all_anchors())
+                    self._take()
                     break
                 self._space.measure(self._all_anchors())
                 self.numbers.spread(self.anchors, self.others)

@@ -37,13 +37,16 @@ class _Cluster:
     cells : (c, 3) array of int
         The cell of each column.
     matrices : list of (r, c) array
-        The rows of H, and those of S, each of the type of its blocks.
+        The rows of H, and those of S, each of the type of its blocks unless it was rounded.
+    errors : list of float
+        Norm of the row of H that was changed most by rounding, and of S.
     """
 
     rows: npt.NDArray[np.integer]
     columns: npt.NDArray[np.integer]
     cells: npt.NDArray[np.integer]
     matrices: list[npt.NDArray]
+    errors: list[float]
 
 
 class BlochProducts:
@@ -63,11 +66,15 @@ class BlochProducts:
         Positions of the atoms.
     threads : int
         Threads, each of which treats clusters of its own.
+    rounded : bool
+        Keep matrices in single precision: half of the memory.
 
     Attributes
     ----------
     places : (n, 3) array
         Fractional position of the atom of every orbital.
+    kind : numpy dtype
+        In which states and changes of states are to be kept.
     """
 
     def __init__(
@@ -76,8 +83,10 @@ class BlochProducts:
         overlap: "BlochSum | None",
         structure: "Structure",
         threads: int = 1,
+        rounded: bool = False,
     ) -> None:
         self.n_orbitals, self._threads = hamiltonian.n_orbitals, threads
+        self.kind = np.dtype(np.complex64 if rounded else np.complex128)
         starts = hamiltonian.atom_start
         sizes = np.diff(starts)
         self._atom = np.repeat(np.arange(len(sizes)), sizes)
@@ -86,7 +95,8 @@ class BlochProducts:
         operators = [hamiltonian] if overlap is None else [hamiltonian, overlap]
         self.orthogonal = overlap is None
         self.is_real = all(operator.dtype.kind == "f" for operator in operators)
-        self._clusters = _make_clusters(operators, structure.positions, starts)
+        self._given = operators, structure.positions, starts
+        self._clusters = _make_clusters(*self._given, rounded)
         self._vectors, self._sizes = self._blocks(operators)
 
     def _blocks(
@@ -104,6 +114,32 @@ class BlochProducts:
     def nbytes(self) -> int:
         """Bytes of the matrices."""
         return sum(m.nbytes for cluster in self._clusters for m in cluster.matrices)
+
+    def restore(self) -> None:
+        """Make matrices as precise as they were given, where they were rounded."""
+        if self.kind == np.complex64:
+            self.kind, self._clusters = np.dtype(np.complex128), []  # their memory first
+            self._clusters = _make_clusters(*self._given, rounded=False)
+
+    def rounding(self, energy: float) -> float:
+        """Return about how far H − E S is from what was given, because it was rounded.
+
+        Rounding errors are as independent of each other as the elements of a random matrix, whose
+        norm is at most twice that of its largest row (Bandeira, van Handel, Ann. Probab. 44, 2479
+        (2016)).
+
+        Parameters
+        ----------
+        energy : float
+            E, eV.
+
+        Returns
+        -------
+        float
+            Norm, eV; 0 where nothing was rounded.
+        """
+        errors = np.max([cluster.errors for cluster in self._clusters], axis=0)
+        return float(2 * (errors @ [1.0, abs(energy)][: len(errors)]))
 
     def turns(
         self, direction: npt.ArrayLike
@@ -147,7 +183,7 @@ class BlochProducts:
 
     def __call__(
         self, k: npt.ArrayLike, vectors: npt.NDArray, energy: float = 0.0, single: bool = False
-    ) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.complex128]]:
+    ) -> tuple[npt.NDArray[np.complexfloating], npt.NDArray[np.complexfloating]]:
         """Return (H(k) − energy S(k)) V and S(k) V in the gauge with positions.
 
         Parameters
@@ -164,10 +200,11 @@ class BlochProducts:
         Returns
         -------
         h, s : (n, m) arrays
-            The products, H in eV.
+            The products, H in eV; of type `kind` where they are in single precision.
         """
-        h = np.empty(vectors.shape, np.complex128)
-        s = vectors if self.orthogonal else np.empty(vectors.shape, np.complex128)
+        kind = self.kind if single else np.complex128
+        h = np.empty(vectors.shape, kind)
+        s = vectors if self.orthogonal else np.empty(vectors.shape, kind)
 
         def put(cluster: _Cluster, part: slice, product: npt.NDArray) -> None:
             size = len(cluster.rows)
@@ -194,7 +231,7 @@ class BlochProducts:
         """
         return ProductsAt(self, k)
 
-    def overlap(self, k: npt.ArrayLike, vectors: npt.NDArray) -> npt.NDArray[np.complex128]:
+    def overlap(self, k: npt.ArrayLike, vectors: npt.NDArray) -> npt.NDArray[np.complexfloating]:
         """Return S(k) V in the gauge with positions.
 
         Parameters
@@ -207,16 +244,17 @@ class BlochProducts:
         Returns
         -------
         (n, m) array
-            The product.
+            The product; that of vectors in single precision is in single precision.
         """
         if self.orthogonal:
             return vectors
-        s = np.empty(vectors.shape, np.complex128)
+        single = vectors.dtype == np.complex64
+        s = np.empty(vectors.shape, vectors.dtype if single else np.complex128)
 
         def put(cluster: _Cluster, part: slice, product: npt.NDArray) -> None:
             s[cluster.rows, part] = product
 
-        self._multiply(k, vectors, put, only_overlap=True)
+        self._multiply(k, vectors, put, only_overlap=True, single=single)
         return s
 
     def _multiply(
@@ -323,7 +361,10 @@ class ProductsAt:
 
 
 def _make_clusters(
-    operators: "list[BlochSum]", positions: npt.NDArray, starts: npt.NDArray[np.integer]
+    operators: "list[BlochSum]",
+    positions: npt.NDArray,
+    starts: npt.NDArray[np.integer],
+    rounded: bool,
 ) -> list[_Cluster]:
     """Return the rows of all atoms, in groups of atoms that are close in space."""
     sizes = np.diff(starts)
@@ -343,7 +384,7 @@ def _make_clusters(
                     piece = row[chosen], column[chosen], cells[chosen], blocks[chosen]
                     pieces[number][which].append(piece)
     return [
-        _cluster(np.sort(atoms), parts, starts)
+        _cluster(np.sort(atoms), parts, starts, rounded)
         for atoms, parts in zip(members, pieces, strict=True)
     ]
 
@@ -364,6 +405,7 @@ def _cluster(
     atoms: npt.NDArray[np.integer],
     parts: list[list[tuple]],
     starts: npt.NDArray[np.integer],
+    rounded: bool,
 ) -> _Cluster:
     """Return some atoms' rows, from the blocks of each operator."""
     sizes = np.diff(starts)
@@ -382,12 +424,11 @@ def _cluster(
     columns = np.repeat(starts[unique[:, 0]], width) + within
     place = np.zeros(int(rows.max()) + 1, dtype=int)
     place[rows] = np.arange(len(rows))
-    matrices = []
+    matrices, errors = [], []
     done = 0
     for part in parts:
         kinds = [blocks.dtype for _, _, _, blocks in part]
         own = np.zeros((len(rows), len(columns)), np.result_type(np.float32, *kinds))
-        matrices.append(own)
         for row, column, _, blocks in part:
             image = inverse[done : done + len(row)]
             done += len(row)
@@ -395,5 +436,8 @@ def _cluster(
             r = place[row][:, None, None] + np.arange(blocks.shape[1])[:, None]
             c = begin[:, None, None] + np.arange(blocks.shape[2])
             own[r, c] += blocks
+        kept = own.astype(np.complex64 if own.dtype.kind == "c" else np.float32) if rounded else own
+        matrices.append(kept)
+        errors.append(float(np.linalg.norm(own - kept, axis=1).max()) if rounded else 0.0)
     cells = np.repeat(unique[:, 1:], width, axis=0)
-    return _Cluster(rows, columns, cells, matrices)
+    return _Cluster(rows, columns, cells, matrices, errors)

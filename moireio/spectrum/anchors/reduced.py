@@ -17,6 +17,7 @@ from scipy.linalg.blas import zherk
 from scipy.linalg.lapack import zposv
 
 from moireio.runtime.threads import blas_threads
+from moireio.spectrum.anchors.basis import slabs
 
 COLUMNS = 48  # of the blocks of Hermitian products
 JOINED = 0.05  # singular value, of unit vectors, below which a direction counts as known
@@ -65,16 +66,22 @@ class Grams:
             The products at that k.
         """
         bounds = np.linspace(0, len(basis), threads + 1).astype(int)
-        slabs = [slice(a, b) for a, b in pairwise(bounds)]
+        parts = [slice(a, b) for a, b in pairwise(bounds)]
 
         def part(rows: slice) -> npt.NDArray:
-            vc, wr, yr = basis[rows].conj().T, w[rows], y[rows]
-            return np.stack(
-                [_half(vc, wr), _half(vc, yr), _square(wr), wr.conj().T @ yr, _square(yr)]
-            )
+            total = np.zeros((5, basis.shape[1], basis.shape[1]), complex)
+            for some in slabs(rows.start, rows.stop):
+                v, wr, yr = (m[some].astype(complex, copy=False) for m in (basis, w, y))
+                vc = v.conj().T
+                total[0] += _half(vc, wr)
+                total[1] += _half(vc, yr)
+                total[2] += _square(wr)
+                total[3] += wr.conj().T @ yr
+                total[4] += _square(yr)
+            return total
 
         with blas_threads(1), ThreadPoolExecutor(threads) as pool:
-            total = np.sum(list(pool.map(part, slabs)), axis=0)
+            total = np.sum(list(pool.map(part, parts)), axis=0)
         for n in (0, 1, 2, 4):
             upper = np.triu(total[n], 1)
             total[n] = upper + upper.conj().T + np.diag(np.diagonal(total[n]).real)

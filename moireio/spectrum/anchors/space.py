@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from moireio.runtime.threads import blas_threads
 from moireio.spectrum.anchors.anchor import Anchor
-from moireio.spectrum.anchors.basis import joined
+from moireio.spectrum.anchors.basis import combined, joined
 from moireio.spectrum.anchors.completeness import velocity
 from moireio.spectrum.anchors.interpolation import Patch
 from moireio.spectrum.anchors.products import BlochProducts
@@ -61,6 +61,8 @@ class AnchorSpace:
         Orthonormal columns.
     velocity : float
         Largest velocity of the anchors' states, eV Å.
+    rounding : float
+        What rounded H and S may make of levels, eV.
     n_projections : int
         k points where H and S were multiplied with the whole basis.
     """
@@ -81,8 +83,8 @@ class AnchorSpace:
         self.products, self._reciprocal, self._wanted = products, reciprocal, wanted
         self._patches, self._axes, self._lines = patches, axes, lines
         self._respond, self.single, self._threads = respond, single, threads
-        self.basis = np.zeros((products.n_orbitals, 0), complex)
-        self.velocity, self.n_projections = 0.0, 0
+        self.basis = np.zeros((products.n_orbitals, 0), products.kind)
+        self.velocity, self.rounding, self.n_projections = 0.0, 0.0, 0
         self._count = self._measured = 0
         self._kept: dict[tuple[float, ...], Grams] = {}
         self._plane = any(len(patch.axes) > 1 for patch in patches)
@@ -117,12 +119,16 @@ class AnchorSpace:
         for anchor in anchors[self._measured :]:
             own = velocity(self.products, anchor, self._axes, self._reciprocal)
             self.velocity = max(self.velocity, own)
+            energy, size = np.abs(anchor.energies).max(), np.linalg.norm(anchor.states, axis=0)
+            off = self.products.rounding(float(energy)) * float(size.max()) ** 2
+            self.rounding = max(self.rounding, off)
         self._measured = len(anchors)
 
     def _join(self, vectors: npt.NDArray) -> None:
         if vectors.shape[1]:
             with blas_threads(self._threads):
-                self.basis = joined(self.basis if self.basis.shape[1] else None, vectors)
+                given = self.basis if self.basis.shape[1] else None
+                self.basis = joined(given, vectors, self.products.kind)
 
     def _along(self, anchor: Anchor) -> npt.NDArray[np.bool_] | slice:
         """Return which of the changes of an anchor's states are along the patches."""
@@ -136,6 +142,12 @@ class AnchorSpace:
         """Multiply in double precision from now on."""
         self.single = False
         self._kept.clear()
+
+    def restore(self) -> None:
+        """Take H and S, and the basis, in double precision from now on."""
+        self.products.restore()
+        self.rounding, self.basis = 0.0, self.basis.astype(self.products.kind, copy=False)
+        self.use_double()
 
     def project(self, k: npt.NDArray[np.float64], energy: float, keep: bool = False) -> Grams:
         """Return the products of the basis at a k, by products with H and S.
@@ -167,11 +179,11 @@ class AnchorSpace:
     def vectors(self, inner: npt.NDArray) -> npt.NDArray[np.complex128]:
         """Return combinations of the basis, (n, c), in the gauge with positions."""
         with blas_threads(self._threads):
-            return self.basis @ inner
+            return combined(self.basis, inner)
 
     def responses(
         self, anchor: Anchor
-    ) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.float64]] | None:
+    ) -> tuple[npt.NDArray[np.complexfloating], npt.NDArray[np.float64]] | None:
         """Return how the states that are wanted change with k, to first order.
 
         The change of a state u with energy E is −(H − ES)⁻¹ f, f = (H′ − ES′) u, without the states
@@ -193,7 +205,7 @@ class AnchorSpace:
         """
         if self._respond is None:
             return None
-        phase = self.products.phases(anchor.k)[:, None]
+        phase = self.products.phases(anchor.k)[:, None].astype(self.products.kind)
         begin = max(self._wanted[0] - anchor.first - self._outer, 0)
         part = slice(begin, self._wanted[1] + 1 - anchor.first + self._outer)
         u = phase.conj() * anchor.states
@@ -206,7 +218,7 @@ class AnchorSpace:
                 self.products(anchor.k + step * axis, u[:, part], single=self.single)
                 for step in (STEP, -STEP)
             )
-            force = (wa - wb - (ya - yb) * energies) / (2 * STEP)
+            force = ((wa - wb - (ya - yb) * energies) / (2 * STEP)).astype(phase.dtype, copy=False)
             forces.append(force - s0 @ (u.conj().T @ force))
         if not forces:
             return None
@@ -215,7 +227,7 @@ class AnchorSpace:
             found = self._respond(phase * right, keep=left > 0)
             if found is None:
                 return None
-            parts.append(_unit(found.T).T)
+            parts.append(_unit(found.T).T.astype(phase.dtype, copy=False))
             if not left:
                 break
             right = self.products.overlap(anchor.k, phase.conj() * parts[-1])

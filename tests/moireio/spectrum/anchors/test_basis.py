@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moireio.spectrum.anchors.basis import joined
+from moireio.spectrum.anchors.basis import combined, joined
 
 RNG = np.random.default_rng(4)
 
@@ -35,3 +35,18 @@ def test_what_is_new_to_one_part_in_a_million_is_dropped():
     for share, columns in ((1e-4, 5), (1e-8, 4)):
         near = basis[:, :1] + share * new / np.linalg.norm(new)
         assert joined(basis, near).shape[1] == columns
+
+
+def test_a_basis_in_single_precision():
+    """Columns are orthonormal to its rounding, with what is nearly in the basis too."""
+    first = random(6, 20_000)
+    basis = joined(None, first, np.complex64)
+    near = basis[:, :1] + 1e-5 * random(1, 20_000) / 200
+    both = joined(basis, np.concatenate([near, random(3, 20_000)], axis=1), np.complex64)
+    assert both.dtype == np.complex64
+    assert both.shape[1] == 10
+    exact = both.astype(complex)
+    assert np.abs(exact.conj().T @ exact - np.eye(10)).max() < 1e-6
+    assert holds(exact, near) < 1e-6
+    inner = random(2, 10)
+    assert np.abs(combined(both, inner) - exact @ inner).max() < 1e-12

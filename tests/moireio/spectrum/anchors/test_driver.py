@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toymodels import kane_mele
 
-from moireio.spectrum.anchors import method
+from moireio.spectrum.anchors import driver, method
 from moireio.spectrum.anchors.anchor import Anchor
 
 
@@ -144,7 +144,7 @@ def kramers(**terms):
     return *near, None, line([[0, 0, 0], [0.5, 0, 0], [2 / 3, 1 / 3, 0]], [10, 8])
 
 
-@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("precision", ["double", "single", "rounded"])
 @pytest.mark.parametrize(
     ("system", "bands"),
     [
@@ -160,9 +160,10 @@ def kramers(**terms):
         (partial(kramers, M=0.2, rashba=0.1), (28, 32)),
     ],
 )
-def test_hard_systems(system, bands, single, monkeypatch):
+def test_hard_systems(system, bands, precision, monkeypatch):
     """Bounds hold, also where products in single precision are wrong by more than they."""
-    monkeypatch.setattr(method, "SINGLE_SIZE", 0 if single else 10**9)
+    monkeypatch.setattr(method, "SINGLE_SIZE", 10**9 if precision == "double" else 0)
+    monkeypatch.setattr(driver, "ROUNDED", 0 if precision == "rounded" else 10**9)
     structure, h, s, k = system()
     found = solve_from_anchors(structure, h, s, k, bands)
     assert found.ratio <= 1

@@ -47,6 +47,29 @@ def test_each_operator_keeps_its_type():
     assert with_s == 1.5 * without
 
 
+@pytest.mark.parametrize("spinor", [False, True])
+def test_rounded_matrices(spinor):
+    """Half of the memory; products are as far off as is said, until matrices are restored."""
+    problem = random_problem(2, K, spinor=spinor)
+    h, s = problem.hamiltonian, problem.overlap
+    structure = carbon(9 * np.eye(3), np.random.default_rng(1).uniform(-6, 6, (len(h.sizes), 3)))
+    given, rounded = (BlochProducts(h, s, structure, rounded=r) for r in (False, True))
+    assert given.nbytes == 2 * rounded.nbytes
+    v = np.linalg.qr(np.random.default_rng(2).normal(size=(h.n_orbitals, 6)))[0].astype(complex)
+    off = np.linalg.norm(given(K, v, 5.0)[0] - rounded(K, v, 5.0)[0], 2)
+    assert given.rounding(5.0) == 0
+    assert 0 < off < rounded.rounding(5.0) < 30 * off
+    assert rounded(K, v, single=True)[0].dtype == np.complex64
+    assert given(K, v, single=True)[0].dtype == np.complex128
+    near = rounded.overlap(K, v.astype(np.complex64))
+    assert near.dtype == np.complex64
+    assert np.abs(near - given.overlap(K, v)).max() < 1e-5
+    rounded.restore()
+    assert rounded.nbytes == given.nbytes
+    assert np.array_equal(rounded(K, v, 5.0)[0], given(K, v, 5.0)[0])
+    assert rounded.rounding(5.0) == 0
+
+
 def test_k_points_that_repeat():
     """One k point many times, and two in turns: each is right, and the run ends."""
     structure, h, s = bilayer()
