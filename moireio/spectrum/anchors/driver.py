@@ -13,11 +13,11 @@ from moireio.runtime.memory import size_text, usable_memory
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.counting import complete
 from moireio.spectrum.anchors.interpolation import Patch
-from moireio.spectrum.anchors.method import SINGLE, AnchoredLevels
+from moireio.spectrum.anchors.method import AnchoredLevels
 from moireio.spectrum.anchors.patches import chosen_patches
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.settings import EXPECTED, Accuracy, Anchoring, least, reach
-from moireio.spectrum.anchors.space import Respond
+from moireio.spectrum.anchors.space import SINGLE, Respond
 
 if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from moireio.runtime.threads import blas_threads
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.bounds import quadratic_bounds
 from moireio.spectrum.anchors.completeness import (
@@ -21,17 +20,11 @@ from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.numbering import BandNumbers
 from moireio.spectrum.anchors.patches import SPARE, chosen_patches, folded, nearest_node
 from moireio.spectrum.anchors.products import BlochProducts
-from moireio.spectrum.anchors.reduced import Grams, RitzLevels, refined_levels
+from moireio.spectrum.anchors.reduced import Grams, RitzLevels
 from moireio.spectrum.anchors.regions import Region, Scales
 from moireio.spectrum.anchors.settings import ANCHOR_SHARE
 from moireio.spectrum.anchors.space import AnchorSpace, Respond
 
-# Tolerance (eV) and orbitals from which on products in single precision do: errors of some 1e-5 eV
-# in H V are small against residuals. What they make of levels, some 1e-7 eV where S is far from
-# singular, is measured: bounds get a multiple of the largest error seen, of which a share of the
-# tolerance is allowed.
-SINGLE, SINGLE_SIZE = 1e-6, 2000
-ROUNDING, ROUNDING_SHARE = 3, 0.1
 WORST = 8  # residuals whose norm in S⁻¹ is measured
 SAFETY = 0.7  # share of the tolerance that bounds may reach where anchors are chosen
 LEAST_OF_LINE, LEAST = 2, 3  # anchors
@@ -81,8 +74,6 @@ class AnchoredLevels:
         Norm of the residuals in S⁻¹, as a multiple of the plain norm, where it was measured.
     check : float
         Largest difference of residuals by interpolation and by true products, eV.
-    rounding : float
-        Largest difference of levels and their Rayleigh quotients by true products, eV.
     """
 
     products: BlochProducts
@@ -100,7 +91,6 @@ class AnchoredLevels:
     respond: Respond | None = None
     ratio: float = 1.0
     check: float = 0.0
-    rounding: float = 0.0
 
     def __post_init__(self) -> None:
         count = self.wanted[1] - self.wanted[0] + 1
@@ -127,7 +117,7 @@ class AnchoredLevels:
             self._axes,
             lines=self.lines,
             respond=self.respond,
-            single=self.tolerance >= SINGLE and self.products.n_orbitals >= SINGLE_SIZE,
+            tolerance=self.tolerance,
             threads=self.threads,
         )
 
@@ -139,7 +129,7 @@ class AnchoredLevels:
 
     def responses(
         self, anchor: Anchor
-    ) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.float64]] | None:
+    ) -> tuple[npt.NDArray[np.complexfloating], npt.NDArray[np.float64]] | None:
         """Return how the states of an anchor change with k (see `AnchorSpace.responses`)."""
         return self._space.responses(anchor)
 
@@ -197,7 +187,7 @@ class AnchoredLevels:
         target = nearest.energies[begin : begin + count]
         if self._nearest_known(k, target) is None:  # about the same energies: no need to look
             return np.inf
-        levels = self._tested_levels(k)
+        levels = self._space.levels(k, self._scales())
         if len(levels) < count:
             return np.inf
         shifts = range(len(levels) - count + 1)
@@ -208,33 +198,6 @@ class AnchoredLevels:
             return np.inf
         bounds = self._bounds_between(levels, part, self._inside(*known), SAFETY * self.tolerance)
         return float(bounds[part].max())
-
-    def _tested_levels(self, k: npt.NDArray) -> RitzLevels:
-        """Return the levels at a k by products there; go to double precision where that is due."""
-        scales = self._scales()
-        grams = self._space.project(k, scales.centre, keep=True)
-        with blas_threads(1):
-            levels = refined_levels(grams, scales.window, scales.width)
-        if self._space.single and not self.rounding:
-            if len(levels):
-                self._measure(k, levels, self._space.vectors(levels.vectors))
-            limit = ROUNDING_SHARE * self.tolerance
-            if not len(levels) or ROUNDING * self.rounding > limit:
-                self.rounding = 0.0
-                self._space.use_double()
-                return self._tested_levels(k)
-        return levels
-
-    def _measure(
-        self, k: npt.NDArray, levels: RitzLevels, vectors: npt.NDArray
-    ) -> npt.NDArray[np.complex128]:
-        """Return the residuals of vectors by true products; note how far levels are off."""
-        w, y = self.products(k, vectors)
-        residuals = w - y * levels.energies
-        offsets = np.einsum("ij,ij->j", vectors.conj(), residuals).real
-        offsets = offsets / np.einsum("ij,ij->j", vectors.conj(), y).real
-        self.rounding = max(self.rounding, float(np.abs(offsets).max()))
-        return residuals
 
     def _bounds_of(
         self, point: int, levels: RitzLevels, part: slice, enough: float = 0.0
@@ -250,7 +213,7 @@ class AnchoredLevels:
     ) -> npt.NDArray[np.float64]:
         """Return bounds on the errors of levels from where to where none is missing."""
         products = self.ratio**2 * levels.enlarged(self.check)
-        rounding = ROUNDING * self.rounding + self._space.rounding
+        rounding = self._space.rounding
         bounds = quadratic_bounds(levels.energies, products, part, known, enough - rounding)
         return bounds + rounding
 
@@ -271,7 +234,7 @@ class AnchoredLevels:
                 break
             self._add(int(np.argmax(distance)))
             yield
-        self._take()
+        self._space.take(self._all_anchors())
         while len(self.anchors) < self.most:
             worst = -1.0, -1
             for number, point in enumerate(self._apart(range(len(self.k)), COMPARED)):
@@ -283,14 +246,8 @@ class AnchoredLevels:
             if worst[0] <= SAFETY * self.tolerance:
                 return
             self._add(worst[1])
-            self._take()
+            self._space.take(self._all_anchors())
             yield
-
-    def _take(self) -> None:
-        """Add the states of new anchors to the basis."""
-        self._space.take(self._all_anchors())
-        if self._space.rounding > ROUNDING_SHARE * self.tolerance:
-            self._space.restore()
 
     def _region_at(self, k: npt.NDArray) -> bool:
         """Return whether a k lies in a patch."""
@@ -344,7 +301,7 @@ class AnchoredLevels:
     def _kept_bounds(self, point: int, levels: RitzLevels, part: slice) -> npt.NDArray[np.float64]:
         """Return bounds on the errors of the wanted levels, those from before where they hold."""
         assert self._unseen is not None
-        seen = self.check, self.rounding, self.ratio
+        seen = self.check, self._space.rounding, self.ratio
         given = (id(levels), part.start, *self._unseen[:, point], *seen)
         if point not in self._bounded or self._bounded[point][0] != given:
             bounds = self._bounds_of(point, levels, part, self.tolerance)[part]
@@ -366,7 +323,7 @@ class AnchoredLevels:
             part = self.numbers.part(point)
             assert part is not None
             levels = self.found.at[point].part(part)
-            residuals = self._measure(self.k[point], levels, self._vectors(point))
+            residuals = self._space.residuals(self.k[point], levels, self._vectors(point))
             norms = np.linalg.norm(residuals, axis=0)
             self.check = max(self.check, float(np.abs(norms - levels.residuals).max()))
             if region.whole not in worst or norms.max() > worst[region.whole][0]:
@@ -505,7 +462,7 @@ class AnchoredLevels:
                     self._add(point)
                     yield
                 if not proof:
-                    self._take()
+                    self._space.take(self._all_anchors())
                     break
                 self._space.measure(self._all_anchors())
                 self.numbers.spread(self.anchors, self.others)

@@ -129,7 +129,7 @@ def reduced_model(
             spin=spin,
             channel=channel,
             fermi=file.electrons.fermi,
-            v=making.basis if states else None,
+            v=making.basis.astype(complex, copy=False) if states else None,
             places=products.places if states else None,
         )
 

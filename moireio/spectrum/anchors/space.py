@@ -12,7 +12,8 @@ from moireio.spectrum.anchors.basis import combined, joined
 from moireio.spectrum.anchors.completeness import velocity
 from moireio.spectrum.anchors.interpolation import Patch
 from moireio.spectrum.anchors.products import BlochProducts
-from moireio.spectrum.anchors.reduced import Grams
+from moireio.spectrum.anchors.reduced import Grams, RitzLevels, refined_levels
+from moireio.spectrum.anchors.regions import Scales
 
 PARALLEL = 1 - 1e-6  # cosine of the angle of two lines
 STEP = 0.02  # of a patch, for derivatives
@@ -22,6 +23,13 @@ STEP = 0.02  # of a patch, for derivatives
 # anchors, larger matrices would cost more than that saves.
 OUTER, ORDER = 8, 2
 OUTER_OF_PLANE, ORDER_OF_PLANE = 2, 1
+
+# Tolerance (eV) and orbitals from which on products in single precision do: errors of some 1e-5 eV
+# in H V are small against residuals. What they make of levels, some 1e-7 eV where S is far from
+# singular, is measured: bounds get a multiple of the largest error seen, of which a share of the
+# tolerance is allowed.
+SINGLE, SINGLE_SIZE = 1e-6, 2000
+ROUNDING, ROUNDING_SHARE = 3, 0.1
 
 
 class Respond(Protocol):
@@ -50,8 +58,8 @@ class AnchorSpace:
         Other lines, along which the states of new anchors change too.
     respond : callable, optional
         Returns (H − σS)⁻¹ times some vectors, with the factors of the anchor solved last, or None.
-    single : bool
-        Multiply H and S with the basis in single precision.
+    tolerance : float
+        Largest bound on the error of an energy, eV.
     threads : int
         Threads.
 
@@ -61,8 +69,8 @@ class AnchorSpace:
         Orthonormal columns.
     velocity : float
         Largest velocity of the anchors' states, eV Å.
-    rounding : float
-        What rounded H and S may make of levels, eV.
+    single : bool
+        H and S are multiplied with the basis in single precision.
     n_projections : int
         k points where H and S were multiplied with the whole basis.
     """
@@ -77,14 +85,18 @@ class AnchorSpace:
         *,
         lines: Sequence[Patch] = (),
         respond: Respond | None = None,
-        single: bool = False,
+        tolerance: float = 0.0,
         threads: int = 1,
     ) -> None:
         self.products, self._reciprocal, self._wanted = products, reciprocal, wanted
         self._patches, self._axes, self._lines = patches, axes, lines
-        self._respond, self.single, self._threads = respond, single, threads
+        self._respond, self._threads = respond, threads
+        self.single = tolerance >= SINGLE and products.n_orbitals >= SINGLE_SIZE
+        self._allowed = ROUNDING_SHARE * tolerance
         self.basis = np.zeros((products.n_orbitals, 0), products.kind)
-        self.velocity, self.rounding, self.n_projections = 0.0, 0.0, 0
+        self.velocity, self.n_projections = 0.0, 0
+        # of levels, by rounded H and S, and the largest one seen by products in single precision
+        self._rounded = self._offset = 0.0
         self._count = self._measured = 0
         self._kept: dict[tuple[float, ...], Grams] = {}
         self._plane = any(len(patch.axes) > 1 for patch in patches)
@@ -107,6 +119,8 @@ class AnchorSpace:
         self._count = len(anchors)
         self._kept.clear()
         self.measure(anchors)
+        if self._rounded > self._allowed:
+            self._restore()
 
     def measure(self, anchors: Sequence[Anchor]) -> None:
         """Find the velocity of the states of anchors, also of some that are not to be added yet.
@@ -121,7 +135,7 @@ class AnchorSpace:
             self.velocity = max(self.velocity, own)
             energy, size = np.abs(anchor.energies).max(), np.linalg.norm(anchor.states, axis=0)
             off = self.products.rounding(float(energy)) * float(size.max()) ** 2
-            self.rounding = max(self.rounding, off)
+            self._rounded = max(self._rounded, off)
         self._measured = len(anchors)
 
     def _join(self, vectors: npt.NDArray) -> None:
@@ -138,16 +152,73 @@ class AnchorSpace:
         cosines = _unit(anchor.axes) @ _unit(np.array(own)).T
         return np.asarray((np.abs(cosines) > PARALLEL).any(axis=1))
 
-    def use_double(self) -> None:
+    @property
+    def rounding(self) -> float:
+        """What rounding may make of levels, eV."""
+        return ROUNDING * self._offset + self._rounded
+
+    def _use_double(self) -> None:
         """Multiply in double precision from now on."""
-        self.single = False
+        self.single, self._offset = False, 0.0
         self._kept.clear()
 
-    def restore(self) -> None:
+    def _restore(self) -> None:
         """Take H and S, and the basis, in double precision from now on."""
         self.products.restore()
-        self.rounding, self.basis = 0.0, self.basis.astype(self.products.kind, copy=False)
-        self.use_double()
+        self._rounded, self.basis = 0.0, self.basis.astype(self.products.kind, copy=False)
+        self._use_double()
+
+    def levels(self, k: npt.NDArray[np.float64], scales: Scales) -> RitzLevels:
+        """Return the levels at a k by products there; go to double precision where that is due.
+
+        Parameters
+        ----------
+        k : (3,) array
+            Fractional.
+        scales : Scales
+            Which levels are of interest.
+
+        Returns
+        -------
+        RitzLevels
+            In the window.
+        """
+        grams = self.project(k, scales.centre, keep=True)
+        with blas_threads(1):
+            levels = refined_levels(grams, scales.window, scales.width)
+        if self.single and not self._offset:
+            if len(levels):
+                self.residuals(k, levels, self.vectors(levels.vectors))
+            if not len(levels) or ROUNDING * self._offset > self._allowed:
+                self._use_double()
+                return self.levels(k, scales)
+        return levels
+
+    def residuals(
+        self, k: npt.NDArray[np.float64], levels: RitzLevels, vectors: npt.NDArray
+    ) -> npt.NDArray[np.complex128]:
+        """Return the residuals of levels by true products; note how far levels are off.
+
+        Parameters
+        ----------
+        k : (3,) array
+            Fractional.
+        levels : RitzLevels
+            Their energies.
+        vectors : (n, c) array
+            Their states, in the gauge with positions.
+
+        Returns
+        -------
+        (n, c) array
+            (H − ES) ψ, eV.
+        """
+        w, y = self.products(k, vectors)
+        residuals = w - y * levels.energies
+        offsets = np.einsum("ij,ij->j", vectors.conj(), residuals).real
+        offsets = offsets / np.einsum("ij,ij->j", vectors.conj(), y).real
+        self._offset = max(self._offset, float(np.abs(offsets).max()))
+        return residuals
 
     def project(self, k: npt.NDArray[np.float64], energy: float, keep: bool = False) -> Grams:
         """Return the products of the basis at a k, by products with H and S.

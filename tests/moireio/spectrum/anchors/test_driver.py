@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toymodels import kane_mele
 
-from moireio.spectrum.anchors import driver, method
+from moireio.spectrum.anchors import driver, space
 from moireio.spectrum.anchors.anchor import Anchor
 
 
@@ -162,7 +162,7 @@ def kramers(**terms):
 )
 def test_hard_systems(system, bands, precision, monkeypatch):
     """Bounds hold, also where products in single precision are wrong by more than they."""
-    monkeypatch.setattr(method, "SINGLE_SIZE", 10**9 if precision == "double" else 0)
+    monkeypatch.setattr(space, "SINGLE_SIZE", 10**9 if precision == "double" else 0)
     monkeypatch.setattr(driver, "ROUNDED", 0 if precision == "rounded" else 10**9)
     structure, h, s, k = system()
     found = solve_from_anchors(structure, h, s, k, bands)
