@@ -14,7 +14,10 @@ from moireio.blockfile.calculation import Calculation, Operators
 from moireio.errors import DamagedError, MoireioError, naming
 from moireio.formats.deeph.blocks import BlockFile
 from moireio.formats.deeph.direction import Reversed, look_at
+from moireio.formats.deeph.files import file_in
 from moireio.formats.deeph.source import FolderOperator
+from moireio.formats.structures.text import plain_name
+from moireio.formats.text.streams import beside
 from moireio.operators.catalogue import operator_type
 from moireio.operators.views import ArraySource
 from moireio.results.electrons import Electrons
@@ -147,7 +150,7 @@ class DataFolder(ABC):
             return source
 
         def digest(operators: Sequence[str]) -> str:
-            paths = [os.path.join(self.path, name) for name in self.described]
+            paths = [file_in(self.path, name) for name in self.described]
             paths += [path for name in operators for path in self.files[files[name]]]
             return digest_files(*(path for path in paths if os.path.exists(path)))
 
@@ -160,7 +163,7 @@ class DataFolder(ABC):
             electrons=self.electrons,
             notes=notes if note is None else [*notes, note],
             files=(
-                *(os.path.join(self.path, name) for name in self.described),
+                *(file_in(self.path, name) for name in self.described),
                 *(path for paths in self.files.values() for path in paths),
             ),
             usual_residual=usual,
@@ -361,13 +364,12 @@ def files_of(
         File name of every operator.
     pieces : bool
         Whether a file may be in pieces, ``NAME_0.h5``, ``NAME_1.h5`` … (one for each MPI process
-        of the program that wrote it), and may be in the folder ``output`` inside. Whole ones may
-        be packed (``.gz``).
+        of the program that wrote it), and may be in the folder ``output`` inside.
 
     Returns
     -------
     dict of str to tuple of str
-        Paths of those that exist.
+        Paths of those that exist, compressed or not.
 
     Raises
     ------
@@ -377,8 +379,8 @@ def files_of(
     found = {}
     for operator, name in names.items():
         for folder in (path, os.path.join(path, "output")) if pieces else (path,):
-            whole = os.path.join(folder, name)
-            paths = next(((p,) for p in (whole, f"{whole}.gz") if os.path.exists(p)), ())
+            whole = beside(folder, name)
+            paths = () if whole is None else (whole,)
             paths = paths or (pieces_of(folder, name) if pieces else ())
             if paths:
                 found[operator] = paths
@@ -409,7 +411,11 @@ def pieces_of(folder: str, name: str) -> tuple[str, ...]:
     stem, suffix = os.path.splitext(name)
     pattern = re.compile(rf"{re.escape(stem)}_(\d{{1,6}}){re.escape(suffix)}")
     entries = os.listdir(folder) if os.path.isdir(folder) else []
-    numbered = {int(match[1]): match[0] for entry in entries if (match := pattern.fullmatch(entry))}
+    numbered = {
+        int(match[1]): entry
+        for entry in sorted(entries, reverse=True)  # one that is not compressed comes last
+        if (match := pattern.fullmatch(plain_name(entry)))
+    }
     for number in range(max(numbered, default=-1)):
         if number not in numbered and (number > 0 or 1 not in numbered):
             raise MoireioError(

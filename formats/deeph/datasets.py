@@ -14,7 +14,7 @@ import numpy.typing as npt
 from moireio.errors import DamagedError, MoireioError, naming
 from moireio.formats.deeph.blocks import NUMBERS, StoredBlocks, can_map, map_file, offset_in_file
 from moireio.formats.deeph.files import open_hdf5
-from moireio.formats.text.npz import open_npz
+from moireio.formats.text.npz import is_npz, open_npz
 from moireio.store.hdf5_guard import own_dataset
 from moireio.system.pairs import Pairs
 
@@ -99,7 +99,7 @@ def key_of(name: str, path: str) -> list[int]:
 
 def _own_names(path):
     """Return the names of what lies in a file itself."""
-    if path.endswith(".npz"):
+    if is_npz(path):
         with open_npz(path) as file:
             return list(file.members)
     import h5py
@@ -146,7 +146,7 @@ class Collector:
         members : sequence of int
             Their pairs.
         """
-        if path.endswith(".npz"):
+        if is_npz(path):
             self._add_npz(path, names, members)
         else:
             self._add_hdf5(path, names, members)

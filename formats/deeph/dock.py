@@ -31,7 +31,7 @@ from moireio.formats.deeph.common import (
     require_one_layout,
     sorted_pairs,
 )
-from moireio.formats.deeph.files import energy, flag, open_hdf5, read_json
+from moireio.formats.deeph.files import energy, file_in, flag, open_hdf5, read_json
 from moireio.formats.deeph.folder import MOST_SHELLS, DeepHFolder
 from moireio.formats.deeph.split import (
     HKB,
@@ -42,6 +42,7 @@ from moireio.formats.deeph.split import (
     split_storage,
 )
 from moireio.formats.structures import files as structure_files
+from moireio.formats.text.streams import beside
 from moireio.operators.blocks import block_offsets
 from moireio.results.electrons import Electrons
 from moireio.store.hdf5_guard import own_dataset
@@ -204,9 +205,9 @@ def detect(path: str) -> bool:
     bool
         By the names of its files.
     """
-    described = os.path.exists(os.path.join(path, "info.json"))
+    described = beside(path, "info.json") is not None
     blocks = files_of(path, DockFolder.names)
-    if not os.path.isfile(os.path.join(path, "POSCAR")):
+    if beside(path, "POSCAR") is None:
         # Also without it, so that the message names it; not DeePTB's folders.
         return described and any(_has_pairs(file) for (file, *_) in blocks.values())
     if blocks:
@@ -276,7 +277,7 @@ def open_folder(path: str) -> DockFolder:
         If a file is missing or does not fit the others.
     """
     require_one_layout(path, DockFolder.names, DeepHFolder.names)
-    poscar, file = os.path.join(path, "POSCAR"), os.path.join(path, "info.json")
+    poscar, file = file_in(path, "POSCAR"), file_in(path, "info.json")
     if not os.path.exists(poscar):
         raise MissingFileError("has no POSCAR", path=path)
     structure = structure_files.read_foreign(poscar)[0]
@@ -308,7 +309,7 @@ def open_folder(path: str) -> DockFolder:
     files = files_of(path, DockFolder.names)
     folder = DockFolder(path, structure, basis, spinful, electrons, files)
     if split:
-        hkb = os.path.join(path, HKB)
+        hkb = file_in(path, HKB)
         if not os.path.exists(hkb) and {"hamiltonian", "predicted"} & set(files):
             raise MissingFileError(
                 f"has no {HKB}, the part of H with spin that {split} in info.json keeps apart",

@@ -12,13 +12,31 @@ import numpy.typing as npt
 
 from moireio.errors import DamagedError, MissingFileError, MoireioError, first_line
 from moireio.formats.structures.text import read_text
-from moireio.formats.text.streams import expanded, opened
+from moireio.formats.text.streams import beside, expanded, opened
 
 if TYPE_CHECKING:
     import h5py
 
 SETTINGS_BYTES = 1 << 24
 NUMBER = 1e6  # Å, and more than any number of these tables
+
+
+def file_in(folder: str, name: str) -> str:
+    """Return the path of a file of a folder, compressed or not.
+
+    Parameters
+    ----------
+    folder : str
+        The folder.
+    name : str
+        Name of the file as it is when it is not compressed.
+
+    Returns
+    -------
+    str
+        That of the compressed file where there is no other; the plain one where there is none.
+    """
+    return beside(folder, name) or os.path.join(folder, name)
 
 
 def read_json(path: str, kind: type = dict) -> Any:

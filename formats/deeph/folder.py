@@ -24,6 +24,7 @@ from moireio.formats.deeph.common import DataFolder, files_of, pieces_of, sorted
 from moireio.formats.deeph.datasets import Collector, block_list, key_of
 from moireio.formats.deeph.files import (
     energy,
+    file_in,
     flag,
     open_hdf5,
     read_json,
@@ -33,7 +34,8 @@ from moireio.formats.deeph.files import (
 )
 from moireio.formats.deeph.local import LocalBlocks, frame_file, local_files, read_frames
 from moireio.formats.deeph.split import require_known
-from moireio.formats.text.npz import open_npz
+from moireio.formats.text.npz import is_npz, open_npz
+from moireio.formats.text.streams import beside
 from moireio.results.electrons import Electrons
 from moireio.store.hdf5_guard import own_dataset
 from moireio.system.basis import Basis, SpeciesBasis
@@ -148,7 +150,7 @@ def detect(path: str) -> bool:
         By the names of its files.
     """
     names = ("lat.dat", "site_positions.dat", "orbital_types.dat")
-    return any(os.path.exists(os.path.join(path, name)) for name in names)
+    return any(beside(path, name) is not None for name in names)
 
 
 def read(
@@ -205,9 +207,10 @@ def open_folder(path: str) -> DeepHFolder:
     if not os.path.isdir(path):
         raise MoireioError("is not a folder", path=path)
     _require_files(path)
-    numbers = _numbers(os.path.join(path, "element.dat"))
+    types = file_in(path, "orbital_types.dat")
+    numbers = _numbers(file_in(path, "element.dat"))
     cell, positions = _geometry(path, len(numbers))
-    shells = _shells(os.path.join(path, "orbital_types.dat"), len(numbers))
+    shells = _shells(types, len(numbers))
     from ase import Atoms
 
     atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=True)
@@ -220,13 +223,13 @@ def open_folder(path: str) -> DeepHFolder:
             raise MoireioError(
                 f"line {number + 1} gives an atom of {name} the shells {shells[number]}, an "
                 f"earlier one {basis.l}",
-                path=os.path.join(path, "orbital_types.dat"),
+                path=types,
             )
     files = files_of(path, DeepHFolder.names, pieces=True)
     turned = {name: paths for name, paths in local_files(path).items() if name not in files}
     for paths in turned.values():
         frame_file(path, paths[0])
-    file = os.path.join(path, "info.json")
+    file = file_in(path, "info.json")
     info = read_json(file) if os.path.exists(file) else None
     with naming(file):
         require_known(info or {}, SETTINGS)
@@ -242,12 +245,12 @@ def open_folder(path: str) -> DeepHFolder:
 
 def _require_files(path):
     """Raise if a folder has no structure, and say where it could be."""
-    absent = [n for n in DeepHFolder.described[:4] if not os.path.isfile(os.path.join(path, n))]
+    absent = [name for name in DeepHFolder.described[:4] if beside(path, name) is None]
     if not absent:
         return
     above = os.path.dirname(os.path.abspath(path))
     remedy = "a data folder of DeepH has " + ", ".join(DeepHFolder.described[:4])
-    if pieces_of(path, "overlaps.h5") and os.path.exists(os.path.join(above, "lat.dat")):
+    if pieces_of(path, "overlaps.h5") and beside(above, "lat.dat"):
         remedy = f"they are in the folder above, {above}: give that one"
     raise MoireioError(f"has no {absent[0]}", path=path, remedy=remedy)
 
@@ -259,7 +262,7 @@ def _spin_of_blocks(folder, unnamed):
         return False
     path = folder.files[operator][0]
     name, rows = None, ()
-    if path.endswith(".npz"):
+    if is_npz(path):
         with open_npz(path) as file:
             name = next(iter(file.members), None)
             rows = file.array(name, MOST_BYTES).shape[:1] if name is not None else ()
@@ -284,9 +287,9 @@ def _spin_of_blocks(folder, unnamed):
 
 def _geometry(path, count):
     """Return the lattice vectors and the positions, as rows."""
-    file = os.path.join(path, "lat.dat")
+    file = file_in(path, "lat.dat")
     cell = require(read_table(file), (3, 3), file, "the lattice vectors are columns").T
-    file = os.path.join(path, "rlat.dat")
+    file = file_in(path, "rlat.dat")
     if os.path.exists(file):
         reciprocal = require(read_table(file), (3, 3), file, "reciprocal vectors are columns")
         gap = np.abs(cell @ reciprocal - 2 * np.pi * np.eye(3)).max()
@@ -297,7 +300,7 @@ def _geometry(path, count):
                 path=file,
                 remedy="one of the two is damaged; without rlat.dat, lat.dat counts",
             )
-    file = os.path.join(path, "site_positions.dat")
+    file = file_in(path, "site_positions.dat")
     meaning = f"x, y, z of the {count} atoms of element.dat are columns"
     return cell, require(read_table(file), (3, count), file, meaning).T
 

@@ -17,6 +17,8 @@ import numpy.typing as npt
 from moireio.errors import DamagedError, MissingFileError
 from moireio.formats.deeph.blocks import StoredBlocks
 from moireio.formats.deeph.datasets import Collector, block_list
+from moireio.formats.structures.text import plain_name
+from moireio.formats.text.streams import beside
 from moireio.symmetry.rotations import rotated_harmonics
 from moireio.system.pairs import Pairs
 
@@ -41,8 +43,8 @@ def local_files(path: str) -> dict[str, tuple[str, ...]]:
     found = {}
     for operator, stem in NAMES.items():
         for suffix in SUFFIXES:
-            file = os.path.join(path, stem + suffix)
-            if operator not in found and os.path.isfile(file):
+            file = beside(path, stem + suffix)
+            if operator not in found and file is not None:
                 found[operator] = (file,)
     return found
 
@@ -67,11 +69,10 @@ def frame_file(path: str, file: str) -> str:
     MissingFileError
         If there is none.
     """
-    same = os.path.splitext(file)[1]
-    for suffix in (same, *SUFFIXES):
-        frames = os.path.join(path, f"rc{suffix}")
-        if os.path.isfile(frames):
-            return frames
+    same = os.path.splitext(plain_name(file))[1]
+    frames = beside(path, *(f"rc{suffix}" for suffix in (same, *SUFFIXES)))
+    if frames is not None:
+        return frames
     raise MissingFileError(
         f"has {os.path.basename(file)}, but neither rc.h5 nor rc.npz: without the local frames H "
         "cannot be turned back",

@@ -17,6 +17,11 @@ from moireio.blockfile.calculation import Calculation
 from moireio.formats.hamgnn.build import calculation
 from moireio.formats.hamgnn.graphs import MEMBER, Graph, choose, read_graphs
 from moireio.formats.hamgnn.lmdb import LmdbGraphs, lmdb_file
+from moireio.formats.structures.text import plain_name
+from moireio.formats.text.npz import is_npz
+from moireio.formats.text.streams import first_bytes
+
+LOCAL_HEADER = 30  # bytes before the name of a zip's member
 
 
 def detect(path: str) -> bool:
@@ -34,8 +39,11 @@ def detect(path: str) -> bool:
     """
     if lmdb_file(path) is not None:
         return True
-    if not path.endswith(".npz") or not os.path.isfile(path):
+    if not is_npz(path) or not os.path.isfile(path):
         return False
+    if plain_name(path) != os.path.basename(path):  # compressed further: its first member
+        start = first_bytes(path, LOCAL_HEADER + len(MEMBER))
+        return start.startswith(b"PK\x03\x04") and start[LOCAL_HEADER:] == MEMBER.encode()
     try:
         with zipfile.ZipFile(path) as file:
             return MEMBER in file.namelist()

@@ -9,6 +9,7 @@ Bohr in single precision.
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import struct
@@ -23,6 +24,7 @@ import numpy.typing as npt
 from moireio.errors import DamagedError, MissingFileError, MoireioError, first_line, unreadable
 from moireio.formats.hamgnn.pickles import CLASSES, REMEDY, Instance, read_pickle
 from moireio.formats.text.npz import HEADER_BYTES, npy_header
+from moireio.formats.text.streams import expanded
 
 MEMBER = "graph.npy"
 FREE_BYTES = 64 << 20
@@ -70,8 +72,9 @@ def read_graphs(path: str) -> dict[int, Graph]:
 
 def _member(path: str) -> memoryview:
     """Return the bytes of the pickle, in the mapped file where they are not packed."""
+    image = expanded(path)
     try:
-        with zipfile.ZipFile(path) as file:
+        with zipfile.ZipFile(path if image is None else io.BytesIO(image)) as file:
             if MEMBER not in file.namelist():
                 names = ", ".join(file.namelist()[:4])
                 raise MoireioError(
@@ -80,10 +83,11 @@ def _member(path: str) -> memoryview:
                     remedy="a graph_data.npz of HamGNN expected",
                 )
             info = file.getinfo(MEMBER)
-            if info.compress_type == zipfile.ZIP_STORED:
+            if info.compress_type == zipfile.ZIP_STORED and image is None:
                 return _mapped(path, info)
+            size = os.path.getsize(path) if image is None else len(image)
             most = max(FREE_BYTES, EXPANSION * info.compress_size)
-            if info.file_size > most or info.compress_size > os.path.getsize(path):
+            if info.file_size > most or info.compress_size > size:
                 raise DamagedError(
                     f"{MEMBER} stands for {info.file_size} bytes, packed in {info.compress_size}",
                     path=path,

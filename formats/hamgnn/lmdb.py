@@ -18,6 +18,7 @@ from typing import NoReturn
 from moireio.errors import DamagedError, MissingFileError, unreadable
 from moireio.formats.hamgnn.graphs import Graph, mapping_of
 from moireio.formats.hamgnn.pickles import read_pickle
+from moireio.formats.text.streams import beside, expanded, first_bytes
 
 FILE = "data.mdb"
 MAGIC = 0xBEEFC0DE
@@ -43,15 +44,8 @@ def lmdb_file(path: str) -> str | None:
         data base.
     """
     if os.path.isdir(path):
-        inside = os.path.join(path, FILE)
-        return inside if os.path.isfile(inside) else None
-    if not os.path.isfile(path):  # such as a pipe
-        return None
-    try:
-        with open(path, "rb") as stream:
-            start = stream.read(PAGE_HEADER + 4)
-    except OSError:
-        return None
+        return beside(path, FILE)
+    start = first_bytes(path, PAGE_HEADER + 4)  # nothing of a pipe
     return path if start[PAGE_HEADER:] == struct.pack("<I", MAGIC) else None
 
 
@@ -113,10 +107,13 @@ class _Tree:
     def __init__(self, path: str) -> None:
         self._path = path
         try:
+            image = expanded(path)
             with open(path, "rb") as stream:
-                if os.fstat(stream.fileno()).st_size < 2 * 512:
+                size = os.fstat(stream.fileno()).st_size if image is None else len(image)
+                if size < 2 * 512:
                     self._fail("is too short")
-                self._raw = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+                mapped = image or mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+                self._raw = memoryview(mapped)
         except FileNotFoundError as error:
             raise MissingFileError(path=path) from error
         except OSError as error:

@@ -22,7 +22,9 @@ from moireio.formats.hamgnn import graph_data
 from moireio.formats.hamgnn.build import Blocks, calculation
 from moireio.formats.hamgnn.graphs import choose, field
 from moireio.formats.hamgnn.lmdb import lmdb_file
+from moireio.formats.structures.text import plain_name
 from moireio.formats.text.npz import HEADER_BYTES, MAGIC, npy_header
+from moireio.formats.text.streams import beside, expanded, first_bytes
 
 NAMES = ("prediction_hamiltonian.npy", "hamiltonian.npy")
 BESIDE = "graph_data.npz"
@@ -41,13 +43,7 @@ def detect(path: str) -> bool:
     bool
         True for a ``.npy`` of one of HamGNN's names.
     """
-    if not os.path.basename(path).endswith(NAMES) or not os.path.isfile(path):
-        return False
-    try:
-        with open(path, "rb") as stream:
-            return stream.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
+    return plain_name(path).endswith(NAMES) and first_bytes(path, len(MAGIC)) == MAGIC
 
 
 def read(
@@ -142,15 +138,15 @@ def _graph_file(path, companions, name):
             return file
         raise MoireioError("is no graph_data.npz of HamGNN, nor a data base of it", path=file)
     folder = os.path.dirname(path)
-    file = os.path.join(folder, BESIDE)
-    if os.path.isfile(file):
+    file = beside(folder, BESIDE)
+    if file is not None:
         return file
     sets = [p for n in sorted(os.listdir(folder or ".")) if lmdb_file(p := os.path.join(folder, n))]
     if len(sets) == 1:
         return sets[0]
-    beside = f"no {BESIDE}" if not sets else f"several data bases and no {BESIDE}"
+    found = f"no {BESIDE}" if not sets else f"several data bases and no {BESIDE}"
     raise MissingFileError(
-        f"has {beside} beside it, without which its rows mean nothing",
+        f"has {found} beside it, without which its rows mean nothing",
         path=name,
         remedy="name the file of the graphs with `companions`",
     )
@@ -163,12 +159,13 @@ def _rows(graph, where):
 
 
 def _array(path, name):
-    """Return the array of a file, mapped."""
+    """Return the array of a file, mapped where it is not compressed."""
     try:
+        image = expanded(path)
         with open(path, "rb") as stream:
-            head = stream.read(HEADER_BYTES + 16)
+            head = (image or stream.read(HEADER_BYTES + 16))[: HEADER_BYTES + 16]
         dtype, shape, fortran, begin = npy_header(head, name)
-        size = os.path.getsize(path)
+        size = os.path.getsize(path) if image is None else len(image)
         if dtype.kind != "f" or fortran or len(shape) not in (2, 3) or 0 in shape:
             raise MoireioError(f"is {dtype} {shape}, real numbers (rows, n) expected", path=name)
         needed = begin + int(np.prod(shape, dtype=object)) * dtype.itemsize
@@ -178,6 +175,8 @@ def _array(path, name):
                 path=name,
                 remedy="the file is damaged; make it again",
             )
+        if image is not None:
+            return np.frombuffer(image, dtype=dtype, offset=begin).reshape(shape)
         return np.memmap(path, dtype=dtype, mode="r", offset=begin, shape=shape)
     except OSError as error:
         if isinstance(error, MoireioError):

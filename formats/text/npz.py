@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import os
 import zipfile
 import zlib
@@ -13,15 +14,33 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, MissingFileError, MoireioError, first_line
+from moireio.formats.structures.text import plain_name
+from moireio.formats.text.streams import expanded
 
 MAGIC = b"\x93NUMPY"
 HEADER_BYTES = 4096
 REMEDY = "the file is damaged; make it again"
 
 
+def is_npz(path: str) -> bool:
+    """Return whether a file is a ``.npz`` by its name, compressed further or not.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Returns
+    -------
+    bool
+        True also for ``.npz.gz``.
+    """
+    return plain_name(path).endswith(".npz")
+
+
 @contextmanager
 def open_npz(path: str) -> Iterator[Npz]:
-    """Open a ``.npz``; what is wrong inside becomes a `MoireioError`.
+    """Open a ``.npz``, compressed further or not; what is wrong inside becomes a `MoireioError`.
 
     Parameters
     ----------
@@ -41,7 +60,8 @@ def open_npz(path: str) -> Iterator[Npz]:
     if not os.path.isfile(path):
         raise MissingFileError(path=path)
     try:
-        with zipfile.ZipFile(path) as file:
+        image = expanded(path)
+        with zipfile.ZipFile(path if image is None else io.BytesIO(image)) as file:
             yield Npz(file, path)
     except (MoireioError, MemoryError):
         raise
