@@ -66,7 +66,7 @@ def combined(basis: npt.NDArray, inner: npt.NDArray) -> npt.NDArray[np.complex12
     Parameters
     ----------
     basis : (n, m) array
-        Of single precision too.
+        In single or double precision.
     inner : (m, c) array
         One in a column.
 
