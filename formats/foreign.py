@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Callable
 
-from moireio.formats.structures.text import MAGIC, plain_name
+from moireio.formats.structures.text import BOM, MAGIC, plain_name
 
 HEAD_BYTES = 4096
 
@@ -87,7 +87,7 @@ def describe(name: str, head: bytes) -> str | None:
         if head.startswith(magic):
             return words
     if b"\0" not in head:
-        text = head.decode("utf-8", "replace")
+        text = head.removeprefix(BOM).decode("utf-8", "replace")
         wannier = _wannier(text.split("\n"))
         if wannier is not None:
             return wannier

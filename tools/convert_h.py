@@ -124,6 +124,9 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
                 + "), or goes with --projections."
             )
         words = (*words, f"orthogonalise={opts['orthogonalise']}")
+    if reader.name == BLOCK and words and source != "-":
+        with reader.read(source):  # what is damaged has no options either
+            pass
     reading, writing = _format_options(words, reader, writer)
     if reader.name == BLOCK:
         _refuse(ctx, companions, reading)

@@ -173,7 +173,11 @@ def wrong_format(ctx, path=None):
 
 
 def _inputs(ctx, path):
-    """Yield inputs, all or those that an error names, with their rows of `READS` and options."""
+    """Yield inputs, all or those that an error names, with their rows of `READS` and options.
+
+    A file in a folder that is a calculation as a whole belongs to it: what its reader found wrong
+    in the file counts.
+    """
     for parameter, value in ctx.params.items():
         if parameter not in INPUTS or value is None:
             continue
@@ -187,7 +191,7 @@ def _inputs(ctx, path):
                 yield name, row, parameter
             elif _stands_for(name, path):
                 yield name, row, parameter
-                if not _is_member(path, name):
+                if not _is_member(path, name) and not _is_calculation(name):
                     yield path, row, parameter
 
 

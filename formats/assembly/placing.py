@@ -149,7 +149,8 @@ def settled_by_overlap(
             "its blocks at R belong to -R: the overlap decays with the distance of the atoms only "
             "with the cells reversed",
             path=label,
-            remedy="the program that converted it reversed them; convert it anew",
+            remedy="the program that converted it reversed them: convert it anew; or the atoms "
+            "are those of another structure",
         )
     count = int(left.moves.any(axis=1).sum())
     if count and left.spread() < CLEARLY * left.spread(moved=False):

@@ -339,6 +339,8 @@ def _species(info, names):
         if text is None:
             continue
         parsed, _ = parse_name(str(text))
+        if parsed.cutoff is not None and parsed.cutoff <= 0:
+            raise MoireioError(f"the basis {reprlib.repr(text)} has no positive cutoff")
         if parsed.l != species[name].l:
             raise MoireioError(
                 f"the basis {reprlib.repr(text)} is not that of elements_orbital_map"

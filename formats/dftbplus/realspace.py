@@ -47,11 +47,12 @@ HARTREE_EV = 27.2113845
 LIMITS = {"hamiltonian": 1e-3, "overlap": 1e-5}
 INPUTS = ("dftb_in.hsd", "dftb_pin.hsd")
 _SOURCE = re.compile(r"(?:hamreal[12]|overreal)\.dat")
-_FERMI = re.compile(r"\s*Fermi level(?: \(\w+\))?:\s+(-?[\d.]+)\s+H\b")
+_FERMI = re.compile(r"\s*Fermi level(?: \(\w+\))?:\s+(-?\d[\d.]*)\s+H\b(?:\s+(-?\d[\d.]*)\s+eV\b)?")
 #: Shells of usual numbers of orbitals, where no input gives them.
 USUAL = {1: (0,), 4: (0, 1), 9: (0, 1, 2), 16: (0, 1, 2, 3)}
 LARGEST_ATOM = 200  # orbitals
 FARTHEST = 1 << 20
+SAME_IN_EV = 1e-3  # four decimals are written
 SAME_LEVEL = 1e-6  # Hartree, of the Fermi levels of up and down
 
 
@@ -405,7 +406,18 @@ class _Rows:
 
 def _fermi(path: str, notes: list[str]) -> Electrons | None:
     """Return the Fermi level of ``detailed.out``; none where those of up and down differ."""
-    found = [float(match[1]) for line in lines(path) if (match := _FERMI.match(line)) is not None]
+    found = []
+    for number, line in enumerate(lines(path), 1):
+        match = _FERMI.match(line)
+        if match is None:
+            continue
+        found.append(float(match[1]))
+        if match[2] and abs(found[-1] * HARTREE_EV - float(match[2])) > SAME_IN_EV:
+            raise DamagedError(
+                f"line {number}: the Fermi level in H and that in eV are not the same", path=path
+            )
+    if not found:
+        notes.append(f"{os.path.basename(path)} has no Fermi level: it is not known")
     if found and max(found) - min(found) > SAME_LEVEL:
         notes.append("the Fermi levels of up and down differ, neither is kept")
         return None

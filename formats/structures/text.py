@@ -22,6 +22,7 @@ LARGEST = 256 * 2**20  # bytes, some four million atoms
 LARGEST_RATIO = 100
 SMALL = 16 * 2**20
 COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+BOM = b"\xef\xbb\xbf"  # with which some editors begin a file of UTF-8
 MAGIC = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 
 _NUMBER = re.compile(r"(?<![\d.])\d*\.(\d+)(?:[eEdD]([-+]?\d+))?")
@@ -99,7 +100,7 @@ def read_text(path: str) -> str:
         If it is too large, expands suspiciously far, is damaged, or holds no text.
     """
     if os.path.isdir(path):
-        raise MoireioError("is a folder, not a structure file", path=path)
+        raise MoireioError("is a folder, a file is expected", path=path)
     try:
         with open(path, "rb") as stream:
             if os.fstat(stream.fileno()).st_size > LARGEST:
@@ -119,14 +120,19 @@ def read_text(path: str) -> str:
     if len(raw) > LARGEST:
         raise _too_large(path)
     if not raw.strip():
-        raise MoireioError("is empty", path=path, remedy="a structure file is expected")
+        raise MoireioError("is empty", path=path, remedy="make it again")
     if b"\x00" in raw[:4096] or b"\x00" in raw:
         raise MoireioError(
-            "is binary, not the text of a structure",
+            "is binary, text is expected",
             path=path,
             remedy="convert it to POSCAR, cif or extended xyz",
         )
-    return raw.decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    return (
+        raw.removeprefix(BOM)
+        .decode("utf-8", errors="replace")
+        .replace("\r\n", "\n")
+        .replace("\r", "\n")
+    )
 
 
 def _expanded(stream: BinaryIO, opener, path):

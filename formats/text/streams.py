@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from moireio.errors import DamagedError, MissingFileError, MoireioError, unreadable
-from moireio.formats.structures.text import COMPRESSED, MAGIC, plain_name
+from moireio.formats.structures.text import BOM, COMPRESSED, MAGIC, plain_name
 
 PIECE = 1 << 22
 LONGEST_LINE = 1 << 24
@@ -213,7 +213,9 @@ def lines(path: str) -> Iterator[str]:
     """
     with opened(path) as stream:
         rest = b""
+        first = True
         while piece := stream.read(PIECE):
+            piece, first = piece.removeprefix(BOM) if first else piece, False
             if b"\0" in piece:
                 raise MoireioError("is binary, text expected", path=path)
             *whole, rest = (rest + piece).split(b"\n")

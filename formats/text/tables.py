@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, MissingFileError, MoireioError, unreadable
-from moireio.formats.structures.text import MAGIC, shown
+from moireio.formats.structures.text import BOM, MAGIC, shown
 from moireio.formats.text.columns import BLANK, NEWLINE, numbers, table_of, word_ends
 
 PIECE = 4 << 20  # bytes
@@ -424,6 +424,8 @@ class NumberFile:
                 raise self._broken(error) from error
             raise unreadable(error, self.path) from error
         self._ended = len(piece) == 0
+        if self.line_number == 0 and not self._rest:
+            piece = piece.removeprefix(BOM)
         self._rest, self._at, self._before = self._rest[self._at :] + piece, 0, 0
 
     def _broken(self, error: Exception) -> DamagedError:

@@ -67,10 +67,13 @@ def detect(path: str) -> bool:
     kind = describe_file(path)
     if kind in (SPARSE, INPUT) or (kind is None and _looks_sparse(path)):
         return True
-    if kind != wannier90_files.HR:
+    if kind not in (None, wannier90_files.HR) or not os.path.isfile(path):
         return False
-    folder = os.path.dirname(path)
-    return _input_of(path) is not None and not glob.glob(os.path.join(glob.escape(folder), "*.win"))
+    wt, broken = _input_of(path)
+    if kind is None:  # damaged, but named
+        return wt is not None
+    folder = glob.escape(os.path.dirname(path))
+    return (wt or broken) is not None and not glob.glob(os.path.join(folder, "*.win"))
 
 
 def _looks_sparse(path: str) -> bool:
@@ -202,6 +205,7 @@ def read(
         files=files,
         pbc=pbc,
         usual_residual=USUAL_RESIDUAL,
+        described="wt.in",
     )
 
 
@@ -225,7 +229,11 @@ def _files(path: str, companions: Sequence[str]) -> tuple[str, WtIn | None, str 
     if wt is not None and named is not None:
         path = given.get("hamiltonian") or _named_by(wt.path, named)
     else:
-        found = given.get("input") or _input_of(path)
+        found, broken = given.get("input"), None
+        if found is None:
+            found, broken = _input_of(path)
+        if found is None and broken is not None:
+            raise broken
         wt = None if found is None else read_wt_in(found)
     overlap = given.get("overlap")
     if overlap is None and wt is not None and not _orthogonal(wt):
@@ -256,20 +264,29 @@ def _named_by(path: str, name: str, other_folder: str | None = None) -> str:
     )
 
 
-def _input_of(path: str) -> str | None:
-    """Return the ``wt.in…`` in the same folder whose ``Hrfile`` a Hamiltonian is."""
+def _input_of(path: str) -> tuple[str | None, MoireioError | None]:
+    """Return the ``wt.in…`` in the same folder whose ``Hrfile`` a Hamiltonian is.
+
+    Else what is wrong with a ``wt.in`` that cannot be read: it may be the one.
+    """
     folder, name = os.path.dirname(path), plain_name(path)
+    broken = None
     for found in sorted(glob.glob(os.path.join(glob.escape(folder), "wt.in*"))):
-        if describe_file(found) != INPUT:
-            continue
+        whole = plain_name(found) == "wt.in"
         try:
+            if describe_file(found) != INPUT and not whole:
+                continue
             wt = read_wt_in(found)
-        except MoireioError:
+            if "hrfile" not in wt.values and describe_file(found) != INPUT:
+                raise MoireioError("has no &TB_FILE", path=found)
+        except MoireioError as error:
+            error.remedy = error.remedy or "an input of WannierTools is expected"
+            broken = error if whole else broken
             continue
         named = os.path.basename(wt.values.get("hrfile", "wannier90_hr.dat"))
         if named in (name, os.path.basename(path)):
-            return found
-    return None
+            return found, None
+    return None, broken
 
 
 def _read_hamiltonian(path: str, wt: WtIn | None) -> tuple[SparseMatrices, bool, int]:
@@ -296,6 +313,12 @@ def _without_projectors(
 ) -> Any:
     """Return sites for orbitals that no input describes."""
     cell = None if wt is None else wt.cell
+    if wt is not None and cell is None and structure is None:
+        raise MoireioError(
+            "has no card LATTICE",
+            path=wt.path,
+            remedy="add the lattice vectors, or give a structure file in `companions`",
+        )
     centres = None
     if cell is not None and wt is not None and wt.orbitals:
         atoms = np.repeat(np.arange(len(wt.names)), [len(one) for one in wt.orbitals])

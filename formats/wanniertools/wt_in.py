@@ -146,15 +146,19 @@ def read_wt_in(path: str) -> WtIn:
     """
     lines = [_COMMENT.sub("", raw).strip() for raw in read_text(path).split("\n")]
     values: dict[str, str] = {}
-    inside = False
+    inside = ""
     for line in lines:
-        if line.startswith("&"):
-            inside = True
+        end = line.lower() == "&end" or line == "/" or line.endswith((" /", "\t/"))
+        if line.startswith("&") and not end:
+            inside = line.split()[0]
         if inside:
             for name, value in _VALUE.findall(line):
                 values.setdefault(name.lower(), value.strip("'\"").strip())
-        if line == "/":
-            inside = False
+        inside = "" if end else inside
+    if inside:
+        raise MoireioError(
+            f"its namelist {shown(inside)} has no end, /", path=path, remedy="it is cut short"
+        )
     cards = _Cards(lines, path)
     cell = cards.lattice()
     names, positions = cards.atoms(cell)

@@ -289,3 +289,15 @@ OWN = (
     "si_wsvec.dat", "si_tb.dat", ".mat", "ORB_INDX.gz", "wt.in-bands-sparse",
     "POSCAR-rigid",
 )  # fmt: skip
+
+
+def test_options_for_a_damaged_file(invoke, made, tmp_path):
+    """What is cut short cannot be told from a block file: the option is not what is wrong."""
+    options = ["--option", "spinor=interleaved"]
+    mesh = ["--orthogonalise", "1x1"]
+    invoke("convert-h", made["hbn_soc"], "--to", "tbmodels", "-o", tmp_path / "x.hdf5", *mesh)
+    whole = (tmp_path / "x.hdf5").read_bytes()
+    (tmp_path / "x.hdf5").write_bytes(whole[: len(whole) // 2])
+    done = invoke("convert-h", tmp_path / "x.hdf5", "-o", tmp_path / "y.h5", *options)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"error: {tmp_path / 'x.hdf5'}: is cut short")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from deeph_folders import write_dock_folder, write_folder
+from foreign_cells import Example, write_aims, write_dftbplus
 
 from moireio.formats.kinds import KINDS, identify
 from moireio.models.shipped import shipped
@@ -295,3 +296,19 @@ def test_outputs_of_other_programs_are_no_structures(tmp_path, monkeypatch):
     assert fail("tb-h", "aims.out", "-m", "graphene-nn").startswith(
         "error: aims.out: is an output of FHI-aims; tb-h reads block files and structure files ("
     )
+
+
+@pytest.mark.parametrize(
+    ("write", "name"), [(write_aims, "geometry.in"), (write_dftbplus, "geo.gen")]
+)
+def test_damage_of_a_structure_in_a_folder_is_no_wrong_format(tmp_path, monkeypatch, write, name):
+    """The structure belongs to the folder; that convert-h reads no structures does not matter."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    write(tmp_path / "run", Example(shells={"C": (0,), "Mo": (0,), "H": (0,)}, reach=3.0))
+    damaged = tmp_path / "run" / name
+    lines = damaged.read_text().split("\n")
+    damaged.write_text("\n".join([lines[0], *lines[2:]]))
+    error = fail("convert-h", "run", "-o", "x.h5")
+    assert error.startswith(f"error: run/{name}: ")
+    assert "convert-h reads" not in error

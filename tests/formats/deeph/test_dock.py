@@ -305,3 +305,11 @@ def test_the_bytes_are_those_of_a_plain_loop(tmp_path, monkeypatch):
         assert file["hamiltonian/crc"][...].tolist() == [
             zlib.crc32(row.tobytes(), zlib.crc32(pairs)) for row in rows
         ]
+
+
+def test_a_basis_without_cutoff_is_refused(tmp_path):
+    write_dock_folder(tmp_path / "a")
+    info = tmp_path / "a" / "info.json"
+    info.write_text(info.read_text().replace("C6.0-", "C0.0-"))
+    with pytest.raises(MoireioError, match=r"info\.json: the basis 'C0\.0-s1p1' has no positive"):
+        dock.open_folder(str(tmp_path / "a"))

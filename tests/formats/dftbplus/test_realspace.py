@@ -169,3 +169,19 @@ def test_damage_is_named(tmp_path, damage, message):
     damage(tmp_path)
     with pytest.raises(MoireioError, match=message):
         realspace.read(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", ["", "Total energy: -1 H\n"])
+def test_a_log_without_fermi_level(tmp_path, content):
+    write_dftbplus(tmp_path, Example())
+    (tmp_path / "detailed.out").write_text(content)
+    calculation = realspace.read(str(tmp_path))
+    assert calculation.electrons is None
+    assert "detailed.out has no Fermi level: it is not known" in calculation.notes
+
+
+def test_a_fermi_level_in_two_units(tmp_path):
+    write_dftbplus(tmp_path, Example())
+    (tmp_path / "detailed.out").write_text("Fermi level:     -0.1090000000 H    -2.7211 eV\n")
+    with pytest.raises(MoireioError, match=r"detailed\.out: line 1: .* are not the same"):
+        realspace.read(str(tmp_path))

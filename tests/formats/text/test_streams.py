@@ -7,7 +7,10 @@ import lzma
 import pytest
 
 from moireio.errors import MissingFileError, MoireioError
+from moireio.formats.foreign import describe_file
+from moireio.formats.structures.text import read_text
 from moireio.formats.text.streams import beside, expanded, first_bytes, lines
+from moireio.formats.text.tables import NumberFile
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
@@ -38,3 +41,15 @@ def test_files_beside(tmp_path):
     (tmp_path / "b.out.gz").write_bytes(b"")
     assert beside(str(tmp_path), "a.out", "b.out") == str(tmp_path / "b.out.gz")
     assert beside(str(tmp_path), "c.out") is None
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    """Editors on Windows begin a file with it; numbers could not be read then."""
+    path = tmp_path / "x"
+    path.write_bytes(b"\xef\xbb\xbf1 2\n3 4\n")
+    assert list(lines(str(path))) == ["1 2", "3 4"]
+    assert read_text(str(path)) == "1 2\n3 4\n"
+    with NumberFile(str(path)) as file:
+        assert file.line("numbers") == "1 2"
+    path.write_bytes(b"\xef\xbb\xbf&TB_FILE\n")
+    assert describe_file(str(path)) == "an input of WannierTools"

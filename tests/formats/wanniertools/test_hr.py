@@ -318,3 +318,54 @@ def test_damaged_inputs_are_named(tmp_path, old, new, words):
     with pytest.raises(MoireioError, match=words) as caught:
         hr.read(str(tmp_path / "x.dat"), companions=[str(tmp_path / "wt.in")])
     assert "wt.in" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: "", r"wt\.in: is empty"),
+        (lambda t: t[: t.index("/\n")], r"wt\.in: its namelist '&TB_FILE' has no end"),
+        (lambda t: t.replace("&TB_FILE\n", ""), r"wt\.in: has no &TB_FILE"),
+        (lambda t: t.replace("0 0 6", "0 0 x"), r"wt\.in: line \d+: three numbers"),
+        (lambda t: t[: t.index("LATTICE")], r"wt\.in: has no card LATTICE .*`companions`"),
+    ],
+)
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_damaged_input_beside_is_not_passed_over(tmp_path, change, words, dense):
+    """Without it H was read with S = 1, no atoms and no spin."""
+    cells, matrices = random_model(6, 4)
+    text = (hr_text if dense else sparse_text)(cells, matrices)
+    (tmp_path / "x.dat").write_text(text)
+    (tmp_path / "wt.in").write_text(change(INPUT.format(soc=0, package="")))
+    assert hr.detect(str(tmp_path / "x.dat"))
+    with pytest.raises(MoireioError, match=words):
+        hr.read(str(tmp_path / "x.dat"))
+    (tmp_path / "x.win").touch()  # a dense one is Wannier90's then
+    assert hr.detect(str(tmp_path / "x.dat")) != dense
+
+
+def test_a_hamiltonian_with_a_damaged_head(tmp_path):
+    """The input names it."""
+    write_input(tmp_path)
+    (tmp_path / "x.dat").write_text("comment\nx\n4\n")
+    assert open_calculation_fails(tmp_path / "x.dat").startswith(f"{tmp_path}/x.dat: line 2: ")
+
+
+def open_calculation_fails(path):
+    with pytest.raises(MoireioError) as caught:
+        open_calculation(str(path))
+    return str(caught.value)
+
+
+def test_an_overlap_of_other_atoms(data, tmp_path):
+    with open_calculation(str(data / "gr_ab.scfout")) as one:
+        hr.write(one, str(tmp_path / "x.dat"))
+    assert not [note for note in hr.read(str(tmp_path / "x.dat")).notes if "overlap" in note]
+    text = (tmp_path / "wt.in").read_text()
+    lines = text.split("\n")
+    at = next(n for n, line in enumerate(lines) if line.startswith("ATOM_POSITIONS")) + 3
+    name, x, *rest = lines[at].split()
+    lines[at] = " ".join([name, repr(float(x) + 0.1), *rest])
+    (tmp_path / "wt.in").write_text("\n".join(lines))
+    (note,) = [note for note in hr.read(str(tmp_path / "x.dat")).notes if "overlap" in note]
+    assert "is wt.in of another calculation or step?" in note
