@@ -155,8 +155,7 @@ def anchored_levels(
         def anchor(place: int) -> Anchor:
             point = int(piece[place])
             found = solve(point, wider, Use.ANCHOR)
-            states = found.states.astype(products.kind, copy=False)
-            found = replace(found, k=run.k[place], states=states)
+            found = run.checked(replace(found, k=run.k[place]))
             changes = run.responses(found)
             if changes is not None:
                 found = replace(found, responses=changes[0], axes=changes[1])
@@ -180,7 +179,10 @@ def anchored_levels(
                 found, k=run.k[other], states=found.states.conj(), responses=changes
             )
             accuracy.counted[piece[other]] = first
-            fresh.append(other)
+            if place in run.given:
+                run.given.add(other)
+            else:
+                fresh.append(other)
 
         own = lines[number] if len(pieces) > 1 else None
         run = AnchoredLevels(
@@ -205,7 +207,9 @@ def anchored_levels(
             if point is not None:
                 run.anchors[point] = replace(one, k=run.k[point])
                 accuracy.counted[piece[point]] = first
-        fresh += run.anchors
+                if any(one is other for other in given):
+                    run.given.add(point)
+        fresh += sorted(run.anchors.keys() - run.given)
         for point in list(run.anchors):
             reverse(point, run.anchors[point])
 
@@ -228,7 +232,7 @@ def anchored_levels(
                 if point not in before_it:
                     accuracy.bounds[point] = run.bounds[place]
                 continue
-            if count is not None:
+            if count is not None and place not in run.given:
                 if point in narrow:
                     continue
                 before = (confirmed or {}).get(point)

@@ -59,6 +59,9 @@ class AnchoredLevels:
         Threads for small problems.
     anchors : dict of int to Anchor
         Those known from before, by index of the k point.
+    given : set of int
+        k points of those that another run found, perhaps with another tolerance: energies there are
+        found as at k points that have none.
     others : sequence of Anchor
         Those known at other k points.
     lines : sequence of Patch
@@ -86,6 +89,7 @@ class AnchoredLevels:
     most: int = 20
     threads: int = 1
     anchors: dict[int, Anchor] = field(default_factory=dict)
+    given: set[int] = field(default_factory=set)
     others: Sequence[Anchor] = ()
     lines: Sequence[Patch] = ()
     respond: Respond | None = None
@@ -126,6 +130,10 @@ class AnchoredLevels:
 
     def _add(self, point: int) -> None:
         self.anchors[point] = self.solve(point)
+
+    def checked(self, anchor: Anchor) -> Anchor:
+        """Return an anchor that was just solved as `AnchorSpace.checked` does."""
+        return self._space.checked(anchor)
 
     def responses(
         self, anchor: Anchor
@@ -291,11 +299,12 @@ class AnchoredLevels:
             if part is not None:
                 self.energies[point] = levels.energies[part]
                 self.bounds[point] = self._kept_bounds(point, levels, part)
-        for point in self.anchors:
+        for point in self.anchors.keys() - self.given:
             # the solver's own error shows in the difference to Ritz values, which are better
             solved = self._solved(point)[0]
             bounds = self.bounds[point] + np.abs(solved - self.energies[point])
-            self.bounds[point] = np.fmin(bounds, ANCHOR_SHARE * self.tolerance)
+            own = ANCHOR_SHARE * self.tolerance + self._space.rounded
+            self.bounds[point] = np.fmin(bounds, own)
             self.energies[point] = solved
 
     def _kept_bounds(self, point: int, levels: RitzLevels, part: slice) -> npt.NDArray[np.float64]:
@@ -375,7 +384,7 @@ class AnchoredLevels:
         states : (n, nb) array or None
             S-orthonormal, in the phases of H(k).
         """
-        if point in self.anchors:
+        if point in self.anchors and point not in self.given:
             energies, vectors = self._solved(point)
             return energies, vectors.astype(complex, copy=False) if states else None
         return self.energies[point], self.states(point) if states else None

@@ -39,7 +39,7 @@ class _Cluster:
     matrices : list of (r, c) array
         The rows of H, and those of S, each of the type of its blocks unless it was rounded.
     errors : list of float
-        Norm of the row of H that was changed most by rounding, and of S.
+        Norm of the row of H that was changed most by rounding, and of S; see `_largest_row`.
     """
 
     rows: npt.NDArray[np.integer]
@@ -124,9 +124,10 @@ class BlochProducts:
     def rounding(self, energy: float) -> float:
         """Return about how far H − E S is from what was given, because it was rounded.
 
-        Rounding errors are as independent of each other as the elements of a random matrix, whose
-        norm is at most twice that of its largest row (Bandeira, van Handel, Ann. Probab. 44, 2479
-        (2016)).
+        Rounding errors of different elements are as independent of each other as the elements of a
+        random matrix, whose norm is at most twice that of its largest row (Bandeira, van Handel,
+        Ann. Probab. 44, 2479 (2016)). Those of equal elements, as of a shell of neighbours, are
+        equal: their sum counts as one.
 
         Parameters
         ----------
@@ -438,6 +439,17 @@ def _cluster(
             own[r, c] += blocks
         kept = own.astype(np.complex64 if own.dtype.kind == "c" else np.float32) if rounded else own
         matrices.append(kept)
-        errors.append(float(np.linalg.norm(own - kept, axis=1).max()) if rounded else 0.0)
+        errors.append(_largest_row(np.abs(own - kept), np.abs(kept)) if rounded else 0.0)
     cells = np.repeat(unique[:, 1:], width, axis=0)
     return _Cluster(rows, columns, cells, matrices, errors)
+
+
+def _largest_row(errors: npt.NDArray, sizes: npt.NDArray) -> float:
+    """Return the largest norm of a row of errors, those of elements of equal size added up."""
+    sums, largest = errors.sum(axis=1), 0.0
+    for row in np.argsort(-sums):
+        if sums[row] <= largest:
+            break
+        group = np.unique(sizes[row], return_inverse=True)[1]
+        largest = max(largest, float(np.linalg.norm(np.bincount(group, errors[row]))))
+    return largest

@@ -13,7 +13,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from moireio.spectrum.anchors.anchor import Anchor
 
-COMPLEX, REAL = "<c16", "<f8"
+KINDS = "<c16", "<c8", "<f8", "<f4"
 
 
 class AnchorRecord:
@@ -76,7 +76,7 @@ class AnchorRecord:
         states = anchor.states
         if anchor.responses is not None:
             states = np.concatenate([states, anchor.responses], axis=1)
-        kind = COMPLEX if np.iscomplexobj(states) else REAL
+        kind = states.dtype.newbyteorder("<").str
         states = np.ascontiguousarray(states, dtype=kind)
         line = {
             "channel": int(channel),
@@ -109,7 +109,7 @@ def _read(stream: IO[bytes], end: int) -> "tuple[int, Anchor] | None":
     try:
         line: dict[str, Any] = json.loads(stream.readline())
         kind, rows, columns = line["states"]
-        if kind not in (COMPLEX, REAL):
+        if kind not in KINDS:
             return None
         size = int(rows) * int(columns) * np.dtype(kind).itemsize
         if not 0 <= size <= end - stream.tell():

@@ -1,10 +1,12 @@
 """The space that the anchors' states span, with what is added to it: how they change with k."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import eigh
 
 from moireio.runtime.threads import blas_threads
 from moireio.spectrum.anchors.anchor import Anchor
@@ -71,6 +73,8 @@ class AnchorSpace:
         Largest velocity of the anchors' states, eV Å.
     single : bool
         H and S are multiplied with the basis in single precision.
+    rounded : float
+        About what H and S that were rounded make of levels, eV.
     n_projections : int
         k points where H and S were multiplied with the whole basis.
     """
@@ -95,13 +99,40 @@ class AnchorSpace:
         self._allowed = ROUNDING_SHARE * tolerance
         self.basis = np.zeros((products.n_orbitals, 0), products.kind)
         self.velocity, self.n_projections = 0.0, 0
-        # of levels, by rounded H and S, and the largest one seen by products in single precision
-        self._rounded = self._offset = 0.0
+        self.rounded = self._offset = 0.0
         self._count = self._measured = 0
         self._kept: dict[tuple[float, ...], Grams] = {}
         self._plane = any(len(patch.axes) > 1 for patch in patches)
         self._outer = OUTER_OF_PLANE if self._plane else OUTER
         self._order = ORDER_OF_PLANE if self._plane else ORDER
+
+    def checked(self, anchor: Anchor) -> Anchor:
+        """Return an anchor that was just solved, right to its share of the tolerance.
+
+        Its solver had products with H and S as they are here. Where these were rounded too much,
+        they are made as precise as they were given, and energies and states found anew by Ritz's
+        method among the states: what those lack changes energies by its square only.
+
+        Parameters
+        ----------
+        anchor : Anchor
+            With its states.
+
+        Returns
+        -------
+        Anchor
+            With states of the type that products have.
+        """
+        if self._rounding_of(anchor) > self._allowed:
+            self._restore()
+            phases = self.products.phases(anchor.k)[:, None]
+            with blas_threads(self._threads):
+                u = phases.conj() * anchor.states
+                w, y = self.products(anchor.k, u)
+                energies, turn = eigh(u.conj().T @ w, u.conj().T @ y)
+                anchor = replace(anchor, energies=energies, states=phases * (u @ turn))
+        states = anchor.states.astype(self.products.kind, copy=False)
+        return replace(anchor, states=states)
 
     def take(self, anchors: Sequence[Anchor]) -> None:
         """Add the states of anchors, and how they change with k along the patches.
@@ -119,7 +150,7 @@ class AnchorSpace:
         self._count = len(anchors)
         self._kept.clear()
         self.measure(anchors)
-        if self._rounded > self._allowed:
+        if self.rounded > self._allowed:
             self._restore()
 
     def measure(self, anchors: Sequence[Anchor]) -> None:
@@ -133,10 +164,13 @@ class AnchorSpace:
         for anchor in anchors[self._measured :]:
             own = velocity(self.products, anchor, self._axes, self._reciprocal)
             self.velocity = max(self.velocity, own)
-            energy, size = np.abs(anchor.energies).max(), np.linalg.norm(anchor.states, axis=0)
-            off = self.products.rounding(float(energy)) * float(size.max()) ** 2
-            self._rounded = max(self._rounded, off)
+            self.rounded = max(self.rounded, self._rounding_of(anchor))
         self._measured = len(anchors)
+
+    def _rounding_of(self, anchor: Anchor) -> float:
+        """Return about what rounded H and S make of the levels of an anchor, eV."""
+        energy, size = np.abs(anchor.energies).max(), np.linalg.norm(anchor.states, axis=0)
+        return self.products.rounding(float(energy)) * float(size.max()) ** 2
 
     def _join(self, vectors: npt.NDArray) -> None:
         if vectors.shape[1]:
@@ -155,7 +189,7 @@ class AnchorSpace:
     @property
     def rounding(self) -> float:
         """What rounding may make of levels, eV."""
-        return ROUNDING * self._offset + self._rounded
+        return ROUNDING * self._offset + self.rounded
 
     def _use_double(self) -> None:
         """Multiply in double precision from now on."""
@@ -165,7 +199,7 @@ class AnchorSpace:
     def _restore(self) -> None:
         """Take H and S, and the basis, in double precision from now on."""
         self.products.restore()
-        self._rounded, self.basis = 0.0, self.basis.astype(self.products.kind, copy=False)
+        self.rounded, self.basis = 0.0, self.basis.astype(self.products.kind, copy=False)
         self._use_double()
 
     def levels(self, k: npt.NDArray[np.float64], scales: Scales) -> RitzLevels:

@@ -15,10 +15,12 @@ from anchored_systems import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import eigh
 from toymodels import kane_mele
 
 from moireio.spectrum.anchors import driver, space
 from moireio.spectrum.anchors.anchor import Anchor
+from moireio.spectrum.anchors.products import BlochProducts
 
 
 def copies_of(structure, operator, splitting):
@@ -203,3 +205,68 @@ def test_a_corner_keeps_the_bounds_of_its_energies():
     found = solve_from_anchors(structure, h, None, k, (18, 21), **how)
     assert found.ratio <= 1
     assert found.errors[8].max() > 4e-10
+
+
+class ByProducts(Exact):
+    """Levels of H and S as products have them, from when these are made."""
+
+    products = None
+
+    def pairs(self, k):
+        if self.products is None:
+            return super().pairs(k)
+        unit, phases = np.eye(self.hamiltonian.n_orbitals, dtype=complex), self.products.phases(k)
+        energies, states = eigh(*self.products(k, unit))
+        return energies, phases[:, None] * states
+
+
+@pytest.mark.parametrize("tolerance", [1e-6, 1e-3])
+def test_anchors_that_were_solved_with_rounded_matrices(tolerance, monkeypatch):
+    """Their energies are right to what is said, also where rounding turns out to be too much."""
+    monkeypatch.setattr(driver, "ROUNDED", 0)
+    monkeypatch.setattr(driver, "SHARED", 0)
+    structure, h, s, k = diffuse()
+    exact = ByProducts(h, s)
+
+    def made(products):
+        exact.products = products
+
+    how = {"exact": exact, "tolerance": tolerance, "made": made}
+    found = solve_from_anchors(structure, h, s, k, (14, 17), **how)
+    kind = {1e-6: np.complex128, 1e-3: np.complex64}[tolerance]
+    assert exact.products.kind == kind
+    assert found.ratio <= 1
+    if tolerance == 1e-6:
+        assert found.errors[sorted(found.direct)].max() < 1e-10
+
+
+def test_rounding_errors_that_are_equal():
+    """Twelve neighbours alike: at Γ errors of H add up."""
+    near = coupled(
+        np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) * 1.5,
+        np.zeros((1, 3)),
+        (True,) * 3,
+        lambda i, j, r: 0.0 if r < 0.1 else -2.0000001 * np.exp(-(r - 2.1213203) / 0.1),
+    )
+    h = near[1]
+    products = BlochProducts(h, None, near[0], rounded=True)
+    k = np.zeros(3)
+    off = abs(products(k, np.ones((1, 1), complex))[0][0, 0] - h.dense(k)[0, 0])
+    assert off > 5e-7
+    assert off <= products.rounding(0.0) <= 4 * off
+
+
+def test_kept_anchors_of_another_accuracy():
+    """Energies of anchors from elsewhere are not taken for better than they are."""
+    structure, h, s, k = boron_nitride()
+    exact = Exact(h, s)
+    known = []
+    for point in (k[0], k[-1]):
+        energies, states = exact.pairs(point)
+        off = 1e-6 * np.sin(np.arange(26))
+        known.append(Anchor(point, energies[12:38] + off, states[:, 12:38], 12))
+    how = {"exact": exact, "tolerance": 1e-7, "anchors": known}
+    found = solve_from_anchors(structure, h, s, k, (23, 24), **how)
+    assert found.ratio <= 1
+    assert found.bounds.max() <= 1e-7
+    assert found.accuracy.factorisations < len(k)

@@ -69,3 +69,15 @@ def test_anchors_of_another_run_are_not_used(tmp_path):
     assert AnchorRecord(str(path), "run").read() == {}
     assert list(AnchorRecord(str(path), "another").read()) == [0]
     assert AnchorRecord(str(tmp_path / "none"), "run").read() == {}
+
+
+def test_states_in_single_precision_stay_so(tmp_path):
+    """They take half of the memory when a run goes on too."""
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(7, 3)).astype(np.complex64)
+    one = Anchor(rng.random(3), np.sort(rng.random(3)), states, 4, responses=states[:, :2])
+    write(tmp_path / "r", [(0, one)])
+    (found,) = AnchorRecord(str(tmp_path / "r"), "run").read()[0]
+    assert same(found, one)
+    assert (found.responses == one.responses).all()
+    assert found.responses.dtype == np.complex64
