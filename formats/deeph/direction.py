@@ -62,6 +62,8 @@ def look_at(structure: Structure, basis: Basis, overlap: FolderOperator) -> tupl
     bonds, between = strongest(structure, basis, overlap)
     if bonds is None or not overlap.pairs.R.any():
         return False, None
-    if between is not None and between.violation() >= WRONG and between.violation(-1) < RIGHT:
+    wrong = between is not None and between.violation() >= WRONG
+    # Those inside the cell must fit too: of atoms in another order some pairs fit with -R.
+    if wrong and between is not None and max(between.violation(-1), bonds.violation(-1)) < RIGHT:
         return True, None
     return False, misfit_of(bonds, "the file of atoms or that of their shells")

@@ -267,6 +267,15 @@ class _Blocks:
                     "a cell too far away",
                     remedy="the text files beside it are of another structure",
                 )
+            own = (atoms[:, 0] == atoms[:, 1]) & ~cells.any(axis=1)
+            absent = np.setdiff1d(np.arange(len(sizes)), atoms[own, 0])
+            if len(absent):
+                first = int(absent[0]) + self._first
+                raise DamagedError(
+                    f"lacks the block {first}_{first}_0_0_0 of an atom with itself",
+                    remedy=f"{len(absent)} of {len(sizes)} atoms have none: is it of another "
+                    "structure, or a part of it missing?",
+                )
             values, spinor = self._values(structure, sizes, atoms)
             partners = self._partners(values)
         starts = block_offsets(sizes * (2 if spinor else 1))

@@ -26,6 +26,7 @@ from moireio.formats.wannier90.beside import (
     other_spin,
     seed_of,
 )
+from moireio.formats.wannier90.centres import other_atoms
 from moireio.formats.wannier90.matrices import Matrices, read_matrices
 from moireio.formats.wannier90.win import Win
 from moireio.formats.wannier90.wsvec import read_wsvec
@@ -200,6 +201,10 @@ def _read_one(path: str, companions: Sequence[str]) -> OneSpin:
     centres = centres_of(raw.cells, raw.position)
     if centres is None:
         centres = beside.centres(n, moved)
+        listed = beside.paths.get("_centres.xyz")
+        if win is not None and listed in beside.files:
+            remark = other_atoms(str(listed), n, win)
+            notes += [] if remark is None else [remark]
         if moved and "_centres.xyz" in beside.paths:
             notes.append(
                 f"translate_home_cell is true: {beside.name_of('_centres.xyz')} has centres moved "

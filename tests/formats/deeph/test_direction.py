@@ -6,13 +6,20 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
+from ase import Atoms
 from deeph_systems import LAYOUTS, system
+from orbitals import gaussian_basis
 
+from moireio.blockfile.calculation import Calculation
 from moireio.blockfile.calculation import read as read_blocks
 from moireio.blockfile.convert import Conversion, convert
 from moireio.errors import MoireioError
 from moireio.formats.deeph import dock, folder
 from moireio.formats.wannier90 import files as wannier90
+from moireio.integrals.pairs import overlapping_pairs
+from moireio.integrals.sources import OrbitalIntegrals, OverlapSource
+from moireio.system.basis import Basis
+from moireio.system.structure import Structure
 
 
 @pytest.fixture
@@ -98,3 +105,23 @@ def convert_to(folder, calculation):
     both = replace(calculation, basis=replace(calculation.basis, orthogonal=True))
     convert(both, str(folder / "both.h5"), Conversion("convert-h"))
     return read_blocks(str(folder / "both.h5"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_atoms_in_another_order_are_no_reversed_cells(tmp_path, layout):
+    """Two of three changed places: pairs of these two fit with -R, all others with neither."""
+    cell = np.array([[4.2, 0.1, 0], [-2, 3.8, 0], [0, 0, 24]])
+    fractions = np.array([[0.1, 0.2, 0.5], [0.55, 0.6, 0.53], [-0.3, 1.2, 0.46]])
+    atoms = Atoms("CNC", scaled_positions=fractions, cell=cell, pbc=(True, True, False))
+    right = Structure.from_ase(atoms)
+    basis = Basis({"C": gaussian_basis("s1p1", "C"), "N": gaussian_basis("s2", "N")})
+    pairs = overlapping_pairs(right, basis)
+    S = OverlapSource(right, OrbitalIntegrals(basis), pairs)
+    wrong = replace(right, positions=right.positions[[2, 1, 0]])
+    for structure, words in ((right, None), (wrong, "rule of two-centre integrals")):
+        made = Calculation("made", structure, basis, {"overlap": S})
+        path = str(tmp_path / str(words))
+        LAYOUTS[layout][0](made, path)
+        with LAYOUTS[layout][1](path) as found:
+            assert not any("-R" in note for note in found.notes)
+            assert any("two-centre" in note for note in found.notes) == (words is not None)

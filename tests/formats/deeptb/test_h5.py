@@ -9,7 +9,7 @@ import pytest
 from foreign_cells import Example, write_deeptb
 from foreign_levels import levels, overlap_misfit
 
-from moireio.errors import MoireioError
+from moireio.errors import DamagedError, MoireioError
 from moireio.formats.deeptb import h5
 
 
@@ -144,3 +144,16 @@ def test_files_that_are_missing(tmp_path):
     assert h5.detect(str(tmp_path))  # so that the message names the file
     (tmp_path / "atomic_numbers.dat").unlink()
     assert h5.detect(str(tmp_path))
+
+
+def test_blocks_of_fewer_atoms_are_refused(tmp_path):
+    """Those of another structure: an atom without any block had zero energies."""
+    write_deeptb(tmp_path, Example())
+    for name in ("hamiltonians.h5", "overlaps.h5"):
+        whole = (tmp_path / name).read_bytes()
+        with h5py.File(tmp_path / name, "r+") as file:
+            for key in [key for key in file["0"] if "2" in key.split("_")[:2]]:
+                del file["0"][key]
+        with pytest.raises(DamagedError, match=rf"{name}: lacks the block 2_2_0_0_0 of an atom"):
+            h5.read(str(tmp_path))
+        (tmp_path / name).write_bytes(whole)

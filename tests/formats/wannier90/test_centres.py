@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from wannier_files import xyz_text
+from wannier_files import hr_text, random_model, win_text, xyz_text
 
 from moireio.errors import MoireioError
+from moireio.formats.wannier90 import files
 from moireio.formats.wannier90.centres import read_wout, read_xyz
 from moireio.formats.wannier90.win import BOHR
 
@@ -43,3 +44,25 @@ def test_wout(tmp_path):
         read_wout(str(path), 2)
     path.write_text("begun\n")
     assert read_wout(str(path), 2) is None
+
+
+def test_centres_of_other_atoms_are_noted(tmp_path):
+    """Both files list the atoms; centres of another run have as many functions."""
+    cells, matrices = random_model(2, 2)
+    atoms = ["begin atoms_frac", "Si1 0.1 0.2 0.3", "O 0.5 0.5 0.5", "end atoms_frac"]
+    (tmp_path / "w_hr.dat").write_text(hr_text(cells, matrices))
+    (tmp_path / "w.win").write_text(win_text(np.diag([3, 4, 5]), 2, *atoms))
+    text = xyz_text([[0, 0, 0], [1, 1, 1]]).replace("2\n", "4\n", 1)
+
+    def notes(*lines):
+        (tmp_path / "w_centres.xyz").write_text(text + "\n".join(lines) + "\n")
+        found = files.read(str(tmp_path / "w_hr.dat"))
+        assert np.ptp(found.structure.positions, axis=0).tolist() == [1, 1, 1]
+        return [note for note in found.notes if "lists other atoms than" in note]
+
+    assert notes() == notes("x y") == []
+    assert notes("O 1.5 2 2.5", "Si 0.3 4.8 1.5") == []  # the order, a lattice vector
+    for other in (["O 1.5 2 2.5"], ["O 1.5 2 2.6", "Si 0.3 0.8 1.5"], ["O 1.5 2 2.5"] * 2):
+        (note,) = notes(*other)
+        assert "w_centres.xyz lists other atoms than" in note
+        assert "w.win" in note
