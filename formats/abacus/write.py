@@ -25,7 +25,7 @@ from moireio.formats.assembly.elements import (
     has_imaginary_parts,
     matrices_from_source,
 )
-from moireio.formats.assembly.losses import note_losses, note_order_of_shells
+from moireio.formats.assembly.losses import note_losses, note_order_of_shells, require_orbitals
 from moireio.formats.assembly.orders import ABACUS
 from moireio.formats.assembly.orthogonal import unit_overlap
 from moireio.formats.assembly.placing import with_moves
@@ -68,6 +68,7 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
             "has a complex Hamiltonian without spinors; ABACUS's is real", path=calculation.label
         )
     require_labels(calculation.structure, "ABACUS", calculation.label)
+    require_orbitals(calculation, "ABACUS")
     arrangement = _Arrangement(calculation)
     with write_folder(path, _is_own, force=force) as made:
         _fill(calculation, arrangement, made)

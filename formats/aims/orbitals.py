@@ -102,6 +102,12 @@ def read_orbitals(path: str, species: Sequence[str]) -> list[tuple[int, ...]]:
             raise DamagedError("lists no orbitals")
         shells = []
         for atom, (momenta, ms) in enumerate(zip(atoms, m_of, strict=True)):
+            if not momenta:
+                raise MoireioError(
+                    f"lists no orbitals of atom {atom + 1}, but geometry.in has {len(species)} "
+                    "atoms",
+                    remedy="the two are of different calculations",
+                )
             one = shells_of_m(momenta, f"atom {atom + 1}")
             if ms != [m for momentum in one for m in range(-momentum, momentum + 1)]:
                 raise DamagedError(f"the orbitals of atom {atom + 1} are not m = -l ... l")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from moireio.blockfile.calculation import Calculation
+from moireio.errors import MoireioError
 
 
 def note_losses(
@@ -34,6 +35,29 @@ def note_losses(
         lost.append("the Fermi level")
     if lost:
         calculation.notes.append(f"{files} do not hold " + ", ".join(lost))
+
+
+def require_orbitals(calculation: Calculation, program: str) -> None:
+    """Raise if an atom has no orbitals.
+
+    Parameters
+    ----------
+    calculation : Calculation
+        What is to be written.
+    program : str
+        The program that knows no such atoms.
+
+    Raises
+    ------
+    MoireioError
+        With the species.
+    """
+    for name in calculation.structure.species_of_atoms:
+        if calculation.basis[name].size == 0:
+            raise MoireioError(
+                f"its atoms of {name} have no orbitals; those of {program} have some",
+                path=calculation.label,
+            )
 
 
 def note_order_of_shells(calculation: Calculation, program: str) -> None:

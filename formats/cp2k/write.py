@@ -18,7 +18,7 @@ import numpy.typing as npt
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
 from moireio.formats.assembly.elements import OrbitalMap, has_imaginary_parts, matrices_from_source
-from moireio.formats.assembly.losses import note_losses
+from moireio.formats.assembly.losses import note_losses, require_orbitals
 from moireio.formats.assembly.orders import NATURAL
 from moireio.formats.assembly.orthogonal import unit_overlap
 from moireio.formats.assembly.placing import with_moves, wrapped
@@ -60,6 +60,7 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
     if any(has_imaginary_parts(calculation.operator(name)) for name in names):
         raise MoireioError("has complex matrices; those of CP2K's CSR files are real", path=label)
     require_labels(structure, "CP2K", label)
+    require_orbitals(calculation, "CP2K")
     for name in structure.species_names:
         if basis[name].m is not None:
             raise MoireioError(

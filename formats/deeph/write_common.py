@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.assembly.losses import note_losses
+from moireio.formats.assembly.losses import note_losses, require_orbitals
 from moireio.operators.blocks import OperatorSource, block_offsets, row_bytes, slab_bounds
 from moireio.operators.views import stored_as
 from moireio.system.basis import Basis
@@ -68,6 +68,7 @@ def contents(calculation: Calculation) -> FolderContents:
         If DeepH's folders cannot hold it.
     """
     label, structure, basis = calculation.label, calculation.structure, calculation.basis
+    require_orbitals(calculation, "DeepH")
     present = [name for name in OPERATORS if name in calculation.operators]
     if not present:
         raise MoireioError("has neither H nor S", path=label)

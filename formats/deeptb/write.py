@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
-from moireio.formats.assembly.losses import note_losses, note_order_of_shells
+from moireio.formats.assembly.losses import note_losses, note_order_of_shells, require_orbitals
 from moireio.formats.assembly.orthogonal import unit_overlap
 from moireio.formats.deeph.write_common import new_hdf5
 from moireio.formats.deeptb.h5 import FILES
@@ -54,6 +54,7 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
         cannot be written.
     """
     structure, basis = calculation.structure, calculation.basis
+    require_orbitals(calculation, "DeePTB")
     sorted_basis, elements = _sorted_basis(calculation)
     names = [name for name in FILES if name in calculation.operators]
     if not names:

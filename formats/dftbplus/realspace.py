@@ -223,7 +223,7 @@ def read(
 def _input(
     find: Any, companions: Sequence[str], folder: str, label: str
 ) -> tuple[Geometry, Input | None, list[str]]:
-    """Return the atoms, the input if there is one, and the files they are from."""
+    """Return the atoms, the input if there is one, and the files, that of the atoms first."""
     named = find(*INPUTS)
     named = next((c for c in companions if plain_name(c).endswith(".hsd")), named)
     given = read_input(named) if named else None
@@ -245,7 +245,8 @@ def _input(
             path=label,
             remedy="give dftb_in.hsd or a geometry in the gen format in `companions`",
         )
-    return given.geometry, given, [named, *given.files]
+    included = [file for file in given.files if plain_name(file).endswith(".gen")]
+    return given.geometry, given, list(dict.fromkeys([*included, named, *given.files]))
 
 
 def _structure(

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError, naming
 from moireio.formats.assembly.elements import has_imaginary_parts
-from moireio.formats.assembly.losses import note_losses, note_order_of_shells
+from moireio.formats.assembly.losses import note_losses, note_order_of_shells, require_orbitals
 from moireio.formats.hamgnn.slots import CODES, HARTREE, Slots, smallest
 from moireio.operators.blocks import components, row_bytes, slab_bounds
 from moireio.runtime.files import require_free, write_whole
@@ -105,6 +105,7 @@ def graph(
                 raise MoireioError(
                     f"has a complex {source.meta.name} without spinors; HamGNN's is real"
                 )
+        require_orbitals(calculation, "HamGNN")
         shells = {}
         for name in structure.species_names:
             species = calculation.basis[name]

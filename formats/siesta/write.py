@@ -16,7 +16,7 @@ import numpy as np
 from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError, first_line
 from moireio.formats.assembly.elements import has_imaginary_parts
-from moireio.formats.assembly.losses import note_losses
+from moireio.formats.assembly.losses import note_losses, require_orbitals
 from moireio.formats.assembly.shells import require_labels
 from moireio.formats.siesta.records import Records
 from moireio.formats.siesta.stored import BOHR, RYDBERG_EV
@@ -57,6 +57,7 @@ def write(calculation: Calculation, path: str, *, force: bool = False) -> None:
     require_free(path, force=force, inputs=calculation.files)
     structure = calculation.structure
     require_labels(structure, "SIESTA", calculation.label)
+    require_orbitals(calculation, "SIESTA")
     for name in dict.fromkeys(structure.species_of_atoms):
         if len(name.encode()) > LONGEST_LABEL or not name.isascii():
             raise MoireioError(

@@ -18,6 +18,7 @@ from moireio.blockfile.calculation import Calculation
 from moireio.errors import MoireioError
 from moireio.formats.assembly.assemble import assemble
 from moireio.formats.assembly.elements import OrbitalMap, Spinor, matrices_from_source
+from moireio.formats.assembly.losses import require_orbitals
 from moireio.formats.assembly.orders import NATURAL, SIESTA
 from moireio.formats.siesta.stored import Elements
 from moireio.operators.blocks import block_offsets
@@ -229,6 +230,7 @@ def write(calculation: Calculation) -> Any:
             remedy="pip install 'moireio[siesta]'",
         ) from error
     structure, basis = calculation.structure, calculation.basis
+    require_orbitals(calculation, "sisl")
     source, overlap = calculation.hamiltonian, calculation.overlap
     if overlap is None and not basis.orthogonal:
         raise MoireioError(

@@ -151,6 +151,11 @@ def read(
     if wt is not None:
         with naming(wt.path):
             system = system_of(wt, orthogonal=overlap_path is None, spinful=spinful)
+        without = sum(not one for one in wt.orbitals)
+        if system is not None and without:
+            notes.append(
+                f"{without} of {len(wt.names)} atoms of {wt.path} have no orbitals and are left out"
+            )
         listed = sum(len(atom) for atom in wt.orbitals)
         if wt.orbitals and listed != count:
             raise MoireioError(

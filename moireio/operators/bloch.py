@@ -85,6 +85,8 @@ class BlochSum:
         offsets = block_offsets(self.sizes[i] * self.sizes[j])
         self._groups: list[_Group] = []
         for shape, members in by_shape(self.sizes[i], self.sizes[j]):
+            if 0 in shape:  # of an atom without orbitals
+                continue
             for part in _chunks(i[members], j[members], max(1, CHUNK // (shape[0] * shape[1]))):
                 chosen = members[part]
                 gi, gj = i[chosen], j[chosen]

@@ -15,7 +15,7 @@ import click
 import numpy as np
 import pytest
 from foreign_levels import blocks_of, levels
-from helpers import random_operator, random_system, write_file
+from helpers import naive_at_k, random_operator, random_system, write_file
 from scipy.linalg import eigvalsh
 
 from moireio.blockfile.calculation import read
@@ -24,6 +24,7 @@ from moireio.formats import matrices
 from moireio.formats.registry import FORMATS, detect_format
 from moireio.operators.bloch import BlochSum
 from moireio.operators.views import ArraySource
+from moireio.system.basis import Basis, SpeciesBasis
 from moireio.tools import chern, edge_project
 from moireio.tools.convert_h import main as command
 
@@ -298,3 +299,38 @@ def test_pipes_of_the_howto(tmp_path, monkeypatch, capsys, package):
         ("low", f"{number:+d}", "yes"),
         ("high", f"{-number:+d}", "yes"),
     ]
+
+
+@pytest.mark.parametrize("spin", ["none", "spinor"])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_atoms_without_orbitals(tmp_path, name, spin):
+    """Formats of sites have the other atoms; those of programs with bases refuse such atoms."""
+    structure, _ = random_system(11, 5)
+    basis = Basis({"C": SpeciesBasis((0, 1)), "Mo": SpeciesBasis(()), "H": SpeciesBasis((0,))})
+    basis = replace(basis, orthogonal=True)
+    sizes = basis.sizes(structure)
+    assert 0 in sizes
+    hamiltonian, blocks = random_operator(3, sizes, spin=spin, fill=1.0)
+    sources = [hamiltonian]
+    if name == "hamgnn":  # which needs S
+        sources.append(random_operator(4, sizes, name="overlap")[0])
+    path = write_file(tmp_path / "x.h5", structure, basis, *sources)
+    row = FORMATS[name]
+    middle = str(tmp_path / f"middle{row.suffixes[0] if row.suffixes else ''}")
+    expected = eigvalsh(naive_at_k(blocks, sizes * (2 if spin == "spinor" else 1), [0.1, 0.2, 0]))
+    with read(str(path)) as before:
+        found = np.linalg.eigvalsh(BlochSum.from_source(before.hamiltonian).dense([0.1, 0.2, 0]))
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+        if name not in ("tbmodels", "wannier90", "wanniertools"):
+            words = "spinors" if (name, spin) == ("cp2k", "spinor") else "Mo have no orbitals"
+            with pytest.raises(MoireioError, match=words):
+                row.write(before, middle)
+            assert os.listdir(tmp_path) == ["x.h5"]
+            return
+        if name == "tbmodels":
+            pytest.importorskip("tbmodels")
+        row.write(before, middle)
+    with row.read(middle) as after:
+        np.testing.assert_allclose(levels(after, [0.1, 0.2, 0])[0], expected, atol=1e-12)
+        noted = [note for note in after.notes if "have no orbitals and are left out" in note]
+        assert len(noted) == (name == "wanniertools")

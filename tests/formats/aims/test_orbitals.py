@@ -1,5 +1,8 @@
 """The list of FHI-aims's orbitals."""
 
+import pytest
+
+from moireio.errors import MoireioError
 from moireio.formats.aims import orbitals
 
 
@@ -15,3 +18,11 @@ def test_stars_beyond_atom_999(tmp_path):
     path.write_text("\n".join(rows) + "\n")
     shells = orbitals.read_orbitals(str(path), ["C", "H"] * 501)
     assert shells == [(0, 1), (0,)] * 501
+
+
+def test_an_atom_without_orbitals_is_of_another_calculation(tmp_path):
+    path = tmp_path / "basis-indices.out"
+    path.write_text("    1 atomic     1   1   0   0\n    2 atomic     2   1   0   0\n")
+    assert orbitals.read_orbitals(str(path), ["H", "H"]) == [(0,), (0,)]
+    with pytest.raises(MoireioError, match=r"no orbitals of atom 3, but geometry\.in has 3 atoms"):
+        orbitals.read_orbitals(str(path), ["H", "H", "H"])

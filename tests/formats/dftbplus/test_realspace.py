@@ -185,3 +185,12 @@ def test_a_fermi_level_in_two_units(tmp_path):
     (tmp_path / "detailed.out").write_text("Fermi level:     -0.1090000000 H    -2.7211 eV\n")
     with pytest.raises(MoireioError, match=r"detailed\.out: line 1: .* are not the same"):
         realspace.read(str(tmp_path))
+
+
+def test_a_cell_that_is_none_is_named_with_its_file(tmp_path):
+    write_dftbplus(tmp_path, Example())
+    lines = (tmp_path / "geo.gen").read_text().split("\n")
+    lines[7] = lines[6]
+    (tmp_path / "geo.gen").write_text("\n".join(lines))
+    with pytest.raises(MoireioError, match=r"geo\.gen: .*vectors are not independent"):
+        realspace.read(str(tmp_path))
