@@ -26,7 +26,11 @@ from moireio.errors import DamagedError, MissingFileError, MoireioError, naming
 from moireio.formats.aims.geometry import Geometry, read_geometry
 from moireio.formats.aims.orbitals import read_log, read_orbitals
 from moireio.formats.assembly.assemble import assemble
-from moireio.formats.assembly.elements import OrbitalMap, source_from_matrices
+from moireio.formats.assembly.elements import (
+    OrbitalMap,
+    require_partners_of_cells,
+    source_from_matrices,
+)
 from moireio.formats.assembly.orders import AIMS
 from moireio.formats.assembly.placing import on_faces, settled_by_overlap, wrapped
 from moireio.formats.assembly.shells import structure_and_basis
@@ -285,6 +289,7 @@ def read_indices(path: str, *, periodic: bool) -> Pattern:
         if (last[there] > len(columns)).any():
             raise DamagedError(f"has a place beyond its {size} elements")
         rows, of_columns, places = [], [], []
+        uses = np.zeros(len(columns), dtype=np.int64)
         for cell in range(len(R)):
             b = np.flatnonzero(there[cell])
             lengths = last[cell, b] - first[cell, b] + 1
@@ -296,9 +301,18 @@ def read_indices(path: str, *, periodic: bool) -> Pattern:
             c = columns[place] - 1
             if len(c) and (c.min() < 0 or c.max() >= n_basis):
                 raise DamagedError(f"has a column outside 1..{n_basis}")
+            uses += np.bincount(place, minlength=len(uses))
             rows.append(np.repeat(b, lengths))
             of_columns.append(c)
             places.append(place)
+        if listed:
+            require_partners_of_cells(R)
+        wrong = np.flatnonzero((uses != 1) & (columns > 0))
+        if len(wrong):
+            raise DamagedError(
+                f"gives element {wrong[0] + 1} {uses[wrong[0]]} places, one expected",
+                remedy="an entry of index_hamiltonian is damaged",
+            )
     return Pattern(R, rows, of_columns, places, n_basis, size)
 
 

@@ -440,3 +440,27 @@ def _not_finite(
     pair = int(np.searchsorted(offsets, place, side="right") - 1)
     where = pair_name(pairs.i[pair], pairs.j[pair], pairs.R[pair])
     return DamagedError(f"the {name} of {where} has a number that is not finite", path=label)
+
+
+def require_partners_of_cells(cells: npt.NDArray[np.int64], label: str | None = None) -> None:
+    """Raise if a program's list of cells lacks the opposite of one, or has one twice.
+
+    Parameters
+    ----------
+    cells : (n, 3) array of int
+        All R that it lists, whether they have elements or not.
+    label : str, optional
+        The file, for messages.
+
+    Raises
+    ------
+    DamagedError
+        With the cell.
+    """
+    listed, counts = np.unique(cells, axis=0, return_counts=True)
+    if (counts > 1).any():
+        raise DamagedError(f"lists the cell {listed[counts > 1][0].tolist()} twice", path=label)
+    known = set(map(tuple, listed.tolist()))
+    alone = next((R for R in listed.tolist() if tuple(-n for n in R) not in known), None)
+    if alone is not None:
+        raise DamagedError(f"lists the cell {alone}, but not {[-n for n in alone]}", path=label)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moireio.errors import DamagedError, naming
+from moireio.formats.assembly.elements import require_partners_of_cells
 from moireio.formats.structures.text import atomic_number, shown
 from moireio.formats.text.streams import first_bytes, lines
 from moireio.system.basis import SHELL_LETTERS
@@ -345,6 +346,7 @@ def _take_cells(found: Output, matrix: str, announced: str, reader: _Reader) -> 
             remedy="the output is cut short or damaged",
         )
     found.cells[matrix] = np.array(cells, dtype=np.int64).reshape(-1, 3)
+    require_partners_of_cells(found.cells[matrix])
 
 
 def _take_label(found: Output, label: re.Match[str], reader: _Reader) -> None:

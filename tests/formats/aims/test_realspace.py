@@ -167,6 +167,22 @@ def _without_line(name, number):
     return change
 
 
+def _other_number(heading, row, step):
+    """Change the last positive number of a row after a heading."""
+
+    def change(folder):
+        path = folder / "rs_indices.out"
+        lines = path.read_text().split("\n")
+        at = next(n for n, line in enumerate(lines) if heading in line) + row
+        words = lines[at].split()
+        place = max((n for n, word in enumerate(words) if int(word) > 0), default=0)
+        words[place] = str(int(words[place]) + step)
+        lines[at] = " ".join(words)
+        path.write_text("\n".join(lines))
+
+    return change
+
+
 def _replace(name, old, new):
     def change(folder):
         text = (folder / name).read_text()
@@ -192,6 +208,11 @@ def _replace(name, old, new):
         (_replace("rs_overlap.out", "E+00", "E+x0"), r"rs_overlap.out: line 1: a number expected"),
         (_replace("basis-indices.out", "atomic     2", "atomic     3"), "line 7: atom 3 after"),
         (_replace("geometry.in", "lattice_vector", "latice_vector"), "has 2 lattice vectors"),
+        (_other_number("cell_index", 2, 7), r"rs_indices.out: lists the cell .*, but not"),
+        (
+            _other_number("index_hamiltonian(2", 1, 2),
+            r"indices.out: gives element \d+ \d places",
+        ),
     ],
 )
 def test_damage_is_named(tmp_path, damage, message):

@@ -206,6 +206,22 @@ def _cut_out(folder):
     (folder / "x.out").write_text(text[: text.index("\n        11 ")])
 
 
+def _other_cell(number):
+    """Change the third number of a cell in the table of H."""
+
+    def change(folder):
+        lines = (folder / "x.out").read_text().split("\n")
+        at = next(n for n, line in enumerate(lines) if "KS CSR write" in line) + 3
+        words = lines[at].split()
+        while words[3] == number:
+            at += 1
+            words = lines[at].split()
+        lines[at] = "   ".join(["      ", *words[:3], number])
+        (folder / "x.out").write_text("\n".join(lines))
+
+    return change
+
+
 def _no_table(folder):
     text = (folder / "x.out").read_text()
     (folder / "x.out").write_text(text[: text.index(" KS CSR")])
@@ -225,6 +241,8 @@ def _append(name, line):
         (lambda f: (f / "x.out").unlink(), r"needs CP2K's output.*companion"),
         (_cut_out, r"x.out.*announces \d+ periodic images of KS, but lists 10"),
         (_no_table, r"x.out: has no table KS CSR write"),
+        (_other_cell("8"), r"x.out: lists the cell \[.*, 8\], but not \[.*, -8\]"),
+        (_other_cell("0"), r"x.out: lists the cell \[.*\] twice"),
         (lambda f: (f / "x-KS_SPIN_1_R_7-1_0.csr").unlink(), "cell 7 is missing"),
         (
             _append("x-KS_SPIN_1_R_3-1_0.csr", "1 2\n"),
