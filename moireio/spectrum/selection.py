@@ -248,10 +248,11 @@ def _from_anchors(
     while True:
         first, last = band_range
         energies = {task: levels for task, levels, _ in problems.levels(tasks, band_range)}
+        lowest = float(max(levels[0] for levels in energies.values()))
+        highest = float(min(levels[-1] for levels in energies.values()))
         enters = (
-            first > 0 and max(levels[0] for levels in energies.values()) >= low - error,
-            last < n_orbitals - 1
-            and min(levels[-1] for levels in energies.values()) <= high + error,
+            first > 0 and lowest >= low - error,
+            last < n_orbitals - 1 and highest <= high + error,
         )
         if not any(enters):
             break

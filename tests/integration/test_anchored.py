@@ -1,11 +1,14 @@
 """Levels at many k points from anchors, in the commands and functions that ask for them."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.linalg import eigh
 
 import moireio
 from moireio.bands.flat import flat_bands
+from moireio.bands.report import bands_json
 from moireio.compare.hamiltonians import compare_bands
 from moireio.dos.solve import EnergyGrid, density_of_states
 from moireio.errors import MoireioError
@@ -13,7 +16,7 @@ from moireio.formats.calculations import open_calculation
 from moireio.kspace.mesh import make_mesh
 from moireio.solvers import registry
 from moireio.solvers.sparse import SparseSolver
-from moireio.spectrum import checkpoint
+from moireio.spectrum import checkpoint, selection
 from moireio.spectrum.anchors import driver, numbering, settings
 from moireio.spectrum.anchors.settings import Anchoring
 from moireio.spectrum.choice import SolverChoice
@@ -235,3 +238,16 @@ def test_density_of_states_in_a_window(twisted, low_thresholds):
     assert np.abs(found.total - exact.total).max() < 2e-3 * exact.total.max()
     assert np.abs(found.projected - exact.projected).max() < 2e-3 * exact.total.max()
     assert found.notes[-1].startswith("levels at 20 k points from")
+
+
+def test_bands_of_a_window_that_was_widened(twisted, low_thresholds, monkeypatch):
+    """JSON has them, though they were found in two steps."""
+    monkeypatch.setattr(selection, "MORE", 1)
+    window = -0.4, 0.9
+    with moireio.open(twisted) as file:
+        path = moireio.make_path(file.structure, "GMKG", 30)
+        exact = moireio.solve_bands(file, path, energy_range=window, solver="dense")
+        bands = moireio.solve_bands(file, path, energy_range=window)
+    assert bands.accuracy.method == "anchored"
+    assert json.loads(bands_json(bands))["first_band"] == exact.first_band
+    assert np.abs(bands.energies - exact.energies).max() < 1e-5
