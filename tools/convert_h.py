@@ -93,6 +93,7 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
         raise click.UsageError("--json belongs to --list.")
     from moireio.blockfile.stream import check_outputs
     from moireio.errors import MissingFileError, MoireioError
+    from moireio.formats.archives import needs_unpacking, unpacked
     from moireio.runtime.files import require_free
 
     target = "-" if output is None else output
@@ -114,7 +115,10 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
     missing = next((name for name in companions if not os.path.exists(name)), None)
     if missing is not None:
         raise MissingFileError("no such file or folder", path=missing)
-    reader = _source(source, source_format)
+    archive = None
+    if source != "-" and needs_unpacking(source, source_format, companions):
+        archive = ctx.with_resource(unpacked(source, source_format))
+    reader = _source(source, source_format) if archive is None else archive.format
     small = _projections(ctx, kind, opts)
     if opts["orthogonalise"] and not small:
         if writer is None or "orthogonalise" not in writer.options:
@@ -137,7 +141,7 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
             _structure_of_block_file(ctx, source, target, opts["soc"])
             return
     read = _reader(reader, companions, reading, opts["pbc"])
-    with _opened(source, read, reader.name == BLOCK) as calculation:
+    with _opened(source, read, reader.name == BLOCK, archive) as calculation:
         calculation.notes.extend(_unread(calculation.files, companions))
         if target != "-":  # of what is read beside SOURCE, too, nothing is replaced
             require_free(target, force=True, inputs=calculation.files)
@@ -154,12 +158,16 @@ def main(ctx, source, output, source_format, target_format, companions, words, s
 
 
 @contextmanager
-def _opened(source, read, is_block):
-    """Open SOURCE; errors name it, also where it is a pipe."""
+def _opened(source, read, is_block, archive=None):
+    """Open SOURCE; errors name it, also where it is a pipe or in an archive."""
     from moireio.blockfile.stream import source_file
     from moireio.errors import MoireioError
     from moireio.store.containers import kind_of_bytes
 
+    if archive is not None:
+        with archive.opened(read) as calculation:
+            yield calculation
+        return
     with source_file(source, kind_of_bytes if is_block else None) as (path, label):
         try:
             calculation = read(path, label=label)

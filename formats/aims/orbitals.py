@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
@@ -12,17 +13,20 @@ from moireio.formats.text.streams import lines
 from moireio.results.electrons import Electrons
 
 _FERMI = re.compile(r"Chemical potential \(Fermi level\)(?: in eV)?\s*:\s*([-+.\dEe]+)")
+_END = ("Self-consistency cycle converged", "Have a nice day")
 _ELECTRONS = re.compile(r"a total of\s+([.\d]+)\s+electrons")
 _ORBITAL = re.compile(r"\s*(?:\d+|\*+)\s+(\w+)\s+(\d+|\*+)\s+(\d+)\s+(\d+)\s+(-?\d+)\s*")
 
 
-def read_log(path: str) -> Electrons | None:
+def read_log(path: str, notes: list[str]) -> Electrons | None:
     """Read Fermi level and number of electrons from aims's output.
 
     Parameters
     ----------
     path : str
         Usually ``aims.out``.
+    notes : list of str
+        Gets one more where the output does not come to the end of its last cycle.
 
     Returns
     -------
@@ -30,11 +34,19 @@ def read_log(path: str) -> Electrons | None:
         The last Fermi level; None if there is nothing of this.
     """
     fermi = count = None
+    finished = False
     for line in lines(path):
-        if (found := _FERMI.search(line)) is not None:
+        if any(words in line for words in _END):
+            finished = True
+        elif (found := _FERMI.search(line)) is not None:
             fermi = _finite(found[1], fermi)
         elif (found := _ELECTRONS.search(line)) is not None:
             count = _finite(found[1], count)
+    if fermi is not None and not finished:
+        notes.append(
+            f"{os.path.basename(path)} ends before the cycle is converged: its last Fermi level is "
+            "kept"
+        )
     return None if fermi is None and count is None else Electrons(count=count, fermi=fermi)
 
 

@@ -210,6 +210,7 @@ def read(
     if not files["overlap"]:
         notes.append("no rs_overlap.out: S is not known")
     log = find("aims.out")
+    electrons = read_log(log, notes) if log else None
     used = [indices, listed, geometry_file, *files["hamiltonian"], *files["overlap"]]
     used += [name for name in (control, log) if name]
     return assemble(
@@ -217,7 +218,7 @@ def read(
         structure,
         basis,
         operators,
-        electrons=read_log(log) if log else None,
+        electrons=electrons,
         notes=notes,
         files=used,
         pbc=(False,) * 3 if geometry.cell is None else pbc,

@@ -22,6 +22,8 @@ from moireio.system.structure import Structure
 NEAR = 1e-6  # Å: the same place
 MOST_PAIRS = 150
 MOST_LOOKED_AT = 4000
+#: Overlaps of an orbital with itself are nearer to 1; integrated on grids they are not exactly 1.
+NORMALISED = 0.1
 #: Violations by overlaps of the right atoms stay below, with the few digits that files have; atoms
 #: that are off by 0.01 Å give more.
 FITTING = 3e-3
@@ -122,11 +124,47 @@ def misfit(
         None also where S does not show it: all orbitals are s, or all R are 0, since then programs
         may have summed images.
     """
-    whole = all(basis[name].m is None for name in structure.species_names)
-    if not whole or not overlap.pairs.R.any():
+    if not overlap.pairs.R.any():
         return None
+    remark = not_normalised(structure, overlap)
+    if remark is not None or any(basis[name].m is not None for name in structure.species_names):
+        return remark
     bonds, _ = strongest(structure, basis, overlap)
     return None if bonds is None else misfit_of(bonds, described)
+
+
+def not_normalised(structure: Structure, overlap: OperatorSource) -> str | None:
+    """Return a note where an orbital's overlap with itself is far from 1.
+
+    Parameters
+    ----------
+    structure : Structure
+        The atoms.
+    overlap : OperatorSource
+        S, both partners stored, of programs whose orbitals are normalised.
+
+    Returns
+    -------
+    str or None
+        Of the first atoms, where there are many.
+    """
+    pairs, sizes = overlap.pairs, np.asarray(overlap.sizes)
+    end = max(1, min(int(np.searchsorted(pairs.indptr, MOST_LOOKED_AT, "right")), pairs.n_atoms))
+    span = pairs.rows(0, end)
+    i, j = pairs.i[span], pairs.j[span]
+    data = overlap.rows(0, end)
+    starts = block_offsets(sizes[i] * sizes[j])
+    for pair in np.flatnonzero((i == j) & ~pairs.R[span].any(axis=1)):
+        own = data[starts[pair] : starts[pair + 1] : sizes[i[pair]] + 1]
+        far = np.flatnonzero(np.abs(own - 1) > NORMALISED)
+        if len(far):
+            atom = int(i[pair])
+            return (
+                f"the overlap of orbital {far[0] + 1} of atom {atom + 1} "
+                f"({structure.species_of_atoms[atom]}) with itself is {own[far[0]].real:.4g}, "
+                "not 1: is the file intact?"
+            )
+    return None
 
 
 def misfit_of(bonds: Bonds, described: str) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from moireio.formats.assembly.twocentre import misfit_of, strongest
+from moireio.formats.assembly.twocentre import misfit_of, not_normalised, strongest
 from moireio.formats.deeph.blocks import BlockFile
 from moireio.formats.deeph.source import FolderOperator
 from moireio.system.basis import Basis
@@ -66,4 +66,5 @@ def look_at(structure: Structure, basis: Basis, overlap: FolderOperator) -> tupl
     # Those inside the cell must fit too: of atoms in another order some pairs fit with -R.
     if wrong and between is not None and max(between.violation(-1), bonds.violation(-1)) < RIGHT:
         return True, None
-    return False, misfit_of(bonds, "the file of atoms or that of their shells")
+    remark = not_normalised(structure, overlap)
+    return False, remark or misfit_of(bonds, "the file of atoms or that of their shells")

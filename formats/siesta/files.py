@@ -213,7 +213,7 @@ def _structure_and_basis(stored: Stored, beside: Beside) -> tuple[Structure, Bas
             f"has {count} atoms, the XV file {len(beside.numbers)}", path=stored.path
         )
     numbers = beside.numbers or [_number(species[name], stored.path) for name in labels]
-    for name, number in dict(zip(labels, numbers, strict=True)).items():
+    for name, number in dict.fromkeys(zip(labels, numbers, strict=True)):
         expected = species[name].number or labelled_element(name)
         if number and expected and number != expected:
             stored.notes.append(

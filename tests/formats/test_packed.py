@@ -9,43 +9,13 @@ import shutil
 
 import numpy as np
 import pytest
-from deeph_systems import local_folder
-from foreign_cells import Example, write_aims, write_dftbplus, write_rescu
 from foreign_levels import assert_same_blocks
-from hamgnn_graphs import naive_graph, save_plainly
+from written_formats import NAIVE, WRITTEN, make
 
-from moireio.blockfile.calculation import read
 from moireio.formats.registry import FORMATS, detect_format
 
 PACK = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-WRITTEN = {
-    "abacus": "a", "deeph": "d", "deeph-dock": "d", "cp2k": "c", "deeptb": "t",
-    "hamgnn": "graph_data.npz", "wanniertools": "x.dat",
-}  # fmt: skip
-NAIVE = {"aims": write_aims, "dftbplus": write_dftbplus, "rescu": write_rescu}
 CASES = [*WRITTEN, *NAIVE, "rh", "pieces", "hamgnn-prediction"]
-
-
-def make(folder, case, made):
-    """Write a calculation; return the name of the source, and the format's."""
-    if case == "rh":
-        local_folder(folder / "d", False, "npz")
-        return "d", "deeph"
-    if case in NAIVE:
-        example = Example(shells={"C": (0, 1), "Mo": (0,), "H": (0,)}, reach=3.2)
-        return os.path.relpath(NAIVE[case](folder, example), folder), case
-    with read(str(made["gr_ab"])) as calculation:
-        if case == "hamgnn-prediction":
-            graph = naive_graph(calculation, 14)
-            save_plainly(folder / "graph_data.npz", graph)
-            rows = np.concatenate([graph["Hon"], graph["Hoff"]])
-            np.save(folder / "prediction_hamiltonian.npy", rows)
-            return "prediction_hamiltonian.npy", case
-        name = "deeph" if case == "pieces" else case
-        FORMATS[name].write(calculation, str(folder / WRITTEN[name]))
-    if case == "pieces":
-        os.rename(folder / "d" / "overlaps.h5", folder / "d" / "overlaps_0.h5")
-    return WRITTEN[name], name
 
 
 def pack(path, suffix):
@@ -55,7 +25,7 @@ def pack(path, suffix):
 
 
 @pytest.mark.parametrize(
-    ("case", "suffix"), zip(CASES, itertools.cycle(PACK)), ids=lambda value: value.strip(".")
+    ("case", "suffix"), list(zip(CASES, itertools.cycle(PACK))), ids=lambda value: value.strip(".")
 )
 def test_all_files_compressed(tmp_path, made, case, suffix):
     (tmp_path / "run").mkdir()

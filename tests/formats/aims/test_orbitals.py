@@ -26,3 +26,15 @@ def test_an_atom_without_orbitals_is_of_another_calculation(tmp_path):
     assert orbitals.read_orbitals(str(path), ["H", "H"]) == [(0,), (0,)]
     with pytest.raises(MoireioError, match=r"no orbitals of atom 3, but geometry\.in has 3 atoms"):
         orbitals.read_orbitals(str(path), ["H", "H", "H"])
+
+
+@pytest.mark.parametrize(
+    "end", ["", "  Self-consistency cycle converged.\n", " Have a nice day.\n"]
+)
+def test_the_fermi_level_of_an_output_that_is_cut_short(tmp_path, end):
+    path = tmp_path / "aims.out"
+    path.write_text("  | Chemical potential (Fermi level):    -3.49150011 eV\n" + end)
+    notes = []
+    assert orbitals.read_log(str(path), notes).fermi == -3.49150011
+    assert len(notes) == (end == "")
+    assert not notes or "aims.out ends before the cycle is converged" in notes[0]

@@ -63,3 +63,16 @@ def test_a_structure_of_another_step(calculation, tmp_path):
     stru.write_text("\n".join(lines))
     (note,) = [note for note in read(str(source)).notes if "overlap" in note]
     assert "is STRU or an orbital file of another calculation or step?" in note
+
+
+def test_an_orbital_that_is_not_normalised(calculation, tmp_path):
+    """One digit of S, which leaves it positive definite."""
+    write(calculation, str(tmp_path / "a"))
+    (tmp_path / "a" / "data-rR-sparse.csr").unlink()  # it would be refused
+    path = tmp_path / "a" / "data-SR-sparse_SPIN0.csr"
+    text = path.read_text()
+    one = next(word for word in text.split() if "." in word and abs(float(word) - 1) < 1e-3)
+    path.write_text(text.replace(one, "9.0", 1))
+    (note,) = [note for note in read(str(tmp_path / "a")).notes if "with itself is" in note]
+    assert note.startswith("the overlap of orbital ")
+    assert "not 1: is the file intact?" in note

@@ -468,3 +468,16 @@ def test_hundreds_of_species(tmp_path, suffix):
     with read(str(tmp_path / f"x{suffix}")) as found:
         assert found.structure.species_of_atoms == names
         assert found.basis.sizes(found.structure).tolist() == [1 + i % 3 for i in range(n)]
+
+
+@pytest.mark.parametrize("row", [4, 5])
+def test_one_atom_of_another_element(foreign, tmp_path, row):
+    """Each row of XV has the element of its atom."""
+    for name in ("HSX", "XV", "ORB_INDX.gz"):
+        shutil.copy(foreign / "siesta_c2_soc" / f"siesta.{name}", tmp_path / f"siesta.{name}")
+    lines = (tmp_path / "siesta.XV").read_text().split("\n")
+    assert lines[row].split()[:2] == ["1", "6"]
+    lines[row] = lines[row].replace("6", "4", 1)
+    (tmp_path / "siesta.XV").write_text("\n".join(lines))
+    with read(str(tmp_path / "siesta.HSX")) as calculation:
+        assert any("atomic number 4 for C" in note for note in calculation.notes)
