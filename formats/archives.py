@@ -200,7 +200,7 @@ def unpacked(path: str, name: str | None = None) -> Iterator[Unpacked]:
 
 
 def _calculations(folder: str) -> list[tuple[str, Format]]:
-    """Return what is a calculation: folders as a whole, else files in them."""
+    """Return the calculations in a folder: folders as a whole, else files in them."""
     found: list[tuple[str, Format]] = []
     for place, folders, files in os.walk(folder):
         row = detect_format(place)

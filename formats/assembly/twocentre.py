@@ -146,7 +146,7 @@ def not_normalised(structure: Structure, overlap: OperatorSource) -> str | None:
     Returns
     -------
     str or None
-        Of the first atoms, where there are many.
+        Only the first atoms are looked at where there are many.
     """
     pairs, sizes = overlap.pairs, np.asarray(overlap.sizes)
     end = max(1, min(int(np.searchsorted(pairs.indptr, MOST_LOOKED_AT, "right")), pairs.n_atoms))
