@@ -282,7 +282,7 @@ def _without_diagonal(
         there = np.zeros(found[0].shape[0], dtype=bool)
         for matrix in matrices:
             there[matrix.row[matrix.row == matrix.col]] = True
-        if there.any() and not there.all():
+        if not there.all():
             absent = np.flatnonzero(~there)
             notes.append(
                 f"the {name} of orbital {absent[0] + 1} with itself is not in the file of R = 0"

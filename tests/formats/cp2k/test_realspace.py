@@ -326,3 +326,14 @@ def test_an_archive_is_checked_to_its_end(tmp_path, example, kept):
         archive.write_bytes(damaged)
         with pytest.raises(MoireioError, match=r"csr\.tar\.gz"):
             realspace.read(str(path))
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_an_empty_file_of_the_cell_itself_is_noted(tmp_path, example, upper):
+    """An empty file is a zero matrix, which the on-site energies of no calculation are."""
+    path = write_cp2k(tmp_path, example, upper=upper)
+    number = list(example.matrices("overlap")).index((0, 0, 0)) + 1
+    (tmp_path / f"x-KS_SPIN_1_R_{number}-1_0.csr").write_text("")
+    (note,) = [note for note in realspace.read(str(path)).notes if "with itself" in note]
+    assert note.startswith("the hamiltonian of orbital 1 with itself is not in the file of R = 0")
+    assert "others): is a line lost?" in note
