@@ -59,6 +59,7 @@ DROPPED = 1e-6
 UNIT = 1e-4
 NUMBERS = ("float32", "float64", "complex64", "complex128")
 FARTHEST = 1 << 20
+FLAT = 1e-9  # volume, of that of a box with the same lengths
 _KEY = re.compile(r"(\d{1,9})_(\d{1,9})_(-?\d{1,9})_(-?\d{1,9})_(-?\d{1,9})", re.ASCII)
 _BASIS = re.compile(r"['\"]([A-Z][a-z]?)['\"]\s*:\s*['\"]((?:\d*[spdfgh])+)['\"]")
 _SHELL = re.compile(r"(\d*)([spdfgh])")
@@ -440,6 +441,9 @@ def _structure(
             "has no cell.dat beside it", path=label, remedy="give it in `companions`"
         )
     cell = cells[:3] if len(cells) == 3 else cells[3 * frame : 3 * frame + 3]
+    lengths = np.linalg.norm(cell, axis=1)
+    if not abs(np.linalg.det(cell)) > FLAT * lengths.prod():
+        raise DamagedError("its three lattice vectors are not independent", path=cell_file)
     if info.get("pos_type") == "frac":
         positions = positions @ cell
     flags = table(pbc_file, 1)[:, 0] if pbc_file else np.ones(3)

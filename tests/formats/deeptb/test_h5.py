@@ -157,3 +157,11 @@ def test_blocks_of_fewer_atoms_are_refused(tmp_path):
         with pytest.raises(DamagedError, match=rf"{name}: lacks the block 2_2_0_0_0 of an atom"):
             h5.read(str(tmp_path))
         (tmp_path / name).write_bytes(whole)
+
+
+def test_a_cell_that_is_none_is_named(tmp_path):
+    write_deeptb(tmp_path, Example())
+    rows = (tmp_path / "cell.dat").read_text().split("\n")
+    (tmp_path / "cell.dat").write_text("\n".join([rows[0], rows[0], rows[2]]) + "\n")
+    with pytest.raises(DamagedError, match=r"cell\.dat: its three lattice vectors are not indep"):
+        h5.read(str(tmp_path))
