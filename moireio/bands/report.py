@@ -106,12 +106,12 @@ def accuracy_note(bands: BandStructure) -> str | None:
         return None
     ns, nk, nb = bands.energies.shape
     anchors = len(accuracy.anchors)
-    alone = (accuracy.bounds == 0).all(axis=2).sum() - anchors
+    alone = (accuracy.bounds == 0).all(axis=2).sum()  # those at anchors are above zero
     directly = f" ({alone} of them solved directly)" if alone > 0 else ""
     spins = "" if ns == 1 else " of both spins"
     plural = "s" if anchors > 1 else ""
     power = 10.0 ** np.floor(np.log10(max(accuracy.max_bound, 1e-12)))
-    bound = np.ceil(accuracy.max_bound / power) * power
+    bound = np.ceil(accuracy.max_bound / power - 1e-9) * power
     everywhere = (accuracy.counted >= 0).all()
     numbered = (
         "levels counted at every k point"

@@ -46,13 +46,17 @@ def test_note_on_bands_from_anchors():
         accuracy = BandAccuracy(method, bounds, counted, np.zeros((anchors, 3)), 2, 1e-5)
         return accuracy_note(BandStructure(PATH, np.zeros(bounds.shape), accuracy=accuracy))
 
-    bounds = np.array([[[0.0, 0.0], [2.3e-6, 1e-9], [0.0, 1e-7]]])
+    bounds = np.array([[[0.1 * 1e-5, 1e-14], [2.3e-6, 1e-9], [0.0, 1e-7]]])
     assert note(bounds, 1) == (
         "2 bands at 3 k points from 1 anchor; errors below 3e-06 eV by residuals; bands numbered "
         "by counting at the anchors and by continuity between them"
     )
     bounds[0, 2] = 0
     assert "at 3 k points (1 of them solved directly) from 1 anchor" in note(bounds, 1)
+    bounds[0, 1] = 0
+    assert "at 3 k points (2 of them solved directly) from 1 anchor; errors below 1e-06 eV" in note(
+        bounds, 1
+    )
     assert "2 bands of both spins" in note(np.concatenate([bounds, bounds]), 4)
     assert note(bounds, 3, "direct") is None
     assert accuracy_note(BandStructure(PATH, np.zeros((1, 3, 2)))) is None
