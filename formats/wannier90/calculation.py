@@ -41,6 +41,7 @@ USUAL_RESIDUAL = {"hamiltonian": 1e-5, "position": 1.0}
 PAIRED = 0.5
 #: Lattice vectors of two files that differ by more are of two runs, Å.
 SAME_CELL = 1e-3
+SAME_POSITION = 1e-6  # of position matrices of up and down
 
 
 #: Arrangements of spinor functions.
@@ -362,7 +363,16 @@ def _collinear(
             "hamiltonian", cells, spins, orbitals, spin="collinear", residual=residual
         )
     }
-    if up.matrices.position is not None or down.matrices.position is not None:
+    given = [one.matrices.position for one in (up, down)]
+    same = (
+        np.array_equal(up.matrices.cells, down.matrices.cells)
+        and given[0] is not None
+        and given[1] is not None
+        and np.abs(given[0] - given[1]).max() <= SAME_POSITION
+    )
+    if same:
+        operators["position"] = _position(up, structure, orbitals, notes)
+    elif any(position is not None for position in given):
         notes.append(
             "the position matrices are left out: those of up and down differ, a block file has one"
         )

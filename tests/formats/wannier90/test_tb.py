@@ -4,7 +4,8 @@ import shutil
 
 import numpy as np
 import pytest
-from wannier_files import bands, reference
+from foreign_levels import assert_same_blocks
+from wannier_files import bands, random_model, reference, tb_text
 
 from moireio.errors import DamagedError, MoireioError
 from moireio.formats.wannier90 import files
@@ -107,3 +108,22 @@ def test_an_input_with_another_lattice_is_refused(shared, tmp_path):
     (tmp_path / "si.win").write_text((folder / "si.win").read_text().replace("5.1000", "5.2000"))
     with pytest.raises(MoireioError, match="lattice vectors differ"):
         files.read(str(tmp_path / "si_tb.dat"))
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.1])
+def test_positions_of_two_spins(tmp_path, apart):
+    """They are kept where they are the same, as moireio writes them; a block file has one."""
+    cells, up = random_model(3, 2)
+    _, down = random_model(4, 2)
+    _, found = random_model(5, 2)
+    position = np.array([found, 2 * found, -found])
+    for name, matrices, step in (("up", up, 0.0), ("dn", down, apart)):
+        text = tb_text(cells, matrices, np.diag([3, 4, 5]), position + step)
+        (tmp_path / f"w_{name}_tb.dat").write_text(text)
+    one = files.read(str(tmp_path / "w_up_tb.dat"))
+    both = files.read(str(tmp_path / "w_up_tb.dat"), companions=[str(tmp_path / "w_dn_tb.dat")])
+    assert both.hamiltonian.meta.spin == "collinear"
+    assert ("position" in both.operators) == (apart == 0)
+    assert any("those of up and down differ" in note for note in both.notes) == (apart > 0)
+    if apart == 0:
+        assert_same_blocks(one.operators["position"], both.operators["position"], 0, 1e-12)
