@@ -129,7 +129,11 @@ def main():
     parser.add_argument("--until", choices=("structure", "overlap", "hamiltonian"))
     parser.add_argument("--window", type=float, default=70.0, help="meV on either side")
     parser.add_argument("--plot")
+    parser.add_argument("--stored", help="draw the bands that a file has, and nothing else")
     options = parser.parse_args()
+    if options.stored:
+        draw({"relaxed": read(options.stored)}, options.window, options.plot)
+        return
     os.makedirs(options.folder, exist_ok=True)
     name = os.path.join(options.folder, "-".join(options.index))
     steps = Steps(f"{name}.json", options.threads)
@@ -158,8 +162,8 @@ def draw(found, window, path):
     """Draw the bands of both, zero at the mean of the flat bands at K."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2, 3.7), dpi=200, layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+    figure = Figure(figsize=(1.0 + 2.1 * len(found), 3.7), dpi=200, layout="constrained")
+    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
     for axes, (kind, (flat, expected)) in zip(panels, found.items(), strict=True):
         k_path = flat.bands.path
         corner = k_path.label_index[list(k_path.labels).index("K")]

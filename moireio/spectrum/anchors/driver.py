@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SAME = 1e-9  # Å⁻¹
 SURE = 1e-8  # eV; two runs of the same anchors differ by less
 SHARED = 5000  # orbitals from which on solvers gain by the products of anchors
-ROUNDED = 30_000  # orbitals from which on matrices and states in single precision save memory
+ROUNDED = 100_000  # orbitals from which on matrices and states in single precision save memory
 GRAMS = 5  # matrices of a small space, see `Grams`
 LEFT, MOST_LEFT = 0.03, 8  # share and number of the k points that may be solved directly in the end
 
