@@ -187,7 +187,7 @@ def unpacked(path: str, name: str | None = None) -> Iterator[Unpacked]:
                 if found
                 else f"of its files {what} known",
                 path=path,
-                remedy="unpack it, and name one" if found else "convert-h --list prints formats",
+                remedy="unpack it, and name one" if found else "unpack it, and name its format",
             )
         source, row = found[0]
         if row.name == "moireio":

@@ -207,7 +207,8 @@ def anchored_levels(
             if point is not None:
                 run.anchors[point] = replace(one, k=run.k[point])
                 accuracy.counted[piece[point]] = first
-                if any(one is other for other in given):
+                another = any(one is other for other in given)
+                if another and not run.accurate(run.anchors[point]):
                     run.given.add(point)
         fresh += sorted(run.anchors.keys() - run.given)
         for point in list(run.anchors):

@@ -23,9 +23,8 @@ from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.reduced import Grams, RitzLevels
 from moireio.spectrum.anchors.regions import Region, Scales
 from moireio.spectrum.anchors.settings import ANCHOR_SHARE
-from moireio.spectrum.anchors.space import AnchorSpace, Respond
+from moireio.spectrum.anchors.space import WORST, AnchorSpace, Respond
 
-WORST = 8  # residuals whose norm in S⁻¹ is measured
 SAFETY = 0.7  # share of the tolerance that bounds may reach where anchors are chosen
 LEAST_OF_LINE, LEAST = 2, 3  # anchors
 NEAR = 1e-9  # Å⁻¹: the same k point
@@ -60,8 +59,8 @@ class AnchoredLevels:
     anchors : dict of int to Anchor
         Those known from before, by index of the k point.
     given : set of int
-        k points of those that another run found, perhaps with another tolerance: energies there are
-        found as at k points that have none.
+        k points of those that another run found less precisely: energies there are found as at k
+        points that have none.
     others : sequence of Anchor
         Those known at other k points.
     lines : sequence of Patch
@@ -134,6 +133,10 @@ class AnchoredLevels:
     def checked(self, anchor: Anchor) -> Anchor:
         """Return an anchor that was just solved as `AnchorSpace.checked` does."""
         return self._space.checked(anchor)
+
+    def accurate(self, anchor: Anchor) -> bool:
+        """Return whether the energies of an anchor are right to their share of the tolerance."""
+        return self._space.error(anchor) <= ANCHOR_SHARE * self.tolerance
 
     def responses(
         self, anchor: Anchor

@@ -11,8 +11,10 @@ from scipy.linalg import eigh
 from moireio.runtime.threads import blas_threads
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.basis import combined, joined
+from moireio.spectrum.anchors.bounds import quadratic_bounds
 from moireio.spectrum.anchors.completeness import velocity
 from moireio.spectrum.anchors.interpolation import Patch
+from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.reduced import Grams, RitzLevels, refined_levels
 from moireio.spectrum.anchors.regions import Scales
@@ -32,6 +34,7 @@ OUTER_OF_PLANE, ORDER_OF_PLANE = 2, 1
 # tolerance is allowed.
 SINGLE, SINGLE_SIZE = 1e-6, 2000
 ROUNDING, ROUNDING_SHARE = 3, 0.1
+WORST = 8  # residuals whose norm in S⁻¹ is measured
 
 
 class Respond(Protocol):
@@ -125,14 +128,45 @@ class AnchorSpace:
         """
         if self._rounding_of(anchor) > self._allowed:
             self._restore()
-            phases = self.products.phases(anchor.k)[:, None]
-            with blas_threads(self._threads):
-                u = phases.conj() * anchor.states
-                w, y = self.products(anchor.k, u)
-                energies, turn = eigh(u.conj().T @ w, u.conj().T @ y)
-                anchor = replace(anchor, energies=energies, states=phases * (u @ turn))
+            energies, states, _ = self._ritz(anchor)
+            anchor = replace(anchor, energies=energies, states=states)
         states = anchor.states.astype(self.products.kind, copy=False)
         return replace(anchor, states=states)
+
+    def _ritz(
+        self, anchor: Anchor
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray, npt.NDArray[np.complex128]]:
+        """Return energies by Ritz's method among the states of an anchor, states, and residuals."""
+        phases = self.products.phases(anchor.k)[:, None]
+        with blas_threads(self._threads):
+            u = phases.conj() * anchor.states
+            w, y = self.products(anchor.k, u)
+            energies, turn = eigh(u.conj().T @ w, u.conj().T @ y)
+            return energies, phases * (u @ turn), w @ turn - (y @ turn) * energies
+
+    def error(self, anchor: Anchor) -> float:
+        """Return a bound on the errors of the energies of an anchor, of those that are wanted.
+
+        Parameters
+        ----------
+        anchor : Anchor
+            Of this H and S, perhaps found with another tolerance.
+
+        Returns
+        -------
+        float
+            The largest, eV.
+        """
+        energies, _, residuals = self._ritz(anchor)
+        part = slice(self._wanted[0] - anchor.first, self._wanted[1] + 1 - anchor.first)
+        ratio = 1.0
+        if not self.products.orthogonal:
+            largest = np.argsort(-np.linalg.norm(residuals, axis=0))[:WORST]
+            ratio = norm_ratio(self.products, anchor.k, residuals[:, largest])
+        squares = max(ratio, 1.0) ** 2 * (residuals.conj().T @ residuals)
+        bounds = quadratic_bounds(energies, squares, part, anchor.ends(len(anchor.states)))
+        off = np.abs(energies - anchor.energies) + bounds
+        return float(off[part].max()) + self._rounding_of(anchor)
 
     def take(self, anchors: Sequence[Anchor]) -> None:
         """Add the states of anchors, and how they change with k along the patches.
