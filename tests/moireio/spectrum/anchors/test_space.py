@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from anchored_systems import Exact, bilayer, blocks_of, sum_of, supercell
+from scipy.linalg import eigh
 
 from moireio.spectrum.anchors import space as space_module
 from moireio.spectrum.anchors.anchor import Anchor
@@ -160,3 +161,20 @@ def test_products_are_those_of_h_and_s(system):
     own.take([first, second, anchor_at(system, K0 + ALONG)])
     assert own.project(k, 0.5).matrices.shape[1] == own.basis.shape[1] > kept.matrices.shape[1]
     assert own.n_projections == 3
+
+
+@pytest.mark.parametrize("mixed", [0.0, 1e-6, 1e-3])
+def test_error_of_an_anchor(system, mixed):
+    """Energies are wrong by no more than the bound, whether they or the states are wrong."""
+    _, h, s, *_ = system
+    anchor = anchor_at(system, K0)
+    other = np.random.default_rng(3).normal(size=anchor.states.shape)
+    near = anchor.states + mixed * other / np.sqrt(len(other))
+    energies = eigh(*(near.conj().T @ m.dense(K0) @ near for m in (h, s)), eigvals_only=True)
+    own, part = space(system, [patch(ALONG)]), slice(WANTED[0] - LEVELS.start, None)
+    off = np.abs(energies - anchor.energies)[part][: WANTED[1] - WANTED[0] + 1].max()
+    found = own.error(replace(anchor, states=near, energies=energies))
+    assert off <= found + 1e-12
+    assert found < max(1e-9, 100 * mixed**2)
+    shift = np.where(np.arange(len(energies)) == part.start, 1e-4, 0.0)
+    assert own.error(replace(anchor, states=near, energies=energies + shift)) > 9e-5
