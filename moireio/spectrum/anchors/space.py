@@ -150,7 +150,7 @@ class AnchorSpace:
         Parameters
         ----------
         anchor : Anchor
-            Of this H and S, perhaps found with another tolerance.
+            One of the same H and S, perhaps found with another tolerance.
 
         Returns
         -------
