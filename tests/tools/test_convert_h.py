@@ -292,7 +292,7 @@ OWN = (
 
 
 def test_options_for_a_damaged_file(invoke, made, tmp_path):
-    """What is cut short cannot be told from a block file: the option is not what is wrong."""
+    """A file that is cut short may be of any format; the damage is named, not the option."""
     options = ["--option", "spinor=interleaved"]
     mesh = ["--orthogonalise", "1x1"]
     invoke("convert-h", made["hbn_soc"], "--to", "tbmodels", "-o", tmp_path / "x.hdf5", *mesh)
