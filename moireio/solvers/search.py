@@ -106,17 +106,15 @@ class InertiaSearch(Solver):
         finally:
             self._more = False
 
-    def respond(self, vectors: npt.NDArray, keep: bool = False) -> npt.NDArray | None:
+    def respond(self, vectors: npt.NDArray) -> npt.NDArray | None:
         """Return solutions of (H − σS) x = b with the factors of the last k.
 
-        They are kept after `eigenpairs` where `keep_factor` is set.
+        They are kept after `eigenpairs` where `keep_factor` is set, until others are made.
 
         Parameters
         ----------
         vectors : (n, c) array
             b, one in a column, in the phases of H(k).
-        keep : bool
-            Keep the factors for another call; else they are freed.
 
         Returns
         -------
@@ -127,13 +125,13 @@ class InertiaSearch(Solver):
         if factor is None:
             return None
         if factor.dtype.kind == "f" and vectors.dtype.kind == "c":
-            found = factor.solve(vectors.real.copy()) + 1j * factor.solve(vectors.imag.copy())
-        else:
-            found = factor.solve(vectors)
-        if not keep:
-            self._last = None
-            self._free_factors()
-        return found
+            return factor.solve(vectors.real.copy()) + 1j * factor.solve(vectors.imag.copy())
+        return factor.solve(vectors)
+
+    def free_factors(self) -> None:
+        """Free the factors that were kept for `respond`."""
+        self._last = None
+        self._free_factors()
 
     def eigenvalues(
         self, problem: EigenProblem, band_range: tuple[int, int] | None = None

@@ -262,6 +262,7 @@ class EigenproblemSet:
         """Yield the levels of one spin channel, most of them from anchors."""
         from moireio.spectrum.anchors.anchor import Anchor
         from moireio.spectrum.anchors.driver import Use, anchored_levels
+        from moireio.spectrum.anchors.factors import LastFactors
 
         before = None if self._states else self._wider.get(channel)
         if before is not None and before.has(points, band_range):
@@ -316,7 +317,9 @@ class EigenproblemSet:
             band_range,
             solve,
             replace(settings, anchors=known),
-            respond=getattr(self.solver, "respond", None),
+            factors=LastFactors(
+                getattr(self.solver, "respond", None), getattr(self.solver, "free_factors", None)
+            ),
             made=made,
             channel=channel,
             threads=self._jobs,

@@ -8,6 +8,7 @@ from scipy.linalg import eigh
 from moireio.operators.bloch import BlochSum
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.driver import Use, anchored_levels
+from moireio.spectrum.anchors.factors import LastFactors
 from moireio.spectrum.anchors.settings import Anchoring
 from moireio.system.structure import Structure
 
@@ -136,16 +137,30 @@ def solve_from_anchors(
     anchors=(),
     states=False,
     exact=None,
+    corrected=True,
     **options,
 ):
-    """Solve by `anchored_levels`, with LAPACK at the anchors and as the reference."""
+    """Solve by `anchored_levels`, with LAPACK at the anchors and as the reference.
+
+    With `corrected` the factors of the last anchor are kept, a matrix with errors of some 1e-3.
+    """
     exact = exact or Exact(hamiltonian, overlap)
     first, last = band_range
-    solved = []
+    solved, inverse = [], []
+
+    def respond(vectors):
+        return inverse[0] @ vectors if inverse else None
 
     def solve(point, wider, use):
         solved.append(point)
         energies, vectors = exact.pairs(k[point])
+        if corrected and use is Use.ANCHOR:
+            middle = 0.5 * (energies[first] + energies[last]) + 1.7e-3
+            h, s = (
+                m.dense(k[point]) if m else np.eye(len(vectors)) for m in (hamiltonian, overlap)
+            )
+            inverse[:] = [np.linalg.inv(h - middle * s)]
+            inverse[0] *= 1 + 1e-3 * np.cos(np.arange(len(vectors)))
         part = slice(wider[0], wider[1] + 1)
         vectors = vectors[:, :0] if use is Use.LEVELS else vectors[:, part]
         return Anchor(k[point], energies[part], vectors, wider[0])
@@ -155,7 +170,16 @@ def solve_from_anchors(
     kept = {}
     settings = Anchoring(tolerance=tolerance, anchors={0: list(anchors)})
     found = anchored_levels(
-        hamiltonian, overlap, structure, k, band_range, solve, settings, states=states, **options
+        hamiltonian,
+        overlap,
+        structure,
+        k,
+        band_range,
+        solve,
+        settings,
+        states=states,
+        factors=LastFactors(respond, inverse.clear),
+        **options,
     )
     seen = []
     for point, levels, vectors, accuracy in found:  # noqa: B007

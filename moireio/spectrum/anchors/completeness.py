@@ -114,7 +114,10 @@ def known_ranges(
 def widest_known(
     ranges: npt.NDArray[np.float64], low: float, high: float
 ) -> tuple[float, float] | None:
-    """Return, of the ranges of all anchors at one k, that which reaches farthest around levels.
+    """Return, of the energies at a k where no level is missing, those that reach farthest around.
+
+    A missing level lies outside the range of every anchor, and so outside what ranges that overlap
+    cover together.
 
     Parameters
     ----------
@@ -128,11 +131,13 @@ def widest_known(
     tuple of two float or None
         eV; None where a level that is wanted may be missing.
     """
-    spare = np.minimum(low - ranges[:, 0], ranges[:, 1] - high)
-    best = int(np.argmax(spare))
-    if spare[best] <= 0:
-        return None
-    return float(ranges[best, 0]), float(ranges[best, 1])
+    joined: list[tuple[float, float]] = []
+    for begin, end in sorted((float(a), float(b)) for a, b in ranges if a < b):
+        if joined and begin < joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((begin, end))
+    return next(((begin, end) for begin, end in joined if begin < low and high < end), None)
 
 
 def nearest_unseen(

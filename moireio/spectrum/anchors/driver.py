@@ -12,12 +12,14 @@ import numpy.typing as npt
 from moireio.runtime.memory import size_text, usable_memory
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.counting import complete
+from moireio.spectrum.anchors.factors import LastFactors
 from moireio.spectrum.anchors.interpolation import Patch
 from moireio.spectrum.anchors.method import AnchoredLevels
 from moireio.spectrum.anchors.patches import chosen_patches
 from moireio.spectrum.anchors.products import BlochProducts
-from moireio.spectrum.anchors.settings import EXPECTED, Accuracy, Anchoring, least, reach
-from moireio.spectrum.anchors.space import SINGLE, Respond
+from moireio.spectrum.anchors.search import AnchorSearch
+from moireio.spectrum.anchors.settings import EXPECTED, Accuracy, Anchoring, least, margin, reach
+from moireio.spectrum.anchors.space import SINGLE
 
 if TYPE_CHECKING:
     from moireio.operators.bloch import BlochSum
@@ -27,6 +29,7 @@ SAME = 1e-9  # Å⁻¹
 SURE = 1e-8  # eV; two runs of the same anchors differ by less
 SHARED = 5000  # orbitals from which on solvers gain by the products of anchors
 ROUNDED = 100_000  # orbitals from which on matrices and states in single precision save memory
+ROOM = 0.25  # of the memory, for H and S times the basis
 GRAMS = 5  # matrices of a small space, see `Grams`
 LEFT, MOST_LEFT = 0.03, 8  # share and number of the k points that may be solved directly in the end
 
@@ -46,7 +49,7 @@ def anchored_levels(
     solve: Callable[[int, tuple[int, int], Use], Anchor],
     settings: Anchoring,
     *,
-    respond: Respond | None = None,
+    factors: LastFactors | None = None,
     made: Callable[[BlochProducts], None] | None = None,
     channel: int = 0,
     threads: int = 1,
@@ -74,8 +77,8 @@ def anchored_levels(
         only levels are of use; for an anchor perhaps with levels beyond the range.
     settings : Anchoring
         Tolerance, and anchors that are known.
-    respond : callable, optional
-        Returns solutions of (H − σS) x = b with the factors that `solve` had last, or None.
+    factors : LastFactors, optional
+        Those that `solve` had last.
     made : callable, optional
         Called with products of H and S before the first solution of a large cell, which may use
         them.
@@ -132,6 +135,13 @@ def anchored_levels(
             f"states of {EXPECTED} anchors need about {size_text(needed)}, {size_text(limit)} may "
             "be used: every k point was solved directly"
         )
+    factors = factors or LastFactors()
+    room = ROOM * limit
+
+    def has_room() -> bool:
+        return needed + room < (usable_memory() if memory is None else memory / 2)
+
+    factors.has_room = has_room
     wide = [a for a in restored if a.covers(wider, 0)]
     given = [
         a for a in settings.anchors.get(channel, ()) if a.covers(band_range, least(band_range))
@@ -143,6 +153,53 @@ def anchored_levels(
     narrow = {_nearest(a.k, k, structure.reciprocal)[1]: a for a in solved}
     done: set[int] = set()
 
+    def run_of(
+        number: int,
+        piece: npt.NDArray[np.integer],
+        solve_there: Callable[[int], Anchor],
+    ) -> AnchoredLevels:
+        """Return the levels of some k points, which are to be found."""
+        assert products is not None
+        places = [(a, *_nearest(a.k, k[piece], structure.reciprocal)) for a in accuracy.anchors]
+        own = lines[number] if len(pieces) > 1 else None
+        return AnchoredLevels(
+            products,
+            k[piece],
+            structure.reciprocal,
+            band_range,
+            solve_there,
+            settings.tolerance,
+            pbc=structure.pbc,
+            most=max(6, len(piece) // 3) + len(given),
+            threads=threads,
+            others=[
+                replace(a, k=near)
+                for a, near, point in places
+                if point is None and (own is None or own.holds(near))
+            ],
+            lines=lines,
+            factors=factors,
+            room=room,
+        )
+
+    def solved_at(run: AnchoredLevels, piece: npt.NDArray[np.integer], place: int) -> Anchor:
+        """Return a new anchor, with the changes of its states."""
+        point = int(piece[place])
+        factors.k = None
+        by = run.margin_at(place, margin(band_range))
+        found = solve(point, reach(band_range, hamiltonian.n_orbitals, by), Use.ANCHOR)
+        found = run.trimmed(replace(found, k=run.k[place]), margin(band_range))
+        found = run.checked(found)
+        changes = run.responses(found)
+        if changes is not None:
+            found = replace(found, responses=changes[0], axes=changes[1])
+        accuracy.anchors.append(found)
+        accuracy.factorisations += 1
+        accuracy.counted[point] = first
+        if keep is not None:
+            keep(found)
+        return found
+
     def of_piece(
         number: int, piece: npt.NDArray[np.integer]
     ) -> Iterator[tuple[int, npt.NDArray, npt.NDArray | None, Accuracy]]:
@@ -153,18 +210,8 @@ def anchored_levels(
         places = [(a, *_nearest(a.k, k[piece], structure.reciprocal)) for a in accuracy.anchors]
 
         def anchor(place: int) -> Anchor:
-            point = int(piece[place])
-            found = solve(point, wider, Use.ANCHOR)
-            found = run.checked(replace(found, k=run.k[place]))
-            changes = run.responses(found)
-            if changes is not None:
-                found = replace(found, responses=changes[0], axes=changes[1])
-            accuracy.anchors.append(found)
-            accuracy.factorisations += 1
-            accuracy.counted[point] = first
+            found = solved_at(run, piece, place)
             fresh.append(place)
-            if keep is not None:
-                keep(found)
             reverse(place, found)
             return found
 
@@ -184,25 +231,7 @@ def anchored_levels(
             else:
                 fresh.append(other)
 
-        own = lines[number] if len(pieces) > 1 else None
-        run = AnchoredLevels(
-            products,
-            k[piece],
-            structure.reciprocal,
-            band_range,
-            anchor,
-            settings.tolerance,
-            pbc=structure.pbc,
-            most=max(6, len(piece) // 3) + len(given),
-            threads=threads,
-            others=[
-                replace(a, k=near)
-                for a, near, point in places
-                if point is None and (own is None or own.holds(near))
-            ],
-            lines=lines,
-            respond=respond,
-        )
+        run = run_of(number, piece, anchor)
         for one, _, point in places:
             if point is not None:
                 run.anchors[point] = replace(one, k=run.k[point])
@@ -220,7 +249,7 @@ def anchored_levels(
             done.add(int(piece[place]))
             return int(piece[place]), *run.at(place, states), accuracy
 
-        for _ in run.run(min(int(LEFT * len(piece)), MOST_LEFT)):
+        for _ in AnchorSearch(run).run(min(int(LEFT * len(piece)), MOST_LEFT)):
             for place in fresh:
                 if piece[place] not in done:
                     yield levels(place)
@@ -251,8 +280,12 @@ def anchored_levels(
                 "that anchors gave: solved directly"
             )
 
+    for number, place in _corners(pieces, k, structure.reciprocal, accuracy.anchors):
+        run = run_of(number, pieces[number], _no_anchor)
+        solved_at(run, pieces[number], place)
     for number, piece in enumerate(pieces):
         yield from of_piece(number, piece)
+    factors.free()
     for point in sorted(set(range(len(k))) - done):
         found = narrow.get(point)
         if found is None:
@@ -283,6 +316,43 @@ def _pieces(
         corner = [before] if before >= 0 and line.holds(k[before]) else []
         pieces.append(np.array([*corner, *line.points]))
     return lines, pieces, nodes
+
+
+def _corners(
+    pieces: list[npt.NDArray[np.integer]],
+    k: npt.NDArray[np.float64],
+    reciprocal: npt.NDArray[np.float64],
+    known: Sequence[Anchor],
+) -> list[tuple[int, int]]:
+    """Return the ends of lines, by line and place on it, in the order in which to solve them.
+
+    Factors of the last one serve corrections: it is that with most of the path beside it. None
+    where other k points are known already.
+    """
+    if len(pieces) < 2:
+        return []
+    found: list[tuple[float, int, int]] = []
+    places: list[npt.NDArray[np.float64]] = []
+    for number, piece in enumerate(pieces):
+        length = float(np.linalg.norm((k[piece[-1]] - k[piece[0]]) @ reciprocal))
+        for place in (0, len(piece) - 1):
+            known_ends = np.array(places).reshape(-1, 3)
+            same = _nearest(k[piece[place]], known_ends, reciprocal)[1] if places else None
+            if same is None:
+                places.append(k[piece[place]])
+                found.append((length, number, place))
+            else:
+                found[same] = found[same][0] + length, *found[same][1:]
+    ends = np.array(places)
+    at = [_nearest(a.k, ends, reciprocal)[1] for a in known]
+    if any(corner is None for corner in at):
+        return []
+    left = [one for n, one in enumerate(found) if n not in at]
+    return [(number, place) for _, number, place in sorted(left)]
+
+
+def _no_anchor(_: int) -> Anchor:
+    raise AssertionError
 
 
 def _nearest(

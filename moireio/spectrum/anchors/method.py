@@ -1,6 +1,6 @@
 """Levels at many k points from anchors: which anchors, and how good the levels are."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,22 +14,18 @@ from moireio.spectrum.anchors.completeness import (
     known_ranges,
     widest_known,
 )
+from moireio.spectrum.anchors.factors import LastFactors
 from moireio.spectrum.anchors.interpolation import GramSeries, Patch, term_count
 from moireio.spectrum.anchors.levels import InterpolatedLevels
+from moireio.spectrum.anchors.margins import bands_within, movement, trimmed
 from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.numbering import BandNumbers
-from moireio.spectrum.anchors.patches import SPARE, chosen_patches, folded, nearest_node
+from moireio.spectrum.anchors.patches import SPARE, chosen_patches, folded
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.reduced import Grams, RitzLevels
 from moireio.spectrum.anchors.regions import Region, Scales
-from moireio.spectrum.anchors.settings import ANCHOR_SHARE
-from moireio.spectrum.anchors.space import WORST, AnchorSpace, Respond
-
-SAFETY = 0.7  # share of the tolerance that bounds may reach where anchors are chosen
-LEAST_OF_LINE, LEAST = 2, 3  # anchors
-NEAR = 1e-9  # Å⁻¹: the same k point
-# k points farthest from all anchors: at so many it is decided whether one more is needed, and where
-TESTED, COMPARED = 2, 3
+from moireio.spectrum.anchors.settings import ANCHOR_SHARE, SAFETY
+from moireio.spectrum.anchors.space import WORST, AnchorSpace
 
 
 @dataclass(eq=False)
@@ -65,13 +61,23 @@ class AnchoredLevels:
         Those known at other k points.
     lines : sequence of Patch
         Other lines through these k points, along which states change too.
-    respond : callable, optional
-        Returns (H − σS)⁻¹ times some vectors, with the factors of the anchor solved last, or None.
+    room : float
+        Bytes that H and S times the states of anchors may take.
+    factors : LastFactors, optional
+        Those of the anchor that was solved last, for all sets of k points.
 
     Attributes
     ----------
     energies, bounds : (nk, nb) arrays
         eV; NaN and ∞ where the anchors do not suffice.
+    space : AnchorSpace
+        What the states of the anchors span.
+    patches : list of (Patch, Nodes)
+        Lines or a plane in which k varies.
+    is_plane : bool
+        Whether it is a plane.
+    spread : (nk, 3) array
+        The k points, Å⁻¹.
     ratio : float
         Norm of the residuals in S⁻¹, as a multiple of the plain norm, where it was measured.
     check : float
@@ -91,7 +97,8 @@ class AnchoredLevels:
     given: set[int] = field(default_factory=set)
     others: Sequence[Anchor] = ()
     lines: Sequence[Patch] = ()
-    respond: Respond | None = None
+    room: float = np.inf
+    factors: LastFactors | None = None
     ratio: float = 1.0
     check: float = 0.0
 
@@ -102,61 +109,104 @@ class AnchoredLevels:
         self.energies = np.full((len(self.k), count), np.nan)
         self.bounds = np.full((len(self.k), count), np.inf)
         given = self.k
-        self.k, self._patches = chosen_patches(
-            given, self.reciprocal, self.pbc, self.products.turns
-        )
+        self.k, self.patches = chosen_patches(given, self.reciprocal, self.pbc, self.products.turns)
         if self.k is not given:
             places = [folded(a.k[None], self.reciprocal, self.pbc)[0] for a in self.others]
             moves = zip(self.others, places, strict=True)
             self.others = [replace(anchor, k=place) for anchor, place in moves]
-        self._spread = self.k @ self.reciprocal
-        self._axes = directions(self._spread)
-        self._plane = any(len(patch.axes) > 1 for patch, _ in self._patches)
-        self._space = AnchorSpace(
+        self.spread = self.k @ self.reciprocal
+        self._axes = directions(self.spread)
+        self.is_plane = any(len(patch.axes) > 1 for patch, _ in self.patches)
+        self.space = AnchorSpace(
             self.products,
             self.reciprocal,
             self.wanted,
-            [patch for patch, _ in self._patches],
+            [patch for patch, _ in self.patches],
             self._axes,
             lines=self.lines,
-            respond=self.respond,
+            factors=self.factors,
             tolerance=self.tolerance,
+            room=self.room,
             threads=self.threads,
         )
 
-    def _all_anchors(self) -> list[Anchor]:
+    def all_anchors(self) -> list[Anchor]:
+        """Return all anchors, those at other k points first."""
         return [*self.others, *self.anchors.values()]
 
-    def _add(self, point: int) -> None:
+    def add(self, point: int) -> None:
+        """Solve a k point, by its index: a new anchor."""
+        if self.products.kind == np.complex64:  # large: factors take the memory
+            self.space.projections.drop_products()
         self.anchors[point] = self.solve(point)
 
     def checked(self, anchor: Anchor) -> Anchor:
         """Return an anchor that was just solved as `AnchorSpace.checked` does."""
-        return self._space.checked(anchor)
+        return self.space.checked(anchor)
 
     def accurate(self, anchor: Anchor) -> bool:
         """Return whether the energies of an anchor are right to their share of the tolerance."""
-        return self._space.error(anchor) <= ANCHOR_SHARE * self.tolerance
+        return self.space.error(anchor) <= ANCHOR_SHARE * self.tolerance
 
     def responses(
         self, anchor: Anchor
     ) -> tuple[npt.NDArray[np.complexfloating], npt.NDArray[np.float64]] | None:
         """Return how the states of an anchor change with k (see `AnchorSpace.responses`)."""
-        return self._space.responses(anchor)
+        return self.space.responses(anchor, self._movement(anchor.k, anchor))
+
+    def margin_at(self, point: int, least: int) -> int:
+        """Return how many bands beyond each end an anchor should have.
+
+        Parameters
+        ----------
+        point : int
+            Index of its k point.
+        least : int
+            Bands, at least.
+
+        Returns
+        -------
+        int
+            At most twice as many: with these no level is missing half-way to the next anchor, if
+            levels are as dense as at the one nearest to it.
+        """
+        anchors = self.all_anchors()
+        if self.is_plane:
+            return least
+        if not anchors:
+            return 2 * least
+        away = [np.linalg.norm((a.k - self.k[point]) @ self.reciprocal) for a in anchors]
+        near = anchors[int(np.argmin(away))]
+        count = bands_within(near, self.wanted, self._movement(self.k[point]))
+        return int(min(max(count, least), 2 * least))
+
+    def trimmed(self, anchor: Anchor, least: int) -> Anchor:
+        """Return an anchor without levels too far away to be of use (see `margins.trimmed`)."""
+        return trimmed(anchor, self.wanted, self._movement(anchor.k, anchor), least)
+
+    def _movement(self, k: npt.NDArray, *new: Anchor) -> float:
+        """Return by how much levels may move from a k to half-way to the next anchors, eV."""
+        if self.is_plane:
+            return np.inf
+        anchors = self.all_anchors()
+        self.space.measure([*anchors, *new])
+        lines = [*(patch for patch, _ in self.patches), *self.lines]
+        places = [anchor.k for anchor in anchors]
+        return movement(k, lines, places, self.reciprocal, self.space.velocity)
 
     def _scales(self) -> Scales:
         """Return the window of energies, and the width of residuals."""
-        anchors, size = self._all_anchors(), self.products.n_orbitals
-        return Scales.of(anchors, self.wanted, size, self._plane)
+        anchors, size = self.all_anchors(), self.products.n_orbitals
+        return Scales.of(anchors, self.wanted, size, self.is_plane)
 
-    def _distances(self) -> npt.NDArray[np.float64]:
+    def distances(self) -> npt.NDArray[np.float64]:
         """Return the distance of every k point from the nearest anchor, Å⁻¹."""
-        places = np.array([a.k for a in self._all_anchors()]).reshape(-1, 3) @ self.reciprocal
+        places = np.array([a.k for a in self.all_anchors()]).reshape(-1, 3) @ self.reciprocal
         if not len(places):
-            return np.linalg.norm(self._spread, axis=1).max() * 2 - np.linalg.norm(
-                self._spread, axis=1
+            return np.linalg.norm(self.spread, axis=1).max() * 2 - np.linalg.norm(
+                self.spread, axis=1
             )
-        return np.linalg.norm(self._spread[:, None] - places[None], axis=-1).min(axis=1)
+        return np.linalg.norm(self.spread[:, None] - places[None], axis=-1).min(axis=1)
 
     def _known(self, point: int, levels: RitzLevels, part: slice) -> tuple[float, float] | None:
         """Return energies between which no level is missing; None if those wanted may be."""
@@ -171,10 +221,10 @@ class AnchoredLevels:
 
     def _nearest_known(self, k: npt.NDArray, energies: npt.NDArray) -> tuple[float, float] | None:
         """Return energies around some levels at a k where no anchor leaves a level out."""
-        anchors = self._all_anchors()
+        anchors = self.all_anchors()
         places = np.array([anchor.k for anchor in anchors])
         away = np.linalg.norm((places - k) @ self.reciprocal, axis=1)
-        ranges = known_ranges(anchors, away, self._space.velocity, self.products.n_orbitals)
+        ranges = known_ranges(anchors, away, self.space.velocity, self.products.n_orbitals)
         return widest_known(ranges, energies[0], energies[-1])
 
     def _inside(self, low: float, high: float) -> tuple[float, float]:
@@ -184,31 +234,31 @@ class AnchoredLevels:
         return max(low, lowest - width), min(high, highest + width)
 
     def _project(self, k: npt.NDArray) -> Grams:
-        return self._space.project(k, self._scales().centre)
+        return self.space.project(k, self._scales().centre)
 
-    def _tested(self, point: int) -> float:
-        """Return about the largest bound next to a k point whose band numbers are not known yet."""
-        k = nearest_node(self._patches, self.k[point], self.reciprocal)
+    def bound_at(self, k: npt.NDArray) -> tuple[float, RitzLevels | None, slice]:
+        """Return about the largest bound at a k, the levels that were found, and those wanted."""
         count = self.wanted[1] - self.wanted[0] + 1
         nearest = min(
-            self._all_anchors(),
+            self.all_anchors(),
             key=lambda a: np.linalg.norm((a.k - k) @ self.reciprocal),
         )
         begin = self.wanted[0] - nearest.first
         target = nearest.energies[begin : begin + count]
+        unknown = np.inf, None, slice(0)
         if self._nearest_known(k, target) is None:  # about the same energies: no need to look
-            return np.inf
-        levels = self._space.levels(k, self._scales())
+            return unknown
+        levels = self.space.levels(k, self._scales())
         if len(levels) < count:
-            return np.inf
+            return unknown
         shifts = range(len(levels) - count + 1)
         start = min(shifts, key=lambda s: np.abs(levels.energies[s : s + count] - target).sum())
         part = slice(start, start + count)
         known = self._nearest_known(k, levels.energies[part])
         if known is None:
-            return np.inf
+            return unknown
         bounds = self._bounds_between(levels, part, self._inside(*known), SAFETY * self.tolerance)
-        return float(bounds[part].max())
+        return float(bounds[part].max()), levels, part
 
     def _bounds_of(
         self, point: int, levels: RitzLevels, part: slice, enough: float = 0.0
@@ -224,57 +274,9 @@ class AnchoredLevels:
     ) -> npt.NDArray[np.float64]:
         """Return bounds on the errors of levels from where to where none is missing."""
         products = self.ratio**2 * levels.enlarged(self.check)
-        rounding = self._space.rounding
+        rounding = self.space.rounding
         bounds = quadratic_bounds(levels.energies, products, part, known, enough - rounding)
         return bounds + rounding
-
-    def choose_anchors(self) -> Iterator[None]:
-        """Add anchors until the k points farthest from all of them are good enough.
-
-        Yields
-        ------
-        None
-            After each new one.
-        """
-        while not self.anchors and not any(self._region_at(a.k) for a in self.others):
-            self._add(int(np.argmax(self._distances())))
-            yield
-        while len(self._all_anchors()) < (LEAST if self._plane else LEAST_OF_LINE):
-            distance = self._distances()
-            if distance.max() < NEAR:
-                break
-            self._add(int(np.argmax(distance)))
-            yield
-        self._space.take(self._all_anchors())
-        while len(self.anchors) < self.most:
-            worst = -1.0, -1
-            for number, point in enumerate(self._apart(range(len(self.k)), COMPARED)):
-                if number == TESTED and worst[0] <= SAFETY * self.tolerance:
-                    break
-                worst = max(worst, (self._tested(point), point))
-                if not np.isfinite(worst[0]):
-                    break
-            if worst[0] <= SAFETY * self.tolerance:
-                return
-            self._add(worst[1])
-            self._space.take(self._all_anchors())
-            yield
-
-    def _region_at(self, k: npt.NDArray) -> bool:
-        """Return whether a k lies in a patch."""
-        return any(patch.holds(k) for patch, _ in self._patches)
-
-    def _apart(self, points: Sequence[int], count: int) -> list[int]:
-        """Return those of some k points that are farthest from all anchors and from each other."""
-        distance, found = self._distances()[points], []
-        for _ in range(count):
-            place = int(np.argmax(distance))
-            if distance[place] < NEAR:
-                break
-            found.append(points[place])
-            away = np.linalg.norm(self._spread[points] - self._spread[points[place]], axis=1)
-            distance = np.minimum(distance, away)
-        return found
 
     def _terms(self, half: npt.NDArray) -> int:
         return term_count(*self.products.turns(half)) + SPARE
@@ -283,7 +285,7 @@ class AnchoredLevels:
         """Find the small matrices as functions of k, the levels at all k points, and numbers."""
         scales = self._scales()
         regions: list[Region] = []
-        for patch, nodes in self._patches:
+        for patch, nodes in self.patches:
             region = Region.of(GramSeries(patch, nodes, self._project), scales, self.threads)
             regions += region.parts(self.k, scales, self._terms, self.threads)
         self.found = InterpolatedLevels(self.k, regions, scales, self.threads)
@@ -295,7 +297,7 @@ class AnchoredLevels:
         """Find the energies that are wanted, with bounds on their errors."""
         self.energies[:], self.bounds[:] = np.nan, np.inf
         self._unseen = self.numbers.unseen(
-            self.anchors, self.others, FASTER * self._space.velocity, self.products.n_orbitals
+            self.anchors, self.others, FASTER * self.space.velocity, self.products.n_orbitals
         )
         for point, levels in self.found.at.items():
             part = self.numbers.part(point)
@@ -306,14 +308,14 @@ class AnchoredLevels:
             # the solver's own error shows in the difference to Ritz values, which are better
             solved = self._solved(point)[0]
             bounds = self.bounds[point] + np.abs(solved - self.energies[point])
-            own = ANCHOR_SHARE * self.tolerance + self._space.rounded
+            own = ANCHOR_SHARE * self.tolerance + self.space.rounded
             self.bounds[point] = np.fmin(bounds, own)
             self.energies[point] = solved
 
     def _kept_bounds(self, point: int, levels: RitzLevels, part: slice) -> npt.NDArray[np.float64]:
         """Return bounds on the errors of the wanted levels, those from before where they hold."""
         assert self._unseen is not None
-        seen = self.check, self._space.rounding, self.ratio
+        seen = self.check, self.space.rounding, self.ratio
         given = (id(levels), part.start, *self._unseen[:, point], *seen)
         if point not in self._bounded or self._bounded[point][0] != given:
             bounds = self._bounds_of(point, levels, part, self.tolerance)[part]
@@ -335,7 +337,7 @@ class AnchoredLevels:
             part = self.numbers.part(point)
             assert part is not None
             levels = self.found.at[point].part(part)
-            residuals = self._space.residuals(self.k[point], levels, self._vectors(point))
+            residuals = self.space.residuals(self.k[point], levels, self._vectors(point))
             norms = np.linalg.norm(residuals, axis=0)
             self.check = max(self.check, float(np.abs(norms - levels.residuals).max()))
             if region.whole not in worst or norms.max() > worst[region.whole][0]:
@@ -352,7 +354,7 @@ class AnchoredLevels:
         """Find the vectors of least residual where Ritz vectors, spoiled by ghosts, do not do."""
         for finding in (self.found.polish, self.numbers.renew):
             numbered = [p for p in self.failing() if self.numbers.part(p) is not None]
-            finding([p for p in numbered if not (self._plane and self._lacks_only_proof(p))])
+            finding([p for p in numbered if not (self.is_plane and self.lacks_only_proof(p))])
             self.bound()
 
     def _solved(self, point: int) -> tuple[npt.NDArray[np.float64], npt.NDArray]:
@@ -366,7 +368,7 @@ class AnchoredLevels:
         """Return the cell-periodic parts of the wanted states; shape (n, nb)."""
         part = self.numbers.part(point)
         inner = self.found.region(point).vectors @ self.found.at[point].vectors[:, part]
-        return self._space.vectors(inner)
+        return self.space.vectors(inner)
 
     def at(
         self, point: int, states: bool = False
@@ -433,7 +435,7 @@ class AnchoredLevels:
         """Return the k points whose levels are not known well enough."""
         return np.flatnonzero(~(self.bounds.max(axis=1) <= self.tolerance)).tolist()
 
-    def _lacks_only_proof(self, point: int) -> bool:
+    def lacks_only_proof(self, point: int) -> bool:
         """Return whether levels are good enough at a k point, if none is missing."""
         part = self.numbers.part(point)
         if part is None:
@@ -441,43 +443,3 @@ class AnchoredLevels:
         window = self.found.scales.window
         bounds = self._bounds_between(self.found.at[point], part, window, self.tolerance)
         return bool(bounds[part].max() <= self.tolerance)
-
-    def run(self, few: int) -> Iterator[None]:
-        """Find all levels; add anchors where they do not suffice.
-
-        Parameters
-        ----------
-        few : int
-            k points that may be left for direct solutions.
-
-        Yields
-        ------
-        None
-            After each new anchor, and each time that all levels were found.
-        """
-        yield from self.choose_anchors()
-        while True:
-            self.interpolate()
-            self.verify()
-            self.bound()
-            self.improve()
-            yield
-            while len(failing := self.failing()) > few and len(self.anchors) < self.most:
-                # in a plane all products must be found again: several at a time, and without their
-                # states, where anchors have to show only that no level is missing
-                proof = [p for p in failing if self._lacks_only_proof(p)] if self._plane else []
-                count = max(len(self.anchors) // 3, 1) if self._plane else 1
-                chosen = self._apart(proof or self.numbers.torn or failing, count)
-                if not chosen:
-                    return
-                for point in chosen:
-                    self._add(point)
-                    yield
-                if not proof:
-                    self._space.take(self._all_anchors())
-                    break
-                self._space.measure(self._all_anchors())
-                self.numbers.spread(self.anchors, self.others)
-                self.bound()
-            else:
-                return

@@ -48,6 +48,7 @@ class Grams:
         y: npt.NDArray,
         energy: float,
         threads: int = 1,
+        known: "Grams | None" = None,
     ) -> "Grams":
         """Return the products.
 
@@ -59,12 +60,15 @@ class Grams:
             E₀, eV.
         threads : int
             Threads, which take rows of their own.
+        known : Grams, optional
+            Those of the first columns, with the same E₀.
 
         Returns
         -------
         Grams
             The products at that k.
         """
+        first = 0 if known is None else len(known.matrices[0])
         bounds = np.linspace(0, len(basis), threads + 1).astype(int)
         parts = [slice(a, b) for a, b in pairwise(bounds)]
 
@@ -73,6 +77,9 @@ class Grams:
             for some in slabs(rows.start, rows.stop):
                 v, wr, yr = (m[some].astype(complex, copy=False) for m in (basis, w, y))
                 vc = v.conj().T
+                if first:
+                    _add_columns(total, v, wr, yr, first)
+                    continue
                 total[0] += _half(vc, wr)
                 total[1] += _half(vc, yr)
                 total[2] += _square(wr)
@@ -82,6 +89,8 @@ class Grams:
 
         with blas_threads(1), ThreadPoolExecutor(threads) as pool:
             total = np.sum(list(pool.map(part, parts)), axis=0)
+        if known is not None:
+            total[:, :first, :first] = known.matrices
         for n in (0, 1, 2, 4):
             upper = np.triu(total[n], 1)
             total[n] = upper + upper.conj().T + np.diag(np.diagonal(total[n]).real)
@@ -144,6 +153,16 @@ def _square(a: npt.NDArray) -> npt.NDArray:
     """Return a†a, its upper triangle."""
     # BLAS reads columns: of the transpose it takes what is, conjugated, the lower triangle of a†a
     return zherk(1.0, a.T, lower=True).T
+
+
+def _add_columns(
+    total: npt.NDArray, v: npt.NDArray, w: npt.NDArray, y: npt.NDArray, first: int
+) -> None:
+    """Add the products of all vectors with those from a number on."""
+    new = slice(first, None)
+    for n, (left, right) in enumerate([(v, w), (v, y), (w, w), (w, y), (y, y)]):
+        total[n, :, new] += left.conj().T @ right[:, new]
+    total[3, new, :first] += w[:, new].conj().T @ y[:, :first]
 
 
 def _half(a: npt.NDArray, b: npt.NDArray) -> npt.NDArray:

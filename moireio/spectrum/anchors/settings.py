@@ -17,6 +17,7 @@ LEAST_POINTS, LEAST_POINTS_OF_LARGE, LARGE = 40, 20, 10_000
 FEWEST_MARGIN, MOST_MARGIN = 8, 24  # bands beyond each end that anchors have
 EXPECTED = 8  # anchors, for the estimate of memory
 TOLERANCE = 1e-5  # eV
+SAFETY = 0.7  # share of the tolerance that bounds may reach where anchors are chosen
 ANCHOR_SHARE = 0.1  # of the tolerance: what the energies of anchors may be wrong by
 
 
@@ -169,7 +170,7 @@ def margin(band_range: tuple[int, int]) -> int:
     return min(max((band_range[1] - band_range[0] + 1) // 2, FEWEST_MARGIN), MOST_MARGIN)
 
 
-def reach(band_range: tuple[int, int], n_orbitals: int) -> tuple[int, int]:
+def reach(band_range: tuple[int, int], n_orbitals: int, by: int | None = None) -> tuple[int, int]:
     """Return the bands that anchors have.
 
     Parameters
@@ -178,13 +179,15 @@ def reach(band_range: tuple[int, int], n_orbitals: int) -> tuple[int, int]:
         First and last band that are wanted.
     n_orbitals : int
         Number of all bands.
+    by : int, optional
+        Bands beyond each end; by default `margin`.
 
     Returns
     -------
     first, last : int
         With the margin, where there are so many.
     """
-    width = margin(band_range)
+    width = margin(band_range) if by is None else by
     return max(band_range[0] - width, 0), min(band_range[1] + width, n_orbitals - 1)
 
 

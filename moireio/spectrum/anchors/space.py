@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,20 +12,22 @@ from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.basis import combined, joined
 from moireio.spectrum.anchors.bounds import quadratic_bounds
 from moireio.spectrum.anchors.completeness import velocity
+from moireio.spectrum.anchors.factors import LastFactors
 from moireio.spectrum.anchors.interpolation import Patch
 from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.products import BlochProducts
+from moireio.spectrum.anchors.projections import Projections
 from moireio.spectrum.anchors.reduced import Grams, RitzLevels, refined_levels
 from moireio.spectrum.anchors.regions import Scales
 
 PARALLEL = 1 - 1e-6  # cosine of the angle of two lines
 STEP = 0.02  # of a patch, for derivatives
-# Bands beyond each end whose changes with k are in the basis too, and vectors for each change:
-# (H − σS)⁻¹ f, and (H − σS)⁻¹ S times it. With the second, bounds are ten times smaller and more:
-# it has the states just beyond those of the anchor. In a plane, with two directions and more
-# anchors, larger matrices would cost more than that saves.
-OUTER, ORDER = 8, 2
-OUTER_OF_PLANE, ORDER_OF_PLANE = 2, 1
+# Bands beyond each end whose changes with k are in the basis too, in a plane. On a line all bands
+# are that may come near, since what is not followed counts as missing from there on.
+OUTER = 2
+# Vectors for each change on lines where there is no room to keep factors for corrections:
+# (H − σS)⁻¹ f, and (H − σS)⁻¹ S times it. With the second, bounds are ten times smaller and more.
+ORDER = 2
 
 # Tolerance (eV) and orbitals from which on products in single precision do: errors of some 1e-5 eV
 # in H V are small against residuals. What they make of levels, some 1e-7 eV where S is far from
@@ -36,12 +37,7 @@ SINGLE, SINGLE_SIZE = 1e-6, 2000
 ROUNDING, ROUNDING_SHARE = 3, 0.1
 WORST = 8  # residuals whose norm in S⁻¹ is measured
 
-
-class Respond(Protocol):
-    """Products of (H − σS)⁻¹ with vectors, by the factors of the anchor that was solved last."""
-
-    def __call__(self, vectors: npt.NDArray, keep: bool = False) -> npt.NDArray | None:
-        """Return them, or None where there are no factors; free those unless they are kept."""
+WORTH = 0.1  # share of the largest residual of a wanted level from which on one is corrected
 
 
 class AnchorSpace:
@@ -61,10 +57,12 @@ class AnchorSpace:
         Orthonormal directions along which it does, Cartesian.
     lines : sequence of Patch
         Other lines, along which the states of new anchors change too.
-    respond : callable, optional
-        Returns (H − σS)⁻¹ times some vectors, with the factors of the anchor solved last, or None.
+    factors : LastFactors, optional
+        Those of the anchor solved last.
     tolerance : float
         Largest bound on the error of an energy, eV.
+    room : float
+        Bytes that H and S times the basis may take (see `Projections`).
     threads : int
         Threads.
 
@@ -78,8 +76,8 @@ class AnchorSpace:
         H and S are multiplied with the basis in single precision.
     rounded : float
         About what H and S that were rounded make of levels, eV.
-    n_projections : int
-        k points where H and S were multiplied with the whole basis.
+    projections : Projections
+        Products of the basis.
     """
 
     def __init__(
@@ -91,23 +89,22 @@ class AnchorSpace:
         axes: npt.NDArray[np.float64],
         *,
         lines: Sequence[Patch] = (),
-        respond: Respond | None = None,
+        factors: LastFactors | None = None,
         tolerance: float = 0.0,
+        room: float = np.inf,
         threads: int = 1,
     ) -> None:
         self.products, self._reciprocal, self._wanted = products, reciprocal, wanted
         self._patches, self._axes, self._lines = patches, axes, lines
-        self._respond, self._threads = respond, threads
+        self._factors, self._threads = factors or LastFactors(), threads
         self.single = tolerance >= SINGLE and products.n_orbitals >= SINGLE_SIZE
         self._allowed = ROUNDING_SHARE * tolerance
         self.basis = np.zeros((products.n_orbitals, 0), products.kind)
-        self.velocity, self.n_projections = 0.0, 0
+        self.velocity = 0.0
         self.rounded = self._offset = 0.0
         self._count = self._measured = 0
-        self._kept: dict[tuple[float, ...], Grams] = {}
+        self.projections = Projections(products, room, threads)
         self._plane = any(len(patch.axes) > 1 for patch in patches)
-        self._outer = OUTER_OF_PLANE if self._plane else OUTER
-        self._order = ORDER_OF_PLANE if self._plane else ORDER
 
     def checked(self, anchor: Anchor) -> Anchor:
         """Return an anchor that was just solved, right to its share of the tolerance.
@@ -182,7 +179,6 @@ class AnchorSpace:
             if anchor.responses is not None:
                 self._join(back * anchor.responses[:, self._along(anchor)])
         self._count = len(anchors)
-        self._kept.clear()
         self.measure(anchors)
         if self.rounded > self._allowed:
             self._restore()
@@ -228,7 +224,7 @@ class AnchorSpace:
     def _use_double(self) -> None:
         """Multiply in double precision from now on."""
         self.single, self._offset = False, 0.0
-        self._kept.clear()
+        self.projections.clear()
 
     def _restore(self) -> None:
         """Take H and S, and the basis, in double precision from now on."""
@@ -251,7 +247,7 @@ class AnchorSpace:
         RitzLevels
             In the window.
         """
-        grams = self.project(k, scales.centre, keep=True)
+        grams = self.project(k, scales.centre)
         with blas_threads(1):
             levels = refined_levels(grams, scales.window, scales.width)
         if self.single and not self._offset:
@@ -288,7 +284,7 @@ class AnchorSpace:
         self._offset = max(self._offset, float(np.abs(offsets).max()))
         return residuals
 
-    def project(self, k: npt.NDArray[np.float64], energy: float, keep: bool = False) -> Grams:
+    def project(self, k: npt.NDArray[np.float64], energy: float) -> Grams:
         """Return the products of the basis at a k, by products with H and S.
 
         Parameters
@@ -296,24 +292,14 @@ class AnchorSpace:
         k : (3,) array
             Fractional.
         energy : float
-            From which H is counted, eV.
-        keep : bool
-            Keep them, until the basis grows, in case they are needed again.
+            About the middle of the levels, eV.
 
         Returns
         -------
         Grams
             Products of the whole basis.
         """
-        name = (*k.tolist(), energy)
-        if name in self._kept:
-            return self._kept[name]
-        w, y = self.products(k, self.basis, energy, self.single)
-        self.n_projections += 1
-        grams = Grams.of(self.basis, w, y, energy, self._threads)
-        if keep:
-            self._kept[name] = grams
-        return grams
+        return self.projections.at(k, self.basis, energy, self.single)
 
     def vectors(self, inner: npt.NDArray) -> npt.NDArray[np.complex128]:
         """Return combinations of the basis, (n, c), in the gauge with positions."""
@@ -321,7 +307,7 @@ class AnchorSpace:
             return combined(self.basis, inner)
 
     def responses(
-        self, anchor: Anchor
+        self, anchor: Anchor, within: float = np.inf
     ) -> tuple[npt.NDArray[np.complexfloating], npt.NDArray[np.float64]] | None:
         """Return how the states that are wanted change with k, to first order.
 
@@ -342,11 +328,11 @@ class AnchorSpace:
         axes : (c, 3) array
             These directions, fractional.
         """
-        if self._respond is None:
-            return None
+        self._factors.k = anchor.k
         phase = self.products.phases(anchor.k)[:, None].astype(self.products.kind)
-        begin = max(self._wanted[0] - anchor.first - self._outer, 0)
-        part = slice(begin, self._wanted[1] + 1 - anchor.first + self._outer)
+        part, order = self._changing(anchor, within), 1
+        if not self._plane and not self._factors.has_room():
+            order = ORDER
         u = phase.conj() * anchor.states
         energies = anchor.energies[part]
         s0 = self.products.overlap(anchor.k, u)
@@ -362,8 +348,8 @@ class AnchorSpace:
         if not forces:
             return None
         right, parts = np.concatenate(forces, axis=1), []
-        for left in reversed(range(self._order)):
-            found = self._respond(phase * right, keep=left > 0)
+        for left in reversed(range(order)):
+            found = self._factors(phase * right)
             if found is None:
                 return None
             parts.append(_unit(found.T).T.astype(phase.dtype, copy=False))
@@ -371,8 +357,51 @@ class AnchorSpace:
                 break
             right = self.products.overlap(anchor.k, phase.conj() * parts[-1])
             right = right - s0 @ (u.conj().T @ right)
-        every = np.tile(np.repeat(np.array(axes), len(energies), axis=0), (self._order, 1))
+        self._factors.free_if_tight()
+        every = np.tile(np.repeat(np.array(axes), len(energies), axis=0), (order, 1))
         return np.concatenate(parts, axis=1), every
+
+    def _changing(self, anchor: Anchor, within: float) -> slice:
+        """Return which states change next to an anchor, as far as that matters."""
+        begin, end = (band - anchor.first for band in self._wanted)
+        if np.isinf(within):
+            return slice(max(begin - OUTER, 0), end + 1 + OUTER)
+        e = anchor.energies
+        low, high = np.searchsorted(e, [e[begin] - within, e[end] + within])
+        return slice(int(low), int(high))
+
+    def correct(self, wanted: Sequence[tuple[npt.NDArray, RitzLevels, slice]]) -> bool:
+        """Add to the space what levels lack most, by the factors of an anchor nearby.
+
+        The error of a state is (H − ES)⁻¹ r, r its residual. With the factors of an anchor at the
+        end of a line residuals in its middle become some five times smaller.
+
+        Parameters
+        ----------
+        wanted : sequence of ((3,) array, RitzLevels, slice)
+            k points, fractional, the levels that were found there, and which of them are wanted.
+
+        Returns
+        -------
+        bool
+            False where there are no factors.
+        """
+        if self._factors.k is None:
+            return False
+        parts = []
+        for k, levels, part in wanted:
+            # others too: what is not followed beyond the wanted ones may come back unseen
+            least = WORTH * levels.residuals[part].max()
+            residuals = self.residuals(k, levels, self.vectors(levels.vectors))
+            chosen = residuals[:, levels.residuals > least]
+            place = self._factors.k + np.round(k - self._factors.k)
+            phase = self.products.phases(place)[:, None].astype(self.products.kind)
+            found = self._factors(phase * chosen.astype(phase.dtype, copy=False))
+            if found is None:
+                return False
+            parts.append(phase.conj() * _unit(found.T).T.astype(phase.dtype, copy=False))
+        self._join(np.concatenate(parts, axis=1))
+        return True
 
     def _directions(self, k: npt.NDArray) -> list[npt.NDArray]:
         """Return the axes of the patches, and of other lines, on which a k point lies."""

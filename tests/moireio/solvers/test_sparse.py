@@ -290,7 +290,7 @@ def test_states_of_uncorrected_factors(made, monkeypatch, factorisations, name, 
 
 
 @needs_mkl
-def test_factors_are_freed_after_the_last_response(made, monkeypatch):
+def test_factors_are_kept_for_responses_until_they_are_freed(made, monkeypatch):
     """Of large cells, where they take more memory than anything else."""
     monkeypatch.setattr(sparse, "LARGE", 1)
     freed, forget = [], pardiso.PardisoFactor.forget
@@ -308,9 +308,10 @@ def test_factors_are_freed_after_the_last_response(made, monkeypatch):
         levels, _ = engine.eigenpairs(problem, (4, 11))
         assert np.abs(levels - exact[4:12]).max() < 1e-8
         freed.clear()
-        first = engine.respond(right, keep=True)
-        assert not freed
+        first = engine.respond(right)
         assert np.array_equal(engine.respond(right), first)
+        assert not freed
+        engine.free_factors()
         assert freed
         assert engine.respond(right) is None
 

@@ -61,9 +61,18 @@ def test_ranges_shrink_with_the_distance():
     ]
     ranges = known_ranges(anchors, np.array([0.1, 0.2]), 5.0 / FASTER, 9)
     assert np.allclose(ranges, [[-0.5, 1.5], [0.0, np.inf]])
-    assert widest_known(ranges, 0.2, 0.4) == (-0.5, 1.5)
-    assert widest_known(ranges, 1.0, 2.0) == (0.0, np.inf)
-    assert widest_known(ranges, -0.2, 1.8) is None
+    assert widest_known(ranges[:1], 0.2, 0.4) == (-0.5, 1.5)
+    assert widest_known(ranges[1:], 1.0, 2.0) == (0.0, np.inf)
+    assert widest_known(ranges[:1], -0.2, 1.8) is None
+
+
+def test_a_missing_level_is_outside_of_all_ranges():
+    overlapping = np.array([[0.0, 2.0], [-0.5, 0.5], [1.5, 4.0], [7.0, 9.0]])
+    assert widest_known(overlapping, -0.2, 3.0) == (-0.5, 4.0)
+    assert widest_known(overlapping, 7.5, 8.0) == (7.0, 9.0)
+    assert widest_known(overlapping, 3.0, 8.0) is None  # a level may hide between two ranges
+    empty = np.array([[2.0, 1.0], [0.0, 0.0]])  # of anchors too far away
+    assert widest_known(empty, 1.2, 1.4) is None
 
 
 def test_directions_of_a_line_and_of_one_point():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from anchored_systems import (
     Exact,
+    bilayer,
     blocks_of,
     carbon,
     line,
@@ -21,6 +22,8 @@ from toymodels import kane_mele
 from moireio.spectrum.anchors import driver, space
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.products import BlochProducts
+
+GMKG_CORNERS = [[0, 0, 0], [0.5, 0, 0], [2 / 3, 1 / 3, 0], [0, 0, 0]]
 
 
 def copies_of(structure, operator, splitting):
@@ -180,16 +183,40 @@ def test_hard_systems(system, bands, precision, monkeypatch):
     count=st.integers(1, 6),
     stop=st.floats(0.1, 0.5),
     tolerance=st.sampled_from([1e-3, 1e-5]),
+    corrected=st.booleans(),
 )
 @settings(max_examples=8, deadline=None)
-def test_random_chains(seed, splitting, first, count, stop, tolerance):
+def test_random_chains(seed, splitting, first, count, stop, tolerance, corrected):
     """Two nearly equal copies of random chains; levels anywhere in the spectrum."""
     structure, h = copies_of(*random_chain(seed, count=5), splitting)
     k = line([[0, 0, 0], [stop, 0, 0]], [12])
     bands = first, min(first + count, 30) - 1
-    found = solve_from_anchors(structure, h, None, k, bands, tolerance=tolerance)
+    how = {"tolerance": tolerance, "corrected": corrected}
+    found = solve_from_anchors(structure, h, None, k, bands, **how)
     assert found.ratio <= 1
     assert found.bounds.max() <= tolerance
+
+
+def test_corrections_take_the_place_of_anchors():
+    """Corners are solved first, that with most of the path beside it last; few others are."""
+    structure, *operators = bilayer()
+    structure, h, s = supercell(structure, (6, 6, 1), *operators)
+    blocks = blocks_of(h)
+    for atom, energy in enumerate(np.random.default_rng(1).uniform(-0.3, 0.3, 144)):
+        blocks[atom, atom, (0, 0, 0)] = blocks[atom, atom, (0, 0, 0)] + energy
+    h = sum_of(np.ones(144, dtype=int), blocks)
+    exact, k = Exact(h, s), line(GMKG_CORNERS, [12, 8, 16])
+    how = {"exact": exact, "tolerance": 1e-7}
+    counts = []
+    for corrected in (True, False):
+        found = solve_from_anchors(structure, h, s, k, (70, 73), corrected=corrected, **how)
+        assert found.ratio <= 1
+        assert found.bounds.max() <= 1e-7
+        places = np.array([a.k for a in found.accuracy.anchors[:3]])
+        assert np.allclose(places, np.array(GMKG_CORNERS)[[1, 2, 0]])
+        counts.append(len(found.accuracy.anchors))
+    assert counts[0] == 3
+    assert counts[1] > 4
 
 
 def test_a_corner_keeps_the_bounds_of_its_energies():

@@ -9,8 +9,10 @@ from scipy.linalg import eigh
 
 from moireio.spectrum.anchors import space as space_module
 from moireio.spectrum.anchors.anchor import Anchor
+from moireio.spectrum.anchors.factors import LastFactors
 from moireio.spectrum.anchors.interpolation import Patch
 from moireio.spectrum.anchors.products import BlochProducts
+from moireio.spectrum.anchors.regions import Scales
 from moireio.spectrum.anchors.space import AnchorSpace
 
 K0, LEVELS, WANTED = np.array([0.1, 0.05, 0.0]), slice(28, 52), (38, 41)
@@ -33,17 +35,19 @@ def patch(*axes):
     return Patch(K0, np.array(axes), np.zeros(0, dtype=int))
 
 
-def space(system, patches, respond=True, **options):
+def space(system, patches, respond=True, has_room=lambda: True, **options):
     structure, h, s, exact, products = system
     energy = exact.pairs(K0)[0][WANTED[0]] + 0.01
     inverse = np.linalg.inv(h.dense(K0) - energy * s.dense(K0))
+    factors = LastFactors((lambda b: inverse @ b) if respond else None)
+    factors.has_room = has_room
     return AnchorSpace(
         products,
         structure.reciprocal,
         WANTED,
         patches,
         np.eye(3)[:2],
-        respond=(lambda b, keep=False: inverse @ b) if respond else None,
+        factors=factors,
         **options,
     )
 
@@ -108,8 +112,8 @@ def test_changes_along_other_lines_are_left_out(system, monkeypatch):
 def test_each_change_has_two_vectors_on_a_line(system, monkeypatch):
     """The second is (H − σS)⁻¹ S times the first; with it, less is missing far away."""
     monkeypatch.setattr(space_module, "OUTER", 4)
-    own = space(system, [patch(ALONG)])
-    anchor = with_changes(system, own)
+    tight = space(system, [patch(ALONG)], has_room=lambda: False)  # no corrections later
+    anchor = with_changes(system, tight)
     count = anchor.responses.shape[1] // 2
     assert count == min(WANTED[1] + 1 - WANTED[0] + 2 * space_module.OUTER, len(anchor.energies))
     first = replace(anchor, responses=anchor.responses[:, :count], axes=anchor.axes[:count])
@@ -129,8 +133,8 @@ def test_each_change_has_two_vectors_on_a_line(system, monkeypatch):
     cosines /= np.linalg.norm(back, axis=0) * np.linalg.norm(right, axis=0)
     assert cosines.min() > 1 - 1e-9
     plane = space(system, [patch(ALONG, ACROSS)])
-    outer = space_module.OUTER_OF_PLANE
-    assert with_changes(system, plane).responses.shape[1] == 2 * (4 + 2 * outer)
+    assert with_changes(system, plane).responses.shape[1] == 2 * count
+    assert with_changes(system, space(system, [patch(ALONG)])).responses.shape[1] == count
 
 
 def test_without_factors_there_are_no_changes(system):
@@ -155,12 +159,53 @@ def test_products_are_those_of_h_and_s(system):
     exact = [v.conj().T @ w, v.conj().T @ y, w.conj().T @ w, w.conj().T @ y, y.conj().T @ y]
     for found, right in zip(grams.matrices, exact, strict=True):
         assert np.abs(found - right).max() < 1e-10 * np.abs(right).max()
-    assert own.n_projections == 1
-    kept = own.project(k, 0.5, keep=True)
-    assert own.project(k, 0.5) is kept
+    assert own.project(k, 0.5) is grams
     own.take([first, second, anchor_at(system, K0 + ALONG)])
-    assert own.project(k, 0.5).matrices.shape[1] == own.basis.shape[1] > kept.matrices.shape[1]
-    assert own.n_projections == 3
+    assert own.project(k, 0.5).matrices.shape[1] == own.basis.shape[1] > grams.matrices.shape[1]
+    assert own.projections.count == 1
+
+
+def test_corrections_lessen_residuals(system):
+    """By the factors of an anchor nearby, where they are; k points of a neighbouring zone too."""
+    k = K0 + 0.4 * ALONG
+    own = space(system, [patch(ALONG)])
+    own.take([with_changes(system, own)])
+    scales = Scales.of([anchor_at(system, K0)], WANTED, len(own.basis), False)
+    wide = replace(scales, width=0.5)
+
+    def levels(own):
+        found = own.levels(k, wide)
+        exact = system[3].pairs(k)[0][slice(*WANTED)]
+        start = int(np.argmin(np.abs(found.energies - exact[0])))
+        return found, slice(start, start + 4)
+
+    found, part = levels(own)
+    before, size = found.residuals[part].max(), own.basis.shape[1]
+    assert own.correct([(k, found, part)])
+    assert size < own.basis.shape[1] <= size + len(found)
+    found, part = levels(own)
+    assert found.residuals[part].max() < before / 3
+    without = space(system, [patch(ALONG)], respond=False)
+    without.take([anchor_at(system, K0)])
+    assert not without.correct([(k, *levels(without))])
+    assert without.basis.shape[1] == len(anchor_at(system, K0).energies)
+
+
+def test_factors_are_freed_where_memory_is_tight(system):
+    freed = []
+    factors = LastFactors(lambda b: b, lambda: freed.append(True))
+    factors.k = K0
+    factors.free_if_tight()
+    assert factors(np.ones((3, 1))) is not None
+    factors.has_room = lambda: False
+    factors.free_if_tight()
+    assert freed == [True]
+    assert factors.k is None
+    assert factors(np.ones((3, 1))) is None
+    gone = LastFactors(lambda b: None)
+    gone.k = K0
+    assert gone(np.ones((3, 1))) is None
+    assert gone.k is None
 
 
 @pytest.mark.parametrize("mixed", [0.0, 1e-6, 1e-3])

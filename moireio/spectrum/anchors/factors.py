@@ -1,0 +1,65 @@
+"""Factors of the anchor that was solved last."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+
+class LastFactors:
+    """(H − σS)⁻¹ at the anchor that was solved last, as long as its factors are kept.
+
+    Parameters
+    ----------
+    respond : callable, optional
+        Returns products with vectors, by the factors that a solver had last, or None.
+    free : callable, optional
+        Frees these factors.
+
+    Attributes
+    ----------
+    k : (3,) array or None
+        Where, fractional coordinates; None where there are no factors.
+    has_room : callable
+        Returns whether memory suffices to keep them while levels at other k points are found.
+    """
+
+    def __init__(
+        self,
+        respond: Callable[[npt.NDArray], npt.NDArray | None] | None = None,
+        free: Callable[[], None] | None = None,
+    ) -> None:
+        self._respond, self._free = respond, free
+        self.k: npt.NDArray[np.float64] | None = None
+        self.has_room: Callable[[], bool] = lambda: True
+
+    def __call__(self, vectors: npt.NDArray) -> npt.NDArray | None:
+        """Return (H − σS)⁻¹ times some vectors.
+
+        Parameters
+        ----------
+        vectors : (n, c) array
+            In the phases of H(k).
+
+        Returns
+        -------
+        (n, c) array or None
+            In the precision of the factors; None where there are none.
+        """
+        if self._respond is None or self.k is None:
+            return None
+        found = self._respond(vectors)
+        if found is None:
+            self.k = None
+        return found
+
+    def free(self) -> None:
+        """Free the factors."""
+        self.k = None
+        if self._free is not None:
+            self._free()
+
+    def free_if_tight(self) -> None:
+        """Free the factors where they take memory that is needed otherwise."""
+        if not self.has_room():
+            self.free()

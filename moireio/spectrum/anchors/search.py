@@ -1,0 +1,170 @@
+"""Which k points become anchors, and where the space of their states is corrected."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from moireio.spectrum.anchors.method import AnchoredLevels
+from moireio.spectrum.anchors.patches import nearest_node
+from moireio.spectrum.anchors.settings import SAFETY
+
+# By which corrections must lessen bounds for others, at how many k points, how far apart on a line
+GAINED, AT_ONCE, APART = 2, 4, 0.12
+LEAST_OF_LINE, LEAST = 2, 3  # anchors
+NEAR = 1e-9  # Å⁻¹: the same k point
+# k points farthest from all anchors: at so many it is decided whether one more is needed, and where
+TESTED, COMPARED = 2, 3
+
+
+class AnchorSearch:
+    """The search for anchors with which the levels at all k points are good enough.
+
+    Parameters
+    ----------
+    levels : AnchoredLevels
+        Those that are to be found, with the anchors known from before.
+    """
+
+    def __init__(self, levels: AnchoredLevels) -> None:
+        self.levels = levels
+        self._corrected = np.inf  # largest bound before the last corrections
+
+    def _tested(self, point: int) -> float:
+        """Return about the largest bound next to a k point whose band numbers are not known yet.
+
+        Where it is too large, what the levels there lack most is added to the space, if factors of
+        an anchor are there: much less work than another anchor.
+        """
+        own = self.levels
+        k = nearest_node(own.patches, own.k[point], own.reciprocal)
+        value, levels, part = own.bound_at(k)
+        while SAFETY * own.tolerance < value < np.inf:
+            before = value
+            if levels is None or own.is_plane or not own.space.correct([(k, levels, part)]):
+                break
+            value, levels, part = own.bound_at(k)
+            if value > before / GAINED:
+                break
+        return value
+
+    def choose_anchors(self) -> Iterator[None]:
+        """Add anchors until the k points farthest from all of them are good enough.
+
+        Yields
+        ------
+        None
+            After each new one.
+        """
+        own = self.levels
+        while not own.anchors and not any(self._region_at(a.k) for a in own.others):
+            self._add(int(np.argmax(own.distances())))
+            yield
+        while len(own.all_anchors()) < (LEAST if own.is_plane else LEAST_OF_LINE):
+            distance = own.distances()
+            if distance.max() < NEAR:
+                break
+            self._add(int(np.argmax(distance)))
+            yield
+        own.space.take(own.all_anchors())
+        while len(own.anchors) < own.most:
+            worst = -1.0, -1
+            for number, point in enumerate(self._apart(range(len(own.k)), COMPARED)):
+                if number == TESTED and worst[0] <= SAFETY * own.tolerance:
+                    break
+                worst = max(worst, (self._tested(point), point))
+                if not np.isfinite(worst[0]):
+                    break
+            if worst[0] <= SAFETY * own.tolerance:
+                return
+            self._add(worst[1])
+            own.space.take(own.all_anchors())
+            yield
+
+    def _add(self, point: int) -> None:
+        self.levels.add(point)
+        self._corrected = np.inf
+
+    def _region_at(self, k: npt.NDArray) -> bool:
+        """Return whether a k lies in a patch."""
+        return any(patch.holds(k) for patch, _ in self.levels.patches)
+
+    def _apart(self, points: Sequence[int], count: int) -> list[int]:
+        """Return those of some k points that are farthest from all anchors and from each other."""
+        own = self.levels
+        distance, found = own.distances()[points], []
+        for _ in range(count):
+            place = int(np.argmax(distance))
+            if distance[place] < NEAR:
+                break
+            found.append(points[place])
+            away = np.linalg.norm(own.spread[points] - own.spread[points[place]], axis=1)
+            distance = np.minimum(distance, away)
+        return found
+
+    def _correct(self) -> bool:
+        """Add what levels lack where bounds are largest; return False where that is of no use."""
+        own = self.levels
+        failing = own.failing()
+        largest = own.bounds.max(axis=1)
+        if own.is_plane or not failing or not np.isfinite(largest[failing]).all():
+            return False
+        if largest[failing].max() > self._corrected / GAINED:
+            return False
+        self._corrected = float(largest[failing].max())
+        chosen: list[int] = []
+        least = APART * np.linalg.norm(np.ptp(own.spread, axis=0))
+        for point in sorted(failing, key=lambda p: -largest[p]):
+            away = np.linalg.norm(own.spread[chosen] - own.spread[point], axis=1)
+            if len(chosen) < AT_ONCE and away.min(initial=np.inf) > least:
+                chosen.append(point)
+        wanted = []
+        for point in chosen:
+            levels, part = own.found.at[point], own.numbers.part(point)
+            assert part is not None
+            lifted = own.found.region(point).lifted(levels)
+            wanted.append((own.k[point], lifted, part))
+        return own.space.correct(wanted)
+
+    def run(self, few: int) -> Iterator[None]:
+        """Find all levels; add anchors where they do not suffice.
+
+        Parameters
+        ----------
+        few : int
+            k points that may be left for direct solutions.
+
+        Yields
+        ------
+        None
+            After each new anchor, and each time that all levels were found.
+        """
+        own = self.levels
+        yield from self.choose_anchors()
+        while True:
+            own.interpolate()
+            own.verify()
+            own.bound()
+            own.improve()
+            if self._correct():
+                continue
+            yield
+            while len(failing := own.failing()) > few and len(own.anchors) < own.most:
+                # in a plane all products must be found again: several at a time, and without their
+                # states, where anchors have to show only that no level is missing
+                proof = [p for p in failing if own.lacks_only_proof(p)] if own.is_plane else []
+                count = max(len(own.anchors) // 3, 1) if own.is_plane else 1
+                chosen = self._apart(proof or own.numbers.torn or failing, count)
+                if not chosen:
+                    return
+                for point in chosen:
+                    self._add(point)
+                    yield
+                if not proof:
+                    own.space.take(own.all_anchors())
+                    break
+                own.space.measure(own.all_anchors())
+                own.numbers.spread(own.anchors, own.others)
+                own.bound()
+            else:
+                return
