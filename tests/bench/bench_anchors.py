@@ -28,7 +28,9 @@ import numpy as np
 
 BESIDE = 1e-4  # eV from the first and the last band, where levels are counted
 STEPS = {
-    "_add": "anchors",
+    "eigenpairs_and_more": "anchors",
+    "responses": "changes of states",
+    "correct": "corrections",
     "project": "projections",
     "take": "basis",
     "interpolate": "interpolation, with projections",
@@ -52,11 +54,13 @@ def problem(path, shift, bands):
 
 def clocked(seconds):
     """Add the time of the method's steps to a dictionary."""
+    from moireio.solvers.sparse import SparseSolver
     from moireio.spectrum.anchors.method import AnchoredLevels
     from moireio.spectrum.anchors.space import AnchorSpace
 
     for name in STEPS:
-        owner = AnchorSpace if hasattr(AnchorSpace, name) else AnchoredLevels
+        owners = SparseSolver, AnchorSpace, AnchoredLevels
+        owner = next(owner for owner in owners if hasattr(owner, name))
         step = getattr(owner, name)
 
         def timed(*args, step=step, name=name, **options):

@@ -53,6 +53,11 @@ class LastFactors:
             self.k = None
         return found
 
+    @property
+    def are_given(self) -> bool:
+        """Whether a solver gives factors at all."""
+        return self._respond is not None
+
     def free(self) -> None:
         """Free the factors."""
         self.k = None

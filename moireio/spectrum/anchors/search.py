@@ -9,8 +9,9 @@ from moireio.spectrum.anchors.method import AnchoredLevels
 from moireio.spectrum.anchors.patches import nearest_node
 from moireio.spectrum.anchors.settings import SAFETY
 
-# By which corrections must lessen bounds for others, at how many k points, how far apart on a line
-GAINED, AT_ONCE, APART = 2, 4, 0.12
+# By which a correction must lessen bounds for another one: at a k point, and on a line; at how many
+# k points of a line at once, and how far apart there
+GAINED, GAINED_OF_LINE, AT_ONCE, APART = 4, 2, 4, 0.12
 LEAST_OF_LINE, LEAST = 2, 3  # anchors
 NEAR = 1e-9  # Å⁻¹: the same k point
 # k points farthest from all anchors: at so many it is decided whether one more is needed, and where
@@ -109,7 +110,7 @@ class AnchorSearch:
         largest = own.bounds.max(axis=1)
         if own.is_plane or not failing or not np.isfinite(largest[failing]).all():
             return False
-        if largest[failing].max() > self._corrected / GAINED:
+        if largest[failing].max() > self._corrected / GAINED_OF_LINE:
             return False
         self._corrected = float(largest[failing].max())
         chosen: list[int] = []

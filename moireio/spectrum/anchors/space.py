@@ -320,6 +320,9 @@ class AnchorSpace:
         ----------
         anchor : Anchor
             Solved last.
+        within : float
+            Distance from the wanted levels, eV, within which states are followed; infinite for a
+            few bands on each side.
 
         Returns
         -------
@@ -328,6 +331,8 @@ class AnchorSpace:
         axes : (c, 3) array
             These directions, fractional.
         """
+        if not self._factors.are_given:
+            return None
         self._factors.k = anchor.k
         phase = self.products.phases(anchor.k)[:, None].astype(self.products.kind)
         part, order = self._changing(anchor, within), 1
