@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SAME = 1e-9  # Å⁻¹
 SURE = 1e-8  # eV; two runs of the same anchors differ by less
 SHARED = 5000  # orbitals from which on solvers gain by the products of anchors
+CORRECTED = 10_000  # orbitals from which on corrections take less time than more anchors
 ROUNDED = 100_000  # orbitals from which on matrices and states in single precision save memory
 ROOM = 0.25  # of the memory, for H and S times the basis
 GRAMS = 5  # matrices of a small space, see `Grams`
@@ -142,6 +143,8 @@ def anchored_levels(
         return needed + room < (usable_memory() if memory is None else memory / 2)
 
     factors.has_room = has_room
+    size_fits = CORRECTED <= hamiltonian.n_orbitals < ROUNDED
+    factors.are_kept = size_fits and 2 * (needed + room) < limit
     wide = [a for a in restored if a.covers(wider, 0)]
     given = [
         a for a in settings.anchors.get(channel, ()) if a.covers(band_range, least(band_range))
@@ -280,9 +283,10 @@ def anchored_levels(
                 "that anchors gave: solved directly"
             )
 
-    for number, place in _corners(pieces, k, structure.reciprocal, accuracy.anchors):
-        run = run_of(number, pieces[number], _no_anchor)
-        solved_at(run, pieces[number], place)
+    if factors.are_kept:
+        for number, place in _corners(pieces, k, structure.reciprocal, accuracy.anchors):
+            run = run_of(number, pieces[number], _no_anchor)
+            solved_at(run, pieces[number], place)
     for number, piece in enumerate(pieces):
         yield from of_piece(number, piece)
     factors.free()

@@ -20,8 +20,10 @@ class LastFactors:
     ----------
     k : (3,) array or None
         Where, fractional coordinates; None where there are no factors.
+    are_kept : bool
+        Whether factors are kept for corrections at other k points.
     has_room : callable
-        Returns whether memory suffices to keep them while levels at other k points are found.
+        Returns whether memory suffices for that.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class LastFactors:
     ) -> None:
         self._respond, self._free = respond, free
         self.k: npt.NDArray[np.float64] | None = None
+        self.are_kept = True
         self.has_room: Callable[[], bool] = lambda: True
 
     def __call__(self, vectors: npt.NDArray) -> npt.NDArray | None:
@@ -64,7 +67,7 @@ class LastFactors:
         if self._free is not None:
             self._free()
 
-    def free_if_tight(self) -> None:
-        """Free the factors where they take memory that is needed otherwise."""
-        if not self.has_room():
+    def keep_or_free(self) -> None:
+        """Free the factors unless they are to be kept and there is memory for it."""
+        if not (self.are_kept and self.has_room()):
             self.free()

@@ -171,7 +171,7 @@ class AnchoredLevels:
             levels are as dense as at the one nearest to it.
         """
         anchors = self.all_anchors()
-        if self.is_plane:
+        if np.isinf(self._movement(self.k[point])):
             return least
         if not anchors:
             return 2 * least
@@ -186,7 +186,7 @@ class AnchoredLevels:
 
     def _movement(self, k: npt.NDArray, *new: Anchor) -> float:
         """Return by how much levels may move from a k to half-way to the next anchors, eV."""
-        if self.is_plane:
+        if self.is_plane or self.factors is None or not self.factors.are_kept:
             return np.inf
         anchors = self.all_anchors()
         self.space.measure([*anchors, *new])

@@ -22,11 +22,11 @@ from moireio.spectrum.anchors.regions import Scales
 
 PARALLEL = 1 - 1e-6  # cosine of the angle of two lines
 STEP = 0.02  # of a patch, for derivatives
-# Bands beyond each end whose changes with k are in the basis too, in a plane. On a line all bands
-# are that may come near, since what is not followed counts as missing from there on.
-OUTER = 2
-# Vectors for each change on lines where there is no room to keep factors for corrections:
-# (H − σS)⁻¹ f, and (H − σS)⁻¹ S times it. With the second, bounds are ten times smaller and more.
+# Bands beyond each end whose changes with k are in the basis too, where there are no corrections.
+# With them all bands are that may come near, since what is not followed counts as missing.
+OUTER, OUTER_OF_PLANE = 8, 2
+# Vectors for each change on lines without corrections: (H − σS)⁻¹ f, and (H − σS)⁻¹ S times it.
+# With the second, bounds are ten times smaller and more.
 ORDER = 2
 
 # Tolerance (eV) and orbitals from which on products in single precision do: errors of some 1e-5 eV
@@ -335,9 +335,8 @@ class AnchorSpace:
             return None
         self._factors.k = anchor.k
         phase = self.products.phases(anchor.k)[:, None].astype(self.products.kind)
-        part, order = self._changing(anchor, within), 1
-        if not self._plane and not self._factors.has_room():
-            order = ORDER
+        order = 1 if self._plane or self._factors.are_kept else ORDER
+        part = self._changing(anchor, within)
         u = phase.conj() * anchor.states
         energies = anchor.energies[part]
         s0 = self.products.overlap(anchor.k, u)
@@ -362,7 +361,9 @@ class AnchorSpace:
                 break
             right = self.products.overlap(anchor.k, phase.conj() * parts[-1])
             right = right - s0 @ (u.conj().T @ right)
-        self._factors.free_if_tight()
+        if self._plane:
+            self._factors.free()
+        self._factors.keep_or_free()
         every = np.tile(np.repeat(np.array(axes), len(energies), axis=0), (order, 1))
         return np.concatenate(parts, axis=1), every
 
@@ -370,7 +371,8 @@ class AnchorSpace:
         """Return which states change next to an anchor, as far as that matters."""
         begin, end = (band - anchor.first for band in self._wanted)
         if np.isinf(within):
-            return slice(max(begin - OUTER, 0), end + 1 + OUTER)
+            outer = OUTER_OF_PLANE if self._plane else OUTER
+            return slice(max(begin - outer, 0), end + 1 + outer)
         e = anchor.energies
         low, high = np.searchsorted(e, [e[begin] - within, e[end] + within])
         return slice(int(low), int(high))

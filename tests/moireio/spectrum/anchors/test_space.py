@@ -35,12 +35,12 @@ def patch(*axes):
     return Patch(K0, np.array(axes), np.zeros(0, dtype=int))
 
 
-def space(system, patches, respond=True, has_room=lambda: True, **options):
+def space(system, patches, respond=True, kept=True, **options):
     structure, h, s, exact, products = system
     energy = exact.pairs(K0)[0][WANTED[0]] + 0.01
     inverse = np.linalg.inv(h.dense(K0) - energy * s.dense(K0))
     factors = LastFactors((lambda b: inverse @ b) if respond else None)
-    factors.has_room = has_room
+    factors.are_kept = kept
     return AnchorSpace(
         products,
         structure.reciprocal,
@@ -112,10 +112,11 @@ def test_changes_along_other_lines_are_left_out(system, monkeypatch):
 def test_each_change_has_two_vectors_on_a_line(system, monkeypatch):
     """The second is (H − σS)⁻¹ S times the first; with it, less is missing far away."""
     monkeypatch.setattr(space_module, "OUTER", 4)
-    tight = space(system, [patch(ALONG)], has_room=lambda: False)  # no corrections later
+    tight = space(system, [patch(ALONG)], kept=False)  # no corrections later
     anchor = with_changes(system, tight)
     count = anchor.responses.shape[1] // 2
     assert count == min(WANTED[1] + 1 - WANTED[0] + 2 * space_module.OUTER, len(anchor.energies))
+    monkeypatch.setattr(space_module, "OUTER_OF_PLANE", 4)
     first = replace(anchor, responses=anchor.responses[:, :count], axes=anchor.axes[:count])
     shares = []
     for one in (first, anchor):
@@ -195,10 +196,10 @@ def test_factors_are_freed_where_memory_is_tight(system):
     freed = []
     factors = LastFactors(lambda b: b, lambda: freed.append(True))
     factors.k = K0
-    factors.free_if_tight()
+    factors.keep_or_free()
     assert factors(np.ones((3, 1))) is not None
     factors.has_room = lambda: False
-    factors.free_if_tight()
+    factors.keep_or_free()
     assert freed == [True]
     assert factors.k is None
     assert factors(np.ones((3, 1))) is None
