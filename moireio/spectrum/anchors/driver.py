@@ -155,6 +155,7 @@ def anchored_levels(
     solved = [a for a in restored if (a.first, len(a.energies)) == (first, width)]
     narrow = {_nearest(a.k, k, structure.reciprocal)[1]: a for a in solved}
     done: set[int] = set()
+    early: set[int] = set()  # corners whose lines come later
 
     def run_of(
         number: int,
@@ -209,7 +210,8 @@ def anchored_levels(
         """Yield the levels of some k points on one line, or of all."""
         assert products is not None
         fresh: list[int] = []
-        before_it = set(done)  # corners, as the line before it has them
+        before_it = done - early  # corners, as the line before it has them
+        early.difference_update(piece.tolist())
         places = [(a, *_nearest(a.k, k[piece], structure.reciprocal)) for a in accuracy.anchors]
 
         def anchor(place: int) -> Anchor:
@@ -285,8 +287,11 @@ def anchored_levels(
 
     if factors.are_kept:
         for number, place in _corners(pieces, k, structure.reciprocal, accuracy.anchors):
-            run = run_of(number, pieces[number], _no_anchor)
-            solved_at(run, pieces[number], place)
+            run, point = run_of(number, pieces[number], _no_anchor), int(pieces[number][place])
+            run.anchors[place] = solved_at(run, pieces[number], place)
+            done.add(point)
+            early.add(point)
+            yield point, *run.at(place, states), accuracy
     for number, piece in enumerate(pieces):
         yield from of_piece(number, piece)
     factors.free()

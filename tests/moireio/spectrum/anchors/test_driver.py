@@ -207,14 +207,17 @@ def test_corrections_take_the_place_of_anchors():
     h = sum_of(np.ones(144, dtype=int), blocks)
     exact, k = Exact(h, s), line(GMKG_CORNERS, [12, 8, 16])
     how = {"exact": exact, "tolerance": 1e-7}
-    counts = {}
+    places = {}
     for corrected in (True, False):
         found = solve_from_anchors(structure, h, s, k, (70, 73), corrected=corrected, **how)
         assert found.ratio <= 1
         assert found.bounds.max() <= 1e-7
-        counts[corrected] = [anchor.k for anchor in found.accuracy.anchors]
-    assert np.allclose(counts[True], np.array(GMKG_CORNERS)[[1, 2, 0]])
-    assert len(counts[False]) > 4
+        if corrected:
+            assert list(found.states)[:3] == [12, 20, 0]
+            assert (found.bounds[[0, 12, 20]] > 0).all()
+        places[corrected] = [anchor.k for anchor in found.accuracy.anchors]
+    assert np.allclose(places[True], np.array(GMKG_CORNERS)[[1, 2, 0]])
+    assert len(places[False]) > 4
 
 
 def test_a_corner_keeps_the_bounds_of_its_energies():
