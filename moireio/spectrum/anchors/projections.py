@@ -87,7 +87,7 @@ class Projections:
         Returns
         -------
         Grams
-            Of the whole basis.
+            Products of the whole basis.
         """
         if self.energy is None:
             self.energy = energy
