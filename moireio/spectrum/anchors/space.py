@@ -361,9 +361,10 @@ class AnchorSpace:
                 break
             right = self.products.overlap(anchor.k, phase.conj() * parts[-1])
             right = right - s0 @ (u.conj().T @ right)
-        if self._plane:
+        if self._plane:  # no corrections there
             self._factors.free()
-        self._factors.keep_or_free()
+        else:
+            self._factors.keep_or_free()
         every = np.tile(np.repeat(np.array(axes), len(energies), axis=0), (order, 1))
         return np.concatenate(parts, axis=1), every
 
