@@ -27,6 +27,8 @@ from moireio.spectrum.anchors.regions import Region, Scales
 from moireio.spectrum.anchors.settings import ANCHOR_SHARE, SAFETY
 from moireio.spectrum.anchors.space import WORST, AnchorSpace
 
+NEAR = 1e-9  # Å⁻¹: the same k point
+
 
 @dataclass(eq=False)
 class AnchoredLevels:
@@ -233,18 +235,28 @@ class AnchoredLevels:
         (lowest, highest), width = scales.window, scales.width
         return max(low, lowest - width), min(high, highest + width)
 
+    def _expected(self, k: npt.NDArray) -> npt.NDArray[np.float64]:
+        """Return about the energies that are wanted at a k, between those of the next anchors."""
+        anchors = self.all_anchors()
+        away = [float(np.linalg.norm((a.k - k) @ self.reciprocal)) for a in anchors]
+        near = np.argsort(away)[:2]
+        begin, count = self.wanted[0], self.wanted[1] - self.wanted[0] + 1
+        energies = [anchors[n].energies[begin - anchors[n].first :][:count] for n in near]
+        return np.average(energies, axis=0, weights=[1 / max(away[n], NEAR) for n in near])
+
     def _project(self, k: npt.NDArray) -> Grams:
         return self.space.project(k, self._scales().centre)
 
-    def bound_at(self, k: npt.NDArray) -> tuple[float, RitzLevels | None, slice]:
-        """Return about the largest bound at a k, the levels that were found, and those wanted."""
+    def bound_at(
+        self, k: npt.NDArray, before: npt.NDArray | None = None
+    ) -> tuple[float, RitzLevels | None, slice]:
+        """Return about the largest bound at a k, the levels that were found, and those wanted.
+
+        Without energies of the wanted levels from before they are those closest to the two anchors
+        next to k, on average.
+        """
         count = self.wanted[1] - self.wanted[0] + 1
-        nearest = min(
-            self.all_anchors(),
-            key=lambda a: np.linalg.norm((a.k - k) @ self.reciprocal),
-        )
-        begin = self.wanted[0] - nearest.first
-        target = nearest.energies[begin : begin + count]
+        target = self._expected(k) if before is None else before
         unknown = np.inf, None, slice(0)
         if self._nearest_known(k, target) is None:  # about the same energies: no need to look
             return unknown

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from moireio.spectrum.anchors.method import AnchoredLevels
+from moireio.spectrum.anchors.method import NEAR, AnchoredLevels
 from moireio.spectrum.anchors.patches import nearest_node
 from moireio.spectrum.anchors.settings import SAFETY
 
@@ -13,7 +13,6 @@ from moireio.spectrum.anchors.settings import SAFETY
 # k points of a line at once, and how far apart there
 GAINED, GAINED_OF_LINE, AT_ONCE, APART = 4, 2, 4, 0.12
 LEAST_OF_LINE, LEAST = 2, 3  # anchors
-NEAR = 1e-9  # Å⁻¹: the same k point
 # k points farthest from all anchors: at so many it is decided whether one more is needed, and where
 TESTED, COMPARED = 2, 3
 
@@ -44,7 +43,7 @@ class AnchorSearch:
             before = value
             if levels is None or own.is_plane or not own.space.correct([(k, levels, part)]):
                 break
-            value, levels, part = own.bound_at(k)
+            value, levels, part = own.bound_at(k, levels.energies[part])
             if value > before / GAINED:
                 break
         return value

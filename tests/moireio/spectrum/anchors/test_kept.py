@@ -151,9 +151,9 @@ def test_compare_h_goes_on_in_both_hamiltonians(twisted, tmp_path, solved):
         stop = stop_after(len(path) + 1)  # A, and the first anchor of B
         with pytest.raises(Stopped):
             compare_bands(a, b, path, 1, progress=stop, **how)
-        count = len(solved) - 1
         errors = compare_bands(a, b, path, 1, resume=True, **how)
-    assert len(solved) == 2 * count < len(path)
+    assert len(solved) < len(path)
+    assert max(Counter(map(tuple, solved)).values()) == 2  # once in A, once in B
     assert max(*errors.below, *errors.above) < 1e-8
 
 
