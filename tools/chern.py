@@ -15,7 +15,13 @@ from moireio.tools.options import (
     options,
 )
 from moireio.tools.progress import show_progress
-from moireio.tools.solver_options import solver_choice, solver_options
+from moireio.tools.solver_options import (
+    anchors_option,
+    check_anchors,
+    solver_choice,
+    solver_options,
+    with_anchors,
+)
 
 
 @click.command("chern", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,6 +46,7 @@ from moireio.tools.solver_options import solver_choice, solver_options
     help="Write curvature and quantum metric (Å²) of every plaquette: FILE.npz, arrays k, "
     "curvature, metric. The metric needs all levels.",
 )
+@anchors_option
 @solver_options("dense", "sparse", "slepc", without=("resume",))
 @options("plot", "text", "json", "output", "in_place", "name", "container", "force")
 @click.pass_context
@@ -65,13 +72,14 @@ def main(ctx, files, **opts):
     check_name(opts["name"])
     if opts["plot"]:
         check_format(opts["plot"])
-    for name in ("output", "in_place", "curvature"):
+    check_anchors(opts)
+    for name in ("output", "in_place", "curvature", "anchors"):
         if opts[name] and len(files) > 1:
             word = {"output": "-o"}.get(name, "--" + name.replace("_", "-"))
             raise click.UsageError(f"{word} is for one file.")
     one_to_stdout(opts, "output", "text", "plot", "curvature")
     named = [opts[n] for n in ("plot", "text", "curvature", "output")]
-    check_outputs(named, files, opts["force"])
+    check_outputs(named, [*files, opts["anchors"]], opts["force"])
     check_container(opts["output"], opts["container"])
     group = f"chern-{opts['name']}" if opts["name"] else "chern"
     rows, structures, records = [], [], []
@@ -121,7 +129,8 @@ def _solve(ctx, file, opts, series):
     from moireio.topology.metric import metric_of_groups
     from moireio.topology.solve import solve_chern
 
-    solver, notes = solver_choice(opts), {}  # each note once, in their order
+    solver = with_anchors(solver_choice(opts), opts["anchors"], file)
+    notes = {}  # each note once, in their order
     groups = resolve_groups(file, opts["bands"], opts["energy"], solver=solver, by_spin=True)
     with show_progress(ctx, "chern") as update:
         numbers = solve_chern(

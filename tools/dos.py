@@ -14,7 +14,14 @@ from moireio.tools.energies import (
 )
 from moireio.tools.options import destination, one_to_stdout, options, source_argument
 from moireio.tools.progress import show_progress
-from moireio.tools.solver_options import checkpoint_path, solver_choice, solver_options
+from moireio.tools.solver_options import (
+    anchors_option,
+    check_anchors,
+    checkpoint_path,
+    solver_choice,
+    solver_options,
+    with_anchors,
+)
 
 SEVERAL = ("--mesh", "--shift")
 
@@ -68,6 +75,7 @@ class _Command(Command):
     type=float,
     help="Standard deviation of a level, eV.  [default: 0.05; kpm: 0.1]",
 )
+@anchors_option
 @solver_options("dense", "kpm", "sparse", without=("verify_count", "drop", "precision"))
 @click.option(
     "--moments",
@@ -152,7 +160,8 @@ def main(ctx, source, **opts):
     if opts["plot"] is not None:
         check_format(opts["plot"])
     one_to_stdout(opts, "output", "text", "plot")
-    check_outputs([opts["plot"], opts["text"], opts["output"]], [source], opts["force"])
+    outputs = [opts["plot"], opts["text"], opts["output"]]
+    check_outputs(outputs, [source, opts["anchors"]], opts["force"])
     check_container(opts["output"], opts["container"])
     group = f"dos-{opts['name']}" if opts["name"] else "dos"
     with open_source(source) as file:
@@ -193,7 +202,7 @@ def _solve(ctx, file, opts, zero, checkpoint):
             method=opts["method"],
             width=opts["width"],
             grid=EnergyGrid(opts["window"] or None, opts["points"], zero),
-            solver=solver_choice(opts),
+            solver=with_anchors(solver_choice(opts), opts["anchors"], file),
             chebyshev=Chebyshev(opts["moments"], opts["vectors"], opts["seed"]),
             fermi=opts["fermi"],
             temperature=opts["temperature"],
@@ -207,6 +216,7 @@ def _solve(ctx, file, opts, zero, checkpoint):
 def _check(opts):
     """Refuse numbers and names that make no sense, as wrong usage; return the zero."""
     check_window(opts["window"])
+    check_anchors(opts, "sparse")
     check_name(opts["name"])
     for name in ("width", "spacing"):
         if opts[name] is not None and not opts[name] > 0:

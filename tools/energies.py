@@ -139,16 +139,21 @@ def add_result(ctx, opts, file, results):
     ctx : click.Context
         The running command.
     opts : dict
-        The options output, in_place, force and container.
+        The options output, in_place, force and container, and, where a command has it, anchors.
     file : BlockFile
         The file that the results belong to.
     results : dict of str to object
         By group, which is replaced, the dataclass of its kind.
     """
+    from moireio.blockfile.reader import open_blockfile
     from moireio.blockfile.stream import write_target
 
     if not (opts["output"] or opts["in_place"]):
         return
+    inputs = [(file.label, file.digest())]
+    if opts.get("anchors"):
+        with open_blockfile(opts["anchors"]) as kept:
+            inputs.append((kept.label, kept.digest()))
     with write_target(
         opts["output"],
         base=file,
@@ -159,7 +164,7 @@ def add_result(ctx, opts, file, results):
     ) as writer:
         for group, value in results.items():
             writer.result(group, value)
-        writer.history(ctx.command.name, arguments(), [(file.label, file.digest())])
+        writer.history(ctx.command.name, arguments(), inputs)
 
 
 def print_result(opts, table, as_json):

@@ -152,26 +152,28 @@ def anchors_option(function):
         type=click.Path(exists=True),
         metavar="FILE",
         help="Block file with anchors of the same H and S (from band --keep-anchors). They are "
-        "used again, for another path, more points or other bands among theirs; only what they "
-        "lack is solved.",
+        "used again, at other k points, more of them, or for other bands among theirs; only what "
+        "they lack is solved.",
     )(function)
 
 
-def check_anchors(opts):
+def check_anchors(opts, solver="auto"):
     """Refuse ``--anchors`` and ``--keep-anchors`` where every k is solved by itself.
 
     Parameters
     ----------
     opts : dict
         Values of the options.
+    solver : str
+        The solver that uses anchors.
     """
     name = "--anchors" if opts["anchors"] else "--keep-anchors"
     if not (opts["anchors"] or opts.get("keep_anchors")):
         return
-    if opts["solver"] != "auto":
-        raise click.UsageError(f"{name} needs --solver auto.")
+    if opts["solver"] != solver:
+        raise click.UsageError(f"{name} needs --solver {solver}.")
     for other in ("direct", "drop", "overlap_cutoff"):
-        if opts[other]:
+        if opts.get(other):
             raise click.UsageError(f"{name} excludes --{other.replace('_', '-')}.")
 
 

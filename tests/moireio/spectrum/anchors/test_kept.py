@@ -1,5 +1,6 @@
 """Anchors of an interrupted run, and of a file, are used again."""
 
+import json
 import os
 import subprocess
 import sys
@@ -166,7 +167,7 @@ def test_a_killed_band_is_resumed(twisted, tmp_path, solved):
         "from moireio.spectrum import checkpoint\ncheckpoint.SHORT = 0.0\n"
         "from moireio.spectrum.anchors.record import AnchorRecord\n"
         "add = AnchorRecord.add\n"
-        "def slow(*a):\n    add(*a)\n    print('anchor', flush=True)\n    time.sleep(SLEEP)\n"
+        "def slow(*a):\n    add(*a)\n    print('anchor', *a[2].k, flush=True)\n    time.sleep(SLEEP)\n"
         "AnchorRecord.add = slow\n"
         "from moireio.tools.band import main; main()"
     )
@@ -180,19 +181,23 @@ def test_a_killed_band_is_resumed(twisted, tmp_path, solved):
 
     process = start(60)
     begin = time.monotonic()
-    assert process.stdout.readline() == "anchor\n"
+    first = process.stdout.readline()
+    assert first.startswith("anchor")
     process.kill()
     process.wait()
     assert time.monotonic() - begin < 60
     assert (tmp_path / "bands.txt.part.anchors").exists()
     assert not out.exists()
-    resumed = start(0, "--resume").communicate()[0].count("anchor")
+    resumed = start(0, "--resume").communicate()[0]
     table = np.loadtxt(out)
     assert os.listdir(tmp_path) == ["bands.txt"]
     with moireio.open(twisted) as file:
         path = moireio.make_path(file.structure, "GM", 20)
         bands = moireio.solve_bands(file, path, bands=2, jobs=1)
-    assert resumed == bands.accuracy.factorisations - 1 == len(solved) - 1
+    assert bands.accuracy.factorisations == len(solved)
+    # from the same start Lanczos may find some more levels or fewer beyond the margin
+    assert 0 < resumed.count("anchor") <= len(solved)
+    assert first not in resumed
     assert np.abs(table[:, -2:] - bands.energies[0]).max() < 2e-6
 
 
@@ -288,6 +293,35 @@ def test_commands_keep_anchors_and_use_them(kept, solved, invoke, tmp_path):
     words = ["-q", "-p", "GM", "-n", "30", "--below", "1", "--above", "1", "-j", "1"]
     assert invoke("flat-band", kept, *words, "--anchors", out).exit_code == 0
     assert len(solved) <= 1  # of 30, with two bands more on either side
+
+
+def test_dos_uses_the_anchors_of_a_path(kept, solved, invoke, tmp_path):
+    words = [kept, "-q", "--mesh", 10, 10, "--window", -0.3, 0.3, "--width", 0.1, "-j", 1]
+    at_gamma, found, out = [], [], tmp_path / "dos.h5"
+    for more in ([], ["--anchors", kept, "-o", out]):
+        solved.clear()
+        done = invoke("dos", *words, *more, "--solver", "sparse", "--json")
+        assert done.exit_code == 0, done.stderr
+        at_gamma.append(any(np.abs(k).max() < 1e-9 for k in solved))
+        found.append(json.loads(done.stdout)["total"])
+    assert at_gamma == [True, False]
+    assert np.abs(np.subtract(*found)).max() < 1e-3
+    with moireio.open(out) as file:
+        assert str(kept) in list(file.history[-1].inputs)
+    assert "needs --solver sparse" in invoke("dos", *words, "--anchors", kept).stderr
+
+
+def test_chern_uses_the_anchors_of_a_path(kept, solved, invoke):
+    """Bands that touch others are refused where others are, with fewer solutions."""
+    counts, said = [], []
+    for more in ([], ["--anchors", kept]):
+        solved.clear()
+        done = invoke("chern", kept, "-q", "--bands", "v1", "--mesh", 6, 6, "-j", 1, *more)
+        assert done.exit_code == 1
+        counts.append(len(solved))
+        said.append(done.stderr)
+    assert counts[1] < counts[0]
+    assert said[0] == said[1]
 
 
 def test_anchors_of_another_hamiltonian_are_refused(kept, twisted, invoke, tmp_path):
