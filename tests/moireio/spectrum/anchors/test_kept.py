@@ -167,7 +167,8 @@ def test_a_killed_band_is_resumed(twisted, tmp_path, solved):
         "from moireio.spectrum import checkpoint\ncheckpoint.SHORT = 0.0\n"
         "from moireio.spectrum.anchors.record import AnchorRecord\n"
         "add = AnchorRecord.add\n"
-        "def slow(*a):\n    add(*a)\n    print('anchor', *a[2].k, flush=True)\n    time.sleep(SLEEP)\n"
+        "def slow(*a):\n    add(*a)\n    print('anchor', *a[2].k, flush=True)\n"
+        "    time.sleep(SLEEP)\n"
         "AnchorRecord.add = slow\n"
         "from moireio.tools.band import main; main()"
     )
