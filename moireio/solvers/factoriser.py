@@ -105,6 +105,16 @@ class Factoriser:
                 self._counter = DenseCounter(*self._pattern)
         return self._counter(values)
 
+    def give_away(self):
+        """Make new factors beside the last ones, which are freed with their last reference.
+
+        Returns
+        -------
+        float
+            Bytes that the last ones take, about.
+        """
+        return self._factors.pop(self._kind).memory
+
     def forget(self):
         """Free the memory of factors, not the analysis of the pattern."""
         if self._kind in self._factors:

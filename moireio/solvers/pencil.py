@@ -1,12 +1,51 @@
 """H(k) and S(k) in one sparse pattern."""
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import csr_array, triu
 
 from moireio.operators.blocks import block_offsets
 from moireio.solvers.near_dependence import NEAR_DEPENDENCE, canonical_orthogonalisation
 
 LOCAL = 1000  # orbitals
+
+
+@dataclass(frozen=True, eq=False)
+class LocalLevels:
+    """About how the levels of a cell are distributed, from those of some of its atoms.
+
+    Parameters
+    ----------
+    energies : (m,) array
+        eV, ascending.
+    shares : (m,) array
+        Of all levels, below each of them.
+    """
+
+    energies: npt.NDArray
+    shares: npt.NDArray
+
+    def level(self, share, energy=None, known=None):
+        """Return an energy below which a share of all levels lies.
+
+        Parameters
+        ----------
+        share : float
+            That share.
+        energy, known : float, optional
+            Another energy, eV, and the share that was counted below it, by which the distribution
+            is corrected.
+
+        Returns
+        -------
+        float
+            eV.
+        """
+        if energy is not None:
+            share += float(np.interp(energy, self.energies, self.shares)) - known
+        return float(np.interp(min(max(share, 0.0), 1.0), self.shares, self.energies))
 
 
 class Pencil:
@@ -93,8 +132,8 @@ class Pencil:
         norms = np.real((states.conj() * (s @ states)).sum(axis=0))
         return np.sort(np.real((states.conj() * (h @ states)).sum(axis=0)) / norms)
 
-    def local_level(self, h, s, share):
-        """Return an energy below which a share of the levels lies, as seen from one orbital.
+    def local_levels(self, h, s):
+        """Return the distribution of levels as seen from one orbital.
 
         By the states of it and its neighbours alone. What these states have on half of the
         orbitals counts, those that miss fewest of their own neighbours: the others have levels
@@ -104,13 +143,11 @@ class Pencil:
         ----------
         h, s : (nnz,) arrays
             Elements of H and S.
-        share : float
-            Share of their levels that lies below it.
 
         Returns
         -------
-        float
-            eV.
+        LocalLevels
+            About that of all levels.
         """
         from scipy.linalg import eigh
 
@@ -126,24 +163,23 @@ class Pencil:
             chosen = reached
         members = np.flatnonzero(chosen)
         if len(members) < 2:
-            return float(h[0].real)
+            return LocalLevels(h[:1].real, np.array([0.5]))
         matrices = []
         for values in (h, s):
             upper = csr_array((values, self.indices, self.indptr), (n, n))[members][:, members]
             matrices.append(upper.toarray() + triu(upper, 1).conj().T.toarray())
-        share = min(max(share, 0.0), 1.0)
         try:
             levels, states = eigh(*matrices)
         except np.linalg.LinAlgError:
             levels = np.linalg.eigvalsh(canonical_orthogonalisation(*matrices, NEAR_DEPENDENCE)[0])
-            return float(np.quantile(levels, share))
+            return LocalLevels(levels, np.linspace(0, 1, len(levels)))
         if len(members) == n:
-            return float(np.quantile(levels, share))
+            return LocalLevels(levels, np.linspace(0, 1, n))
         neighbours = (pattern @ chosen + back @ chosen)[members]
         inner = np.argsort(-neighbours, kind="stable")[: len(members) // 2]
         weights = (states.conj() * (matrices[1] @ states)).real[inner].sum(axis=0) / len(inner)
         weights = np.maximum(weights, 0)
-        return float(np.interp(share, np.cumsum(weights) - weights / 2, levels))
+        return LocalLevels(levels, np.cumsum(weights) - weights / 2)
 
     def fits(self, problem):
         """Return whether a problem has this pattern."""

@@ -1,6 +1,8 @@
 """The search for levels by their index: where to shift, and whether none is missing."""
 
 from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -8,12 +10,15 @@ import numpy.typing as npt
 from moireio.errors import MoireioError
 from moireio.solvers.base import EigenProblem, SingularError, Solver, SolverDiagnostics
 from moireio.solvers.lanczos import BLOCK, NEAREST, TooNearError
+from moireio.solvers.pencil import LocalLevels
 
 STEPS = 60
 CLEAR = 10 * NEAREST  # a gap in which levels can be counted, eV
 GUESSED = 0.25  # half of the first step from a guess, eV
 # Levels found from one shift. More are cut into slices, each ending in a gap within the seam.
 SLICE, SEAM = 300, 10
+INSIDE = 0.05  # how far inside a gap shifts are at least, where it is wide, eV
+FARTHEST = 8  # steps, at most, where the distribution of levels is about known
 ASTRAY = 50  # how many levels a shift may lie beside where it should
 
 
@@ -41,6 +46,7 @@ class InertiaSearch(Solver):
         self.diagnostics = SolverDiagnostics()
         # the shift, and a step of the search
         self._sigma, self._step = sigma, 1.0
+        self._distribution: LocalLevels | None = None  # of all levels, about
         self.keep_factor = False
         self._last = None
         # whether levels beyond those that are wanted are returned too, and the number of the first
@@ -52,6 +58,10 @@ class InertiaSearch(Solver):
 
     def _free_factors(self):
         """Free the memory of factors that are not needed any more, where it is large."""
+
+    def _give_away(self):
+        """Make new factors beside the last ones; return the bytes that these take, about."""
+        return 0.0
 
     def _guess(self, problem, first, last):
         """Return an energy, eV, perhaps among the levels `first` to `last`."""
@@ -121,12 +131,21 @@ class InertiaSearch(Solver):
         (n, c) array or None
             x, in the precision of the factors; None where none were kept.
         """
-        factor = self._last
-        if factor is None:
-            return None
-        if factor.dtype.kind == "f" and vectors.dtype.kind == "c":
-            return factor.solve(vectors.real.copy()) + 1j * factor.solve(vectors.imag.copy())
-        return factor.solve(vectors)
+        return None if self._last is None else _solutions(self._last, vectors)
+
+    def keep_factors(self) -> tuple[Callable[[npt.NDArray], npt.NDArray], float] | None:
+        """Return the factors of the last k, which stay when others are made.
+
+        Returns
+        -------
+        respond : callable
+            As `respond`, for as long as it is referred to.
+        size : float
+            Bytes that the factors take, about.
+            Instead of both None where none were kept.
+        """
+        factor, self._last = self._last, None
+        return None if factor is None else (partial(_solutions, factor), self._give_away())
 
     def free_factors(self) -> None:
         """Free the factors that were kept for `respond`."""
@@ -209,17 +228,17 @@ class InertiaSearch(Solver):
         raise MoireioError(f"the levels near {self._sigma:g} eV cannot be separated")
 
     def _choose_next_shift(self, levels):
-        """Choose the shift of the next k point: a wide gap near the middle of these levels.
+        """Choose the shift of the next k point: in a wide gap of these levels.
 
-        The middle counts by energy too: from elsewhere many levels beyond the nearer end would be
-        found before the farther one.
+        Elsewhere than in the middle, by energy, many levels beyond the nearer end are found before
+        the farther one.
         """
-        quarter = len(levels) // 4
-        middle = levels[quarter : len(levels) - quarter]
-        if len(middle) > 1:
-            centres = (middle[1:] + middle[:-1]) / 2
-            nearer_end = np.minimum(centres - levels[0], levels[-1] - centres)
-            self._sigma = float(centres[np.argmax(np.diff(middle) * nearer_end)])
+        if len(levels) > 1:
+            gaps, middle = np.diff(levels), 0.5 * (levels[0] + levels[-1])
+            inside = np.minimum(gaps / 2, np.maximum(INSIDE, gaps / 4))
+            shifts = np.clip(middle, levels[:-1] + inside, levels[1:] - inside)
+            found = _levels_within(levels, shifts)
+            self._sigma = float(shifts[np.argmax(gaps * (len(levels) / found) ** 2)])
         self._step = max(float(levels[-1] - levels[0]), 1e-2)
 
     def _shift_into(self, problem, first, last):
@@ -284,7 +303,7 @@ class InertiaSearch(Solver):
                 high = self._sigma, below
             if np.isinf(low[0]) or np.isinf(high[0]):
                 step *= 2
-                self._sigma += step if below < target else -step
+                self._sigma += self._move(below, target, n_orbitals, step)
                 continue
             if high[0] - low[0] < 10 * NEAREST:
                 # many copies of one level: from a distance that Lanczos can look from
@@ -293,6 +312,46 @@ class InertiaSearch(Solver):
             part = (target - low[1]) / (high[1] - low[1])
             self._sigma = low[0] + min(max(part, 0.1), 0.9) * (high[0] - low[0])
         raise MoireioError(f"found no energy with {target:g} levels below it")
+
+    def _move(self, below, target, n_orbitals, step):
+        """Return by how much to move a shift towards a number of levels below it.
+
+        Parameters
+        ----------
+        below, target : float
+            Levels below it, and how many there should be.
+        n_orbitals : int
+            All levels.
+        step : float
+            About how far where nothing is known of the levels, eV.
+
+        Returns
+        -------
+        float
+            eV.
+        """
+        sign = 1.0 if below < target else -1.0
+        if self._distribution is None:
+            return sign * step
+        shares = target / n_orbitals, self._sigma, below / n_orbitals
+        away = abs(self._distribution.level(*shares) - self._sigma)
+        return sign * float(np.clip(away, step / FARTHEST, FARTHEST * step))
+
+
+def _levels_within(levels, shifts):
+    """Return about how many levels are as near to shifts as the farther end of some levels is."""
+    quarter = max(len(levels) // 4, 1)
+    widths = levels[quarter] - levels[0], levels[-1] - levels[-1 - quarter]
+    beyond = np.abs(levels[0] + levels[-1] - 2 * shifts)
+    low, high = (quarter / max(width, NEAREST) for width in widths)
+    return len(levels) + beyond * np.where(2 * shifts < levels[0] + levels[-1], low, high)
+
+
+def _solutions(factor, vectors):
+    """Return solutions by factors, those of complex vectors by real ones too."""
+    if factor.dtype.kind == "f" and vectors.dtype.kind == "c":
+        return factor.solve(vectors.real.copy()) + 1j * factor.solve(vectors.imag.copy())
+    return factor.solve(vectors)
 
 
 class _Span:

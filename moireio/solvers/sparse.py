@@ -196,10 +196,12 @@ class SparseSolver(InertiaSearch):
         if alike:
             problem = _at_gamma(problem)
         share = (first + last + 1) / 2 / problem.n_orbitals
-        level = self._pencil.local_level(*self._pencil.values(problem), share)
-        return self._counted_guess(problem, level, first, last) if alike else level
+        local = self._pencil.local_levels(*self._pencil.values(problem))
+        if not alike:
+            return local.level(share)
+        return self._counted_guess(problem, local, first, last)
 
-    def _counted_guess(self, problem, level, first, last):
+    def _counted_guess(self, problem, local, first, last):
         """Return an energy among levels of a problem, by counts in single precision."""
         pattern = self._pencil.indptr, self._pencil.indices
         factor = pardiso.PardisoFactor(*pattern, problem.is_real, self._threads, single=True)
@@ -210,12 +212,14 @@ class SparseSolver(InertiaSearch):
                 raise SingularError
             return None, factor.negative
 
-        self._sigma, self._step = level, GUESSED
+        level = local.level((first + last + 1) / 2 / problem.n_orbitals)
+        self._sigma, self._step, self._distribution = level, GUESSED, local
         try:
             self._approach(counted, first, last, problem.n_orbitals, (last - first + 1) / 4)
         except (SingularError, MoireioError):  # where it got to
             pass
         finally:
+            self._distribution = None
             factor.close()
         return self._sigma
 
@@ -249,6 +253,9 @@ class SparseSolver(InertiaSearch):
     def _free_factors(self):
         if self._pencil is not None and len(self._pencil.indptr) > LARGE:
             self._factoriser.forget()
+
+    def _give_away(self):
+        return self._factoriser.give_away()
 
     def close(self) -> None:
         """Free the memory of matrices and factors."""

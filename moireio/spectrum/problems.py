@@ -17,7 +17,12 @@ from moireio.runtime.processes import in_order, worker_pool
 from moireio.runtime.threads import blas_beside_mkl, blas_threads, cores
 from moireio.solvers.base import EigenProblem, SolverDiagnostics
 from moireio.solvers.near_dependence import NEAR_DEPENDENCE
-from moireio.spectrum.anchors.settings import Accuracy, AnchoredRange, least, reach
+from moireio.spectrum.anchors.settings import (
+    FEWEST_BEYOND,
+    Accuracy,
+    AnchoredRange,
+    reach,
+)
 from moireio.spectrum.choice import SolverChoice
 
 if TYPE_CHECKING:
@@ -262,7 +267,7 @@ class EigenproblemSet:
         """Yield the levels of one spin channel, most of them from anchors."""
         from moireio.spectrum.anchors.anchor import Anchor
         from moireio.spectrum.anchors.driver import Use, anchored_levels
-        from moireio.spectrum.anchors.factors import LastFactors
+        from moireio.spectrum.anchors.factors import AnchorFactors
 
         before = None if self._states else self._wider.get(channel)
         if before is not None and before.has(points, band_range):
@@ -292,9 +297,7 @@ class EigenproblemSet:
         settings, first_found = self._choice.anchoring, self.found.setdefault(channel, [])
         wider = reach(band_range, self.shape[2])
         again = [a for a in first_found if a.covers(wider, 0)]
-        rest = [
-            a for a in first_found if a not in again and a.covers(band_range, least(band_range))
-        ]
+        rest = [a for a in first_found if a not in again and a.covers(band_range, FEWEST_BEYOND)]
         known = {channel: [*settings.anchors.get(channel, ()), *rest]}
 
         def keep(anchor: Anchor) -> None:
@@ -317,8 +320,11 @@ class EigenproblemSet:
             band_range,
             solve,
             replace(settings, anchors=known),
-            factors=LastFactors(
-                getattr(self.solver, "respond", None), getattr(self.solver, "free_factors", None)
+            factors=AnchorFactors(
+                *(
+                    getattr(self.solver, name, None)
+                    for name in ("respond", "keep_factors", "free_factors")
+                )
             ),
             made=made,
             channel=channel,
@@ -327,7 +333,8 @@ class EigenproblemSet:
             keep=keep,
             restored=[*self.restored.get(channel, ()), *again],
             states=self._states,
-            count=count if self._choice.options.get("verify_count") else None,
+            count=count if self.solver.capabilities.counts_levels else None,
+            verify_count=bool(self._choice.options.get("verify_count")),
             confirmed={
                 place: self.confirmed[channel, point]
                 for place, point in enumerate(points)

@@ -10,7 +10,7 @@ from moireio.operators.bloch import BlochSum
 from moireio.spectrum.anchors import driver
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.driver import Use, anchored_levels
-from moireio.spectrum.anchors.factors import LastFactors
+from moireio.spectrum.anchors.factors import AnchorFactors
 from moireio.spectrum.anchors.settings import Anchoring
 from moireio.system.structure import Structure
 
@@ -144,7 +144,8 @@ def solve_from_anchors(
 ):
     """Solve by `anchored_levels`, with LAPACK at the anchors and as the reference.
 
-    With `corrected` the factors of the last anchor are kept, a matrix with errors of some 1e-3.
+    With `corrected` the factors of anchors are kept, matrices with errors of some 1e-3, and levels
+    may be counted.
     """
     exact = exact or Exact(hamiltonian, overlap)
     first, last = band_range
@@ -152,6 +153,10 @@ def solve_from_anchors(
 
     def respond(vectors):
         return inverse[0] @ vectors if inverse else None
+
+    def keep():
+        own = inverse[0]
+        return lambda vectors: own @ vectors, 0.0
 
     def solve(point, wider, use):
         solved.append(point)
@@ -167,6 +172,11 @@ def solve_from_anchors(
         vectors = vectors[:, :0] if use is Use.LEVELS else vectors[:, part]
         return Anchor(k[point], energies[part], vectors, wider[0])
 
+    def count(point, energy):
+        return int((exact.pairs(k[point])[0] < energy).sum())
+
+    if corrected:
+        options.setdefault("count", count)
     reference = np.array([exact.pairs(point)[0][first : last + 1] for point in k])
     energies = np.full(reference.shape, np.nan)
     kept = {}
@@ -180,7 +190,7 @@ def solve_from_anchors(
         solve,
         settings,
         states=states,
-        factors=LastFactors(respond, inverse.clear),
+        factors=AnchorFactors(respond, keep, inverse.clear),
         **options,
     )
     seen = []

@@ -12,13 +12,20 @@ import numpy.typing as npt
 from moireio.runtime.memory import size_text, usable_memory
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.counting import complete
-from moireio.spectrum.anchors.factors import LastFactors
+from moireio.spectrum.anchors.factors import AnchorFactors
 from moireio.spectrum.anchors.interpolation import Patch
 from moireio.spectrum.anchors.method import AnchoredLevels
 from moireio.spectrum.anchors.patches import chosen_patches
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.search import AnchorSearch
-from moireio.spectrum.anchors.settings import EXPECTED, Accuracy, Anchoring, least, margin, reach
+from moireio.spectrum.anchors.settings import (
+    EXPECTED,
+    FEWEST_BEYOND,
+    Accuracy,
+    Anchoring,
+    margin,
+    reach,
+)
 from moireio.spectrum.anchors.space import SINGLE
 
 if TYPE_CHECKING:
@@ -50,7 +57,7 @@ def anchored_levels(
     solve: Callable[[int, tuple[int, int], Use], Anchor],
     settings: Anchoring,
     *,
-    factors: LastFactors | None = None,
+    factors: AnchorFactors | None = None,
     made: Callable[[BlochProducts], None] | None = None,
     channel: int = 0,
     threads: int = 1,
@@ -59,6 +66,7 @@ def anchored_levels(
     restored: Sequence[Anchor] = (),
     states: bool = False,
     count: Callable[[int, float], int] | None = None,
+    verify_count: bool = False,
     confirmed: Mapping[int, npt.NDArray] | None = None,
 ) -> Iterator[tuple[int, npt.NDArray, npt.NDArray | None, Accuracy]]:
     """Yield levels at many k points, most of them from anchors.
@@ -78,8 +86,8 @@ def anchored_levels(
         only levels are of use; for an anchor perhaps with levels beyond the range.
     settings : Anchoring
         Tolerance, and anchors that are known.
-    factors : LastFactors, optional
-        Those that `solve` had last.
+    factors : AnchorFactors, optional
+        Those that `solve` had last, and those that are kept.
     made : callable, optional
         Called with products of H and S before the first solution of a large cell, which may use
         them.
@@ -97,8 +105,9 @@ def anchored_levels(
     states : bool
         Yield states too.
     count : callable, optional
-        Returns the number of levels below an energy (eV) at a k point, by its index. With it the
-        levels are counted at every k point; where they are not complete it is solved directly.
+        Returns the number of levels below an energy (eV) at a k point, by its index.
+    verify_count : bool
+        Count the levels at every k point; where they are not complete it is solved directly.
     confirmed : dict of int to (nb,) array, optional
         By index of the k point, energies (eV) for which that was done before.
 
@@ -136,19 +145,19 @@ def anchored_levels(
             f"states of {EXPECTED} anchors need about {size_text(needed)}, {size_text(limit)} may "
             "be used: every k point was solved directly"
         )
-    factors = factors or LastFactors()
+    factors = factors or AnchorFactors()
     room = ROOM * limit
 
-    def has_room() -> bool:
-        return needed + room < (usable_memory() if memory is None else memory / 2)
+    def has_room(size: float, count: int) -> bool:
+        # for the next factors too, beside those that are kept
+        free = usable_memory() - size if memory is None else memory / 2 - size * (count - 1)
+        return needed + room < free
 
     factors.has_room = has_room
     size_fits = CORRECTED <= hamiltonian.n_orbitals < ROUNDED
     factors.are_kept = size_fits and 2 * (needed + room) < limit
-    wide = [a for a in restored if a.covers(wider, 0)]
-    given = [
-        a for a in settings.anchors.get(channel, ()) if a.covers(band_range, least(band_range))
-    ]
+    wide = [a for a in restored if a.covers(band_range, FEWEST_BEYOND)]
+    given = [a for a in settings.anchors.get(channel, ()) if a.covers(band_range, FEWEST_BEYOND)]
     accuracy.unused = len(settings.anchors.get(channel, ())) - len(given)
     accuracy.anchors += [*given, *wide]
     accuracy.factorisations += len(wide)
@@ -166,6 +175,14 @@ def anchored_levels(
         assert products is not None
         places = [(a, *_nearest(a.k, k[piece], structure.reciprocal)) for a in accuracy.anchors]
         own = lines[number] if len(pieces) > 1 else None
+
+        def count_there(place: int, energy: float) -> int:
+            assert count is not None
+            accuracy.factorisations += 1
+            found = count(int(piece[place]), energy)
+            factors.free_last()
+            return found
+
         return AnchoredLevels(
             products,
             k[piece],
@@ -183,15 +200,15 @@ def anchored_levels(
             ],
             lines=lines,
             factors=factors,
+            count=count_there if count and hamiltonian.n_orbitals >= CORRECTED else None,
             room=room,
         )
 
     def solved_at(run: AnchoredLevels, piece: npt.NDArray[np.integer], place: int) -> Anchor:
         """Return a new anchor, with the changes of its states."""
         point = int(piece[place])
-        factors.k = None
-        by = run.margin_at(place, margin(band_range))
-        found = solve(point, reach(band_range, hamiltonian.n_orbitals, by), Use.ANCHOR)
+        beyond = run.margins_at(place, margin(band_range))
+        found = solve(point, reach(band_range, hamiltonian.n_orbitals, beyond), Use.ANCHOR)
         found = run.trimmed(replace(found, k=run.k[place]), margin(band_range))
         found = run.checked(found)
         changes = run.responses(found)
@@ -267,7 +284,7 @@ def anchored_levels(
                 if point not in before_it:
                     accuracy.bounds[point] = run.bounds[place]
                 continue
-            if count is not None and place not in run.given:
+            if verify_count and count is not None and place not in run.given:
                 if point in narrow:
                     continue
                 before = (confirmed or {}).get(point)

@@ -9,9 +9,11 @@ import numpy.typing as npt
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.completeness import FASTER
 from moireio.spectrum.anchors.interpolation import Patch
+from moireio.spectrum.anchors.settings import FEWEST_BEYOND
 
 FARTHER = 1.35  # than the middle between two anchors: levels next to the ends get lost on the way
 NEAR = 1e-9  # Å⁻¹: the same k point
+TINY = 1e-12  # eV
 BESIDE = 2  # levels beyond that, as long as there are some
 
 
@@ -55,8 +57,8 @@ def movement(
     return FARTHER * FASTER * speed * farthest / 2
 
 
-def bands_within(anchor: Anchor, wanted: tuple[int, int], energy: float) -> float:
-    """Return how many bands lie next to those that are wanted, on the side with more of them.
+def bands_within(anchor: Anchor, wanted: tuple[int, int], energy: float) -> tuple[float, float]:
+    """Return how many bands lie next to those that are wanted.
 
     Parameters
     ----------
@@ -69,16 +71,43 @@ def bands_within(anchor: Anchor, wanted: tuple[int, int], energy: float) -> floa
 
     Returns
     -------
-    float
+    below, above : float
         By the density of the levels of the anchor where it has none so far away.
     """
     begin, end = wanted[0] - anchor.first, wanted[1] - anchor.first
-    e, counts = anchor.energies, [0.0]
+    e, counts = anchor.energies, []
     for beyond in (e[begin] - e[:begin], e[end + 1 :] - e[end]):
-        reached = float(beyond.max(initial=0))
-        if reached > 0:
-            counts.append(max(energy / reached, 1) * float((beyond <= energy).sum()))
-    return max(counts)
+        farther = max(energy / max(float(beyond.max(initial=0)), TINY), 1) if len(beyond) else 1.0
+        counts.append(farther * float((beyond <= energy).sum()))
+    return counts[0], counts[1]
+
+
+def shared_margins(counts: tuple[float, float], least: int) -> tuple[int, int]:
+    """Return how many bands beyond the first and the last an anchor should have.
+
+    Parameters
+    ----------
+    counts : tuple of two float
+        How many come near, see `bands_within`.
+    least : int
+        Bands on each side, at least, unless hardly any come near.
+
+    Returns
+    -------
+    below, above : int
+        At most four times as many in all.
+    """
+    below, above = (_side(min(count, 4 * least), least) for count in counts)
+    most = 4 * least
+    if below + above > most:
+        fewer = min(below, above, most // 2)
+        below, above = min(below, most - fewer), min(above, most - fewer)
+    return below, above
+
+
+def _side(count: float, least: int) -> int:
+    """Return how many bands an anchor should have on a side where some number comes near."""
+    return max(int(np.ceil(count)), least) if count > FEWEST_BEYOND else FEWEST_BEYOND
 
 
 def trimmed(anchor: Anchor, wanted: tuple[int, int], energy: float, least: int) -> Anchor:
@@ -93,7 +122,7 @@ def trimmed(anchor: Anchor, wanted: tuple[int, int], energy: float, least: int) 
     energy : float
         How far from these the others may be, eV.
     least : int
-        Bands on each side that stay in any case.
+        Bands on each side that stay in any case, unless hardly any come near.
 
     Returns
     -------
@@ -102,8 +131,9 @@ def trimmed(anchor: Anchor, wanted: tuple[int, int], energy: float, least: int) 
     """
     begin, end = wanted[0] - anchor.first, wanted[1] - anchor.first
     e = anchor.energies
-    low = min(int(np.searchsorted(e, e[begin] - energy)) - BESIDE, begin - least)
-    high = max(int(np.searchsorted(e, e[end] + energy)) + BESIDE, end + 1 + least)
+    low, high = (int(np.searchsorted(e, x)) for x in (e[begin] - energy, e[end] + energy))
+    low = min(low - BESIDE, begin - _side(begin - low, least))
+    high = max(high + BESIDE, end + 1 + _side(high - end - 1, least))
     if low <= 0 and high >= len(e):
         return anchor
     part = slice(max(low, 0), high)

@@ -14,20 +14,22 @@ from moireio.spectrum.anchors.completeness import (
     known_ranges,
     widest_known,
 )
-from moireio.spectrum.anchors.factors import LastFactors
+from moireio.spectrum.anchors.factors import AnchorFactors
 from moireio.spectrum.anchors.interpolation import GramSeries, Patch, term_count
 from moireio.spectrum.anchors.levels import InterpolatedLevels
-from moireio.spectrum.anchors.margins import bands_within, movement, trimmed
+from moireio.spectrum.anchors.margins import bands_within, movement, shared_margins, trimmed
 from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.numbering import BandNumbers
 from moireio.spectrum.anchors.patches import SPARE, chosen_patches, folded
 from moireio.spectrum.anchors.products import BlochProducts
+from moireio.spectrum.anchors.proofs import LevelCounts
 from moireio.spectrum.anchors.reduced import Grams, RitzLevels
 from moireio.spectrum.anchors.regions import Region, Scales
 from moireio.spectrum.anchors.settings import ANCHOR_SHARE, SAFETY
 from moireio.spectrum.anchors.space import WORST, AnchorSpace
 
 NEAR = 1e-9  # Å⁻¹: the same k point
+PROVEN = 2e-3  # eV beyond the wanted levels within which none may be missing, at least
 
 
 @dataclass(eq=False)
@@ -65,8 +67,10 @@ class AnchoredLevels:
         Other lines through these k points, along which states change too.
     room : float
         Bytes that H and S times the states of anchors may take.
-    factors : LastFactors, optional
-        Those of the anchor that was solved last, for all sets of k points.
+    factors : AnchorFactors, optional
+        Those of anchors, for all sets of k points.
+    count : callable, optional
+        Returns the number of levels below an energy (eV) at a k point, by its index.
 
     Attributes
     ----------
@@ -74,6 +78,8 @@ class AnchoredLevels:
         eV; NaN and ∞ where the anchors do not suffice.
     space : AnchorSpace
         What the states of the anchors span.
+    counts : LevelCounts
+        At k points that are no anchors.
     patches : list of (Patch, Nodes)
         Lines or a plane in which k varies.
     is_plane : bool
@@ -100,13 +106,15 @@ class AnchoredLevels:
     others: Sequence[Anchor] = ()
     lines: Sequence[Patch] = ()
     room: float = np.inf
-    factors: LastFactors | None = None
+    factors: AnchorFactors | None = None
+    count: Callable[[int, float], int] | None = None
     ratio: float = 1.0
     check: float = 0.0
 
     def __post_init__(self) -> None:
         count = self.wanted[1] - self.wanted[0] + 1
         self._unseen: npt.NDArray | None = None
+        self.counts = LevelCounts(self.count)
         self._bounded: dict[int, tuple[tuple[float, ...], RitzLevels, npt.NDArray]] = {}
         self.energies = np.full((len(self.k), count), np.nan)
         self.bounds = np.full((len(self.k), count), np.inf)
@@ -156,31 +164,31 @@ class AnchoredLevels:
         """Return how the states of an anchor change with k (see `AnchorSpace.responses`)."""
         return self.space.responses(anchor, self._movement(anchor.k, anchor))
 
-    def margin_at(self, point: int, least: int) -> int:
-        """Return how many bands beyond each end an anchor should have.
+    def margins_at(self, point: int, least: int) -> tuple[int, int]:
+        """Return how many bands beyond the first and the last an anchor should have.
 
         Parameters
         ----------
         point : int
             Index of its k point.
         least : int
-            Bands, at least.
+            Bands beyond each, at least, unless there is a gap.
 
         Returns
         -------
-        int
-            At most twice as many: with these no level is missing half-way to the next anchor, if
-            levels are as dense as at the one nearest to it.
+        below, above : int
+            At most four times as many in all: with these no level is missing half-way to the next
+            anchor, if levels are as dense as at the one nearest to it.
         """
         anchors = self.all_anchors()
         if np.isinf(self._movement(self.k[point])):
-            return least
+            return least, least
         if not anchors:
-            return 2 * least
+            return 2 * least, 2 * least
         away = [np.linalg.norm((a.k - self.k[point]) @ self.reciprocal) for a in anchors]
         near = anchors[int(np.argmin(away))]
-        count = bands_within(near, self.wanted, self._movement(self.k[point]))
-        return int(min(max(count, least), 2 * least))
+        counts = bands_within(near, self.wanted, self._movement(self.k[point]))
+        return shared_margins(counts, least)
 
     def trimmed(self, anchor: Anchor, least: int) -> Anchor:
         """Return an anchor without levels too far away to be of use (see `margins.trimmed`)."""
@@ -309,7 +317,11 @@ class AnchoredLevels:
         """Find the energies that are wanted, with bounds on their errors."""
         self.energies[:], self.bounds[:] = np.nan, np.inf
         self._unseen = self.numbers.unseen(
-            self.anchors, self.others, FASTER * self.space.velocity, self.products.n_orbitals
+            self.anchors,
+            self.others,
+            FASTER * self.space.velocity,
+            self.products.n_orbitals,
+            self.counts.at,
         )
         for point, levels in self.found.at.items():
             part = self.numbers.part(point)
@@ -455,3 +467,29 @@ class AnchoredLevels:
         window = self.found.scales.window
         bounds = self._bounds_between(self.found.at[point], part, window, self.tolerance)
         return bool(bounds[part].max() <= self.tolerance)
+
+    def prove(self, point: int, radius: float) -> bool:
+        """Show by counts that no level is missing at a k point, where only that is lacking.
+
+        Parameters
+        ----------
+        point : int
+            Its index.
+        radius : float
+            Distance of k points for which that should suffice, Å⁻¹.
+
+        Returns
+        -------
+        bool
+            False where counts do not confirm the levels that were found.
+        """
+        levels, part = self.found.at[point], self.numbers.part(point)
+        assert part is not None
+        assert self._unseen is not None
+        energies, residuals = levels.energies[part], levels.residuals[part]
+        least = max(float(residuals.max()) ** 2 / (SAFETY * self.tolerance), PROVEN)
+        depth = least + FASTER * self.space.velocity * radius
+        low, high = self._unseen[:, point]
+        away = float(energies[0] - low), float(high - energies[-1])
+        sides = [(side, depth, least) for side in (0, 1) if away[side] < least]
+        return self.counts.add(point, levels, part, self.wanted[0] - part.start, sides)

@@ -12,6 +12,7 @@ from moireio.spectrum.anchors.anchor import CLEAR, Anchor, in_a_gap
 from moireio.spectrum.anchors.completeness import nearest_unseen
 from moireio.spectrum.anchors.continuity import CONTINUED, DEEPEST, Place, follow, shares_of
 from moireio.spectrum.anchors.levels import InterpolatedLevels
+from moireio.spectrum.anchors.proofs import confirmed, spread_from_counts
 from moireio.spectrum.anchors.reduced import RitzLevels
 from moireio.spectrum.anchors.regions import Region
 
@@ -260,6 +261,7 @@ class BandNumbers:
         others: Sequence[Anchor],
         speed: float,
         n_orbitals: int,
+        counts: Mapping[int, Sequence[tuple[float, int]]] | None = None,
     ) -> npt.NDArray[np.float64]:
         """Return the energies of the nearest levels that may be missing at all k points.
 
@@ -273,6 +275,8 @@ class BandNumbers:
             By which levels come nearer, eV Å.
         n_orbitals : int
             Number of all levels.
+        counts : mapping of int to sequence of (float, int), optional
+            Energies, eV, and how many levels were counted below each, at other k points.
 
         Returns
         -------
@@ -312,16 +316,29 @@ class BandNumbers:
 
         edges = self.edges()
 
-        def nearest(side: int, sign: int) -> npt.NDArray[np.float64]:
-            begin = [(point, place, sign * seen[side]) for point, place, seen in starts]
+        def nearest(
+            side: int, known: list[tuple[int, npt.NDArray, float]]
+        ) -> npt.NDArray[np.float64]:
+            sign = 2 * side - 1
+            begin = [(point, place, sign * energy) for point, place, energy in known]
 
             def next_lost(here: int, there: int) -> float:
                 return nearest_lost(here, there)[side]
 
-            return nearest_unseen(begin, places, edges, next_lost, speed)
+            return sign * nearest_unseen(begin, places, edges, next_lost, speed)
 
+        below, above = (
+            [(point, place, seen[side]) for point, place, seen in starts] for side in (0, 1)
+        )
+        proven = []
+        for point, pairs in (counts or {}).items():
+            part = self.part(point) if point in levels else None
+            if part is not None:
+                own, ends = levels[point], levels[point].energies[part][[0, -1]]
+                sides = confirmed(own, part, self._first[point], pairs)
+                proven.append((point, places[point], sides, (float(ends[0]), float(ends[1]))))
         with blas_threads(1):
-            return np.stack([-nearest(0, -1), nearest(1, 1)])
+            return np.stack(spread_from_counts((below, above), proven, nearest))
 
     def lost(self, here: int, there: int) -> npt.NDArray[np.bool_]:
         """Return which levels at a k point do not go on at a neighbouring one.

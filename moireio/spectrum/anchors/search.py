@@ -126,6 +126,22 @@ class AnchorSearch:
             wanted.append((own.k[point], lifted, part))
         return own.space.correct(wanted)
 
+    def _prove(self, lacking: Sequence[int]) -> bool:
+        """Show that no level is missing where only that is lacking; return False if that fails."""
+        own = self.levels
+        points = [p for p in lacking if p not in own.counts.refuted]
+        if not own.counts.are_possible or not points:
+            return False
+        away = np.linalg.norm(own.spread[points][:, None] - own.spread[points][None], axis=-1)
+        if own.is_plane:
+            point, radius = points[int(np.argmax(own.distances()[points]))], float(away.max())
+        else:  # the middle of the longest row of them
+            point, radius = _middle(points, own.spread)
+        if not own.prove(point, radius):
+            return False
+        own.bound()
+        return True
+
     def run(self, few: int) -> Iterator[None]:
         """Find all levels; add anchors where they do not suffice.
 
@@ -150,11 +166,15 @@ class AnchorSearch:
                 continue
             yield
             while len(failing := own.failing()) > few and len(own.anchors) < own.most:
+                lacking = [p for p in failing if own.lacks_only_proof(p)]
+                if len(lacking) == len(failing) and self._prove(lacking):
+                    continue
                 # in a plane all products must be found again: several at a time, and without their
                 # states, where anchors have to show only that no level is missing
-                proof = [p for p in failing if own.lacks_only_proof(p)] if own.is_plane else []
+                proof = lacking if own.is_plane else []
                 count = max(len(own.anchors) // 3, 1) if own.is_plane else 1
-                chosen = self._apart(proof or own.numbers.torn or failing, count)
+                refuted = [p for p in failing if p in own.counts.refuted][:1]
+                chosen = refuted or self._apart(proof or own.numbers.torn or failing, count)
                 if not chosen:
                     return
                 for point in chosen:
@@ -168,3 +188,12 @@ class AnchorSearch:
                 own.bound()
             else:
                 return
+
+
+def _middle(points: Sequence[int], places: npt.NDArray) -> tuple[int, float]:
+    """Return the k point in the middle of the longest row of neighbours, and half its length."""
+    rows = np.split(np.array(points), np.flatnonzero(np.diff(points) > 1) + 1)
+    lengths = [float(np.linalg.norm(places[row[-1]] - places[row[0]])) for row in rows]
+    row, length = rows[int(np.argmax(lengths))], max(lengths)
+    away = np.linalg.norm(places[row] - 0.5 * (places[row[0]] + places[row[-1]]), axis=1)
+    return int(row[np.argmin(away)]), length / 2

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # With fewer k points anchors save no time: of 4732 orbitals they take as long as 25 k points.
 LEAST_POINTS, LEAST_POINTS_OF_LARGE, LARGE = 40, 20, 10_000
 FEWEST_MARGIN, MOST_MARGIN = 8, 24  # bands beyond each end that anchors have
+FEWEST_BEYOND = 4  # beyond an end next to a gap that is wide enough
 EXPECTED = 8  # anchors, for the estimate of memory
 TOLERANCE = 1e-5  # eV
 SAFETY = 0.7  # share of the tolerance that bounds may reach where anchors are chosen
@@ -170,7 +171,9 @@ def margin(band_range: tuple[int, int]) -> int:
     return min(max((band_range[1] - band_range[0] + 1) // 2, FEWEST_MARGIN), MOST_MARGIN)
 
 
-def reach(band_range: tuple[int, int], n_orbitals: int, by: int | None = None) -> tuple[int, int]:
+def reach(
+    band_range: tuple[int, int], n_orbitals: int, beyond: tuple[int, int] | None = None
+) -> tuple[int, int]:
     """Return the bands that anchors have.
 
     Parameters
@@ -179,29 +182,13 @@ def reach(band_range: tuple[int, int], n_orbitals: int, by: int | None = None) -
         First and last band that are wanted.
     n_orbitals : int
         Number of all bands.
-    by : int, optional
-        Bands beyond each end; by default `margin`.
+    beyond : tuple of two int, optional
+        Bands below the first and above the last; by default `margin` on each side.
 
     Returns
     -------
     first, last : int
         With the margin, where there are so many.
     """
-    width = margin(band_range) if by is None else by
-    return max(band_range[0] - width, 0), min(band_range[1] + width, n_orbitals - 1)
-
-
-def least(band_range: tuple[int, int]) -> int:
-    """Return how many bands beyond each end anchors known from before must have.
-
-    Parameters
-    ----------
-    band_range : tuple of two int
-        First and last band that are wanted.
-
-    Returns
-    -------
-    int
-        Half of `margin`.
-    """
-    return margin(band_range) // 2
+    below, above = beyond or (margin(band_range),) * 2
+    return max(band_range[0] - below, 0), min(band_range[1] + above, n_orbitals - 1)

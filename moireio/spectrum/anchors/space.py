@@ -12,7 +12,7 @@ from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.basis import combined, joined
 from moireio.spectrum.anchors.bounds import quadratic_bounds
 from moireio.spectrum.anchors.completeness import velocity
-from moireio.spectrum.anchors.factors import LastFactors
+from moireio.spectrum.anchors.factors import AnchorFactors
 from moireio.spectrum.anchors.interpolation import Patch
 from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.products import BlochProducts
@@ -57,8 +57,8 @@ class AnchorSpace:
         Orthonormal directions along which it does, Cartesian.
     lines : sequence of Patch
         Other lines, along which the states of new anchors change too.
-    factors : LastFactors, optional
-        Those of the anchor solved last.
+    factors : AnchorFactors, optional
+        Those of anchors.
     tolerance : float
         Largest bound on the error of an energy, eV.
     room : float
@@ -89,14 +89,14 @@ class AnchorSpace:
         axes: npt.NDArray[np.float64],
         *,
         lines: Sequence[Patch] = (),
-        factors: LastFactors | None = None,
+        factors: AnchorFactors | None = None,
         tolerance: float = 0.0,
         room: float = np.inf,
         threads: int = 1,
     ) -> None:
         self.products, self._reciprocal, self._wanted = products, reciprocal, wanted
         self._patches, self._axes, self._lines = patches, axes, lines
-        self._factors, self._threads = factors or LastFactors(), threads
+        self._factors, self._threads = factors or AnchorFactors(), threads
         self.single = tolerance >= SINGLE and products.n_orbitals >= SINGLE_SIZE
         self._allowed = ROUNDING_SHARE * tolerance
         self.basis = np.zeros((products.n_orbitals, 0), products.kind)
@@ -333,7 +333,6 @@ class AnchorSpace:
         """
         if not self._factors.are_given:
             return None
-        self._factors.k = anchor.k
         phase = self.products.phases(anchor.k)[:, None].astype(self.products.kind)
         order = 1 if self._plane or self._factors.are_kept else ORDER
         part = self._changing(anchor, within)
@@ -364,7 +363,7 @@ class AnchorSpace:
         if self._plane:  # no corrections there
             self._factors.free()
         else:
-            self._factors.keep_or_free()
+            self._factors.keep_or_free(anchor.k)
         every = np.tile(np.repeat(np.array(axes), len(energies), axis=0), (order, 1))
         return np.concatenate(parts, axis=1), every
 
@@ -379,7 +378,7 @@ class AnchorSpace:
         return slice(int(low), int(high))
 
     def correct(self, wanted: Sequence[tuple[npt.NDArray, RitzLevels, slice]]) -> bool:
-        """Add to the space what levels lack most, by the factors of an anchor nearby.
+        """Add to the space what levels lack most, by the factors of the nearest anchor.
 
         The error of a state is (H − ES)⁻¹ r, r its residual. With the factors of an anchor at the
         end of a line residuals in its middle become some five times smaller.
@@ -394,19 +393,19 @@ class AnchorSpace:
         bool
             False where there are no factors.
         """
-        if self._factors.k is None:
-            return False
         parts = []
         for k, levels, part in wanted:
+            near = self._factors.nearest(k, self._reciprocal)
+            if near is None:
+                return False
+            place, respond = near
             # others too: what is not followed beyond the wanted ones may come back unseen
             least = WORTH * levels.residuals[part].max()
             residuals = self.residuals(k, levels, self.vectors(levels.vectors))
             chosen = residuals[:, levels.residuals > least]
-            place = self._factors.k + np.round(k - self._factors.k)
             phase = self.products.phases(place)[:, None].astype(self.products.kind)
-            found = self._factors(phase * chosen.astype(phase.dtype, copy=False))
-            if found is None:
-                return False
+            found = respond(phase * chosen.astype(phase.dtype, copy=False))
+            assert found is not None
             parts.append(phase.conj() * _unit(found.T).T.astype(phase.dtype, copy=False))
         self._join(np.concatenate(parts, axis=1))
         return True

@@ -314,6 +314,28 @@ def test_factors_are_kept_for_responses_until_they_are_freed(made, monkeypatch):
         engine.free_factors()
         assert freed
         assert engine.respond(right) is None
+        assert engine.keep_factors() is None
+
+
+@needs_mkl
+@pytest.mark.parametrize("name", ["gr_ab", "hbn_soc"])
+def test_factors_stay_beside_others(made, name):
+    """Those of an earlier k give the same solutions after another one was solved."""
+    with moireio.open(made[name]) as file:
+        (h,), s, _ = bloch_sums(file)
+    engine = make_solver("sparse")
+    engine.keep_factor = True
+    right = np.random.default_rng(0).normal(size=(h.n_orbitals, 3)) + 0j
+    kept = []
+    for k in (np.zeros(3), K, np.array([0.5, 0, 0])):
+        engine.eigenpairs(EigenProblem(h, s, k), (4, 11))
+        expected = engine.respond(right)
+        respond, size = engine.keep_factors()
+        assert engine.respond(right) is None
+        assert size > 0
+        kept.append((respond, expected))
+    for respond, expected in kept:
+        assert np.array_equal(respond(right), expected)
 
 
 @needs_mkl

@@ -267,7 +267,7 @@ def test_a_few_points_and_one_far_away(kept, solved):
 
 
 def test_too_few_bands_are_not_used(kept, solved, monkeypatch):
-    monkeypatch.setattr(driver, "least", lambda band_range: 40)  # more than were kept
+    monkeypatch.setattr(driver, "FEWEST_BEYOND", 40)  # more than were kept
     with moireio.open(kept) as file:
         path, notes = moireio.make_path(file.structure, "GM", 20), []
         how = {"solver": with_anchors(kept, file), "note": notes.append}

@@ -6,7 +6,13 @@ import pytest
 from moireio.spectrum.anchors.anchor import Anchor
 from moireio.spectrum.anchors.completeness import FASTER
 from moireio.spectrum.anchors.interpolation import Patch
-from moireio.spectrum.anchors.margins import FARTHER, bands_within, movement, trimmed
+from moireio.spectrum.anchors.margins import (
+    FARTHER,
+    bands_within,
+    movement,
+    shared_margins,
+    trimmed,
+)
 
 RECIPROCAL = np.diag([2.0, 3.0, 1.0])
 G, M, X = np.zeros(3), np.array([0.5, 0, 0]), np.array([0, 0.5, 0])
@@ -40,9 +46,26 @@ def test_movement_to_half_way(k, others, length):
 
 def test_bands_within_an_energy():
     own = anchor([-3, -2, -1, 0, 0.1, 1, 1.5])
-    assert bands_within(own, (13, 14), 1.2) == 1
-    assert bands_within(own, (13, 14), 2.5) == pytest.approx(2 * 2.5 / 1.4)  # as dense as before
-    assert bands_within(own, (10, 16), 1.0) == 0
+    assert bands_within(own, (13, 14), 1.2) == (1, 1)
+    assert bands_within(own, (13, 14), 2.5) == (2, pytest.approx(2 * 2.5 / 1.4))  # as dense
+    assert bands_within(own, (10, 16), 1.0) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ((5, 5), (12, 12)),
+        ((20.2, 23), (21, 23)),
+        ((30, 30), (24, 24)),
+        ((60, 30), (24, 24)),
+        ((45, 0), (44, 4)),  # a gap on one side: more on the other
+        ((3, 100), (4, 44)),
+        ((30, 14), (30, 14)),
+        ((40, 14), (34, 14)),
+    ],
+)
+def test_margins_of_both_sides(counts, expected):
+    assert shared_margins(counts, 12) == expected
 
 
 def test_levels_too_far_away_are_left_out():
@@ -51,6 +74,8 @@ def test_levels_too_far_away_are_left_out():
     assert found.energies.tolist() == list(range(-6, 7))  # two more
     assert found.first == 14
     assert np.array_equal(found.states, own.states[:, 4:17])
-    assert trimmed(own, (19, 21), 0.0, 8).energies.tolist() == list(range(-9, 10))
+    assert trimmed(own, (19, 21), 5.5, 8).energies.tolist() == list(range(-9, 10))
+    assert trimmed(own, (19, 21), 0.0, 8).energies.tolist() == list(range(-5, 6))  # gaps
     assert trimmed(own, (19, 21), np.inf, 1) is own
     assert trimmed(own, (10, 30), 0.0, 8) is own
+    assert trimmed(anchor([-3, -2, -1, 0, 0.1, 5, 6]), (13, 14), 3, 1).energies[-1] == 6

@@ -9,7 +9,7 @@ from scipy.linalg import eigh
 
 from moireio.spectrum.anchors import space as space_module
 from moireio.spectrum.anchors.anchor import Anchor
-from moireio.spectrum.anchors.factors import LastFactors
+from moireio.spectrum.anchors.factors import AnchorFactors
 from moireio.spectrum.anchors.interpolation import Patch
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.regions import Scales
@@ -39,7 +39,9 @@ def space(system, patches, respond=True, kept=True, **options):
     structure, h, s, exact, products = system
     energy = exact.pairs(K0)[0][WANTED[0]] + 0.01
     inverse = np.linalg.inv(h.dense(K0) - energy * s.dense(K0))
-    factors = LastFactors((lambda b: inverse @ b) if respond else None)
+    factors = AnchorFactors(
+        (lambda b: inverse @ b) if respond else None, lambda: ((lambda b: inverse @ b), 0.0)
+    )
     factors.are_kept = kept
     return AnchorSpace(
         products,
@@ -193,20 +195,36 @@ def test_corrections_lessen_residuals(system):
 
 
 def test_factors_are_freed_where_memory_is_tight(system):
-    freed = []
-    factors = LastFactors(lambda b: b, lambda: freed.append(True))
-    factors.k = K0
-    factors.keep_or_free()
-    assert factors(np.ones((3, 1))) is not None
-    factors.has_room = lambda: False
-    factors.keep_or_free()
+    """The older ones first; without room none is kept. The nearest one serves a k."""
+    numbers, freed = iter(range(9)), []
+
+    def keep():
+        number = next(numbers)
+        return lambda b: number * b, 5.0
+
+    factors = AnchorFactors(lambda b: b, keep, lambda: freed.append(True))
+    places = [K0, K0 + 0.5 * ALONG, K0 + ALONG]
+
+    def serving():
+        near = [factors.nearest(k + np.eye(3)[0], np.eye(3)) for k in places]
+        return [one and (one[1](1), np.abs(one[0] - [1, 0, 0]).round(6).tolist()) for one in near]
+
+    rooms = []
+    factors.has_room = lambda more, count: rooms.append((more, count)) or count < 3
+    assert serving() == [None] * 3
+    for k in places:
+        factors.keep_or_free(k)
+    _, second, third = (np.abs(k).round(6).tolist() for k in places)
+    assert rooms == [(5, 1), (5, 2), (5, 3), (5, 2)]
+    assert serving() == [(1, second), (1, second), (2, third)]
+    factors.has_room = lambda more, count: False
+    factors.keep_or_free(K0)
+    assert serving() == [None] * 3
+    factors.are_kept = False
+    factors.has_room = lambda more, count: True
+    factors.keep_or_free(K0)
     assert freed == [True]
-    assert factors.k is None
-    assert factors(np.ones((3, 1))) is None
-    gone = LastFactors(lambda b: None)
-    gone.k = K0
-    assert gone(np.ones((3, 1))) is None
-    assert gone.k is None
+    assert serving() == [None] * 3
 
 
 @pytest.mark.parametrize("mixed", [0.0, 1e-6, 1e-3])
