@@ -63,7 +63,7 @@ class BandAccuracy:
     anchors : (na, 3) array
         k points of the anchors, fractional.
     factorisations : int
-        k points that were solved directly, of all spin channels.
+        k points that were solved directly, and counts of levels at others, of all spin channels.
     tolerance : float
         Largest bound that was wanted, eV.
     """

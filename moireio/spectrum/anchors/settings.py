@@ -77,7 +77,7 @@ class Accuracy:
     anchors : list of Anchor
         k points that were solved directly for all others, and those known from before.
     factorisations : int
-        k points that were solved directly.
+        k points that were solved directly, and counts of levels at others.
     bounds : (nk, nb) array
         On the errors of energies, eV; 0 where a k point was solved directly.
     counted : (nk,) array of int
