@@ -212,10 +212,11 @@ class SparseSolver(InertiaSearch):
                 raise SingularError
             return None, factor.negative
 
-        level = local.level((first + last + 1) / 2 / problem.n_orbitals)
+        tolerance, n = (last - first + 1) / 4, problem.n_orbitals
+        level = local.level((first + last + 1) / 2 / n)
         self._sigma, self._step, self._distribution = level, GUESSED, local
         try:
-            self._approach(counted, first, last, problem.n_orbitals, (last - first + 1) / 4)
+            self._approach(counted, first, last, n, tolerance)
         except (SingularError, MoireioError):  # where it got to
             pass
         finally:
@@ -225,7 +226,7 @@ class SparseSolver(InertiaSearch):
 
     def _slice(self, problem, first, last):
         """Return some levels, corrected for what was left out, with their states."""
-        self._moves = 0
+        self._moves, self._tried = 0, []
         try:
             levels, states = super()._slice(problem, first, last)
         except MoireioError as error:
@@ -349,10 +350,14 @@ class SparseSolver(InertiaSearch):
         Errors of single precision are some times as large where an eigenvalue of a diagonal block,
         of atoms that are next to each other, is close to the shift.
         """
+        self._tried.append(self._sigma)
         self._moves += 1
         if self._moves > MOVES:
             return ImpreciseError()
-        return BadShiftError(span.other_shift(np.asarray(levels, dtype=float), AWAY))
+        other = span.other_shift(np.asarray(levels, dtype=float), AWAY)
+        if np.abs(other - np.array(self._tried)).min() < AWAY / 2:  # to the other side
+            other = 2 * self._tried[0] - self._sigma
+        return BadShiftError(other)
 
     def _by_lanczos(self, factor, overlap, problem, span, block):
         """Find levels, and check those by single precision."""

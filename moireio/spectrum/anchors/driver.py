@@ -183,7 +183,7 @@ def anchored_levels(
             factors.free_last()
             return found
 
-        return AnchoredLevels(
+        run = AnchoredLevels(
             products,
             k[piece],
             structure.reciprocal,
@@ -203,6 +203,10 @@ def anchored_levels(
             count=count_there if count and hamiltonian.n_orbitals >= CORRECTED else None,
             room=room,
         )
+        for a, _, point in places:
+            if point is not None:
+                run.anchors[point] = replace(a, k=run.k[point])
+        return run
 
     def solved_at(run: AnchoredLevels, piece: npt.NDArray[np.integer], place: int) -> Anchor:
         """Return a new anchor, with the changes of its states."""
@@ -256,7 +260,6 @@ def anchored_levels(
         run = run_of(number, piece, anchor)
         for one, _, point in places:
             if point is not None:
-                run.anchors[point] = replace(one, k=run.k[point])
                 accuracy.counted[piece[point]] = first
                 another = any(one is other for other in given)
                 if another and not run.accurate(run.anchors[point]):
