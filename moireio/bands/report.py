@@ -58,8 +58,8 @@ def bands_json(bands: BandStructure) -> str:
         An object with k, distance, labels, label_index, energies (eV), first_band (from 0), fermi
         and unit; and where it is known how the energies were found, method ("anchored" or
         "direct"), anchors (fractional k), factorisations (k points solved directly, and counts at
-        others), bounds (spin, k, band; eV), max_bound, counted (levels below the first band where they were counted) and
-        tolerance.
+        others), bounds (spin, k, band; eV), max_bound, counted (levels below the first band where
+        they were counted) and tolerance.
     """
     path, accuracy = bands.path, bands.accuracy
     found = {}
