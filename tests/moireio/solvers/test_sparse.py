@@ -10,6 +10,7 @@ import moireio
 from moireio.errors import MoireioError
 from moireio.solvers import mixed_precision, mkl, pardiso, sparse
 from moireio.solvers.base import EigenProblem, SingularError
+from moireio.solvers.pencil import Pencil
 from moireio.solvers.registry import make_solver
 from moireio.solvers.testing import check_states, exact_levels, random_problem
 from moireio.spectrum.choice import SolverChoice
@@ -457,6 +458,44 @@ def test_uncorrected_factors_that_do_not_suffice(monkeypatch, error):
     assert engine.mode == sparse.DOUBLE
     assert np.abs(levels - exact[96:120]).max() < 1e-9
     check_states(problem, levels, states)
+
+
+@needs_mkl
+def test_shifts_that_do_not_suffice_are_not_tried_again(monkeypatch):
+    """Three that differ, before other factors are made."""
+    monkeypatch.setattr(sparse, "ALIKE", 1)
+    problem, tried = random_problem(3, copies=12), []
+    exact = exact_levels(problem)
+    solve, shifted = pardiso.PardisoFactor.solve, Pencil.shifted
+
+    def spoilt(self, right):
+        return solve(self, right) * (30 if self.single and not self.positive else 1)
+
+    def seen(self, problem, sigma, *more):
+        tried.append(sigma)
+        return shifted(self, problem, sigma, *more)
+
+    engine = make_solver("sparse", {"accuracy": 1e-6}, sigma=(exact[107] + exact[108]) / 2)
+    monkeypatch.setattr(pardiso.PardisoFactor, "solve", spoilt)
+    monkeypatch.setattr(Pencil, "shifted", seen)
+    levels, _ = engine.eigenpairs(problem, (96, 119))
+    assert np.abs(levels - exact[96:120]).max() < 1e-9
+    assert np.diff(np.sort(tried[:3])) == pytest.approx(sparse.AWAY)
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        (np.linspace(-1, 1, 21), -0.05),  # or 0.05: nearest to the middle
+        (np.append(np.linspace(-1, 0, 41), [0.9, 0.95]), 0.225),  # in the gap, towards the middle
+        (np.append(np.linspace(-1, 0, 21), 0.06 + np.linspace(0, 1, 21)), 0.03),
+    ],
+)
+def test_the_next_shift(levels, expected):
+    """In a gap from which hardly any levels beyond the nearer end are found."""
+    engine = make_solver("sparse", sigma=0.0)
+    engine._choose_next_shift(levels)
+    assert abs(engine._sigma) == pytest.approx(abs(expected), abs=1e-6)
 
 
 @needs_mkl
