@@ -459,14 +459,18 @@ class AnchoredLevels:
         """Return the k points whose levels are not known well enough."""
         return np.flatnonzero(~(self.bounds.max(axis=1) <= self.tolerance)).tolist()
 
-    def lacks_only_proof(self, point: int) -> bool:
-        """Return whether levels are good enough at a k point, if none is missing."""
+    def bound_if_complete(self, point: int) -> float:
+        """Return the largest bound at a k point if no level is missing there, eV."""
         part = self.numbers.part(point)
         if part is None:
-            return False
+            return np.inf
         window = self.found.scales.window
         bounds = self._bounds_between(self.found.at[point], part, window, self.tolerance)
-        return bool(bounds[part].max() <= self.tolerance)
+        return float(bounds[part].max())
+
+    def lacks_only_proof(self, point: int) -> bool:
+        """Return whether levels are good enough at a k point, if none is missing."""
+        return self.bound_if_complete(point) <= self.tolerance
 
     def prove(self, point: int, radius: float) -> bool:
         """Show by counts that no level is missing at a k point, where only that is lacking.

@@ -105,16 +105,19 @@ class AnchorSearch:
     def _correct(self) -> bool:
         """Add what levels lack where bounds are largest; return False where that is of no use."""
         own = self.levels
-        failing = own.failing()
-        largest = own.bounds.max(axis=1)
-        if own.is_plane or not failing or not np.isfinite(largest[failing]).all():
+        if own.is_plane:
             return False
-        if largest[failing].max() > self._corrected / GAINED_OF_LINE:
+        # counts show whether a level is missing where it may be
+        bounds = own.bound_if_complete if own.counts.are_possible else self._bound
+        values = {point: bounds(point) for point in own.failing()}
+        failing = [point for point, value in values.items() if value > own.tolerance]
+        largest = max((values[point] for point in failing), default=np.inf)
+        if not largest < min(self._corrected / GAINED_OF_LINE, np.inf):
             return False
-        self._corrected = float(largest[failing].max())
+        self._corrected = largest
         chosen: list[int] = []
         least = APART * np.linalg.norm(np.ptp(own.spread, axis=0))
-        for point in sorted(failing, key=lambda p: -largest[p]):
+        for point in sorted(failing, key=lambda p: -values[p]):
             away = np.linalg.norm(own.spread[chosen] - own.spread[point], axis=1)
             if len(chosen) < AT_ONCE and away.min(initial=np.inf) > least:
                 chosen.append(point)
@@ -125,6 +128,9 @@ class AnchorSearch:
             lifted = own.found.region(point).lifted(levels)
             wanted.append((own.k[point], lifted, part))
         return own.space.correct(wanted)
+
+    def _bound(self, point: int) -> float:
+        return float(self.levels.bounds[point].max())
 
     def _prove(self, lacking: Sequence[int]) -> bool:
         """Show that no level is missing where only that is lacking; return False if that fails."""
@@ -174,7 +180,10 @@ class AnchorSearch:
                 proof = lacking if own.is_plane else []
                 count = max(len(own.anchors) // 3, 1) if own.is_plane else 1
                 refuted = [p for p in failing if p in own.counts.refuted][:1]
-                chosen = refuted or self._apart(proof or own.numbers.torn or failing, count)
+                doubtful = proof or own.numbers.torn
+                if not doubtful and own.counts.are_possible:
+                    doubtful = sorted(set(failing) - set(lacking))
+                chosen = refuted or self._apart(doubtful or failing, count)
                 if not chosen:
                     return
                 for point in chosen:
