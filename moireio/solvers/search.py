@@ -255,13 +255,16 @@ class InertiaSearch(Solver):
         if self._sigma is None:
             self._sigma, self._step = self._guess(problem, first, last), GUESSED
             tolerance /= 3
-        return self._approach(
-            lambda sigma: self._factorised(problem, sigma),
-            first,
-            last,
-            problem.n_orbitals,
-            tolerance,
-        )
+        try:
+            return self._approach(
+                lambda sigma: self._factorised(problem, sigma),
+                first,
+                last,
+                problem.n_orbitals,
+                tolerance,
+            )
+        finally:
+            self._distribution = None
 
     def _approach(self, factorised, first, last, n_orbitals, tolerance):
         """Move the shift into the levels `first` to `last`, or near them.

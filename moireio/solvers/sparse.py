@@ -191,13 +191,17 @@ class SparseSolver(InertiaSearch):
         """
         self._prepare(problem)
         # where factors are as quick as those that only count, the first ones may do both
-        counts = problem.is_real and self._mode not in (DOUBLE, SINGLE_RECYCLED)
+        gamma = _at_gamma(problem)
+        quick = problem.is_real or not gamma.is_real
+        counts = quick and self._mode not in (DOUBLE, SINGLE_RECYCLED)
         alike = self._mkl and problem.n_orbitals >= ALIKE and not counts
         if alike:
-            problem = _at_gamma(problem)
+            problem = gamma
         share = (first + last + 1) / 2 / problem.n_orbitals
         local = self._pencil.local_levels(*self._pencil.values(problem))
         if not alike:
+            if len(local.energies) < problem.n_orbitals:
+                self._distribution = local  # for the first counts
             return local.level(share)
         return self._counted_guess(problem, local, first, last)
 
