@@ -120,7 +120,7 @@ class SparseSolver(InertiaSearch):
 
         For large cells by factors in single precision, where these are sure.
         """
-        count = self._single_precision_count(problem, energy)
+        count = self.quick_count(problem, energy)
         if count is not None:
             return count
         before, self._mode = self._mode, self._careful_mode
@@ -131,8 +131,25 @@ class SparseSolver(InertiaSearch):
         finally:
             self._mode = before
 
+    def quick_count(self, problem: EigenProblem, energy: float) -> int | None:
+        """Return the number of levels below an energy by factors in single precision.
+
+        Parameters
+        ----------
+        problem : EigenProblem
+            H and S.
+        energy : float
+            eV.
+
+        Returns
+        -------
+        int or None
+            None where these are not sure, and for small cells.
+        """
+        return self._single_precision_count(problem, energy)
+
     def _single_precision_count(self, problem, energy):
-        """Return the number of levels below an energy, None if single precision is not sure."""
+        """See `quick_count`."""
         options = self.options
         small = problem.n_orbitals < ALIKE or not self._mkl
         if small or options.precision == "float64" or options.overlap_cutoff:

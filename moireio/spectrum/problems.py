@@ -312,6 +312,13 @@ class EigenproblemSet:
         def count(place: int, energy: float) -> int:
             return self.count_below(channel, points[place], energy)
 
+        quick = getattr(self.solver, "quick_count", None)
+
+        def quick_count(place: int, energy: float) -> int | None:
+            assert quick is not None
+            self._processes(states=True)
+            return quick(self._problem(channel, points[place]), energy)
+
         found = anchored_levels(
             self._sums[channel],
             self._overlap,
@@ -333,8 +340,8 @@ class EigenproblemSet:
             keep=keep,
             restored=[*self.restored.get(channel, ()), *again],
             states=self._states,
-            count=count if self.solver.capabilities.counts_levels else None,
-            verify_count=bool(self._choice.options.get("verify_count")),
+            count=count if self._choice.options.get("verify_count") else None,
+            quick_count=None if quick is None else quick_count,
             confirmed={
                 place: self.confirmed[channel, point]
                 for place, point in enumerate(points)

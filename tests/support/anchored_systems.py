@@ -176,7 +176,7 @@ def solve_from_anchors(
         return int((exact.pairs(k[point])[0] < energy).sum())
 
     if corrected:
-        options.setdefault("count", count)
+        options.setdefault("quick_count", count)
     reference = np.array([exact.pairs(point)[0][first : last + 1] for point in k])
     energies = np.full(reference.shape, np.nan)
     kept = {}

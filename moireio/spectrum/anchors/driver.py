@@ -66,7 +66,7 @@ def anchored_levels(
     restored: Sequence[Anchor] = (),
     states: bool = False,
     count: Callable[[int, float], int] | None = None,
-    verify_count: bool = False,
+    quick_count: Callable[[int, float], int | None] | None = None,
     confirmed: Mapping[int, npt.NDArray] | None = None,
 ) -> Iterator[tuple[int, npt.NDArray, npt.NDArray | None, Accuracy]]:
     """Yield levels at many k points, most of them from anchors.
@@ -105,9 +105,10 @@ def anchored_levels(
     states : bool
         Yield states too.
     count : callable, optional
-        Returns the number of levels below an energy (eV) at a k point, by its index.
-    verify_count : bool
-        Count the levels at every k point; where they are not complete it is solved directly.
+        Returns the number of levels below an energy (eV) at a k point, by its index. With it the
+        levels are counted at every k point; where they are not complete it is solved directly.
+    quick_count : callable, optional
+        The same, or None where a number cannot be had in less time than levels.
     confirmed : dict of int to (nb,) array, optional
         By index of the k point, energies (eV) for which that was done before.
 
@@ -176,10 +177,10 @@ def anchored_levels(
         places = [(a, *_nearest(a.k, k[piece], structure.reciprocal)) for a in accuracy.anchors]
         own = lines[number] if len(pieces) > 1 else None
 
-        def count_there(place: int, energy: float) -> int:
-            assert count is not None
+        def count_there(place: int, energy: float) -> int | None:
+            assert quick_count is not None
             accuracy.factorisations += 1
-            found = count(int(piece[place]), energy)
+            found = quick_count(int(piece[place]), energy)
             factors.free_last()
             return found
 
@@ -200,7 +201,7 @@ def anchored_levels(
             ],
             lines=lines,
             factors=factors,
-            count=count_there if count and hamiltonian.n_orbitals >= CORRECTED else None,
+            count=count_there if quick_count and hamiltonian.n_orbitals >= CORRECTED else None,
             room=room,
         )
         for a, _, point in places:
@@ -287,7 +288,7 @@ def anchored_levels(
                 if point not in before_it:
                     accuracy.bounds[point] = run.bounds[place]
                 continue
-            if verify_count and count is not None and place not in run.given:
+            if count is not None and place not in run.given:
                 if point in narrow:
                     continue
                 before = (confirmed or {}).get(point)

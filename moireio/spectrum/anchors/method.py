@@ -70,7 +70,7 @@ class AnchoredLevels:
     factors : AnchorFactors, optional
         Those of anchors, for all sets of k points.
     count : callable, optional
-        Returns the number of levels below an energy (eV) at a k point, by its index.
+        Returns the number of levels below an energy (eV) at a k point, by its index, or None.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class AnchoredLevels:
     lines: Sequence[Patch] = ()
     room: float = np.inf
     factors: AnchorFactors | None = None
-    count: Callable[[int, float], int] | None = None
+    count: Callable[[int, float], int | None] | None = None
     ratio: float = 1.0
     check: float = 0.0
 

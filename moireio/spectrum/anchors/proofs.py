@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from moireio.spectrum.anchors.reduced import RitzLevels
 
-GAP = 1e-3  # eV: where a gap is wider, a count inside it is sure
 LEAST_GAP = 1e-4  # eV
 GHOST = 5e-3  # eV: levels with larger residuals may be none
 FARTHER = 1.5  # of the distance that is wanted: so far a wider gap is looked for
@@ -56,9 +55,7 @@ def cut(levels: RitzLevels, part: slice, side: int, depth: float, least: float) 
     if not good.any():
         return None
     right = good & (away >= depth) & (away <= FARTHER * depth)
-    if (right & (gaps > GAP)).any():
-        chosen = int(np.flatnonzero(right & (gaps > GAP))[0])
-    elif right.any():
+    if right.any():  # in a wide gap single precision is sure
         chosen = int(np.argmax(np.where(right, gaps, 0)))
     else:  # as far as possible
         nearer = np.where(good & (away < depth), away, -np.inf)
@@ -108,7 +105,7 @@ class LevelCounts:
     Parameters
     ----------
     count : callable, optional
-        Returns the number of levels below an energy at a k point, by its index.
+        Returns the number of levels below an energy at a k point, by its index, or None.
 
     Attributes
     ----------
@@ -118,7 +115,7 @@ class LevelCounts:
         k points where counts did not confirm the levels that were found.
     """
 
-    def __init__(self, count: Callable[[int, float], int] | None = None) -> None:
+    def __init__(self, count: Callable[[int, float], int | None] | None = None) -> None:
         self._count = count
         self.at: dict[int, list[tuple[float, int]]] = {}
         self.refuted: set[int] = set()
@@ -155,11 +152,11 @@ class LevelCounts:
         assert self._count is not None
         cuts = [(side, cut(levels, part, side, *depths)) for side, *depths in wanted]
         for side, energy in cuts:
-            if energy is None:
+            number = None if energy is None else self._count(point, energy)
+            if energy is None or number is None:
                 break
-            pair = energy, self._count(point, energy)
-            self.at.setdefault(point, []).append(pair)
-            if confirmed(levels, part, first, [pair])[side] is None:
+            self.at.setdefault(point, []).append((energy, number))
+            if confirmed(levels, part, first, [(energy, number)])[side] is None:
                 break
         else:
             return bool(cuts)

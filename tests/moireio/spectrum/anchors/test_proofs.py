@@ -26,7 +26,7 @@ def below(energy, energies=ENERGIES):
     [
         (0, 0.1, -0.5),  # the nearest gap is farther than that
         (0, 1.1, -1.2),
-        (0, 1.43, -1.45),
+        (0, 1.43, -1.75),  # not -1.45: the gap is wider
         (0, 9.0, -1.75),  # no level is known farther away
         (1, 0.3, 0.55),
         (1, 0.8, 1.05),  # not 0.95, which is nearer
