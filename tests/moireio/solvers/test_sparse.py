@@ -408,6 +408,10 @@ def test_counts_of_large_cells(made, monkeypatch, factorisations, name):
             below = (exact < exact[index] + distance).sum()
             assert engine.count_below(problem, exact[index] + distance) == below
             assert factorisations[-1] == (False, False, False)
+            assert engine.quick_count(problem, exact[index] + distance) is None
+        assert engine.quick_count(problem, exact[index - 1 : index + 1].mean()) == index
+    monkeypatch.setattr(sparse, "ALIKE", 10**6)
+    assert engine.quick_count(problem, 0.0) is None
 
 
 @needs_mkl

@@ -220,6 +220,25 @@ def test_corrections_take_the_place_of_anchors():
     assert len(places[False]) > 4
 
 
+def test_bands_beyond_a_gap_are_left_out():
+    """Next to a gap anchors have four bands beyond it, and more on the other side."""
+    structure, *operators = bilayer()
+    structure, h, s = supercell(structure, (6, 6, 1), *operators)
+    blocks = blocks_of(h)
+    rng = np.random.default_rng(1)
+    for atom in range(144):
+        on_site = (4.0 if atom % 2 else -4.0) + rng.uniform(-0.2, 0.2)
+        blocks[atom, atom, (0, 0, 0)] = blocks[atom, atom, (0, 0, 0)] + on_site
+    h = sum_of(np.ones(144, dtype=int), blocks)
+    exact, k = Exact(h, s), line(GMKG_CORNERS, [12, 8, 16])
+    found = solve_from_anchors(structure, h, s, k, (64, 71), exact=exact, tolerance=1e-6)
+    assert found.ratio <= 1
+    assert found.bounds.max() <= 1e-6
+    ranges = [(a.first, a.first + len(a.energies) - 1) for a in found.accuracy.anchors]
+    assert {last for _, last in ranges} == {75}
+    assert min(first for first, _ in ranges) < 64 - 8
+
+
 def test_a_corner_keeps_the_bounds_of_its_energies():
     """A corner belongs to two lines; its energies are those of the first, which has others."""
     structure, h = random_chain(1, count=14)
