@@ -12,6 +12,7 @@ from moireio.spectrum.anchors.settings import SAFETY
 # By which a correction must lessen bounds for another one: at a k point, and on a line; at how many
 # k points of a line at once, and how far apart there
 GAINED, GAINED_OF_LINE, AT_ONCE, APART = 4, 2, 4, 0.12
+FAR_OFF = 500  # bounds, in tolerances, from which on an anchor takes less time than corrections
 LEAST_OF_LINE, LEAST = 2, 3  # anchors
 # k points farthest from all anchors: at so many it is decided whether one more is needed, and where
 TESTED, COMPARED = 2, 3
@@ -39,7 +40,7 @@ class AnchorSearch:
         own = self.levels
         k = nearest_node(own.patches, own.k[point], own.reciprocal)
         value, levels, part = own.bound_at(k)
-        while SAFETY * own.tolerance < value < np.inf:
+        while SAFETY * own.tolerance < value <= FAR_OFF * own.tolerance:
             before = value
             if levels is None or own.is_plane or not own.space.correct([(k, levels, part)]):
                 break
@@ -73,7 +74,7 @@ class AnchorSearch:
                 if number == TESTED and worst[0] <= SAFETY * own.tolerance:
                     break
                 worst = max(worst, (self._tested(point), point))
-                if not np.isfinite(worst[0]):
+                if worst[0] > FAR_OFF * own.tolerance:
                     break
             if worst[0] <= SAFETY * own.tolerance:
                 return
