@@ -178,10 +178,14 @@ def anchored_levels(
         own = lines[number] if len(pieces) > 1 else None
 
         def count_there(place: int, energy: float) -> int | None:
-            assert quick_count is not None
+            nonlocal quick_count
+            if quick_count is None:
+                return None
             accuracy.factorisations += 1
             found = quick_count(int(piece[place]), energy)
             factors.free_last()
+            if found is None:  # nor will it at the next k point
+                quick_count = None
             return found
 
         run = AnchoredLevels(
