@@ -21,7 +21,7 @@ class LocalLevels:
     energies : (m,) array
         eV, ascending.
     shares : (m,) array
-        Of all levels, below each of them.
+        Share of all levels below each of them.
     """
 
     energies: npt.NDArray
