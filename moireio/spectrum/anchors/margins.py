@@ -90,7 +90,7 @@ def shared_margins(counts: tuple[float, float], least: int) -> tuple[int, int]:
     counts : tuple of two float
         How many come near, see `bands_within`.
     least : int
-        Bands on each side, at least, unless hardly any come near.
+        Bands on each side, at least, unless none comes near.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def shared_margins(counts: tuple[float, float], least: int) -> tuple[int, int]:
 
 def _side(count: float, least: int) -> int:
     """Return how many bands an anchor should have on a side where some number comes near."""
-    return max(int(np.ceil(count)), least) if count > FEWEST_BEYOND else FEWEST_BEYOND
+    return max(int(np.ceil(count)), least) if count > 0 else FEWEST_BEYOND
 
 
 def trimmed(anchor: Anchor, wanted: tuple[int, int], energy: float, least: int) -> Anchor:
@@ -122,7 +122,7 @@ def trimmed(anchor: Anchor, wanted: tuple[int, int], energy: float, least: int) 
     energy : float
         How far from these the others may be, eV.
     least : int
-        Bands on each side that stay in any case, unless hardly any come near.
+        Bands on each side that stay in any case, unless none comes near.
 
     Returns
     -------

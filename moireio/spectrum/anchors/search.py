@@ -108,9 +108,7 @@ class AnchorSearch:
         own = self.levels
         if own.is_plane:
             return False
-        # counts show whether a level is missing where it may be
-        bounds = own.bound_if_complete if own.counts.are_possible else self._bound
-        values = {point: bounds(point) for point in own.failing()}
+        values = {point: self._bound(point) for point in own.failing()}
         failing = [point for point, value in values.items() if value > own.tolerance]
         largest = max((values[point] for point in failing), default=np.inf)
         if not largest < min(self._corrected / GAINED_OF_LINE, np.inf):
@@ -131,7 +129,10 @@ class AnchorSearch:
         return own.space.correct(wanted)
 
     def _bound(self, point: int) -> float:
-        return float(self.levels.bounds[point].max())
+        """Return the largest bound; as if no level were missing where counts can show that."""
+        own, value = self.levels, float(self.levels.bounds[point].max())
+        unknown = own.counts.are_possible and not np.isfinite(value)
+        return own.bound_if_complete(point) if unknown else value
 
     def _prove(self, lacking: Sequence[int]) -> bool:
         """Show that no level is missing where only that is lacking; return False if that fails."""
