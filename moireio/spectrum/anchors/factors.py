@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+MUCH_NEARER = 0.4  # distances in k; at 14,092 orbitals Γ's factors do better half-way to M than M's
+
 Respond = Callable[[npt.NDArray], "npt.NDArray | None"]
 
 
@@ -63,7 +65,10 @@ class AnchorFactors:
     def nearest(
         self, k: npt.NDArray[np.float64], reciprocal: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.float64], Respond] | None:
-        """Return the kept factors of the anchor nearest to a k.
+        """Return the kept factors that are most useful at a k.
+
+        Those of the anchor that was solved last (of corners, that with most of the path beside it,
+        such as Γ), unless another one is much nearer.
 
         Parameters
         ----------
@@ -82,7 +87,10 @@ class AnchorFactors:
         """
         places = [(own + np.round(k - own), respond) for own, respond in self._kept]
         away = [float(np.linalg.norm((place - k) @ reciprocal)) for place, _ in places]
-        return places[int(np.argmin(away))] if places else None
+        if not places:
+            return None
+        nearest = int(np.argmin(away))
+        return places[nearest if away[nearest] < MUCH_NEARER * away[-1] else -1]
 
     def free(self) -> None:
         """Free all factors."""

@@ -378,7 +378,7 @@ class AnchorSpace:
         return slice(int(low), int(high))
 
     def correct(self, wanted: Sequence[tuple[npt.NDArray, RitzLevels, slice]]) -> bool:
-        """Add to the space what levels lack most, by the factors of the nearest anchor.
+        """Add to the space what levels lack most, by the factors of an anchor nearby.
 
         The error of a state is (H − ES)⁻¹ r, r its residual. With the factors of an anchor at the
         end of a line residuals in its middle become some five times smaller.
