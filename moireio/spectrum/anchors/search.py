@@ -170,7 +170,8 @@ class AnchorSearch:
             own.verify()
             own.bound()
             own.improve()
-            if self._correct():
+            # a few are solved in less time than all levels are found anew
+            if len(own.failing()) > few and self._correct():
                 continue
             yield
             while len(failing := own.failing()) > few and len(own.anchors) < own.most:
