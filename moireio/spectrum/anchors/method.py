@@ -146,9 +146,13 @@ class AnchoredLevels:
 
     def add(self, point: int) -> None:
         """Solve a k point, by its index: a new anchor."""
-        if self.products.kind == np.complex64:  # large: factors take the memory
-            self.space.projections.drop_products()
+        self._make_room()
         self.anchors[point] = self.solve(point)
+
+    def _make_room(self) -> None:
+        """Free products where factors, which are made next, take the memory."""
+        if self.products.kind == np.complex64:
+            self.space.projections.drop_products()
 
     def checked(self, anchor: Anchor) -> Anchor:
         """Return an anchor that was just solved as `AnchorSpace.checked` does."""
@@ -496,4 +500,5 @@ class AnchoredLevels:
         low, high = self._unseen[:, point]
         away = float(energies[0] - low), float(high - energies[-1])
         sides = [(side, depth, least) for side in (0, 1) if away[side] < least]
+        self._make_room()
         return self.counts.add(point, levels, part, self.wanted[0] - part.start, sides)
