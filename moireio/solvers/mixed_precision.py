@@ -24,7 +24,7 @@ IMPROVEMENTS = 3  # steps of inverse iteration
 NOISY = 4e-3
 # Vectors and steps of the inverse iteration by which a count is made sure, and the largest error
 # beside an eigenvalue whose sign is sure.
-PROBES, ITERATIONS, SURE = 8, 5, 0.1
+PROBES, ITERATIONS, SURE = 8, 5, 0.3
 INDEPENDENT = 1e-10  # share of the square of a direction that must be left
 
 

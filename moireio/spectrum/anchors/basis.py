@@ -7,13 +7,11 @@ import numpy.typing as npt
 from scipy.linalg import eigh
 
 DROPPED = 1e-6  # share of a unit vector that must be new
-
-
-ROWS = 8192  # of a basis in single precision, that are treated in double precision at once
+ROWS = 1024  # of a basis, treated at once: what is in single precision is copied to double
 
 
 def slabs(begin: int, end: int) -> Iterator[slice]:
-    """Return some consecutive rows as slices of a few thousand.
+    """Return some consecutive rows as slices so short that copies of them stay in the cache.
 
     Parameters
     ----------
@@ -79,3 +77,24 @@ def combined(basis: npt.NDArray, inner: npt.NDArray) -> npt.NDArray[np.complex12
     for rows in slabs(0, len(basis)):
         np.matmul(basis[rows], inner, out=out[rows])
     return out
+
+
+def weighted(
+    weights: npt.NDArray[np.float64], matrices: npt.NDArray[np.complex128]
+) -> npt.NDArray[np.complex128]:
+    """Return a sum of complex arrays with real weights: half the work of complex ones.
+
+    Parameters
+    ----------
+    weights : (p,) array
+        Real.
+    matrices : (p, …) array
+        Complex, contiguous.
+
+    Returns
+    -------
+    (…) array
+        Σ weight × matrix.
+    """
+    rows = matrices.reshape(len(weights), -1).view(float)
+    return np.asarray((weights @ rows).view(complex).reshape(matrices.shape[1:]))

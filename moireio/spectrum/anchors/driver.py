@@ -135,7 +135,7 @@ def anchored_levels(
     if needed < limit:
         rounded = settings.tolerance >= SINGLE and hamiltonian.n_orbitals >= ROUNDED
         products = BlochProducts(hamiltonian, overlap, structure, threads, rounded)
-        lines, pieces, nodes = _pieces(products, k, structure)
+        lines, pieces, nodes = _pieces(products, k, structure, settings.tolerance)
         needed += nodes * (GRAMS * 16.0) * columns**2  # products at the nodes of one line or plane
         if made is not None and needed < limit and hamiltonian.n_orbitals >= SHARED:
             made(products)
@@ -332,14 +332,17 @@ def anchored_levels(
 
 
 def _pieces(
-    products: BlochProducts, k: npt.NDArray[np.float64], structure: "Structure"
+    products: BlochProducts,
+    k: npt.NDArray[np.float64],
+    structure: "Structure",
+    tolerance: float,
 ) -> tuple[list[Patch], list[npt.NDArray[np.integer]], int]:
     """Return lines and the k points on each, or all k points where they do not lie on lines.
 
     A line needs the anchors on it only, so that its matrices are smaller. The last number is that
     of the nodes of a piece.
     """
-    _, patches = chosen_patches(k, structure.reciprocal, structure.pbc, products.turns)
+    _, patches = chosen_patches(k, structure.reciprocal, structure.pbc, products.turns, tolerance)
     nodes = max((len(nodes.points) for _, nodes in patches), default=0)
     lines = [patch for patch, _ in patches if len(patch.axes) == 1]
     if len(lines) < 2:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from moireio.spectrum.anchors.basis import weighted
 from moireio.spectrum.anchors.nodes import Nodes
 from moireio.spectrum.anchors.reduced import Grams
 
-ACCURACY = 1e-9  # of products of H V with itself, eV²
 NEAR = 1e-6  # fractional coordinates
 
 
@@ -60,7 +60,9 @@ class Patch:
         return inside and bool(np.abs(self.centre + x @ self.axes - k).max() < NEAR)
 
 
-def term_count(phases: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) -> int:
+def term_count(
+    phases: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64], left_out: float
+) -> int:
     """Return how many Chebyshev polynomials the products of a small space need along a line.
 
     The terms of e^{ix} = Σ_n (2 − δ_n0) i^n J_n(x) T_n from n on are near 2 (x/2)^n/n!. Products
@@ -73,11 +75,14 @@ def term_count(phases: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) 
         |x| of all blocks from the middle of the line to its end, radians.
     sizes : (b,) array
         Their norms, eV, as a sum over the blocks of an atom.
+    left_out : float
+        What the others may add to products of H V with itself, eV². Terms of different blocks are
+        taken to add up, while most cancel: products of vectors are a thousand times better.
 
     Returns
     -------
     int
-        As many as leave less than 1e-9 eV² of the products out.
+        As many as leave no more out.
     """
     moments = [float(sizes.sum())]
     count = 0
@@ -85,29 +90,8 @@ def term_count(phases: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]) 
         count += 1
         moments.append(float(sizes @ phases**count))
         both = sum(math.comb(count, n) * moments[n] * moments[count - n] for n in range(count + 1))
-        if 2 * both / (2**count * math.factorial(count)) < ACCURACY:
+        if 2 * both / (2**count * math.factorial(count)) <= left_out:
             return count
-
-
-def weighted(
-    weights: npt.NDArray[np.float64], matrices: npt.NDArray[np.complex128]
-) -> npt.NDArray[np.complex128]:
-    """Return a sum of complex arrays with real weights: half the work of complex ones.
-
-    Parameters
-    ----------
-    weights : (p,) array
-        Real.
-    matrices : (p, …) array
-        Complex, contiguous.
-
-    Returns
-    -------
-    (…) array
-        Σ weight × matrix.
-    """
-    rows = matrices.reshape(len(weights), -1).view(float)
-    return np.asarray((weights @ rows).view(complex).reshape(matrices.shape[1:]))
 
 
 class GramSeries:

@@ -20,7 +20,7 @@ from moireio.spectrum.anchors.levels import InterpolatedLevels
 from moireio.spectrum.anchors.margins import bands_within, movement, shared_margins, trimmed
 from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.numbering import BandNumbers
-from moireio.spectrum.anchors.patches import SPARE, chosen_patches, folded
+from moireio.spectrum.anchors.patches import LEFT_OUT, chosen_patches, folded
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.proofs import LevelCounts
 from moireio.spectrum.anchors.reduced import Grams, RitzLevels
@@ -28,7 +28,6 @@ from moireio.spectrum.anchors.regions import Region, Scales
 from moireio.spectrum.anchors.settings import ANCHOR_SHARE, SAFETY
 from moireio.spectrum.anchors.space import WORST, AnchorSpace
 
-NEAR = 1e-9  # Å⁻¹: the same k point
 PROVEN = 2e-3  # eV beyond the wanted levels within which none may be missing, at least
 
 
@@ -87,7 +86,7 @@ class AnchoredLevels:
     spread : (nk, 3) array
         The k points, Å⁻¹.
     ratio : float
-        Norm of the residuals in S⁻¹, as a multiple of the plain norm, where it was measured.
+        Norm of the residuals in S⁻¹, as a multiple of the plain norm; the largest one measured.
     check : float
         Largest difference of residuals by interpolation and by true products, eV.
     """
@@ -114,12 +113,15 @@ class AnchoredLevels:
     def __post_init__(self) -> None:
         count = self.wanted[1] - self.wanted[0] + 1
         self._unseen: npt.NDArray | None = None
+        self._ratios, self._measured = np.ones(len(self.k)), set[int]()
         self.counts = LevelCounts(self.count)
         self._bounded: dict[int, tuple[tuple[float, ...], RitzLevels, npt.NDArray]] = {}
         self.energies = np.full((len(self.k), count), np.nan)
         self.bounds = np.full((len(self.k), count), np.inf)
         given = self.k
-        self.k, self.patches = chosen_patches(given, self.reciprocal, self.pbc, self.products.turns)
+        self.k, self.patches = chosen_patches(
+            given, self.reciprocal, self.pbc, self.products.turns, self.tolerance
+        )
         if self.k is not given:
             places = [folded(a.k[None], self.reciprocal, self.pbc)[0] for a in self.others]
             moves = zip(self.others, places, strict=True)
@@ -208,7 +210,7 @@ class AnchoredLevels:
         places = [anchor.k for anchor in anchors]
         return movement(k, lines, places, self.reciprocal, self.space.velocity)
 
-    def _scales(self) -> Scales:
+    def scales(self) -> Scales:
         """Return the window of energies, and the width of residuals."""
         anchors, size = self.all_anchors(), self.products.n_orbitals
         return Scales.of(anchors, self.wanted, size, self.is_plane)
@@ -229,11 +231,10 @@ class AnchoredLevels:
             low, high = self._unseen[:, point]
             if not low < middle[0] <= middle[-1] < high:
                 return None
-            return self._inside(float(low), float(high))
-        found = self._nearest_known(self.k[point], middle)
-        return None if found is None else self._inside(*found)
+            return float(low), float(high)
+        return self.nearest_known(self.k[point], middle)
 
-    def _nearest_known(self, k: npt.NDArray, energies: npt.NDArray) -> tuple[float, float] | None:
+    def nearest_known(self, k: npt.NDArray, energies: npt.NDArray) -> tuple[float, float] | None:
         """Return energies around some levels at a k where no anchor leaves a level out."""
         anchors = self.all_anchors()
         places = np.array([anchor.k for anchor in anchors])
@@ -243,46 +244,12 @@ class AnchoredLevels:
 
     def _inside(self, low: float, high: float) -> tuple[float, float]:
         """Return the part of a range of energies inside the window, where levels are looked for."""
-        scales = self._scales() if self._unseen is None else self.found.scales
+        scales = self.scales() if self._unseen is None else self.found.scales
         (lowest, highest), width = scales.window, scales.width
         return max(low, lowest - width), min(high, highest + width)
 
-    def _expected(self, k: npt.NDArray) -> npt.NDArray[np.float64]:
-        """Return about the energies that are wanted at a k, between those of the next anchors."""
-        anchors = self.all_anchors()
-        away = [float(np.linalg.norm((a.k - k) @ self.reciprocal)) for a in anchors]
-        near = np.argsort(away)[:2]
-        begin, count = self.wanted[0], self.wanted[1] - self.wanted[0] + 1
-        energies = [anchors[n].energies[begin - anchors[n].first :][:count] for n in near]
-        return np.average(energies, axis=0, weights=[1 / max(away[n], NEAR) for n in near])
-
     def _project(self, k: npt.NDArray) -> Grams:
-        return self.space.project(k, self._scales().centre)
-
-    def bound_at(
-        self, k: npt.NDArray, before: npt.NDArray | None = None
-    ) -> tuple[float, RitzLevels | None, slice]:
-        """Return about the largest bound at a k, the levels that were found, and those wanted.
-
-        Without energies of the wanted levels from before they are those closest to the two anchors
-        next to k, on average.
-        """
-        count = self.wanted[1] - self.wanted[0] + 1
-        target = self._expected(k) if before is None else before
-        unknown = np.inf, None, slice(0)
-        if self._nearest_known(k, target) is None:  # about the same energies: no need to look
-            return unknown
-        levels = self.space.levels(k, self._scales())
-        if len(levels) < count:
-            return unknown
-        shifts = range(len(levels) - count + 1)
-        start = min(shifts, key=lambda s: np.abs(levels.energies[s : s + count] - target).sum())
-        part = slice(start, start + count)
-        known = self._nearest_known(k, levels.energies[part])
-        if known is None:
-            return unknown
-        bounds = self._bounds_between(levels, part, self._inside(*known), SAFETY * self.tolerance)
-        return float(bounds[part].max()), levels, part
+        return self.space.project(k, self.scales().centre)
 
     def _bounds_of(
         self, point: int, levels: RitzLevels, part: slice, enough: float = 0.0
@@ -291,23 +258,48 @@ class AnchoredLevels:
         known = self._known(point, levels, part)
         if known is None:
             return np.full(len(levels), np.inf)
-        return self._bounds_between(levels, part, known, enough)
+        return self.bounds_between(levels, part, known, self._ratios[point], enough)
 
-    def _bounds_between(
-        self, levels: RitzLevels, part: slice, known: tuple[float, float], enough: float
+    def bounds_between(
+        self,
+        levels: RitzLevels,
+        part: slice,
+        known: tuple[float, float],
+        ratio: float,
+        enough: float = 0.0,
     ) -> npt.NDArray[np.float64]:
-        """Return bounds on the errors of levels from where to where none is missing."""
-        products = self.ratio**2 * levels.enlarged(self.check)
+        """Return bounds on the errors of levels.
+
+        Parameters
+        ----------
+        levels : RitzLevels
+            Found at a k point.
+        part : slice
+            Those that are wanted.
+        known : tuple of two float
+            Energies between which no level is missing, eV.
+        ratio : float
+            Norm of their residuals in S⁻¹, as a multiple of the plain norm.
+        enough : float
+            Bound below which no smaller one is looked for, eV.
+
+        Returns
+        -------
+        (c,) array
+            eV.
+        """
+        low, high = self._inside(*known)
+        products = ratio**2 * levels.enlarged(self.check)
         rounding = self.space.rounding
-        bounds = quadratic_bounds(levels.energies, products, part, known, enough - rounding)
+        bounds = quadratic_bounds(levels.energies, products, part, (low, high), enough - rounding)
         return bounds + rounding
 
     def _terms(self, half: npt.NDArray) -> int:
-        return term_count(*self.products.turns(half)) + SPARE
+        return term_count(*self.products.turns(half), LEFT_OUT * self.tolerance)
 
     def interpolate(self) -> None:
         """Find the small matrices as functions of k, the levels at all k points, and numbers."""
-        scales = self._scales()
+        scales = self.scales()
         regions: list[Region] = []
         for patch, nodes in self.patches:
             region = Region.of(GramSeries(patch, nodes, self._project), scales, self.threads)
@@ -343,7 +335,7 @@ class AnchoredLevels:
     def _kept_bounds(self, point: int, levels: RitzLevels, part: slice) -> npt.NDArray[np.float64]:
         """Return bounds on the errors of the wanted levels, those from before where they hold."""
         assert self._unseen is not None
-        seen = self.check, self.space.rounding, self.ratio
+        seen = self.check, self.space.rounding, self._ratios[point]
         given = (id(levels), part.start, *self._unseen[:, point], *seen)
         if point not in self._bounded or self._bounded[point][0] != given:
             bounds = self._bounds_of(point, levels, part, self.tolerance)[part]
@@ -352,28 +344,57 @@ class AnchoredLevels:
 
     def verify(self) -> None:
         """Compare residuals by interpolation with true ones, and measure their norm in S⁻¹."""
-        worst: dict[GramSeries, tuple[float, int, npt.NDArray]] = {}
-        for region in self.found.regions:
-            points = [
-                p
-                for p in region.patch.points.tolist()
-                if p not in self.anchors and self.numbers.part(p) is not None
-            ]
-            if not points:
+        self._measured.clear()
+        for line in {id(region.whole): region.whole for region in self.found.regions}.values():
+            numbers = [n for n, r in enumerate(self.found.regions) if r.whole is line]
+            worst = [self._worst_of(number) for number in numbers]
+            points = [point for point in worst if point is not None]
+            residuals = {point: self._true_residuals(point) for point in points}
+            if not points or self.products.orthogonal:
                 continue
-            point = max(points, key=self._largest_residual)
-            part = self.numbers.part(point)
-            assert part is not None
-            levels = self.found.at[point].part(part)
-            residuals = self.space.residuals(self.k[point], levels, self._vectors(point))
-            norms = np.linalg.norm(residuals, axis=0)
-            self.check = max(self.check, float(np.abs(norms - levels.residuals).max()))
-            if region.whole not in worst or norms.max() > worst[region.whole][0]:
-                largest = residuals[:, np.argsort(-norms)[:WORST]]
-                worst[region.whole] = float(norms.max()), point, largest
-        if not self.products.orthogonal:
-            for _, point, residuals in worst.values():
-                self.ratio = max(self.ratio, norm_ratio(self.products, self.k[point], residuals))
+            chosen = max(points, key=lambda p: np.linalg.norm(residuals[p], axis=0).max())
+            ratio = self._ratio_of(chosen, residuals[chosen])
+            for number in numbers:
+                self._ratios[self.found.regions[number].patch.points] = ratio
+            self._measured.add(self.found.region_of[chosen])
+
+    def _worst_of(self, number: int) -> int | None:
+        """Return the k point of a region, by its number, with the largest residual."""
+        region = self.found.regions[number]
+        points = [
+            p
+            for p in region.patch.points.tolist()
+            if p not in self.anchors and self.numbers.part(p) is not None
+        ]
+        return max(points, key=self._largest_residual, default=None)
+
+    def _true_residuals(self, point: int) -> npt.NDArray[np.complex128]:
+        """Return the residuals of the wanted levels at a k point; note how far others are off."""
+        levels = self.found.at[point].part(self.numbers.part(point))
+        residuals = self.space.residuals(self.k[point], levels, self._vectors(point))
+        norms = np.linalg.norm(residuals, axis=0)
+        self.check = max(self.check, float(np.abs(norms - levels.residuals).max()))
+        return residuals
+
+    def _ratio_of(self, point: int, residuals: npt.NDArray) -> float:
+        """Return the norm in S⁻¹ of the largest residuals, as a multiple of the plain norm."""
+        largest = np.argsort(-np.linalg.norm(residuals, axis=0))[:WORST]
+        ratio = norm_ratio(self.products, self.k[point], residuals[:, largest])
+        self.ratio = max(self.ratio, ratio)
+        return ratio
+
+    def _measure_failing(self) -> None:
+        """Measure the norm of residuals in S⁻¹ in all regions with k points that fail."""
+        numbers = {self.found.region_of[p] for p in self.failing() if p in self.found.region_of}
+        new = [] if self.products.orthogonal else sorted(numbers - self._measured)
+        for number in new:
+            point = self._worst_of(number)
+            if point is not None:
+                ratio = self._ratio_of(point, self._true_residuals(point))
+                self._ratios[self.found.regions[number].patch.points] = ratio
+        self._measured |= numbers
+        if new:
+            self.bound()
 
     def _largest_residual(self, point: int) -> float:
         return float(self.found.at[point].residuals[self.numbers.part(point)].max())
@@ -382,8 +403,17 @@ class AnchoredLevels:
         """Find the vectors of least residual where Ritz vectors, spoiled by ghosts, do not do."""
         for finding in (self.found.polish, self.numbers.renew):
             numbered = [p for p in self.failing() if self.numbers.part(p) is not None]
-            finding([p for p in numbered if not (self.is_plane and self.lacks_only_proof(p))])
+            if self.is_plane:
+                finding([p for p in numbered if not self.lacks_only_proof(p)])
+            elif numbered and finding == self.numbers.renew:
+                # levels get lost where others that are spoiled lie between
+                finding(sorted(self.found.at))
+                if self.numbers.torn:
+                    self.numbers.spread(self.anchors, self.others)
+            else:
+                finding(numbered)
             self.bound()
+        self._measure_failing()
 
     def _solved(self, point: int) -> tuple[npt.NDArray[np.float64], npt.NDArray]:
         """Return the energies and states of an anchor that are wanted."""
@@ -468,8 +498,8 @@ class AnchoredLevels:
         part = self.numbers.part(point)
         if part is None:
             return np.inf
-        window = self.found.scales.window
-        bounds = self._bounds_between(self.found.at[point], part, window, self.tolerance)
+        known, ratio = (-np.inf, np.inf), self._ratios[point]
+        bounds = self.bounds_between(self.found.at[point], part, known, ratio, self.tolerance)
         return float(bounds[part].max())
 
     def lacks_only_proof(self, point: int) -> bool:

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh, qr, svd
 
-from moireio.spectrum.anchors.interpolation import GramSeries, Patch, weighted
+from moireio.spectrum.anchors.basis import weighted
+from moireio.spectrum.anchors.interpolation import GramSeries, Patch
 from moireio.spectrum.anchors.nodes import ChebyshevNodes
 from moireio.spectrum.anchors.reduced import Grams
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from moireio.spectrum.anchors.products import BlochProducts
 
 STEPS = 200  # of conjugate gradients
-ACCURACY = 1e-2  # of the norm
+ACCURACY = 3e-2  # of the largest norm
 
 
 def norm_ratio(
@@ -29,24 +29,24 @@ def norm_ratio(
     Returns
     -------
     float
-        By conjugate gradients on S x = r, to a percent.
+        By conjugate gradients on S x = r in single precision, to some three percent.
     """
     plain = np.einsum("ij,ij->j", residuals.conj(), residuals).real
     if not len(plain) or plain.max() == 0:
         return 1.0
-    r = residuals / np.sqrt(np.maximum(plain, 1e-300))
+    r = (residuals / np.sqrt(np.maximum(plain, 1e-300))).astype(np.complex64)
     direction, old = r.copy(), np.einsum("ij,ij->j", r.conj(), r).real
     total = np.zeros(len(old))  # r†S⁻¹r = Σ |r_n|² α_n
     for _ in range(STEPS):
         product = products.overlap(k, direction)
         curvature = np.einsum("ij,ij->j", direction.conj(), product).real
-        step = np.where(curvature > 0, old / np.maximum(curvature, 1e-300), 0)
+        step = np.where(curvature > 0, old / np.maximum(curvature, 1e-30), 0)
         gain = step * old
         total += gain
-        if (gain <= ACCURACY * total / 10).all():
+        if gain.max() <= ACCURACY * total.max() / 10:
             break
         r = r - step * product
         new = np.einsum("ij,ij->j", r.conj(), r).real
-        direction = r + direction * (new / np.maximum(old, 1e-300))
+        direction = r + direction * (new / np.maximum(old, 1e-30))
         old = new
     return float(np.sqrt(total.max()))

@@ -8,10 +8,11 @@ import numpy.typing as npt
 from moireio.spectrum.anchors.completeness import directions
 from moireio.spectrum.anchors.interpolation import Patch, term_count
 from moireio.spectrum.anchors.nodes import ChebyshevNodes, Nodes, PlaneNodes
+from moireio.spectrum.anchors.settings import TOLERANCE
 
 STRAIGHT = 1e-7  # distance from a line, fractional coordinates
 FEWEST = 4  # points of a line
-SPARE = 1  # nodes of a line more than the estimate
+LEFT_OUT = 0.001  # of products with H and S, eV, as a share of the tolerance
 ANCHOR = 10  # products with H and S that take as long as an anchor, about
 OF_PLANE, OF_LINE = 6, 4  # anchors, about; a line that begins where another ended needs one
 WIDER = 2  # the space of a plane is larger than that of a line, about
@@ -121,6 +122,7 @@ def chosen_patches(
     reciprocal: npt.NDArray,
     pbc: npt.NDArray[np.bool_],
     turns: Callable[[npt.NDArray], tuple[npt.NDArray, npt.NDArray]],
+    tolerance: float = TOLERANCE,
 ) -> tuple[npt.NDArray[np.float64], list[tuple[Patch, Nodes]]]:
     """Return lines or a plane with their nodes, whichever takes less time.
 
@@ -134,6 +136,8 @@ def chosen_patches(
         Periodic axes.
     turns : callable
         Returns the phases along a line in k space (see `BlochProducts.turns`).
+    tolerance : float
+        Largest bound on the error of an energy, eV.
 
     Returns
     -------
@@ -143,14 +147,18 @@ def chosen_patches(
         With the nodes of each.
     """
     lines = straight_lines(k)
-    counts = [term_count(*turns(line.axes[0])) + SPARE for line in lines]
+
+    def terms_of(half: npt.NDArray) -> int:
+        return term_count(*turns(half), LEFT_OUT * tolerance)
+
+    counts = [terms_of(line.axes[0]) for line in lines]
     rest = len(k) - sum(len(line.points) for line in lines)
     anchors = sum(1 if _joined(k, line) else OF_LINE for line in lines)
     cost = sum(counts) + ANCHOR * (anchors + rest)
     moved = folded(k, reciprocal, pbc)
     if cost > ANCHOR * OF_PLANE and (whole := plane(moved, reciprocal)) is not None:
         assert whole.corners is not None
-        terms = max(term_count(*turns(corner @ whole.axes)) for corner in whole.corners)
+        terms = max(terms_of(corner @ whole.axes) for corner in whole.corners)
         nodes = terms * (terms + 1) // 2
         if WIDER * nodes + ANCHOR * OF_PLANE < cost:
             return moved, [(whole, PlaneNodes(whole.corners, terms - 1))]

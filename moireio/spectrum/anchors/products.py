@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROWS = 250  # of a cluster, about: with more of them matrices are emptier, with fewer too flat
 TURNS = 500  # steps of the table of phases
-COLUMNS = 128  # vectors that are treated at once, complex: what they need stays in the cache
+COLUMNS = 96
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class _Cluster:
     rows : (r,) array of int
         Their indices in the whole matrix.
     columns : (c,) array of int
-        Rows of the vectors that they need.
+        Rows of the vectors that they need, those of the same cell first.
     cells : (c, 3) array of int
         The cell of each column.
     matrices : list of (r, c) array
@@ -47,6 +47,12 @@ class _Cluster:
     cells: npt.NDArray[np.integer]
     matrices: list[npt.NDArray]
     errors: list[float]
+
+    @property
+    def inside(self) -> int:
+        """How many columns are in the same cell."""
+        outside = np.flatnonzero(self.cells.any(axis=1))
+        return int(outside[0]) if len(outside) else len(self.columns)
 
 
 class BlochProducts:
@@ -201,18 +207,18 @@ class BlochProducts:
         Returns
         -------
         h, s : (n, m) arrays
-            The products, H in eV; of type `kind` where they are in single precision.
+            The products, H in eV.
         """
-        kind = self.kind if single else np.complex128
+        kind = np.complex64 if single else np.complex128
         h = np.empty(vectors.shape, kind)
         s = vectors if self.orthogonal else np.empty(vectors.shape, kind)
 
         def put(cluster: _Cluster, part: slice, product: npt.NDArray) -> None:
             size = len(cluster.rows)
             below = vectors[cluster.rows, part] if self.orthogonal else product[size:]
-            h[cluster.rows, part] = product[:size] - energy * below
             if not self.orthogonal:
                 s[cluster.rows, part] = below
+            h[cluster.rows, part] = product[:size] - energy * below
 
         self._multiply(k, vectors, put, single=single)
         return h, s
@@ -274,28 +280,36 @@ class BlochProducts:
         k = np.asarray(k, dtype=float)
         real = np.dtype(np.float32 if single else np.float64)
         kind = np.dtype(f"c{2 * real.itemsize}") if positions or np.iscomplexobj(vectors) else real
-        phase = self.phases(k) if positions else np.ones(self.n_orbitals, kind)
-        turned = np.ascontiguousarray(phase[:, None] * vectors if positions else vectors, kind)
+        phase = (self.phases(k) if positions else np.ones(self.n_orbitals)).astype(kind)
+        begins = range(0, vectors.shape[1], COLUMNS)
+        parts = [slice(begin, begin + COLUMNS) for begin in begins]
+
+        def turn(part: slice) -> npt.NDArray:
+            given = np.ascontiguousarray(vectors[:, part], kind)
+            return phase[:, None] * given if positions else given
 
         def work(cluster: _Cluster) -> None:
             chosen = cluster.matrices[1:] if only_overlap else cluster.matrices
             numbers = [kind if np.iscomplexobj(m) else real for m in chosen]
             chosen = [m.astype(n, copy=False) for m, n in zip(chosen, numbers, strict=True)]
-            outside = np.flatnonzero(cluster.cells.any(axis=1))
-            factor = np.exp(2j * np.pi * (cluster.cells[outside] @ k))[:, None]
+            size, inside = len(cluster.rows), cluster.inside
+            factor = np.exp(2j * np.pi * (cluster.cells[inside:] @ k))[:, None]
             factor = (factor if kind != real else np.rint(factor.real)).astype(kind)
             back = np.tile(phase[cluster.rows].conj(), len(chosen))[:, None]
-            for begin in range(0, vectors.shape[1], COLUMNS):
-                part = slice(begin, begin + COLUMNS)
-                gathered = turned[cluster.columns, part]
-                gathered[outside] *= factor
+            for part, rows in zip(parts, turned, strict=True):
+                gathered = rows.take(cluster.columns, axis=0, mode="clip")
+                gathered[inside:] *= factor
+                product = np.empty((len(chosen) * size, rows.shape[1]), kind)
                 # of real matrices, real and imaginary parts of vectors are columns of their own
-                products = [
-                    (m @ gathered.view(n)).view(kind) for m, n in zip(chosen, numbers, strict=True)
-                ]
-                put(cluster, part, back * np.concatenate(products))
+                for place, (matrix, number) in enumerate(zip(chosen, numbers, strict=True)):
+                    own = product[place * size : (place + 1) * size]
+                    np.matmul(matrix, gathered.view(number), out=own.view(number))
+                if positions:
+                    product *= back
+                put(cluster, part, product)
 
         with blas_threads(1), ThreadPoolExecutor(self._threads) as pool:
+            turned = list(pool.map(turn, parts))
             for _ in pool.map(work, self._clusters):
                 pass
 
@@ -419,6 +433,8 @@ def _cluster(
         ]
         ends = np.concatenate([ends, *found])
     unique, inverse = np.unique(ends, axis=0, return_inverse=True)
+    order = np.argsort(unique[:, 1:].any(axis=1), kind="stable")
+    unique, inverse = unique[order], np.argsort(order)[inverse.ravel()]
     width = sizes[unique[:, 0]]
     first = np.concatenate([[0], np.cumsum(width)])
     within = np.arange(first[-1]) - np.repeat(first[:-1], width)

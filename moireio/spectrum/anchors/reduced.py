@@ -13,11 +13,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh, svd
-from scipy.linalg.blas import zherk
 from scipy.linalg.lapack import zposv
 
 from moireio.runtime.threads import blas_threads
-from moireio.spectrum.anchors.basis import slabs
+from moireio.spectrum.anchors.basis import slabs, weighted
 
 COLUMNS = 48  # of the blocks of Hermitian products
 JOINED = 0.05  # singular value, of unit vectors, below which a direction counts as known
@@ -82,9 +81,9 @@ class Grams:
                     continue
                 total[0] += _half(vc, wr)
                 total[1] += _half(vc, yr)
-                total[2] += _square(wr)
+                total[2] += _half(wr.conj().T, wr)
                 total[3] += wr.conj().T @ yr
-                total[4] += _square(yr)
+                total[4] += _half(yr.conj().T, yr)
             return total
 
         with blas_threads(1), ThreadPoolExecutor(threads) as pool:
@@ -149,12 +148,6 @@ class RitzLevels:
         return len(self.energies)
 
 
-def _square(a: npt.NDArray) -> npt.NDArray:
-    """Return a†a, its upper triangle."""
-    # BLAS reads columns: of the transpose it takes what is, conjugated, the lower triangle of a†a
-    return zherk(1.0, a.T, lower=True).T
-
-
 def _add_columns(
     total: npt.NDArray, v: npt.NDArray, w: npt.NDArray, y: npt.NDArray, first: int
 ) -> None:
@@ -166,12 +159,22 @@ def _add_columns(
 
 
 def _half(a: npt.NDArray, b: npt.NDArray) -> npt.NDArray:
-    """Return ab, where that is Hermitian: its upper triangle, by blocks of columns."""
-    size = len(a)
-    out = np.zeros((size, size), np.result_type(a, b))
-    ends = np.linspace(0, size, max(size // COLUMNS, 1) + 1).astype(int)
-    for begin, end in pairwise(ends):
-        out[:end, begin:end] = a[:end] @ b[:, begin:end]
+    """Return ab, where that is Hermitian: its upper triangle, and what is below it in blocks.
+
+    SciPy's zherk keeps other threads waiting.
+    """
+    out = np.zeros((len(a), len(a)), np.result_type(a, b))
+
+    def fill(begin: int, end: int) -> None:
+        if end - begin <= COLUMNS:
+            out[begin:end, begin:end] = a[begin:end] @ b[:, begin:end]
+            return
+        middle = (begin + end) // 2
+        out[begin:middle, middle:end] = a[begin:middle] @ b[:, middle:end]
+        fill(begin, middle)
+        fill(middle, end)
+
+    fill(0, len(a))
     return out
 
 
@@ -282,12 +285,11 @@ def _least(
     # better one would swallow the other
     floors = np.clip(squares, 1e-15 * np.linalg.norm(ww), (width / 4) ** 2)
     powers = np.stack([np.ones(len(energies)), -energies, energies**2, floors], axis=1)
-    squared = np.tensordot(powers, np.stack([ww, cross, yy, s]), axes=1)
-    right = s @ x
+    right, parts = s @ x, np.stack([ww, cross, yy, s])
     out = np.empty(x.shape, complex)
-    for n, matrix in enumerate(squared):
+    for n, own in enumerate(powers):
         # LAPACK reads columns: the transpose, of which the conjugate solution is wanted
-        _, solution, info = zposv(matrix.T, right[:, n].conj(), overwrite_a=True)
+        _, solution, info = zposv(weighted(own, parts).T, right[:, n].conj(), overwrite_a=True)
         out[:, n] = solution.conj() if info == 0 else x[:, n]
     return out / np.linalg.norm(out, axis=0)
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 LARGEST = 0.1  # radius, fractional coordinates
 STEP = 0.7  # from one radius to the next smaller one
 SMALLEST = 1e-3
+LEFT_OUT = 1e-9  # of products of H V with itself, eV²
 SHARE = 0.1  # of the tolerance, that the basis may take, and the polynomials
 LIFTING = 0.1, 1.0  # eV, at least and at most; what is no state lies above by its leak² over this
 NODES = {1: 24, 2: 12, 3: 8}  # of the polynomials along each axis, by dimension
@@ -326,7 +327,7 @@ class _Making:
             For the basis, which is reduced to what the bands need.
         """
         square = self._square(self.radius)
-        counts = tuple(term_count(*self.products.turns(axis)) + 1 for axis in square.axes)
+        counts = tuple(term_count(*self.products.turns(axis), LEFT_OUT) + 1 for axis in square.axes)
         series = GramSeries(square, ChebyshevNodes(counts), self._project)
         vectors = self._needed(series)
         series, self.basis = series.inside(vectors), self.basis @ vectors

@@ -5,17 +5,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from moireio.spectrum.anchors.method import NEAR, AnchoredLevels
+from moireio.spectrum.anchors.method import AnchoredLevels
 from moireio.spectrum.anchors.patches import nearest_node
 from moireio.spectrum.anchors.settings import SAFETY
+from moireio.spectrum.anchors.trials import CAREFUL, NEAR, Trials
 
-# By which a correction must lessen bounds for another one: at a k point, and on a line; at how many
-# k points of a line at once, and how far apart there
-GAINED, GAINED_OF_LINE, AT_ONCE, APART = 4, 2, 4, 0.12
+# By which a correction must lessen residuals at a k point, and bounds on a line, for another one;
+# at how many k points of a line at once, and how far apart there
+GAINED, GAINED_OF_LINE, AT_ONCE, APART = 2, 2, 4, 0.12
 FAR_OFF = 500  # bounds, in tolerances, from which on an anchor takes less time than corrections
 LEAST_OF_LINE, LEAST = 2, 3  # anchors
-# k points farthest from all anchors: at so many it is decided whether one more is needed, and where
-TESTED, COMPARED = 2, 3
+# k points farthest from all anchors, at which it is decided whether one more is needed, and where
+TESTED, TESTED_OF_PLANE, COMPARED = 3, 2, 3
 
 
 class AnchorSearch:
@@ -29,6 +30,7 @@ class AnchorSearch:
 
     def __init__(self, levels: AnchoredLevels) -> None:
         self.levels = levels
+        self._trials = Trials(levels)
         self._corrected = np.inf  # largest bound before the last corrections
 
     def _tested(self, point: int) -> float:
@@ -39,13 +41,13 @@ class AnchorSearch:
         """
         own = self.levels
         k = nearest_node(own.patches, own.k[point], own.reciprocal)
-        value, levels, part = own.bound_at(k)
-        while SAFETY * own.tolerance < value <= FAR_OFF * own.tolerance:
-            before = value
-            if levels is None or own.is_plane or not own.space.correct([(k, levels, part)]):
+        value, levels, part = self._trials.bound_at(k)
+        while CAREFUL * own.tolerance < value <= FAR_OFF * own.tolerance and levels is not None:
+            before = levels.residuals[part].max()
+            if own.is_plane or not own.space.correct([(k, levels, part)]):
                 break
-            value, levels, part = own.bound_at(k, levels.energies[part])
-            if value > before / GAINED:
+            value, levels, part = self._trials.bound_at(k, levels.energies[part])
+            if levels is None or levels.residuals[part].max() > before / GAINED:
                 break
         return value
 
@@ -71,7 +73,8 @@ class AnchorSearch:
         while len(own.anchors) < own.most:
             worst = -1.0, -1
             for number, point in enumerate(self._apart(range(len(own.k)), COMPARED)):
-                if number == TESTED and worst[0] <= SAFETY * own.tolerance:
+                tested = TESTED_OF_PLANE if own.is_plane else TESTED
+                if number == tested and worst[0] <= SAFETY * own.tolerance:
                     break
                 worst = max(worst, (self._tested(point), point))
                 if worst[0] > FAR_OFF * own.tolerance:
@@ -103,7 +106,7 @@ class AnchorSearch:
             distance = np.minimum(distance, away)
         return found
 
-    def _correct(self) -> bool:
+    def _correct(self, few: int) -> bool:
         """Add what levels lack where bounds are largest; return False where that is of no use."""
         own = self.levels
         if own.is_plane:
@@ -111,7 +114,8 @@ class AnchorSearch:
         values = {point: self._bound(point) for point in own.failing()}
         failing = [point for point, value in values.items() if value > own.tolerance]
         largest = max((values[point] for point in failing), default=np.inf)
-        if not largest < min(self._corrected / GAINED_OF_LINE, np.inf):
+        # a few are solved in less time than all levels are found anew
+        if len(failing) <= few or not largest < min(self._corrected / GAINED_OF_LINE, np.inf):
             return False
         self._corrected = largest
         chosen: list[int] = []
@@ -130,9 +134,10 @@ class AnchorSearch:
 
     def _bound(self, point: int) -> float:
         """Return the largest bound; as if no level were missing where counts can show that."""
-        own, value = self.levels, float(self.levels.bounds[point].max())
-        unknown = own.counts.are_possible and not np.isfinite(value)
-        return own.bound_if_complete(point) if unknown else value
+        own = self.levels
+        if own.counts.are_possible and point not in own.counts.refuted:
+            return own.bound_if_complete(point)
+        return float(own.bounds[point].max())
 
     def _prove(self, lacking: Sequence[int]) -> bool:
         """Show that no level is missing where only that is lacking; return False if that fails."""
@@ -170,13 +175,12 @@ class AnchorSearch:
             own.verify()
             own.bound()
             own.improve()
-            # a few are solved in less time than all levels are found anew
-            if len(own.failing()) > few and self._correct():
+            if self._correct(few):
                 continue
             yield
             while len(failing := own.failing()) > few and len(own.anchors) < own.most:
                 lacking = [p for p in failing if own.lacks_only_proof(p)]
-                if len(lacking) == len(failing) and self._prove(lacking):
+                if len(failing) - len(lacking) <= few and self._prove(lacking):
                     continue
                 # in a plane all products must be found again: several at a time, and without their
                 # states, where anchors have to show only that no level is missing

@@ -60,7 +60,8 @@ def test_rounded_matrices(spinor):
     assert given.rounding(5.0) == 0
     assert 0 < off < rounded.rounding(5.0) < 30 * off
     assert rounded(K, v, single=True)[0].dtype == np.complex64
-    assert given(K, v, single=True)[0].dtype == np.complex128
+    assert given(K, v, single=True)[0].dtype == np.complex64
+    assert given(K, v)[0].dtype == np.complex128
     near = rounded.overlap(K, v.astype(np.complex64))
     assert near.dtype == np.complex64
     assert np.abs(near - given.overlap(K, v)).max() < 1e-5
