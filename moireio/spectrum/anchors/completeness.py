@@ -146,7 +146,7 @@ def nearest_unseen(
     edges: Mapping[int, Sequence[tuple[float, int]]],
     lost: Callable[[int, int], float],
     speed: float,
-) -> tuple[npt.NDArray[np.float64], dict[int, tuple[int, int]]]:
+) -> npt.NDArray[np.float64]:
     """Return, for many k points, the energy from which on levels may have been left out.
 
     Parameters
@@ -165,23 +165,18 @@ def nearest_unseen(
 
     Returns
     -------
-    energies : (nk,) array
+    (nk,) array
         eV; the largest that a way from an anchor gives, −∞ where there is none.
-    losses : dict of int to (int, int)
-        By k point, the step on that way where the level was lost that may be at that energy.
     """
     found = np.full(len(places), -np.inf)
-    losses: dict[int, tuple[int, int]] = {}
 
-    def step(
-        place: npt.NDArray, energy: float, there: int, loss: tuple[int, int] | None
-    ) -> tuple[float, int, int]:
-        ways.append((place, energy, loss))
+    def step(place: npt.NDArray, energy: float, there: int) -> tuple[float, int, int]:
+        ways.append((place, energy))
         value = energy - speed * float(np.linalg.norm(places[there] - place))
         return -value, there, len(ways) - 1
 
-    ways: list[tuple[npt.NDArray, float, tuple[int, int] | None]] = []
-    queue = [step(place, energy, point, None) for point, place, energy in starts]
+    ways: list[tuple[npt.NDArray, float]] = []
+    queue = [step(place, energy, point) for point, place, energy in starts]
     heapq.heapify(queue)
     done: set[int] = set()
     while queue:
@@ -190,14 +185,12 @@ def nearest_unseen(
             continue
         done.add(here)
         found[here] = -value
-        if (loss := ways[way][2]) is not None:
-            losses[here] = loss
         for _, there in edges.get(here, ()):
             if there in done:
                 continue
-            place, energy, loss = ways[way]
+            place, energy = ways[way]
             least = lost(here, there)
             if least < -value:
-                place, energy, loss = places[here], least, (here, there)
-            heapq.heappush(queue, step(place, energy, there, loss))
-    return found, losses
+                place, energy = places[here], least
+            heapq.heappush(queue, step(place, energy, there))
+    return found

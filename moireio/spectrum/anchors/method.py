@@ -18,7 +18,6 @@ from moireio.spectrum.anchors.factors import AnchorFactors
 from moireio.spectrum.anchors.interpolation import GramSeries, Patch, term_count
 from moireio.spectrum.anchors.levels import InterpolatedLevels
 from moireio.spectrum.anchors.margins import bands_within, movement, shared_margins, trimmed
-from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.numbering import BandNumbers
 from moireio.spectrum.anchors.patches import LEFT_OUT, chosen_patches, folded
 from moireio.spectrum.anchors.products import BlochProducts
@@ -26,7 +25,8 @@ from moireio.spectrum.anchors.proofs import LevelCounts
 from moireio.spectrum.anchors.reduced import Grams, RitzLevels
 from moireio.spectrum.anchors.regions import Region, Scales
 from moireio.spectrum.anchors.settings import ANCHOR_SHARE, SAFETY
-from moireio.spectrum.anchors.space import WORST, AnchorSpace
+from moireio.spectrum.anchors.space import AnchorSpace
+from moireio.spectrum.anchors.true_residuals import TrueResiduals
 
 PROVEN = 2e-3  # eV beyond the wanted levels within which none may be missing, at least
 
@@ -85,10 +85,6 @@ class AnchoredLevels:
         Whether it is a plane.
     spread : (nk, 3) array
         The k points, Å⁻¹.
-    ratio : float
-        Norm of the residuals in S⁻¹, as a multiple of the plain norm; the largest one measured.
-    check : float
-        Largest difference of residuals by interpolation and by true products, eV.
     """
 
     products: BlochProducts
@@ -107,13 +103,10 @@ class AnchoredLevels:
     room: float = np.inf
     factors: AnchorFactors | None = None
     count: Callable[[int, float], int | None] | None = None
-    ratio: float = 1.0
-    check: float = 0.0
 
     def __post_init__(self) -> None:
         count = self.wanted[1] - self.wanted[0] + 1
         self._unseen: npt.NDArray | None = None
-        self._ratios, self._measured = np.ones(len(self.k)), set[int]()
         self.counts = LevelCounts(self.count)
         self._bounded: dict[int, tuple[tuple[float, ...], RitzLevels, npt.NDArray]] = {}
         self.energies = np.full((len(self.k), count), np.nan)
@@ -141,6 +134,12 @@ class AnchoredLevels:
             room=self.room,
             threads=self.threads,
         )
+        self._true = TrueResiduals(self.space, self.k)
+
+    @property
+    def ratio(self) -> float:
+        """Norm of residuals in S⁻¹, as a multiple of the plain norm; the largest one measured."""
+        return self._true.ratio
 
     def all_anchors(self) -> list[Anchor]:
         """Return all anchors, those at other k points first."""
@@ -234,8 +233,23 @@ class AnchoredLevels:
             return float(low), float(high)
         return self.nearest_known(self.k[point], middle)
 
-    def nearest_known(self, k: npt.NDArray, energies: npt.NDArray) -> tuple[float, float] | None:
-        """Return energies around some levels at a k where no anchor leaves a level out."""
+    def nearest_known(
+        self, k: npt.NDArray[np.float64], energies: npt.NDArray[np.float64]
+    ) -> tuple[float, float] | None:
+        """Return energies around some levels between which no anchor leaves a level out.
+
+        Parameters
+        ----------
+        k : (3,) array
+            Fractional coordinates.
+        energies : (c,) array
+            Those of the levels, eV, ascending.
+
+        Returns
+        -------
+        tuple of two float or None
+            eV; None where one of the levels may be missing.
+        """
         anchors = self.all_anchors()
         places = np.array([anchor.k for anchor in anchors])
         away = np.linalg.norm((places - k) @ self.reciprocal, axis=1)
@@ -258,7 +272,7 @@ class AnchoredLevels:
         known = self._known(point, levels, part)
         if known is None:
             return np.full(len(levels), np.inf)
-        return self.bounds_between(levels, part, known, self._ratios[point], enough)
+        return self.bounds_between(levels, part, known, self._true.ratios[point], enough)
 
     def bounds_between(
         self,
@@ -289,7 +303,7 @@ class AnchoredLevels:
             eV.
         """
         low, high = self._inside(*known)
-        products = ratio**2 * levels.enlarged(self.check)
+        products = ratio**2 * levels.enlarged(self._true.check)
         rounding = self.space.rounding
         bounds = quadratic_bounds(levels.energies, products, part, (low, high), enough - rounding)
         return bounds + rounding
@@ -335,7 +349,7 @@ class AnchoredLevels:
     def _kept_bounds(self, point: int, levels: RitzLevels, part: slice) -> npt.NDArray[np.float64]:
         """Return bounds on the errors of the wanted levels, those from before where they hold."""
         assert self._unseen is not None
-        seen = self.check, self.space.rounding, self._ratios[point]
+        seen = self._true.check, self.space.rounding, self._true.ratios[point]
         given = (id(levels), part.start, *self._unseen[:, point], *seen)
         if point not in self._bounded or self._bounded[point][0] != given:
             bounds = self._bounds_of(point, levels, part, self.tolerance)[part]
@@ -344,76 +358,23 @@ class AnchoredLevels:
 
     def verify(self) -> None:
         """Compare residuals by interpolation with true ones, and measure their norm in S⁻¹."""
-        self._measured.clear()
-        for line in {id(region.whole): region.whole for region in self.found.regions}.values():
-            numbers = [n for n, r in enumerate(self.found.regions) if r.whole is line]
-            worst = [self._worst_of(number) for number in numbers]
-            points = [point for point in worst if point is not None]
-            residuals = {point: self._true_residuals(point) for point in points}
-            if not points or self.products.orthogonal:
-                continue
-            chosen = max(points, key=lambda p: np.linalg.norm(residuals[p], axis=0).max())
-            ratio = self._ratio_of(chosen, residuals[chosen])
-            for number in numbers:
-                self._ratios[self.found.regions[number].patch.points] = ratio
-            self._measured.add(self.found.region_of[chosen])
-
-    def _worst_of(self, number: int) -> int | None:
-        """Return the k point of a region, by its number, with the largest residual."""
-        region = self.found.regions[number]
-        points = [
-            p
-            for p in region.patch.points.tolist()
-            if p not in self.anchors and self.numbers.part(p) is not None
-        ]
-        return max(points, key=self._largest_residual, default=None)
-
-    def _true_residuals(self, point: int) -> npt.NDArray[np.complex128]:
-        """Return the residuals of the wanted levels at a k point; note how far others are off."""
-        levels = self.found.at[point].part(self.numbers.part(point))
-        residuals = self.space.residuals(self.k[point], levels, self._vectors(point))
-        norms = np.linalg.norm(residuals, axis=0)
-        self.check = max(self.check, float(np.abs(norms - levels.residuals).max()))
-        return residuals
-
-    def _ratio_of(self, point: int, residuals: npt.NDArray) -> float:
-        """Return the norm in S⁻¹ of the largest residuals, as a multiple of the plain norm."""
-        largest = np.argsort(-np.linalg.norm(residuals, axis=0))[:WORST]
-        ratio = norm_ratio(self.products, self.k[point], residuals[:, largest])
-        self.ratio = max(self.ratio, ratio)
-        return ratio
-
-    def _measure_failing(self) -> None:
-        """Measure the norm of residuals in S⁻¹ in all regions with k points that fail."""
-        numbers = {self.found.region_of[p] for p in self.failing() if p in self.found.region_of}
-        new = [] if self.products.orthogonal else sorted(numbers - self._measured)
-        for number in new:
-            point = self._worst_of(number)
-            if point is not None:
-                ratio = self._ratio_of(point, self._true_residuals(point))
-                self._ratios[self.found.regions[number].patch.points] = ratio
-        self._measured |= numbers
-        if new:
-            self.bound()
-
-    def _largest_residual(self, point: int) -> float:
-        return float(self.found.at[point].residuals[self.numbers.part(point)].max())
+        self._true.begin(self.found, self.numbers, self.anchors)
 
     def improve(self) -> None:
         """Find the vectors of least residual where Ritz vectors, spoiled by ghosts, do not do."""
-        for finding in (self.found.polish, self.numbers.renew):
-            numbered = [p for p in self.failing() if self.numbers.part(p) is not None]
-            if self.is_plane:
-                finding([p for p in numbered if not self.lacks_only_proof(p)])
-            elif numbered and finding == self.numbers.renew:
-                # levels get lost where others that are spoiled lie between
-                finding(sorted(self.found.at))
-                if self.numbers.torn:
-                    self.numbers.spread(self.anchors, self.others)
-            else:
-                finding(numbered)
+        self.found.polish(self._to_improve())
+        self.bound()
+        self.numbers.renew(self._to_improve())
+        if self.numbers.torn and not self.is_plane:  # with levels that are better now
+            self.numbers.spread(self.anchors, self.others)
+        self.bound()
+        if self._true.measure(self.failing()):
             self.bound()
-        self._measure_failing()
+
+    def _to_improve(self) -> list[int]:
+        """Return the k points that fail, those of a plane that lack a proof only left out."""
+        points = [p for p in self.failing() if self.numbers.part(p) is not None]
+        return [p for p in points if not (self.is_plane and self.lacks_only_proof(p))]
 
     def _solved(self, point: int) -> tuple[npt.NDArray[np.float64], npt.NDArray]:
         """Return the energies and states of an anchor that are wanted."""
@@ -498,7 +459,7 @@ class AnchoredLevels:
         part = self.numbers.part(point)
         if part is None:
             return np.inf
-        known, ratio = (-np.inf, np.inf), self._ratios[point]
+        known, ratio = (-np.inf, np.inf), self._true.ratios[point]
         bounds = self.bounds_between(self.found.at[point], part, known, ratio, self.tolerance)
         return float(bounds[part].max())
 

@@ -51,7 +51,6 @@ class BandNumbers:
         self._root: dict[int, int] = {}
         self._places: dict[int, Place] = {}
         self._lost: dict[tuple[int, int], tuple[tuple[RitzLevels, ...], npt.NDArray]] = {}
-        self._losses: list[dict[int, tuple[int, int]]] = [{}, {}]
         self.torn: list[int] = []
 
     def part(self, point: int) -> slice | None:
@@ -326,8 +325,7 @@ class BandNumbers:
             def next_lost(here: int, there: int) -> float:
                 return nearest_lost(here, there)[side]
 
-            energies, self._losses[side] = nearest_unseen(begin, places, edges, next_lost, speed)
-            return sign * energies
+            return sign * nearest_unseen(begin, places, edges, next_lost, speed)
 
         below, above = (
             [(point, place, seen[side]) for point, place, seen in starts] for side in (0, 1)
@@ -341,22 +339,6 @@ class BandNumbers:
                 proven.append((point, places[point], sides, (float(ends[0]), float(ends[1]))))
         with blas_threads(1):
             return np.stack(spread_from_counts((below, above), proven, nearest))
-
-    def losses(self, points: Sequence[int]) -> list[int]:
-        """Return where levels were lost that may be missing at some k points.
-
-        Parameters
-        ----------
-        points : sequence of int
-            Indices of the k points.
-
-        Returns
-        -------
-        list of int
-            Both ends of the steps after which such levels were not found again (see `unseen`).
-        """
-        steps = [side[point] for side in self._losses for point in points if point in side]
-        return sorted({end for step in steps for end in step})
 
     def lost(self, here: int, there: int) -> npt.NDArray[np.bool_]:
         """Return which levels at a k point do not go on at a neighbouring one.

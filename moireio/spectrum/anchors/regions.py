@@ -200,7 +200,7 @@ class Region:
         scales : Scales
             Which levels.
         refined : bool
-            Vectors of least residual, instead of Ritz's.
+            Look in the whole smaller space of the region, not only in the part for this k.
 
         Returns
         -------
@@ -208,7 +208,7 @@ class Region:
             With vectors in the smaller space.
         """
         if self.moving is not None and not refined:
-            found = ritz_levels(self.moving.grams(k), scales.window, scales.width)
+            found = refined_levels(self.moving.grams(k), scales.window, scales.width)
             return replace(found, vectors=self.moving.at(k) @ found.vectors)
         find = refined_levels if refined else ritz_levels
         return find(self.series.at(k), scales.window, scales.width)

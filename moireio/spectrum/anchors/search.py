@@ -8,7 +8,7 @@ import numpy.typing as npt
 from moireio.spectrum.anchors.method import AnchoredLevels
 from moireio.spectrum.anchors.patches import nearest_node
 from moireio.spectrum.anchors.settings import SAFETY
-from moireio.spectrum.anchors.trials import CAREFUL, NEAR, Trials
+from moireio.spectrum.anchors.trials import CAREFUL, NEAR, bound_at
 
 # By which a correction must lessen residuals at a k point, and bounds on a line, for another one;
 # at how many k points of a line at once, and how far apart there
@@ -30,7 +30,6 @@ class AnchorSearch:
 
     def __init__(self, levels: AnchoredLevels) -> None:
         self.levels = levels
-        self._trials = Trials(levels)
         self._corrected = np.inf  # largest bound before the last corrections
 
     def _tested(self, point: int) -> float:
@@ -41,12 +40,12 @@ class AnchorSearch:
         """
         own = self.levels
         k = nearest_node(own.patches, own.k[point], own.reciprocal)
-        value, levels, part = self._trials.bound_at(k)
+        value, levels, part = bound_at(own, k)
         while CAREFUL * own.tolerance < value <= FAR_OFF * own.tolerance and levels is not None:
             before = levels.residuals[part].max()
             if own.is_plane or not own.space.correct([(k, levels, part)]):
                 break
-            value, levels, part = self._trials.bound_at(k, levels.energies[part])
+            value, levels, part = bound_at(own, k, levels.energies[part])
             if levels is None or levels.residuals[part].max() > before / GAINED:
                 break
         return value

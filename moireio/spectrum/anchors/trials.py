@@ -19,64 +19,53 @@ CAREFUL = 0.5
 LARGEST_RATIO = 3  # of the norms of residuals in S⁻¹ and plain ones, mostly
 
 
-class Trials:
-    """Levels at single k points by true products, with bounds on their errors.
+def bound_at(
+    own: "AnchoredLevels", k: npt.NDArray[np.float64], before: npt.NDArray | None = None
+) -> tuple[float, RitzLevels | None, slice]:
+    """Return about the largest bound at a k, the levels that were found, and those wanted.
 
     Parameters
     ----------
     own : AnchoredLevels
         With anchors; its space is used as it is.
+    k : (3,) array
+        Fractional coordinates.
+    before : (nb,) array, optional
+        Energies of the wanted levels that were found there before, eV. Without them these are
+        the levels closest to those of the two anchors next to k, on average.
+
+    Returns
+    -------
+    bound : float
+        eV; ∞ where a level may be missing, or too few were found.
+    levels : RitzLevels or None
+        None with such a bound.
+    part : slice
+        Those that are wanted.
     """
+    count = own.wanted[1] - own.wanted[0] + 1
+    target = _expected(own, k) if before is None else before
+    unknown = np.inf, None, slice(0)
+    if own.nearest_known(k, target) is None:  # about the same energies: no need to look
+        return unknown
+    levels = own.space.levels(k, own.scales())
+    if len(levels) < count:
+        return unknown
+    shifts = range(len(levels) - count + 1)
+    start = min(shifts, key=lambda s: np.abs(levels.energies[s : s + count] - target).sum())
+    part = slice(start, start + count)
+    known = own.nearest_known(k, levels.energies[part])
+    if known is None:
+        return unknown
+    enough = CAREFUL * own.tolerance
 
-    def __init__(self, own: "AnchoredLevels") -> None:
-        self._own = own
+    def bound(ratio: float) -> float:
+        return float(own.bounds_between(levels, part, known, ratio, enough)[part].max())
 
-    def bound_at(
-        self, k: npt.NDArray[np.float64], before: npt.NDArray | None = None
-    ) -> tuple[float, RitzLevels | None, slice]:
-        """Return about the largest bound at a k, the levels that were found, and those wanted.
-
-        Parameters
-        ----------
-        k : (3,) array
-            Fractional coordinates.
-        before : (nb,) array, optional
-            Energies of the wanted levels that were found there before, eV. Without them these are
-            the levels closest to those of the two anchors next to k, on average.
-
-        Returns
-        -------
-        bound : float
-            eV; ∞ where a level may be missing, or too few were found.
-        levels : RitzLevels or None
-            None with such a bound.
-        part : slice
-            Those that are wanted.
-        """
-        own = self._own
-        count = own.wanted[1] - own.wanted[0] + 1
-        target = _expected(own, k) if before is None else before
-        unknown = np.inf, None, slice(0)
-        if own.nearest_known(k, target) is None:  # about the same energies: no need to look
-            return unknown
-        levels = own.space.levels(k, own.scales())
-        if len(levels) < count:
-            return unknown
-        shifts = range(len(levels) - count + 1)
-        start = min(shifts, key=lambda s: np.abs(levels.energies[s : s + count] - target).sum())
-        part = slice(start, start + count)
-        known = own.nearest_known(k, levels.energies[part])
-        if known is None:
-            return unknown
-        enough = CAREFUL * own.tolerance
-
-        def bound(ratio: float) -> float:
-            return float(own.bounds_between(levels, part, known, ratio, enough)[part].max())
-
-        value = bound(1.0)
-        if enough / LARGEST_RATIO**2 < value <= enough and not own.products.orthogonal:
-            value = bound(_ratio_at(own, k, levels.part(part)))
-        return value, levels, part
+    value = bound(1.0)
+    if enough / LARGEST_RATIO**2 < value <= enough and not own.products.orthogonal:
+        value = bound(_ratio_at(own, k, levels.part(part)))
+    return value, levels, part
 
 
 def _expected(own: "AnchoredLevels", k: npt.NDArray) -> npt.NDArray[np.float64]:

@@ -87,7 +87,7 @@ def test_a_lost_level_comes_nearer_from_where_it_was_lost():
     edges = {p: [(1.0, q) for q in (p - 1, p + 1) if 0 <= q < 5] for p in range(5)}
 
     def found(lost, starts):
-        return nearest_unseen(starts, places, edges, lost, 0.25)[0].tolist()
+        return nearest_unseen(starts, places, edges, lost, 0.25).tolist()
 
     def lost(here, there):
         return 0.5 if (here, there) == (1, 2) else np.inf
