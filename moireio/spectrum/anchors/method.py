@@ -19,7 +19,7 @@ from moireio.spectrum.anchors.interpolation import GramSeries, Patch, term_count
 from moireio.spectrum.anchors.levels import InterpolatedLevels
 from moireio.spectrum.anchors.margins import bands_within, movement, shared_margins, trimmed
 from moireio.spectrum.anchors.numbering import BandNumbers
-from moireio.spectrum.anchors.patches import LEFT_OUT, chosen_patches, folded
+from moireio.spectrum.anchors.patches import chosen_patches, folded, left_out
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.proofs import LevelCounts
 from moireio.spectrum.anchors.reduced import Grams, RitzLevels
@@ -199,9 +199,14 @@ class AnchoredLevels:
         """Return an anchor without levels too far away to be of use (see `margins.trimmed`)."""
         return trimmed(anchor, self.wanted, self._movement(anchor.k, anchor), least)
 
+    @property
+    def _follows(self) -> bool:
+        """Whether levels beyond those that are wanted are followed as far as anchors have them."""
+        return not self.is_plane and self.factors is not None and self.factors.are_kept
+
     def _movement(self, k: npt.NDArray, *new: Anchor) -> float:
         """Return by how much levels may move from a k to half-way to the next anchors, eV."""
-        if self.is_plane or self.factors is None or not self.factors.are_kept:
+        if not self._follows:
             return np.inf
         anchors = self.all_anchors()
         self.space.measure([*anchors, *new])
@@ -303,13 +308,13 @@ class AnchoredLevels:
             eV.
         """
         low, high = self._inside(*known)
-        products = ratio**2 * levels.enlarged(self._true.check)
+        products = ratio**2 * levels.enlarged(self._true.check, left_out(self.tolerance))
         rounding = self.space.rounding
         bounds = quadratic_bounds(levels.energies, products, part, (low, high), enough - rounding)
         return bounds + rounding
 
     def _terms(self, half: npt.NDArray) -> int:
-        return term_count(*self.products.turns(half), LEFT_OUT * self.tolerance)
+        return term_count(*self.products.turns(half), left_out(self.tolerance))
 
     def interpolate(self) -> None:
         """Find the small matrices as functions of k, the levels at all k points, and numbers."""
@@ -317,7 +322,7 @@ class AnchoredLevels:
         regions: list[Region] = []
         for patch, nodes in self.patches:
             region = Region.of(GramSeries(patch, nodes, self._project), scales, self.threads)
-            regions += region.parts(self.k, scales, self._terms, self.threads)
+            regions += region.parts(self.k, scales, self._terms, self.threads, self._follows)
         self.found = InterpolatedLevels(self.k, regions, scales, self.threads)
         self.numbers = BandNumbers(self.found, self.reciprocal, self.wanted)
         self.numbers.spread(self.anchors, self.others)

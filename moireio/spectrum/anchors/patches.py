@@ -12,7 +12,7 @@ from moireio.spectrum.anchors.settings import TOLERANCE
 
 STRAIGHT = 1e-7  # distance from a line, fractional coordinates
 FEWEST = 4  # points of a line
-LEFT_OUT = 0.001  # of products with H and S, eV, as a share of the tolerance
+LEFT_OUT = 1e-9  # of products of H V with itself, eV², for the usual tolerance or a larger one
 ANCHOR = 10  # products with H and S that take as long as an anchor, about
 OF_PLANE, OF_LINE = 6, 4  # anchors, about; a line that begins where another ended needs one
 WIDER = 2  # the space of a plane is larger than that of a line, about
@@ -117,6 +117,22 @@ def folded(
     return k + moves[np.argmin(np.round(lengths, 9), axis=1)]
 
 
+def left_out(tolerance: float) -> float:
+    """Return what interpolation may leave out of products of H V with itself.
+
+    Parameters
+    ----------
+    tolerance : float
+        Largest bound on the error of an energy, eV.
+
+    Returns
+    -------
+    float
+        eV².
+    """
+    return LEFT_OUT * min(tolerance / TOLERANCE, 1.0)
+
+
 def chosen_patches(
     k: npt.NDArray[np.float64],
     reciprocal: npt.NDArray,
@@ -149,7 +165,7 @@ def chosen_patches(
     lines = straight_lines(k)
 
     def terms_of(half: npt.NDArray) -> int:
-        return term_count(*turns(half), LEFT_OUT * tolerance)
+        return term_count(*turns(half), left_out(tolerance))
 
     counts = [terms_of(line.axes[0]) for line in lines]
     rest = len(k) - sum(len(line.points) for line in lines)

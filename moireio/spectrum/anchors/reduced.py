@@ -134,9 +134,22 @@ class RitzLevels:
         """Norms of the residuals, eV; shape (c,)."""
         return np.sqrt(np.maximum(np.diagonal(self.products).real, 0))
 
-    def enlarged(self, norm: float) -> npt.NDArray[np.complex128]:
-        """Return the products of residuals whose norms are larger by some eV; shape (c, c)."""
-        return self.products + np.diag(2 * self.residuals * norm + norm**2)
+    def enlarged(self, norm: float, square: float = 0.0) -> npt.NDArray[np.complex128]:
+        """Return the products of residuals whose norms may be larger.
+
+        Parameters
+        ----------
+        norm : float
+            By how much, eV.
+        square : float
+            By how much their squares, beside that, eV².
+
+        Returns
+        -------
+        (c, c) array
+            eV².
+        """
+        return self.products + np.diag(2 * self.residuals * norm + norm**2 + square)
 
     def part(self, which: slice) -> "RitzLevels":
         """Return some of the levels."""

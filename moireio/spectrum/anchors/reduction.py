@@ -20,6 +20,7 @@ from moireio.spectrum.anchors.interpolation import GramSeries, Patch, term_count
 from moireio.spectrum.anchors.model import ReducedModel, whole_multiplets
 from moireio.spectrum.anchors.nodes import ChebyshevNodes
 from moireio.spectrum.anchors.norms import norm_ratio
+from moireio.spectrum.anchors.patches import LEFT_OUT
 from moireio.spectrum.anchors.polynomials import chebyshev_nodes, line_tail, power_series
 from moireio.spectrum.anchors.products import BlochProducts
 from moireio.spectrum.anchors.reduced import Grams, RitzLevels, refined_levels
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 LARGEST = 0.1  # radius, fractional coordinates
 STEP = 0.7  # from one radius to the next smaller one
 SMALLEST = 1e-3
-LEFT_OUT = 1e-9  # of products of H V with itself, eV²
 SHARE = 0.1  # of the tolerance, that the basis may take, and the polynomials
 LIFTING = 0.1, 1.0  # eV, at least and at most; what is no state lies above by its leak² over this
 NODES = {1: 24, 2: 12, 3: 8}  # of the polynomials along each axis, by dimension

@@ -48,7 +48,7 @@ def test_no_plane_holds_points_on_a_line_or_in_a_solid():
 
 @pytest.mark.parametrize("shape", [[9, 9], [2, 9]])
 def test_products_between_nodes(folded, shape):
-    """Those of H V with itself are right to 1e-8 eV², with as few nodes."""
+    """Those of H V with itself are right to 1e-9 eV², with as few nodes."""
     structure, products = folded
     rng = np.random.default_rng(2)
     basis = np.linalg.qr(rng.normal(size=(64, 5)) + 1j * rng.normal(size=(64, 5)))[0]
@@ -61,4 +61,4 @@ def test_products_between_nodes(folded, shape):
         series = GramSeries(patch, nodes, true)
         for point in patch.points[:: max(1, len(patch.points) // 6)]:
             error = series.at(k[point]).matrices - true(k[point]).matrices
-            assert np.abs(error).max() < 1e-8
+            assert np.abs(error).max() < 1e-9
