@@ -10,6 +10,10 @@ from moireio.operators.blocks import block_offsets
 from moireio.solvers.near_dependence import NEAR_DEPENDENCE, canonical_orthogonalisation
 
 LOCAL = 1000  # orbitals
+# Shares of all levels: how far from the one that is looked for a gap may be, and those in it; its
+# width, at least, eV, and as a multiple of that of as many levels elsewhere.
+NEAR_GAP, IN_GAP = 0.015, 0.001
+LEAST_GAP, CONTRAST = 0.3, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,36 @@ class LocalLevels:
         if energy is not None:
             share += float(np.interp(energy, self.energies, self.shares)) - known
         return float(np.interp(min(max(share, 0.0), 1.0), self.shares, self.energies))
+
+    def gap(self, share):
+        """Return an energy in a gap of the cell, if one is near a share of all levels.
+
+        What else these atoms have in it, states of their surface, are few levels. Shares are wrong
+        by about a percent, the energies of a wide gap by less than its width.
+
+        Parameters
+        ----------
+        share : float
+            Share of all levels.
+
+        Returns
+        -------
+        float or None
+            eV, a quarter of the gap from the end next to the level with that share.
+        """
+        near = slice(*np.searchsorted(self.shares, [share - NEAR_GAP, share + NEAR_GAP]))
+        energies, shares = self.energies[near], self.shares[near]
+        if len(energies) < 2:
+            return None
+        last = np.searchsorted(shares, shares + IN_GAP, side="right") - 1
+        widths = energies[last] - energies
+        widest = int(np.argmax(widths))
+        usual = (energies[-1] - energies[0]) * IN_GAP / max(shares[-1] - shares[0], IN_GAP)
+        if widths[widest] < max(LEAST_GAP, CONTRAST * usual):
+            return None
+        low, high = energies[widest], energies[last[widest]]
+        inside = (high - low) / 4
+        return float(low + inside if share < shares[widest] + IN_GAP / 2 else high - inside)
 
 
 class Pencil:

@@ -219,7 +219,7 @@ class SparseSolver(InertiaSearch):
         if not alike:
             if len(local.energies) < problem.n_orbitals:
                 self._distribution = local  # for the first counts
-            return local.level(share)
+            return _first_energy(local, share)
         return self._counted_guess(problem, local, first, last)
 
     def _counted_guess(self, problem, local, first, last):
@@ -234,7 +234,7 @@ class SparseSolver(InertiaSearch):
             return None, factor.negative
 
         tolerance, n = (last - first + 1) / 4, problem.n_orbitals
-        level = local.level((first + last + 1) / 2 / n)
+        level = _first_energy(local, (first + last + 1) / 2 / n)
         self._sigma, self._step, self._distribution = level, GUESSED, local
         try:
             self._approach(counted, first, last, n, tolerance)
@@ -525,6 +525,15 @@ class SparseSolver(InertiaSearch):
         matrix, rows, upper = self._pencil.overlap(problem, economical)
         product = mkl.Product(matrix, self._threads, upper) if self._mkl else matrix.__matmul__
         return product if len(rows) == 1 else ProductPerSpin(product, rows)
+
+
+def _first_energy(local, share):
+    """Return an energy below which a share of all levels lies, about; in a gap if one is near.
+
+    In a gap single precision is most precise, and a count there holds for levels on both sides.
+    """
+    energy = local.gap(share)
+    return local.level(share) if energy is None else energy
 
 
 def _at_gamma(problem):
