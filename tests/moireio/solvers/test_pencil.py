@@ -128,3 +128,33 @@ def test_memory_grows_with_what_is_kept():
     assert min(lean) > 0
     assert pencil.memory(16, True, False)[1] > lean[1]
     assert Pencil(random_problem(6, copies=3)).memory(16, True, True)[0] > 2 * lean[0]
+
+
+def with_gap(width, inside=3):
+    """Levels 2 meV apart but for a gap above 0 eV, with a few states of a surface in it."""
+    count = 1000
+    below = -2e-3 * np.arange(count)[::-1]
+    above = width + 2e-3 * np.arange(count)
+    surface = np.linspace(0, width, inside + 2)[1:-1]
+    energies = np.concatenate([below, surface, above])
+    weights = np.concatenate([np.ones(count), np.full(inside, 0.1), np.ones(count)])
+    return LocalLevels(energies, np.cumsum(weights) / weights.sum())
+
+
+@pytest.mark.parametrize("wrong", [-0.01, 0.0, 0.01])
+def test_a_shift_in_the_gap(wrong):
+    """A quarter of it from the end that is wanted, though shares are wrong by a percent."""
+    local = with_gap(1.0)
+    if wrong <= 0:
+        assert abs(local.gap(0.5 + wrong - 1e-3) - 0.25) < 0.05
+    if wrong >= 0:
+        assert abs(local.gap(0.5 + wrong + 3e-3) - 0.75) < 0.05
+
+
+def test_no_gap_near_the_levels():
+    assert with_gap(1.0).gap(0.3) is None, "far away"
+    assert with_gap(0.2).gap(0.5) is None, "too narrow"
+    assert with_gap(1.0, inside=400).gap(0.5) is None, "full of levels"
+    assert LocalLevels(np.array([0.3]), np.array([0.5])).gap(0.5) is None
+    sparse = LocalLevels(np.linspace(-20, 20, 41), np.linspace(0, 1, 41))
+    assert sparse.gap(0.5) is None, "levels of a few atoms"
