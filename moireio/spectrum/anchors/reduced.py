@@ -79,11 +79,11 @@ class Grams:
                 if first:
                     _add_columns(total, v, wr, yr, first)
                     continue
-                total[0] += _half(vc, wr)
-                total[1] += _half(vc, yr)
-                total[2] += _half(wr.conj().T, wr)
+                _add_half(total[0], vc, wr)
+                _add_half(total[1], vc, yr)
+                _add_half(total[2], wr.conj().T, wr)
                 total[3] += wr.conj().T @ yr
-                total[4] += _half(yr.conj().T, yr)
+                _add_half(total[4], yr.conj().T, yr)
             return total
 
         with blas_threads(1), ThreadPoolExecutor(threads) as pool:
@@ -171,24 +171,22 @@ def _add_columns(
     total[3, new, :first] += w[:, new].conj().T @ y[:, :first]
 
 
-def _half(a: npt.NDArray, b: npt.NDArray) -> npt.NDArray:
-    """Return ab, where that is Hermitian: its upper triangle, and what is below it in blocks.
+def _add_half(out: npt.NDArray, a: npt.NDArray, b: npt.NDArray) -> None:
+    """Add ab, where that is Hermitian, to a matrix: its upper triangle, what is below in blocks.
 
     SciPy's zherk keeps other threads waiting.
     """
-    out = np.zeros((len(a), len(a)), np.result_type(a, b))
 
-    def fill(begin: int, end: int) -> None:
+    def add(begin: int, end: int) -> None:
         if end - begin <= COLUMNS:
-            out[begin:end, begin:end] = a[begin:end] @ b[:, begin:end]
+            out[begin:end, begin:end] += a[begin:end] @ b[:, begin:end]
             return
         middle = (begin + end) // 2
-        out[begin:middle, middle:end] = a[begin:middle] @ b[:, middle:end]
-        fill(begin, middle)
-        fill(middle, end)
+        out[begin:middle, middle:end] += a[begin:middle] @ b[:, middle:end]
+        add(begin, middle)
+        add(middle, end)
 
-    fill(0, len(a))
-    return out
+    add(0, len(a))
 
 
 def _hermitian(matrix: npt.NDArray) -> npt.NDArray:
