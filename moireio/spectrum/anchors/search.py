@@ -13,6 +13,7 @@ from moireio.spectrum.anchors.trials import CAREFUL, NEAR, bound_at
 # By which a correction must lessen residuals at a k point, and bounds on a line, for another one;
 # at how many k points of a line at once, and how far apart there
 GAINED, GAINED_OF_LINE, AT_ONCE, APART = 2, 2, 4, 0.12
+IN_VAIN = 2  # corrections at a k point that did not lessen residuals
 FAR_OFF = 500  # bounds, in tolerances, from which on an anchor takes less time than corrections
 LEAST_OF_LINE, LEAST = 2, 3  # anchors
 # k points farthest from all anchors, at which it is decided whether one more is needed, and where
@@ -41,12 +42,15 @@ class AnchorSearch:
         own = self.levels
         k = nearest_node(own.patches, own.k[point], own.reciprocal)
         value, levels, part = bound_at(own, k)
+        in_vain = 0
         while CAREFUL * own.tolerance < value <= FAR_OFF * own.tolerance and levels is not None:
             before = levels.residuals[part].max()
             if own.is_plane or not own.space.correct([(k, levels, part)]):
                 break
             value, levels, part = bound_at(own, k, levels.energies[part])
-            if levels is None or levels.residuals[part].max() > before / GAINED:
+            # a level that was missing may appear, with larger residuals
+            in_vain += levels is None or levels.residuals[part].max() > before / GAINED
+            if in_vain == IN_VAIN:
                 break
         return value
 
