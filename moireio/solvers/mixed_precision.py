@@ -24,7 +24,7 @@ IMPROVEMENTS = 3  # steps of inverse iteration
 NOISY = 4e-3
 # Vectors and steps of the inverse iteration by which a count is made sure, and the largest error
 # beside an eigenvalue whose sign is sure.
-PROBES, ITERATIONS, SURE = 8, 5, 0.3
+PROBES, ITERATIONS, SURE = 8, 5, 0.4
 INDEPENDENT = 1e-10  # share of the square of a direction that must be left
 
 
@@ -72,9 +72,9 @@ def sure_count(factor, product):
     largest, turn = np.linalg.eigh((inverse + inverse.conj().T) / 2)
     right = right @ turn
     solutions = factor.solve(right).astype(factor.dtype)
-    error = np.linalg.norm(right - product(solutions), axis=0)
-    change = error / np.linalg.norm(solutions, axis=0) * np.abs(largest).max()
-    return count if change.max() < SURE else None
+    error = (right - product(solutions)) / np.linalg.norm(solutions, axis=0)
+    change = np.linalg.norm(error, 2) * np.abs(largest).max()
+    return count if change < SURE else None
 
 
 class CorrectedFactor:

@@ -217,8 +217,9 @@ class SparseSolver(InertiaSearch):
         share = (first + last + 1) / 2 / problem.n_orbitals
         local = self._pencil.local_levels(*self._pencil.values(problem))
         if not alike:
-            if len(local.energies) < problem.n_orbitals:
-                self._distribution = local  # for the first counts
+            if len(local.energies) == problem.n_orbitals:
+                return local.level(share)
+            self._distribution = local  # for the first counts
             return _first_energy(local, share)
         return self._counted_guess(problem, local, first, last)
 

@@ -373,7 +373,7 @@ class AnchoredLevels:
         if self.numbers.torn and not self.is_plane:  # with levels that are better now
             self.numbers.spread(self.anchors, self.others)
         self.bound()
-        if self._true.measure(self.failing()):
+        while self._true.measure(self.failing()):
             self.bound()
 
     def _to_improve(self) -> list[int]:
@@ -491,7 +491,8 @@ class AnchoredLevels:
         assert part is not None
         assert self._unseen is not None
         energies, residuals = levels.energies[part], levels.residuals[part]
-        least = max(float(residuals.max()) ** 2 / (SAFETY * self.tolerance), PROVEN)
+        largest = self._true.ratios[point] * float(residuals.max())
+        least = max(largest**2 / (SAFETY * self.tolerance), PROVEN)
         depth = least + FASTER * self.space.velocity * radius
         low, high = self._unseen[:, point]
         away = float(energies[0] - low), float(high - energies[-1])

@@ -26,8 +26,8 @@ class TrueResiduals:
     check : float
         Largest difference of residuals by interpolation and by true products, eV.
     ratios : (nk,) array
-        Norm of the residuals in S⁻¹, as a multiple of the plain norm, where it was measured: in the
-        region of a k point, or on its line.
+        Norm of the residuals in S⁻¹, as a multiple of the plain norm, 1 at least: measured in the
+        region of a k point, or the largest on its line.
     ratio : float
         The largest of them.
     """
@@ -60,8 +60,9 @@ class TrueResiduals:
             if not points or self._space.products.orthogonal:
                 continue
             worst = max(points, key=lambda p: np.linalg.norm(residuals[p], axis=0).max())
+            for number in own:
+                self.ratios[found.regions[number].patch.points] = 1.0
             self._measure(worst, residuals[worst], own)
-            self._regions.add(found.region_of[worst])
 
     def measure(self, points: Sequence[int]) -> bool:
         """Measure norms in the regions of some k points.
@@ -80,12 +81,18 @@ class TrueResiduals:
             return False
         regions = {self._found.region_of[p] for p in points if p in self._found.region_of}
         new = sorted(regions - self._regions)
+        self._regions.update(new)
         for number in new:
             point = self._worst(number)
             if point is not None:
-                self._measure(point, self._at(point), [number])
-        self._regions.update(new)
+                self._measure(point, self._at(point), [number, *self._not_measured(number)])
         return bool(new)
+
+    def _not_measured(self, number: int) -> list[int]:
+        """Return the other regions of a line where norms were not measured yet."""
+        regions = self._found.regions
+        rest = set(range(len(regions))) - self._regions
+        return sorted(n for n in rest if regions[n].whole is regions[number].whole)
 
     def _worst(self, number: int) -> int | None:
         """Return the k point of a region, by its number, with the largest residual."""
@@ -114,4 +121,6 @@ class TrueResiduals:
         ratio = norm_ratio(self._space.products, self._k[point], residuals[:, largest])
         self.ratio = max(self.ratio, ratio)
         for number in regions:
-            self.ratios[self._found.regions[number].patch.points] = ratio
+            points = self._found.regions[number].patch.points
+            own = number == self._found.region_of[point]
+            self.ratios[points] = max(1.0, ratio if own else max(ratio, self.ratios[points].max()))
