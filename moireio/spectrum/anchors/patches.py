@@ -118,7 +118,7 @@ def folded(
 
 
 def left_out(tolerance: float) -> float:
-    """Return what interpolation may leave out of products of H V with itself.
+    """Return the largest part of products of H V with itself that interpolation may leave out.
 
     Parameters
     ----------
