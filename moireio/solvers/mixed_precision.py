@@ -73,6 +73,8 @@ def sure_count(factor, product):
     right = right @ turn
     solutions = factor.solve(right).astype(factor.dtype)
     error = (right - product(solutions)) / np.linalg.norm(solutions, axis=0)
+    if not np.isfinite(error).all():
+        return None
     change = np.linalg.norm(error, 2) * np.abs(largest).max()
     return count if change < SURE else None
 

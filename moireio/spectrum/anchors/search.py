@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from moireio.spectrum.anchors.margins import NEAR
 from moireio.spectrum.anchors.method import AnchoredLevels
 from moireio.spectrum.anchors.patches import nearest_node
 from moireio.spectrum.anchors.settings import SAFETY
-from moireio.spectrum.anchors.trials import CAREFUL, NEAR, bound_at
+from moireio.spectrum.anchors.trials import CAREFUL, bound_at
 
 # By which a correction must lessen residuals at a k point, and bounds on a line, for another one;
 # at how many k points of a line at once, and how far apart there

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from moireio.spectrum.anchors.margins import NEAR
 from moireio.spectrum.anchors.norms import norm_ratio
 from moireio.spectrum.anchors.reduced import RitzLevels
 from moireio.spectrum.anchors.space import WORST
@@ -12,7 +13,6 @@ from moireio.spectrum.anchors.space import WORST
 if TYPE_CHECKING:
     from moireio.spectrum.anchors.method import AnchoredLevels
 
-NEAR = 1e-9  # Å⁻¹: the same k point
 # Share of the tolerance above which levels are corrected, to spare another round of all levels:
 # halfway between k points that were tried bounds may be larger.
 CAREFUL = 0.5
